@@ -1,0 +1,111 @@
+"""Opening files so that a hostile tree cannot lead elsewhere, and memory files that can be sealed.
+
+What does not belong here: ordinary reading and writing, which `os` does well.
+"""
+
+from __future__ import annotations
+
+import os
+
+from cloche.linux import kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
+AT_FDCWD = -100
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+AT_SYMLINK_NOFOLLOW = 0x100
+
+# linux/openat2.h
+RESOLVE_NO_XDEV = 0x01
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
+
+# fcntl.h and linux/fcntl.h
+F_ADD_SEALS = 1033
+F_GET_SEALS = 1034
+F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE = 1, 2, 4, 8
+MFD_CLOEXEC = 1
+MFD_ALLOW_SEALING = 2
+MFD_EXEC = 0x10
+
+# linux/magic.h
+PROC_SUPER_MAGIC = 0x9FA0
+CGROUP_SUPER_MAGIC = 0x27E0EB
+CGROUP2_SUPER_MAGIC = 0x63677270
+OVERLAYFS_SUPER_MAGIC = 0x794C7630
+TMPFS_MAGIC = 0x01021994
+NSFS_MAGIC = 0x6E736673
+
+
+class Fd:
+    """The owner of one file descriptor: closes it once, at the end of a `with` block or by close().
+
+    >>> with Fd(os.open("/", os.O_PATH)) as fd:
+    ...     os.fstat(fd.number)
+    """
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def fileno(self) -> int:
+        """The descriptor, for os functions and selectors."""
+        return self.number
+
+    def detach(self) -> int:
+        """Give the descriptor away; this object no longer closes it."""
+        number, self.number = self.number, -1
+        return number
+
+    def close(self) -> None:
+        """Close the descriptor; closing twice is harmless."""
+        if self.number >= 0:
+            os.close(self.detach())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def openat2(dirfd: int, path: str | bytes, flags: int, *, mode: int = 0, resolve: int = 0) -> int:
+    """openat2(2), Linux 5.6: open `path` under `dirfd` with rules for how it is resolved.
+
+    `flags` are O_* (O_CLOEXEC is added), `mode` as for creation, `resolve` RESOLVE_*.
+    struct open_how { u64 flags; u64 mode; u64 resolve; }
+    """
+    how = b"".join(v.to_bytes(8, "little") for v in (flags | os.O_CLOEXEC, mode, resolve))
+    return kernel.call("openat2", 437, dirfd, kernel.path_bytes(path), how, len(how))
+
+
+def memfd_create(name: str, flags: int = MFD_CLOEXEC) -> int:
+    """memfd_create(2), Linux 3.17: an anonymous file in memory; returns its descriptor."""
+    nr = kernel.number(319, 279)
+    return kernel.call("memfd_create", nr, kernel.path_bytes(name), flags)
+
+
+def filesystem_type(fd: int) -> int:
+    """fstatfs(2): the magic number of the file system that `fd` lives on (linux/magic.h)."""
+    out = bytearray(120)
+    kernel.call("fstatfs", kernel.number(138, 44), fd, kernel.buffer(out))
+    return int.from_bytes(out[:8], "little")
+
+
+def mknodat(dirfd: int, name: str, mode: int, device: int = 0) -> None:
+    """mknodat(2): make a node; `device` as os.makedev gives it (0 with S_IFCHR is a whiteout)."""
+    os.mknod(name, mode, device, dir_fd=dirfd)
+
+
+def open_in_root(root: int, path: str | bytes, flags: int = os.O_PATH) -> int:
+    """Open `path` as a process whose root directory is `root` would, magic links refused.
+
+    The result can be outside `root` under no circumstances, whatever links the tree holds.
+    """
+    return openat2(root, path, flags, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)

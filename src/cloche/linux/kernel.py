@@ -1,0 +1,115 @@
+"""The one door to the kernel: syscall(2), called through the C library that is already loaded.
+
+Everything in `cloche.linux` goes through `call()`. It takes a system call's number and integers,
+bytes or buffers, and returns what the kernel returned, or raises OSError with a note that names
+the call. No policy, no retry (except EINTR where Python itself would retry), no logging.
+
+    call("mount_setattr", 442, dirfd, b"", AT_EMPTY_PATH, attr, len(attr))
+      -> int, or OSError(errno) with the note "mount_setattr(2)"
+
+`_ctypes` is used without the `ctypes` package around it, because that package costs 3 ms of
+start-up and we need two of its types. Where `_ctypes` is missing or has changed, `ctypes` serves.
+
+What does not belong here: constants and structs of one subsystem; they live in its own module.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+def _load() -> tuple[Any, Any, Any, Any]:
+    """The syscall function, the byte type that buffers are arrays of, get_errno and addressof."""
+    try:
+        import _ctypes as c
+    except ImportError:  # pragma: no cover - a Python without the private module
+        import ctypes
+
+        function: Any = ctypes.CDLL(None, use_errno=True).syscall
+        function.restype = ctypes.c_long
+        function.argtypes = [ctypes.c_long] + [ctypes.c_void_p] * 6
+        return function, ctypes.c_char, ctypes.get_errno, ctypes.addressof
+    simple: Any = c._SimpleCData
+    long, pointer, byte = (type(kind, (simple,), {"_type_": kind}) for kind in "lPc")
+    flags = {"_flags_": c.FUNCFLAG_CDECL | c.FUNCFLAG_USE_ERRNO, "_restype_": long}
+    prototype: Any = type("_Syscall", (c.CFuncPtr,), flags)
+    here: Any = None  # dlopen(NULL): what is already loaded, whatever the C library is called
+    function = prototype(c.dlsym(c.dlopen(here, 2), "syscall"))
+    function.argtypes = [long] + [pointer] * 6
+    return function, byte, c.get_errno, c.addressof
+
+
+_syscall, _Byte, _get_errno, _addressof = _load()
+
+MACHINE = os.uname().machine
+_COLUMN = {"x86_64": 0, "aarch64": 1}.get(MACHINE, 0)
+
+
+def number(x86_64: int, aarch64: int) -> int:
+    """Pick a system call's number for this machine.
+
+    Calls from 424 up have one number everywhere and need no choice; the older ones differ.
+    """
+    return (x86_64, aarch64)[_COLUMN]
+
+
+def call(name: str, nr: int, *args: Any) -> int:
+    """Make system call `nr` with up to six arguments; return its result.
+
+    Arguments are ints, bytes (passed as a pointer to them) or what `buffer()` made.
+    Raises OSError with a note `name(2)` when the kernel says no.
+    """
+    result = _syscall(nr, *args, *(0,) * (6 - len(args)))
+    if result == -1:
+        code = _get_errno()
+        error = OSError(code, os.strerror(code))
+        error.add_note(f"{name}(2)")
+        raise error
+    return result
+
+
+def buffer(storage: bytearray) -> Any:
+    """Let the kernel write into `storage`: pass the result to `call()` where a pointer is due."""
+    return (_Byte * len(storage)).from_buffer(storage)
+
+
+def address(storage: Any) -> int:
+    """The address of what `buffer()` returned, for structs that hold pointers."""
+    return int(_addressof(storage))
+
+
+def path_bytes(path: str | bytes) -> bytes:
+    """A path as the kernel wants it: bytes, ended by NUL, with none inside.
+
+    Raises ValueError for an embedded NUL, which the kernel would silently cut at.
+    """
+    raw = path if isinstance(path, bytes) else path.encode(errors="surrogateescape")
+    if b"\0" in raw:
+        raise ValueError(f"embedded null byte in {path!r}")
+    return raw + b"\0"
+
+
+def supported(probe: Callable[[], object]) -> bool:
+    """Run a probe that makes one call; False when the kernel does not know the call (ENOSYS)."""
+    try:
+        probe()
+    except OSError as error:
+        return error.errno != errno.ENOSYS
+    return True
+
+
+def release() -> tuple[int, int]:
+    """The running kernel's version as (major, minor)."""
+    major, minor = os.uname().release.split(".")[:2]
+    return int(major), int("".join(c for c in minor if c.isdigit()) or "0")
+
+
+if sys.maxsize <= 2**32:  # pragma: no cover
+    raise ImportError("cloche needs a 64-bit machine")

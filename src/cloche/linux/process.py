@@ -1,0 +1,151 @@
+"""Processes: clone3, pidfds, waiting, prctl and descriptors at exec.
+
+`clone3` here forks: it returns twice, like os.fork, and the child goes on in Python. It is for
+single-threaded processes only (the stage); the interpreter's locks are not reinitialised.
+
+What does not belong here: namespaces (see `namespaces`), privileges (see `capabilities`).
+"""
+
+from __future__ import annotations
+
+import os
+
+from cloche.linux import kernel
+
+# linux/sched.h
+CLONE_NEWTIME = 0x80
+CLONE_VM = 0x100
+CLONE_PIDFD = 0x1000
+CLONE_PARENT = 0x8000
+CLONE_NEWNS = 0x20000
+CLONE_NEWCGROUP = 0x2000000
+CLONE_NEWUTS = 0x4000000
+CLONE_NEWIPC = 0x8000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+CLONE_INTO_CGROUP = 0x200000000
+
+# linux/prctl.h
+PR_SET_PDEATHSIG = 1
+PR_GET_DUMPABLE = 3
+PR_SET_DUMPABLE = 4
+PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+PR_GET_NO_NEW_PRIVS = 39
+PR_GET_SECCOMP = 21
+
+# linux/wait.h and asm-generic/siginfo.h
+P_PIDFD = 3
+CLD_EXITED, CLD_KILLED, CLD_DUMPED = 1, 2, 3
+
+# linux/close_range.h
+CLOSE_RANGE_UNSHARE = 2
+CLOSE_RANGE_CLOEXEC = 4
+
+_PR_NR = kernel.number(157, 167)
+
+
+class Exit:
+    """How a process ended: pid, CLD_* code, exit status or signal, and what it used.
+
+    Times are in seconds, `max_rss` in bytes; both count the child and all that it waited for.
+    """
+
+    __slots__ = ("code", "max_rss", "pid", "status", "system_time", "user_time")
+
+    def __init__(self, pid: int, code: int, status: int, user: float, system: float, rss: int) -> None:
+        self.pid, self.code, self.status = pid, code, status
+        self.user_time, self.system_time, self.max_rss = user, system, rss
+
+
+def clone3(flags: int, *, cgroup: int = -1, exit_signal: int = 17) -> tuple[int, int]:
+    """clone3(2), Linux 5.3: fork with namespaces; returns (pid, pidfd), or (0, -1) in the child.
+
+    `flags` are CLONE_NEW* and CLONE_PARENT; `cgroup` a descriptor of a cgroup v2 directory to be
+    born in (CLONE_INTO_CGROUP, Linux 5.7). CLONE_PIDFD is always added, and the pidfd is closed
+    on exec. With CLONE_PARENT the kernel takes the parent's exit signal.
+
+    struct clone_args { u64 flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size,
+                        tls, set_tid, set_tid_size, cgroup; }
+    """
+    out = bytearray(4)
+    pointer = kernel.buffer(out)
+    flags |= CLONE_PIDFD
+    if flags & CLONE_PARENT:
+        exit_signal = 0
+    if cgroup >= 0:
+        flags |= CLONE_INTO_CGROUP
+    fields = (flags, kernel.address(pointer), 0, 0, exit_signal, 0, 0, 0, 0, 0, max(cgroup, 0))
+    args = b"".join(field.to_bytes(8, "little") for field in fields)
+    pid = kernel.call("clone3", 435, args, len(args))
+    if pid == 0:
+        return 0, -1
+    return pid, int.from_bytes(out, "little")
+
+
+def pidfd_open(pid: int) -> int:
+    """pidfd_open(2), Linux 5.3: a descriptor for process `pid`, closed on exec."""
+    return kernel.call("pidfd_open", 434, pid, 0)
+
+
+def pidfd_getfd(pidfd: int, target: int) -> int:
+    """pidfd_getfd(2), Linux 5.6: a copy of another process' descriptor `target`."""
+    return kernel.call("pidfd_getfd", 438, pidfd, target, 0)
+
+
+def pidfd_send_signal(pidfd: int, signal: int) -> None:
+    """pidfd_send_signal(2), Linux 5.1: signal exactly the process the descriptor stands for."""
+    kernel.call("pidfd_send_signal", 424, pidfd, signal, 0, 0)
+
+
+def wait_pidfd(pidfd: int, *, options: int = os.WEXITED) -> Exit | None:
+    """waitid(2) with P_PIDFD, Linux 5.4, and the rusage the plain wrapper leaves out.
+
+    Returns how the child ended, or None when `options` has WNOHANG and it still runs. max_rss is
+    in KiB, the times in seconds, for the child and all that it waited for.
+
+    siginfo_t: si_signo@0 si_errno@4 si_code@8 si_pid@16 si_uid@20 si_status@24
+    struct rusage: timeval utime@0, stime@16; long maxrss@32
+    """
+    info, usage = bytearray(128), bytearray(144)
+    nr = kernel.number(247, 95)
+    buffers = kernel.buffer(info), kernel.buffer(usage)
+    kernel.call("waitid", nr, P_PIDFD, pidfd, buffers[0], options, buffers[1])
+    word, longs = memoryview(info).cast("i"), memoryview(usage).cast("q")
+    if word[4] == 0:
+        return None
+    user, system = longs[0] + longs[1] / 1e6, longs[2] + longs[3] / 1e6
+    return Exit(word[4], word[2], word[6], user, system, longs[4] * 1024)
+
+
+def prctl(option: int, *args: int) -> int:
+    """prctl(2) with up to four integer arguments."""
+    return kernel.call("prctl", _PR_NR, option, *args)
+
+
+def close_range(first: int, last: int = 0x7FFFFFFF, *, flags: int = 0) -> None:
+    """close_range(2), Linux 5.9: close descriptors first..last, or mark them closed on exec.
+
+    `flags`: CLOSE_RANGE_CLOEXEC (Linux 5.11), CLOSE_RANGE_UNSHARE.
+    """
+    kernel.call("close_range", 436, first, last, flags)
+
+
+def set_no_new_privs() -> None:
+    """prctl(PR_SET_NO_NEW_PRIVS), Linux 3.5: execve grants nothing any more, for good."""
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def set_dumpable(value: bool) -> None:
+    """prctl(PR_SET_DUMPABLE): whether others of the same uid may look into this process."""
+    prctl(PR_SET_DUMPABLE, int(value))
+
+
+def die_with_parent(signal: int = 9) -> None:
+    """prctl(PR_SET_PDEATHSIG): get `signal` when the parent thread ends.
+
+    Cleared by a change of credentials, so it is set after those.
+    """
+    prctl(PR_SET_PDEATHSIG, signal)
