@@ -1,6 +1,7 @@
 """Opening files so that a hostile tree cannot lead elsewhere, and memory files that can be sealed.
 
-What does not belong here: ordinary reading and writing, which `os` does well.
+What does not belong here: ordinary reading and writing, which `os` does well. The files of proc, which
+take a value in one write or not at all, are not ordinary.
 """
 
 from __future__ import annotations
@@ -96,6 +97,22 @@ def filesystem_type(fd: int) -> int:
     out = bytearray(120)
     kernel.call("fstatfs", kernel.number(138, 44), fd, kernel.buffer(out))
     return int.from_bytes(out[:8], "little")
+
+
+def write_value(path: str, text: str) -> None:
+    """Write `text` in one write(2), as files of proc, sysfs and cgroup want it.
+
+    Raises OSError with the path in it and a note `write(2)`, or the one of open(2).
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    except OSError as error:
+        error.filename = path
+        error.add_note("write(2)")
+        raise
+    finally:
+        os.close(fd)
 
 
 def mknodat(dirfd: int, name: str, mode: int, device: int = 0) -> None:

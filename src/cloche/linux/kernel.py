@@ -49,7 +49,12 @@ def _load() -> tuple[Any, Any, Any, Any]:
 _syscall, _Byte, _get_errno, _addressof = _load()
 
 MACHINE = os.uname().machine
-_COLUMN = {"x86_64": 0, "aarch64": 1}.get(MACHINE, 0)
+# personality(2) shows i686 and armv8l to 64-bit programs too
+_COLUMNS = {"x86_64": 0, "i686": 0, "aarch64": 1, "armv8l": 1}
+
+
+if MACHINE not in _COLUMNS or sys.maxsize <= 2**32:  # pragma: no cover
+    raise ImportError(f"cloche knows the system calls of 64-bit x86_64 and aarch64, this is {MACHINE}")
 
 
 def number(x86_64: int, aarch64: int) -> int:
@@ -57,7 +62,10 @@ def number(x86_64: int, aarch64: int) -> int:
 
     Calls from 424 up have one number everywhere and need no choice; the older ones differ.
     """
-    return (x86_64, aarch64)[_COLUMN]
+    return (x86_64, aarch64)[_COLUMNS[MACHINE]]
+
+
+_IOCTL_NR = number(16, 29)
 
 
 def call(name: str, nr: int, *args: Any) -> int:
@@ -66,13 +74,29 @@ def call(name: str, nr: int, *args: Any) -> int:
     Arguments are ints, bytes (passed as a pointer to them) or what `buffer()` made.
     Raises OSError with a note `name(2)` when the kernel says no.
     """
-    result = _syscall(nr, *args, *(0,) * (6 - len(args)))
+    result: int = _syscall(nr, *args, *(0,) * (6 - len(args)))
     if result == -1:
-        code = _get_errno()
-        error = OSError(code, os.strerror(code))
-        error.add_note(f"{name}(2)")
-        raise error
+        raise _failure(f"{name}(2)")
     return result
+
+
+def ioctl(request: str, fd: int, nr: int, argument: Any = 0) -> int:
+    """ioctl(2): make request `nr` of `fd`; the argument is an int, bytes or what `buffer()` made.
+
+    Raises OSError with a note `ioctl(2) REQUEST`.
+    """
+    result: int = _syscall(_IOCTL_NR, fd, nr, argument, 0, 0, 0)
+    if result == -1:
+        raise _failure(f"ioctl(2) {request}")
+    return result
+
+
+def _failure(note: str) -> OSError:
+    """The error of the call just made, with a note that names it."""
+    code = _get_errno()
+    error = OSError(code, os.strerror(code))
+    error.add_note(note)
+    return error
 
 
 def buffer(storage: bytearray) -> Any:
@@ -109,7 +133,3 @@ def release() -> tuple[int, int]:
     """The running kernel's version as (major, minor)."""
     major, minor = os.uname().release.split(".")[:2]
     return int(major), int("".join(c for c in minor if c.isdigit()) or "0")
-
-
-if sys.maxsize <= 2**32:  # pragma: no cover
-    raise ImportError("cloche needs a 64-bit machine")

@@ -1,0 +1,177 @@
+"""The completion script for bash (4.4 and newer), which needs no other package.
+
+bash cuts words at `=` and `:` before a completion function sees them, so the script first puts
+`--network=host` and `/a:/b` together again, and in the end gives back only what comes after the cut.
+File names are left to bash itself, which knows how to quote them.
+"""
+
+from __future__ import annotations
+
+from cloche.cli.completion import alike, joined, takes_value, valued, words
+from cloche.cli.table import Verb
+
+ACTIONS = {
+    "<file>": "return",
+    "<dir>": "_cloche_only -o dirnames",
+    "<user>": "_cloche_offer -u",
+    "<group>": "_cloche_offer -g",
+    "<variable>": "_cloche_offer -e",
+    "<command>": "_cloche_offer -c",
+    "<process>": "_cloche_processes",
+}
+
+START = r"""# bash completion for cloche: source this file, or put it where bash-completion looks for it
+
+# in these: $whole is the word being completed, $cut what bash has cut off it, $lead and $cur what
+# stands before and after the equals sign of --option=value
+
+_cloche_only() {
+    compopt +o default +o bashdefault "$@" 2>/dev/null
+}
+
+_cloche_give() {
+    local word
+    for word; do
+        word=$lead$word
+        COMPREPLY+=("${word#"$cut"}")
+        [[ $word == *= ]] && compopt -o nospace 2>/dev/null
+    done
+}
+
+_cloche_offer() {
+    local found
+    mapfile -t found < <(compgen "$@" -- "$cur")
+    _cloche_give "${found[@]}"
+}
+
+# words that join with commas: the last of them is being typed
+_cloche_joined() {
+    local before="" found
+    [[ $cur == *,* ]] && before=${cur%,*},
+    mapfile -t found < <(compgen -P "$before" -W "$1" -- "${cur##*,}")
+    compopt -o nospace 2>/dev/null
+    _cloche_give "${found[@]}"
+}
+
+_cloche_processes() {
+    _cloche_offer -W "$(cd /proc && echo [1-9]*)"
+}
+"""
+
+END = r"""
+_cloche() {
+    local words=() word glue="" i whole cut="" lead="" cur verb="" stop=1 operands=0 option="" ended=""
+    COMPREPLY=()
+    for ((i = 1; i <= COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        if [[ ${#words[@]} -gt 0 && ( -n $glue || $word == [=:]* ) ]]; then
+            words[-1]+=$word
+        else
+            words+=("$word")
+        fi
+        glue=""
+        [[ $word == [=:]* ]] && glue=yes
+    done
+    whole=${words[-1]}
+    cur=$whole
+    unset 'words[-1]'
+    if [[ -n $glue ]]; then
+        cut=$whole
+    else
+        cut=${whole%"${COMP_WORDS[COMP_CWORD]}"}
+    fi
+
+    for word in "${words[@]}"; do
+        if [[ -n $option ]]; then
+            option=""
+        elif [[ -n $ended || $word == - || $word != -* ]]; then
+            if [[ -z $verb ]]; then
+                verb=$word
+                ended=""
+                stop=$(_cloche_stop "$verb")
+            else
+                operands=$((operands + 1))
+                [[ $operands -ge $stop ]] && ended=yes
+            fi
+        elif [[ $word == -- ]]; then
+            ended=yes
+        elif _cloche_takes_value "$verb" "$word"; then
+            option=$word
+        fi
+    done
+
+    if [[ -z $option && -z $ended && $cur == --*=* ]]; then
+        option=${cur%%=*}
+        lead=$option=
+        cur=${cur#*=}
+    fi
+    if [[ -n $option ]]; then
+        [[ $option == --* ]] || option=-${option: -1}
+        _cloche_value "$verb" "$option"
+    elif [[ -z $ended && $cur == -* ]]; then
+        _cloche_offer -W "$(_cloche_options "$verb")"
+    else
+        _cloche_operand "$verb" "$operands"
+    fi
+}
+
+complete -o bashdefault -o default -F _cloche cloche
+"""
+
+
+def render(cloche: Verb, verbs: list[Verb]) -> str:
+    """The whole script."""
+    stops, options, takes, values, operands = [], [], [], [], []
+    for verb in verbs:
+        if verb.operands:
+            stops.append(f"{verb.name}) echo {verb.stop} ;;")
+    for group in alike([cloche, *verbs]):
+        names = "|".join(verb.name or '""' for verb in group)
+        options.append(f"{names}) echo '{_spellings(group[0])}' ;;")
+        if pattern := valued(group[0]):
+            takes.append(f"{names}) [[ $2 =~ {pattern} ]] ;;")
+            values += [f"{names})", *_values(group[0], verbs), "    ;;"]
+    for verb in [cloche, *verbs]:
+        for i, operand in enumerate(verb.operands):
+            if action := _action(operand.complete, verbs):
+                operands.append(f'"{verb.name} {i}") {action} ;;')
+    return (
+        START
+        + _function("_cloche_stop", "$1", stops)
+        + _function("_cloche_options", "$1", options)
+        + _function("_cloche_takes_value", "$1", [*takes, "*) return 1 ;;"])
+        + _function("_cloche_value", "$1", values)
+        + _function("_cloche_operand", "$1 $2", operands)
+        + END
+    )
+
+
+def _function(name: str, subject: str, cases: list[str]) -> str:
+    lines = [f"\n{name}() {{", f'    case "{subject}" in', *("        " + case for case in cases)]
+    return "\n".join([*lines, "    esac", "}", ""])
+
+
+def _spellings(verb: Verb) -> str:
+    return " ".join(name for option in verb.shown() for name in option.names)
+
+
+def _action(complete: str, verbs: list[Verb]) -> str:
+    if complete in ACTIONS:
+        return ACTIONS[complete]
+    if joined(complete):
+        return f"_cloche_joined '{' '.join(joined(complete))}'"
+    listed = words(complete, verbs)
+    return f"_cloche_offer -W '{listed}'" if listed else ""
+
+
+def _values(verb: Verb, verbs: list[Verb]) -> list[str]:
+    """The inner case of `_cloche_value`: what to offer after each option, nothing by default."""
+    actions: dict[str, list[str]] = {}
+    for option in verb.shown():
+        if takes_value(option) and (action := _action(option.complete, verbs)):
+            actions.setdefault(action, []).extend((*option.names, *option.aliases))
+    lines = ['    case "$2" in']
+    for action, names in actions.items():
+        only = "" if action in (ACTIONS["<file>"], ACTIONS["<dir>"]) else "_cloche_only; "
+        lines.append(f"        {'|'.join(names)}) {only}{action} ;;")
+    return [*lines, "        *) _cloche_only ;;", "    esac"]

@@ -1,0 +1,120 @@
+"""The completion script for fish."""
+
+from __future__ import annotations
+
+from cloche.cli.completion import alike, joined, takes_value, valued, words
+from cloche.cli.table import Option, Verb
+
+ACTIONS = {
+    "<dir>": "(__fish_complete_directories)",
+    "<user>": "(__fish_complete_users)",
+    "<group>": "(__fish_complete_groups)",
+    "<variable>": "(set --names --export)",
+    "<command>": "(__fish_complete_command)",
+    "<process>": "(__fish_complete_pids)",
+}
+
+START = r"""# fish completion for cloche: put this file in ~/.config/fish/completions, as cloche.fish
+
+# prints the verb, how many operands stand after it, and whether options have ended
+function __cloche_place
+    set -l verb ""
+    set -l operands 0
+    set -l ended no
+    set -l value no
+    for word in (commandline -opc)[2..-1]
+        if test $value = yes
+            set value no
+        else if test $ended = yes; or not string match -qr -- '^-.' $word
+            if test -z "$verb"
+                set verb $word
+                set ended no
+            else
+                set operands (math $operands + 1)
+                test $operands -ge (__cloche_stop $verb); and set ended yes
+            end
+        else if test x$word = x--
+            set ended yes
+        else if __cloche_takes_value "$verb" $word
+            set value yes
+        end
+    end
+    printf '%s\n' "$verb" $operands $ended
+end
+
+# whether options of one of these verbs may stand here
+function __cloche_on
+    set -l place (__cloche_place)
+    test $place[3] = no; and contains -- "$place[1]" $argv
+end
+
+# whether this operand of this verb is next
+function __cloche_operand
+    set -l place (__cloche_place)
+    test "$place[1]" = "$argv[1]"; and test $place[2] = $argv[2]
+end
+
+# words that join with commas: the last of them is being typed
+function __cloche_joined
+    set -l before (commandline -ct | string match -r -- '^(?:[^=]*=)?(.*,)')
+    printf '%s\n' "$before[2]"$argv
+end
+"""
+
+
+def render(cloche: Verb, verbs: list[Verb]) -> str:
+    """The whole script."""
+    stops, takes, lines = [], [], []
+    for verb in verbs:
+        if verb.operands:
+            stops.append(f"case {verb.name}\n            echo {verb.stop}")
+    for group in alike([cloche, *verbs]):
+        names = " ".join(verb.name or "''" for verb in group)
+        if pattern := valued(group[0]):
+            takes.append(f"case {names}\n            string match -qr -- {quoted(pattern)} $argv[2]")
+        lines += [_option(f"__cloche_on {names}", option, verbs) for option in group[0].shown()]
+    first = quoted("__cloche_operand '' 0")
+    for verb in verbs:
+        lines.append(f"complete -c cloche -f -n {first} -a {verb.name} -d {quoted(verb.summary)}")
+        for i, operand in enumerate(verb.operands):
+            if action := _action(operand.complete, verbs):
+                where = quoted(f"__cloche_operand {verb.name} {i}")
+                lines.append(f"complete -c cloche -f -n {where} -a {quoted(action)}")
+    stops.append("case '*'\n            echo 1")
+    takes.append("case '*'\n            return 1")
+    return (
+        START
+        + _function("__cloche_stop", stops)
+        + _function("__cloche_takes_value", takes)
+        + "\n"
+        + "\n".join(lines)
+        + "\n"
+    )
+
+
+def quoted(text: str) -> str:
+    """`text` as one word of fish."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _function(name: str, cases: list[str]) -> str:
+    lines = "".join(f"        {case}\n" for case in cases)
+    return f'\nfunction {name}\n    switch "$argv[1]"\n{lines}    end\nend\n'
+
+
+def _option(condition: str, option: Option, verbs: list[Verb]) -> str:
+    parts = [f"complete -c cloche -n {quoted(condition)}"]
+    parts += [f"-s {name[1]}" if len(name) == 2 else f"-l {name[2:]}" for name in option.names]
+    if takes_value(option):
+        parts.append("-r -F" if option.complete == "<file>" else "-x")
+        if action := _action(option.complete, verbs):
+            parts.append(f"-a {quoted(action)}")
+    return " ".join([*parts, f"-d {quoted(option.help)}"])
+
+
+def _action(complete: str, verbs: list[Verb]) -> str:
+    if complete in ACTIONS or complete == "<file>":
+        return ACTIONS.get(complete, "")
+    if joined(complete):
+        return f"(__cloche_joined {' '.join(joined(complete))})"
+    return words(complete, verbs)

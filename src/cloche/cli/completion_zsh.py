@@ -1,0 +1,96 @@
+"""The completion script for zsh, in the words of its `_arguments`."""
+
+from __future__ import annotations
+
+from cloche.cli.completion import joined, takes_value, words
+from cloche.cli.table import LIST, Operand, Option, Verb
+
+ACTIONS = {
+    "<file>": "_files",
+    "<dir>": "_files -/",
+    "<user>": "_users",
+    "<group>": "_groups",
+    "<variable>": "_parameters -g '*export*'",
+    "<command>": "_normal",
+    "<process>": "_pids",
+}
+
+END = r"""
+if [[ $funcstack[1] == _cloche ]]; then
+    _cloche "$@"
+else
+    compdef _cloche cloche
+fi
+"""
+
+
+def render(cloche: Verb, verbs: list[Verb]) -> str:
+    """The whole script."""
+    lines = [
+        "#compdef cloche",
+        "# zsh completion for cloche: put this file in a directory of $fpath, as _cloche",
+        "",
+        "_cloche() {",
+        '    local curcontext="$curcontext" state line ret=1',
+        "    local -A opt_args",
+        "    local -a verbs",
+        "    verbs=(",
+        *(f"        {quoted(f'{verb.name}:{verb.summary}')}" for verb in verbs),
+        "    )",
+        "    _arguments -C -s -S -A '-*' : \\",
+        *(f"        {spec} \\" for option in cloche.shown() for spec in _specs(option, verbs)),
+        "        '1:verb:->verb' '*::argument:->argument' && ret=0",
+        "    case $state in",
+        "        verb) _describe -t verbs verb verbs && ret=0 ;;",
+        "        argument)",
+        '            curcontext="${curcontext%:*:*}:cloche-$line[1]:"',
+        "            case $line[1] in",
+    ]
+    for verb in verbs:
+        strict = " -A '-*'" if verb.stop == 1 else ""
+        lines += [f"                {verb.name})", f"                    _arguments -s -S{strict} : \\"]
+        specs = [spec for option in verb.shown() for spec in _specs(option, verbs)]
+        specs += [_operand(i, operand, verbs) for i, operand in enumerate(verb.operands, 1)]
+        lines += [f"                        {spec} \\" for spec in specs]
+        lines += ["                        && ret=0", "                    ;;"]
+    return "\n".join([*lines, "            esac", "            ;;", "    esac", "    return ret", "}", END])
+
+
+def quoted(text: str) -> str:
+    """`text` as one word of zsh."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def _escaped(text: str) -> str:
+    """`text` where `_arguments` gives a meaning to brackets and colons."""
+    for character in "\\[]:":
+        text = text.replace(character, "\\" + character)
+    return text
+
+
+def _specs(option: Option, verbs: list[Verb]) -> list[str]:
+    """One word for `_arguments` for each spelling of an option."""
+    specs = []
+    for name in option.names:
+        value = before = ""
+        if takes_value(option):
+            before = "+" if len(name) == 2 else "="
+            value = f":{_escaped(option.metavar)}:{_action(option.complete, verbs)}"
+        repeat = "*" if option.kind == LIST else f"({' '.join(option.names)})"
+        specs.append(quoted(f"{repeat}{name}{before}[{_escaped(option.help)}]{value}"))
+    return specs
+
+
+def _operand(place: int, operand: Operand, verbs: list[Verb]) -> str:
+    action = _action(operand.complete, verbs)
+    which = "*::" if operand.many else f"{place}:"
+    return quoted(f"{which}{_escaped(operand.name)}:{action}")
+
+
+def _action(complete: str, verbs: list[Verb]) -> str:
+    if complete in ACTIONS:
+        return ACTIONS[complete]
+    if joined(complete):
+        return f"_values -s , value {' '.join(quoted(word) for word in joined(complete))}"
+    listed = words(complete, verbs)
+    return f"({listed})" if listed else " "

@@ -1,0 +1,148 @@
+"""What a table of the command line is made of: `Verb`, `Option`, `Operand`, all data, no behaviour.
+
+The parser (`grammar`), `--help`, the manual pages and the completion scripts all read the same
+tables, so they cannot disagree. What a value means is decided by whoever carries the verb out.
+"""
+
+from __future__ import annotations
+
+FLAG = "flag"
+VALUE = "value"
+LIST = "list"
+ABSENT = "absent"  # known from docker but not here: `help` is what is said, `hint` what to do
+NEVER = 1 << 30
+
+
+class Option:
+    """One option of a verb.
+
+    `names` are as typed, short before long ("-e", "--env"); `aliases` work too but are not shown.
+    `dest` is the key in `Parsed.values`, the long name unless told. `help` is one sentence in lower
+    case; `default` is what is shown as the default, and a flag with default "true" starts as True.
+    `complete` is what a shell offers: words ("text json"), words that join with commas
+    ("net,pid"), or a class ("<file>", "<dir>", "<capability>"); `closed` allows only these words.
+    """
+
+    __slots__ = (
+        "aliases",
+        "closed",
+        "complete",
+        "default",
+        "dest",
+        "group",
+        "help",
+        "hint",
+        "kind",
+        "metavar",
+        "names",
+    )
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        kind: str,
+        group: str,
+        metavar: str,
+        help: str,
+        *,
+        dest: str = "",
+        default: str = "",
+        aliases: tuple[str, ...] = (),
+        complete: str = "",
+        closed: bool = False,
+        hint: str = "",
+    ) -> None:
+        self.names, self.kind, self.group, self.metavar, self.help = names, kind, group, metavar, help
+        self.dest = dest or names[-1][2:].replace("-", "_")
+        self.default, self.aliases, self.complete = default, aliases, complete
+        self.closed, self.hint = closed, hint
+
+
+class Operand:
+    """One word, or with `many` all further words, that is not an option.
+
+    `complete` is as for an option; `closed` allows only those words.
+    An operand with `unless` is not asked for when that option (a dest) was given: its place goes
+    to the next one.
+    """
+
+    __slots__ = ("closed", "complete", "help", "many", "name", "required", "unless")
+
+    def __init__(
+        self,
+        name: str,
+        help: str,
+        *,
+        required: bool = False,
+        many: bool = False,
+        unless: str = "",
+        complete: str = "",
+        closed: bool = False,
+    ) -> None:
+        self.name, self.help, self.required, self.many = name, help, required, many
+        self.unless, self.complete, self.closed = unless, complete, closed
+
+
+class Verb:
+    """One verb of the command, or with an empty name the command itself.
+
+    `usage` are whole lines, `description` paragraphs, `examples` pairs of a command line and what
+    it does. `stop` is the number of operands after which nothing is an option any more. `preset`
+    gives options another value to start from, by dest.
+    """
+
+    __slots__ = (
+        "_index",
+        "description",
+        "examples",
+        "name",
+        "operands",
+        "options",
+        "preset",
+        "stop",
+        "summary",
+        "usage",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        summary: str,
+        usage: tuple[str, ...],
+        description: tuple[str, ...],
+        options: tuple[Option, ...],
+        *,
+        operands: tuple[Operand, ...] = (),
+        examples: tuple[tuple[str, str], ...] = (),
+        stop: int = NEVER,
+        preset: dict[str, bool | str] | None = None,
+    ) -> None:
+        self.name, self.summary, self.usage, self.description = name, summary, usage, description
+        self.options, self.operands, self.examples = options, operands, examples
+        self.stop, self.preset = stop, preset
+        self._index: dict[str, Option] | None = None
+
+    @property
+    def title(self) -> str:
+        """What is typed to get here: `cloche run`, or `cloche`."""
+        return f"cloche {self.name}" if self.name else "cloche"
+
+    def index(self) -> dict[str, Option]:
+        """Every spelling of every option, `--help` included; `-h` where it means nothing else."""
+        if self._index is None:
+            self._index = index = {"-h": HELP, "--help": HELP}
+            for option in self.options:
+                for name in option.names:
+                    index[name] = option
+                for name in option.aliases:
+                    index[name] = option
+        return self._index
+
+    def shown(self) -> list[Option]:
+        """The options to show to a person, in the table's order, `--help` last."""
+        options = [option for option in self.options if option.kind != ABSENT]
+        names = HELP.names if self.index()["-h"] is HELP else HELP.names[1:]
+        return [*options, Option(names, FLAG, "Help", "", HELP.help)]
+
+
+HELP = Option(("-h", "--help"), FLAG, "Help", "", "show this help")

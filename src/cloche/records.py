@@ -1,0 +1,60 @@
+"""`@record`: small immutable-by-convention classes with named fields, as a dataclass would make them.
+
+The type checker sees a frozen dataclass. At run time there is no import of `dataclasses` (16 ms) and
+no generated source: one shared constructor fills the instance. For what flows through the hot path
+(operations, plans, receipts); elsewhere a dataclass is as good.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar, dataclass_transform
+
+    T = TypeVar("T")
+
+    @dataclass_transform(frozen_default=True)
+    def record(cls: type[T]) -> type[T]:
+        """Make `cls` a record of its annotated fields."""
+
+else:
+
+    def record(cls):
+        """Make `cls` a record of its annotated fields; base classes' fields come first."""
+        names = []
+        for base in reversed(cls.__mro__):
+            names += [name for name in base.__dict__.get("__annotations__", ()) if name not in names]
+        cls.record_fields = tuple(name for name in names if name != "record_fields")
+        cls.__init__, cls.__eq__, cls.__repr__, cls.__hash__ = _init, _eq, _repr, None
+        return cls
+
+
+def _init(self: Any, *args: Any, **named: Any) -> None:
+    fields = self.record_fields
+    values = self.__dict__
+    values.update(zip(fields, args, strict=False))
+    values.update(named)
+    if len(values) == len(fields) and len(args) + len(named) == len(fields):
+        return
+    unknown = [name for name in named if name not in fields]
+    if unknown or len(args) > len(fields):
+        raise TypeError(f"{type(self).__name__} takes {', '.join(fields)}; got {unknown or len(args)}")
+    for name in fields:
+        if name not in values:
+            try:
+                values[name] = getattr(type(self), name)
+            except AttributeError:
+                raise TypeError(f"{type(self).__name__} needs {name}") from None
+
+
+def _eq(self: Any, other: object) -> bool:
+    return type(self) is type(other) and bool(self.__dict__ == other.__dict__)
+
+
+def _repr(self: Any) -> str:
+    return f"{type(self).__name__}({', '.join(f'{n}={getattr(self, n)!r}' for n in self.record_fields)})"
+
+
+def values(item: Any) -> tuple[Any, ...]:
+    """The field values of a record, in order, for sending it elsewhere."""
+    return tuple(getattr(item, name) for name in item.record_fields)

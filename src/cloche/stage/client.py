@@ -1,0 +1,177 @@
+"""The caller's end of a stage: start one, give it plans, hear how they end.
+
+    stage = fork_stage()            the command line: this lean process forks
+    stage = spawn_stage()           a library: a fresh interpreter, resident from the first call on
+    run = stage.run(plan, [0, 1, 2])
+    for message, fds in run: …      started, step, next, console, ended
+
+Any thread may call `run`; each run has a socket of its own, so nobody waits for another's news.
+"""
+
+from __future__ import annotations
+
+import _socket
+import _thread
+import os
+import sys
+
+from cloche.errors import StageError
+from cloche.stage import cleaning, wire
+from cloche.stage.operation import Plan, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    Message = tuple[tuple[Any, ...], list[int]]
+
+
+class Stage:
+    """A stage process and the socket it takes plans from."""
+
+    def __init__(self, control: _socket.socket, pid: int) -> None:
+        self.control, self.pid = control, pid
+        self._lock = _thread.allocate_lock()
+
+    def run(self, plan: Plan, stdio: list[int]) -> Run:
+        """Have a plan carried out with these descriptors as stdin, stdout and stderr."""
+        ours, theirs = wire.pair()
+        try:
+            with self._lock:
+                wire.send(self.control, ("run", encode(plan)), [theirs.fileno(), *stdio])
+        except OSError as error:
+            ours.close()
+            raise StageError(f"the stage (process {self.pid}) is gone", hint="run it again") from error
+        finally:
+            theirs.close()
+        return Run(ours, plan)
+
+    def alive(self) -> bool:
+        """Whether the process is there; reaps it when it has just ended."""
+        try:
+            return os.waitpid(self.pid, os.WNOHANG) == (0, 0)
+        except ChildProcessError:
+            return False
+
+    def close(self) -> None:
+        """Let the stage end its containers and exit; waits for it."""
+        self.control.close()
+        try:
+            os.waitpid(self.pid, 0)
+        except ChildProcessError:
+            pass  # somebody else has reaped it
+
+
+class Run:
+    """One container as its caller sees it: an iterator of messages, and signals to send."""
+
+    def __init__(self, sock: _socket.socket, plan: Plan) -> None:
+        self.sock, self.plan = sock, plan
+        self.pidfd = -1
+        self.pid = 0
+
+    def fileno(self) -> int:
+        """The socket's descriptor, readable when there is news."""
+        return self.sock.fileno()
+
+    def receive(self) -> Message:
+        """The next message; when the stage has died without a word, cleans up in its place.
+
+        Raises StageError in that case.
+        """
+        got = wire.receive(self.sock)
+        if got is None:
+            self._clean_up()
+            raise StageError(
+                "the stage was killed; what ran in the container has been ended with it",
+                hint="nothing is left behind; run it again",
+            )
+        message, fds = got
+        if message[0] == "started":
+            self.pid, self.pidfd = message[1], fds.pop()
+        return message, fds
+
+    def __iter__(self) -> Iterator[Message]:
+        while True:
+            message, fds = self.receive()
+            yield message, fds
+            if message[0] == "ended":
+                self.close()
+                return
+
+    def send(self, *message: Any) -> None:
+        """Tell the stage: ("signal", number), ("kill",), ("continue",), ("shell",)."""
+        try:
+            wire.send(self.sock, message)
+        except OSError:
+            pass  # it has ended; the news of that is on its way
+
+    def close(self) -> None:
+        """Let go; a container that still runs is ended by the stage."""
+        self.sock.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+    def _clean_up(self) -> None:
+        if self.pidfd >= 0:
+            from cloche.linux import process
+
+            try:
+                process.pidfd_send_signal(self.pidfd, 9)
+            except OSError:
+                pass  # it died with its stage, as it should
+        cleaning.kill_groups(self.plan.groups)
+        cleaning.remove_groups(self.plan.groups)
+        for path in self.plan.unlink:
+            try:
+                os.unlink(path)
+            except OSError:
+                pass
+        self.close()
+
+
+def fork_stage() -> Stage:
+    """A stage forked from this process, which must be single-threaded and lean."""
+    ours, theirs = wire.pair()
+    from cloche.stage.main import freeze_imports
+    from cloche.stage.server import serve
+
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        freeze_imports()
+        serve(theirs)
+    theirs.close()
+    return Stage(ours, pid)
+
+
+def spawn_stage(*, sealed: bool) -> Stage:
+    """A stage in a fresh interpreter, from a sealed copy of it when `sealed`."""
+    if not sys.executable:
+        raise StageError("this Python does not know its own path", hint="set sys.executable to a python3")
+    ours, theirs = wire.pair()
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    code = f"import sys; sys.path.insert(0, {root!r}); from cloche.stage.main import main; main(3)"
+    argv = [sys.executable, "-I", "-S", "-c", code]
+    path, copy = sys.executable, -1
+    if sealed:
+        from cloche.stage.seal import sealed_interpreter
+
+        copy = sealed_interpreter()
+        path = f"/proc/self/fd/{copy}"
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    actions = [
+        (os.POSIX_SPAWN_DUP2, null, 0),
+        (os.POSIX_SPAWN_DUP2, null, 1),
+        (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
+    ]
+    try:
+        pid = os.posix_spawn(path, argv, {}, file_actions=actions)
+    finally:
+        theirs.close()
+        for fd in (null, copy):
+            if fd >= 0:
+                os.close(fd)
+    return Stage(ours, pid)

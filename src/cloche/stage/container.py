@@ -1,0 +1,220 @@
+"""One container in the stage's hands: from its plan to its end.
+
+    start()      outside steps; the new process takes the rest
+    on_channel() a message of the new process, or its end of stream: the command has been executed
+    on_refusal() the seccomp filter refused a call: note it, answer with the errno it deserves
+    on_caller()  a signal to pass on, or the caller is gone: end it
+    finish()     it has ended: read the counters, remove the groups, tell the caller
+
+What does not belong here: the event loop (`server`), and what the caller makes of the result.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from cloche.linux import process, seccomp
+from cloche.stage import inside, wire
+from cloche.stage.cleaning import kill_groups, remove_groups
+from cloche.stage.operation import OUTSIDE
+from cloche.stage.points import reach
+from cloche.stage.scene import Outside
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from typing import Any
+
+    from cloche.stage.operation import Plan
+
+EPERM, ENOENT = 1, 2
+MOST_REFUSALS = 10_000  # then the listener is closed, and the kernel answers ENOSYS by itself
+
+
+class Container:
+    """A container being made or running; the server calls it when something happens."""
+
+    def __init__(self, plan: Plan, caller: _socket.socket, stdio: list[int]) -> None:
+        self.plan, self.caller = plan, caller
+        self.scene = Outside(stdio)
+        self.started = time.monotonic_ns()
+        self.deadline = 0.0
+        self.listener = -1
+        self.refused: dict[int, int] = {}
+        self.refusals = 0
+        self.result: dict[str, Any] = {"timed_out": False, "notes": []}
+
+    def start(self) -> bool:
+        """Carry out the outside steps; False when one failed and all has been undone."""
+        plan, scene = self.plan, self.scene
+        index = -1
+        try:
+            for index, op in enumerate(plan.operations):
+                if op.side != OUTSIDE:
+                    continue
+                if plan.step and not self._ask(("next", index)):
+                    raise OSError(125, "the caller went away")
+                reach(plan.failpoint, type(op).__name__)
+                start = time.monotonic_ns()
+                op.execute(scene)
+                if scene.in_child:
+                    inside.run(plan, scene)
+                if plan.trace:
+                    self._say(("step", index, time.monotonic_ns() - start))
+        except OSError as error:
+            notes = getattr(error, "__notes__", [])
+            culprit = error.filename if isinstance(error.filename, str) else ""
+            code = error.errno or 0
+            self.result["failed"] = (index, code, error.strerror or str(error), culprit, notes)
+            self.kill()
+            if scene.pidfd >= 0:
+                process.wait_pidfd(scene.pidfd)
+            scene.close()
+            self.finish(None)
+            return False
+        self.result["notes"] += scene.notes
+        scene.close()
+        if plan.timeout:
+            self.deadline = time.monotonic() + plan.timeout
+        self._say(("started", scene.pid), [scene.pidfd])
+        return True
+
+    def _ask(self, question: tuple[Any, ...]) -> bool:
+        """Put a question of `--step` to the caller; a shell makes no sense on this side."""
+        while True:
+            self._say(question)
+            got = wire.receive(self.caller)
+            if got is None:
+                return False
+            if got[0][0] == "continue":
+                return True
+
+    def on_channel(self) -> bool:
+        """Take one message of the new process; False when it has closed its end."""
+        assert self.scene.channel is not None
+        got = wire.receive(self.scene.channel)
+        if got is None:
+            return False
+        (kind, *rest), fds = got
+        if kind == "failed":
+            self.result["failed"] = tuple(rest)
+        elif kind == "not executed":
+            self.result["not executed"] = tuple(rest)
+        elif kind == "note":
+            self.result["notes"].append(tuple(rest))
+        elif kind == "listener":
+            self.listener = fds.pop()
+        elif kind == "next":
+            self._say((kind, *rest))
+            answer = wire.receive(self.caller)
+            wire.send(self.scene.channel, answer[0] if answer else ("continue",))
+        else:
+            self._say((kind, *rest), fds)
+        for fd in fds:
+            os.close(fd)
+        return True
+
+    def channel_closed(self) -> None:
+        """The new process has closed its end: unless it said otherwise, it is now the command."""
+        assert self.scene.channel is not None
+        self.scene.channel.close()
+        if "failed" not in self.result and "not executed" not in self.result:
+            self._attest()
+
+    def _attest(self) -> None:
+        """Ask the kernel what is in force in the new process now; it may have ended already."""
+        wanted = {"NoNewPrivs", "Seccomp", "CapEff", "CapBnd", "CapPrm", "NSpid", "Uid"}
+        try:
+            with open(f"/proc/{self.scene.pid}/status", "rb", buffering=0) as status:
+                lines = status.read(4096).decode(errors="replace").splitlines()
+        except OSError:
+            return
+        fields = (line.partition(":")[::2] for line in lines)
+        self.result["attested"] = {name: value.strip() for name, value in fields if name in wanted}
+
+    def on_refusal(self) -> bool:
+        """Answer one refused call; False when nobody is left to refuse or it was too many."""
+        try:
+            event = seccomp.notify_receive(self.listener)
+            self.refused[event.nr] = self.refused.get(event.nr, 0) + 1
+            seccomp.notify_respond(self.listener, event.id, error=EPERM)
+        except OSError as error:
+            if error.errno != ENOENT:  # ENOENT: who called was killed meanwhile
+                return False
+        self.refusals += 1
+        return self.refusals < MOST_REFUSALS
+
+    def close_listener(self) -> None:
+        """Stop listening; the filter stays."""
+        if self.listener >= 0:
+            os.close(self.listener)
+            self.listener = -1
+
+    def on_caller(self) -> bool:
+        """Pass on a signal; when the caller is gone, end everything and return False."""
+        got = wire.receive(self.caller)
+        if got is None or got[0][0] == "kill":
+            self.kill()
+        elif got[0][0] == "signal":
+            self.signal(got[0][1])
+        return got is not None
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the first process."""
+        try:
+            process.pidfd_send_signal(self.scene.pidfd, number)
+        except ProcessLookupError:
+            pass  # it has ended; the end is on its way to the caller
+
+    def time_out(self) -> None:
+        """The time the caller gave is over: end everything and say why."""
+        self.result["timed_out"] = True
+        self.deadline = 0.0
+        self.kill()
+
+    def kill(self) -> None:
+        """End everything inside at once."""
+        if self.scene.pidfd >= 0:
+            self.signal(9)
+        if not self.plan.own_pids:
+            kill_groups(self.plan.groups)
+
+    def finish(self, ended: process.Exit | None) -> None:
+        """Give everything back and tell the caller how it ended."""
+        result = self.result
+        result["wall"] = (time.monotonic_ns() - self.started) / 1e9
+        if ended is not None:
+            result["code"], result["status"] = ended.code, ended.status
+            result["cpu"] = (ended.user_time, ended.system_time)
+            result["max_rss"] = ended.max_rss
+        self.close_listener()
+        result["refused"] = self.refused
+        result["counters"] = {name: _read(path) for name, path in self.plan.counters}
+        if not self.plan.own_pids:
+            kill_groups(self.plan.groups)
+        remove_groups(self.plan.groups)
+        for path in self.plan.unlink:
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                pass
+        if self.scene.pidfd >= 0:
+            os.close(self.scene.pidfd)
+            self.scene.pidfd = -1
+        self._say(("ended", result))
+        self.caller.close()
+
+    def _say(self, message: tuple[Any, ...], fds: list[int] | None = None) -> None:
+        try:
+            wire.send(self.caller, message, fds or [])
+        except OSError:
+            pass  # the caller is gone: its end of stream makes the server end the container
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(4096).decode(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,87 @@
+"""The new process: carry out the inside steps of a plan, one by one, and become the command.
+
+Everything is imported before this starts; nothing here may import. A step that fails is told to the
+stage as data, and the process ends: a half-made container is never left.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from cloche.stage import wire
+from cloche.stage.operation import INSIDE
+from cloche.stage.points import reach
+from cloche.stage.scene import Inside
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.stage.operation import Operation, Plan
+    from cloche.stage.scene import Outside
+
+SET_UP_FAILED = 125
+
+
+def run(plan: Plan, outside: Outside) -> None:
+    """Carry out the plan's inside steps in this process; never returns."""
+    assert outside.channel is not None
+    scene = Inside(outside.channel, outside.stdio)
+    scene.trees = outside.trees
+    index = -1
+    try:
+        for index, op in enumerate(plan.operations):
+            if op.side != INSIDE:
+                continue
+            if plan.step:
+                _wait_for_caller(scene, index)
+            reach(plan.failpoint, type(op).__name__)
+            start = time.monotonic_ns()
+            _finish_notes(scene, op)
+            op.execute(scene)
+            if plan.trace:
+                wire.send(scene.channel, ("step", index, time.monotonic_ns() - start))
+    except OSError as error:
+        _tell(scene, index, error)
+    except Exception as error:  # a defect of ours: told in one line, like everything else
+        _tell(scene, index, OSError(0, f"{type(error).__name__}: {error}"))
+    os._exit(SET_UP_FAILED)
+
+
+def _finish_notes(scene: Inside, op: Operation) -> None:
+    """Before the last step, tell what came out weaker than planned."""
+    if type(op).__name__ == "LoadSeccomp" or type(op).__name__ == "Execute":
+        for layer, text in scene.notes:
+            wire.send(scene.channel, ("note", layer, text))
+        scene.notes = []
+
+
+def _tell(scene: Inside, index: int, error: OSError) -> None:
+    notes = getattr(error, "__notes__", [])
+    culprit = error.filename if isinstance(error.filename, str) else ""
+    text = error.strerror or str(error)
+    try:
+        wire.send(scene.channel, ("failed", index, error.errno or 0, text, culprit, notes))
+    except OSError:
+        pass  # the stage is gone, and nobody is left to tell
+
+
+def _wait_for_caller(scene: Inside, index: int) -> None:
+    """`--step`: say which step is next, and wait; the caller may ask for a shell as things stand."""
+    while True:
+        wire.send(scene.channel, ("next", index))
+        got = wire.receive(scene.channel)
+        if got is None:
+            os._exit(SET_UP_FAILED)
+        if got[0][0] == "continue":
+            return
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.execve(
+                    "/bin/sh",
+                    ["sh", "-i"],
+                    {"PS1": "(as it stands) # ", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+                )
+            finally:
+                os._exit(127)
+        os.waitpid(pid, 0)

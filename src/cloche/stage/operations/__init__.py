@@ -1,0 +1,13 @@
+"""The operations a plan is made of, by the rooms they live in, and the table of all of them."""
+
+from __future__ import annotations
+
+from cloche.stage.operation import Operation
+from cloche.stage.operations import command, filesystems, groups, identity, processes, roots, trees
+
+CLASSES: dict[str, type[Operation]] = {
+    name: value
+    for room in (groups, processes, trees, roots, filesystems, identity, command)
+    for name, value in vars(room).items()
+    if isinstance(value, type) and issubclass(value, Operation) and value.__module__ == room.__name__
+}

@@ -1,0 +1,194 @@
+"""The last steps: session, working directory, descriptors, and the command itself."""
+
+from __future__ import annotations
+
+import os
+import select
+
+from cloche.linux import namespaces, network, process, terminal
+from cloche.records import record
+from cloche.stage import reaper, wire
+from cloche.stage.diagnosis import why_not_executed
+from cloche.stage.operation import InsideOperation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+
+    from cloche.stage.scene import Inside
+else:
+    import _signal
+
+
+@record
+class SetHostName(InsideOperation):
+    """Name the container."""
+
+    name: str
+    domain: str = ""
+
+    def execute(self, scene: Inside) -> None:
+        del scene
+        if self.name:
+            namespaces.sethostname(self.name)
+        if self.domain:
+            namespaces.setdomainname(self.domain)
+
+    def calls(self) -> list[str]:
+        pairs = (("sethostname", self.name), ("setdomainname", self.domain))
+        return [f'{call}("{value}")' for call, value in pairs if value]
+
+    def meaning(self) -> str:
+        return f"the host is called {self.name or 'as before'} in here, and keeps its own name outside"
+
+
+@record
+class BringUp(InsideOperation):
+    """Bring a network interface up."""
+
+    interface: str
+
+    def execute(self, scene: Inside) -> None:
+        del scene
+        network.bring_up(self.interface)
+
+    def calls(self) -> list[str]:
+        return [f'ioctl(SIOCSIFFLAGS, "{self.interface}", IFF_UP)']
+
+    def meaning(self) -> str:
+        return "programs in here can talk to each other on 127.0.0.1, and to nobody else"
+
+
+@record
+class NewSession(InsideOperation):
+    """Leave the caller's session and terminal; wear our own stdin, stdout and stderr."""
+
+    terminal: bool
+
+    def execute(self, scene: Inside) -> None:
+        os.setsid()
+        if self.terminal:
+            terminal.make_controlling(scene.stdio[0])
+        for target, fd in enumerate(scene.stdio):
+            os.dup2(fd, target, inheritable=True)
+
+    def calls(self) -> list[str]:
+        control = ["ioctl(TIOCSCTTY)"] if self.terminal else []
+        return ["setsid()", *control, "dup2(…, 0, 1, 2)"]
+
+    def meaning(self) -> str:
+        return "no key, signal or character of your terminal can be faked from in here"
+
+
+@record
+class WorkingDirectory(InsideOperation):
+    """Go to the directory the command starts in, making it if asked."""
+
+    path: str
+
+    def execute(self, scene: Inside) -> None:
+        del scene
+        os.chdir(self.path)
+        if not os.getcwd().startswith("/"):
+            raise OSError(2, "is outside the root", self.path)
+
+    def calls(self) -> list[str]:
+        return [f'chdir("{self.path}")', "getcwd()"]
+
+    def meaning(self) -> str:
+        return f"the command starts in {self.path}, and that is inside (CVE-2024-21626)"
+
+    def hint(self, code: int) -> str:
+        return f"{self.path} has to be a directory in the container" if code in {2, 20} else ""
+
+
+@record
+class DieWithStage(InsideOperation):
+    """End when the stage ends, however it ends; a stage that has died already has closed its end."""
+
+    def execute(self, scene: Inside) -> None:
+        process.die_with_parent()
+        if _hung_up(scene.channel.fileno()):
+            os._exit(125)
+
+    def calls(self) -> list[str]:
+        return ["prctl(PR_SET_PDEATHSIG, SIGKILL)"]
+
+    def meaning(self) -> str:
+        return "if cloche is killed, so is everything in here"
+
+
+@record
+class CloseDescriptors(InsideOperation):
+    """Let nothing that is open here reach the command."""
+
+    preserve: int = 0  # how many descriptors after 2 stay
+
+    def execute(self, scene: Inside) -> None:
+        del scene
+        process.close_range(3 + self.preserve, flags=process.CLOSE_RANGE_CLOEXEC)
+
+    def calls(self) -> list[str]:
+        return [f"close_range({3 + self.preserve}, ~0, CLOSE_RANGE_CLOEXEC)"]
+
+    def meaning(self) -> str:
+        return "the command starts with stdin, stdout and stderr and no other descriptor (CVE-2024-21626)"
+
+
+@record
+class Execute(InsideOperation):
+    """Become the command."""
+
+    argv: tuple[str, ...]
+    environment: tuple[str, ...]  # KEY=value
+    init: bool = False  # stay as a small init, and run the command below
+
+    def execute(self, scene: Inside) -> None:
+        env = dict(entry.partition("=")[::2] for entry in self.environment)
+        env.setdefault("HOME", scene.user[3])
+        if self.init:
+            reaper.run(scene.channel, lambda: self._become(scene, env))
+        self._become(scene, env)
+
+    def _become(self, scene: Inside, env: dict[str, str]) -> None:
+        _reset_signals()
+        name = self.argv[0]
+        code, culprit = 2, name
+        for path in [name] if "/" in name else _candidates(name, env.get("PATH", "")):
+            try:
+                os.execve(path, self.argv, env)
+            except OSError as error:
+                if (error.errno not in {2, 20} and code in {2, 20}) or "/" in name:
+                    code, culprit = error.errno or 5, path
+                if error.errno not in {2, 20, 13, 116}:
+                    break
+        exit_code, text, hint = why_not_executed(culprit, code, searched="/" not in name)
+        wire.send(scene.channel, ("not executed", exit_code, code, text, hint))
+        os._exit(exit_code)
+
+    def calls(self) -> list[str]:
+        words = ", ".join(f'"{word}"' for word in self.argv)
+        call = f'execve("{self.argv[0]}", [{words}], {len(self.environment)} variables)'
+        return ["fork()", call] if self.init else [call]
+
+    def meaning(self) -> str:
+        first = "a small init stays process 1 and cleans up after orphans; " if self.init else ""
+        return f"{first}from here on it is the command; nothing of cloche is left in the process"
+
+
+def _reset_signals() -> None:
+    """Python ignores SIGPIPE and SIGXFSZ, callers may ignore others; ignored ones survive execve."""
+    for number in range(1, 32):
+        if number not in {9, 19}:
+            _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+
+
+def _candidates(name: str, path: str) -> list[str]:
+    return [f"{folder.rstrip('/')}/{name}" for folder in path.split(":") if folder.startswith("/")]
+
+
+def _hung_up(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, 0)
+    return any(events & select.POLLHUP for _, events in poll.poll(0))

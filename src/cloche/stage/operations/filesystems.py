@@ -1,0 +1,235 @@
+"""What is mounted in the new root: proc, dev and the like, devices, files, masks, read-only paths."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from cloche.linux import files, mount, terminal
+from cloche.records import record
+from cloche.stage import paths, wire
+from cloche.stage.operation import InsideOperation
+from cloche.stage.operations.trees import attribute_names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.stage.scene import Inside
+
+
+@record
+class Filesystem(InsideOperation):
+    """Mount a new file system at a place in the root."""
+
+    kind: str
+    target: str
+    options: tuple[tuple[str, str | None], ...] = ()
+    attributes: int = 0
+    says: str = ""
+
+    def execute(self, scene: Inside) -> None:
+        made = mount.new_filesystem(self.kind, {"source": self.kind, **dict(self.options)}, self.attributes)
+        with files.Fd(paths.make_directory(scene.root, self.target)) as place:
+            mount.move_mount(made, place.number)
+        scene.trees[self.target] = made
+
+    def calls(self) -> list[str]:
+        words = [key if value is None else f"{key}={value}" for key, value in self.options]
+        inner = ", ".join([*words, *attribute_names(self.attributes)])
+        return [f'fsopen("{self.kind}") … fsmount({inner})', f'move_mount(fd, root, "{self.target}")']
+
+    def meaning(self) -> str:
+        return self.says or f"a new {self.kind} at {self.target}"
+
+    def hint(self, code: int) -> str:
+        if self.kind in {"proc", "sysfs"} and code == 1:
+            return (
+                f"a {self.kind} that shows more than the one here is refused: "
+                "this happens inside another container whose own is masked; unmask it there"
+            )
+        return "this kernel does not have it" if code == 19 else ""
+
+
+@record
+class Attach(InsideOperation):
+    """Attach a tree at a place in the root, making the place if it is missing."""
+
+    tree: str
+    target: str
+    says: str = ""
+
+    def execute(self, scene: Inside) -> None:
+        tree = scene.trees.pop(self.tree)
+        directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+        make = paths.make_directory if directory else paths.make_file
+        with files.Fd(make(scene.root, self.target)) as place:
+            mount.move_mount(tree, place.number)
+        os.close(tree)
+
+    def calls(self) -> list[str]:
+        return [f'move_mount(fd, root, "{self.target}")']
+
+    def meaning(self) -> str:
+        return self.says or f"it appears at {self.target}"
+
+    def hint(self, code: int) -> str:
+        if code == 20:
+            return f"a file and a directory cannot be mounted over each other at {self.target}"
+        if code in {30, 13}:
+            return f"{self.target} is not there and cannot be made: make it in the root file system"
+        return ""
+
+
+@record
+class File(InsideOperation):
+    """Put a small file of our own at a place in the root, without touching what lies below."""
+
+    target: str
+    content: str
+    mode: int = 0o644
+
+    def execute(self, scene: Inside) -> None:
+        name = "f/" + self.target.strip("/").replace("/", "_")
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, self.mode)
+        with files.Fd(fd):
+            os.fchmod(fd, self.mode)
+            os.write(fd, self.content.encode())
+        with (
+            files.Fd(mount.open_tree(scene.scratch, name)) as tree,
+            files.Fd(paths.make_file(scene.root, self.target)) as place,
+        ):
+            mount.move_mount(tree.number, place.number)
+
+    def calls(self) -> list[str]:
+        return [f"write(fd, {len(self.content.encode())} bytes)", f'move_mount(fd, root, "{self.target}")']
+
+    def meaning(self) -> str:
+        return f"{self.target} is the container's own"
+
+
+@record
+class Mask(InsideOperation):
+    """Cover paths with nothing."""
+
+    covered: tuple[str, ...]
+
+    def execute(self, scene: Inside) -> None:
+        null = empty = -1
+        for path in self.covered:
+            try:
+                place = paths.open_path(scene.root, path)
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # this kernel has no such file
+            with files.Fd(place):
+                if stat.S_ISDIR(os.fstat(place).st_mode):
+                    if empty < 0:
+                        attributes = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NODEV
+                        empty = mount.new_filesystem("tmpfs", {"mode": "0555", "size": "0"}, attributes)
+                        cover = empty
+                    else:
+                        cover = mount.open_tree(empty, b"")
+                else:
+                    if null < 0:
+                        null = paths.open_path(scene.root, "/dev/null")
+                        if os.fstat(null).st_rdev != os.makedev(1, 3):
+                            raise OSError(19, "is not the null device", "/dev/null")
+                    cover = mount.open_tree(null, b"")
+                mount.move_mount(cover, place)
+                if cover != empty:
+                    os.close(cover)
+        for fd in (null, empty):
+            if fd >= 0:
+                os.close(fd)
+
+    def calls(self) -> list[str]:
+        return [f'move_mount(nothing, root, "{path}")' for path in self.covered]
+
+    def meaning(self) -> str:
+        return "what these tell about the machine, or let one do to it, is covered: " + ", ".join(self.covered)
+
+
+@record
+class ReadOnly(InsideOperation):
+    """Make paths read-only, with all that is mounted below."""
+
+    places: tuple[str, ...]
+
+    def execute(self, scene: Inside) -> None:
+        for path in self.places:
+            try:
+                place = paths.open_path(scene.root, path)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            with files.Fd(place), files.Fd(mount.open_tree(place, b"", recursive=True)) as tree:
+                mount.mount_setattr(tree.number, set_=mount.MOUNT_ATTR_RDONLY, recursive=True)
+                mount.move_mount(tree.number, place)
+
+    def calls(self) -> list[str]:
+        return [
+            f'open_tree("{path}", OPEN_TREE_CLONE) mount_setattr(MOUNT_ATTR_RDONLY) move_mount' for path in self.places
+        ]
+
+    def meaning(self) -> str:
+        return "can be read but not written, even by the container's root: " + ", ".join(self.places)
+
+
+@record
+class Sysctl(InsideOperation):
+    """Set a kernel parameter of the container's own namespaces, through its own /proc."""
+
+    key: str
+    value: str
+
+    def execute(self, scene: Inside) -> None:
+        name = "sys/" + self.key.replace(".", "/")
+        proc = scene.trees["/proc"]
+        resolve = files.RESOLVE_BENEATH | files.RESOLVE_NO_XDEV | files.RESOLVE_NO_MAGICLINKS
+        with files.Fd(files.openat2(proc, name, os.O_WRONLY, resolve=resolve)) as fd:
+            if files.filesystem_type(fd.number) != files.PROC_SUPER_MAGIC:
+                raise OSError(22, "is not on proc", name)
+            os.write(fd.number, self.value.encode())
+
+    def calls(self) -> list[str]:
+        return [f'write("/proc/sys/{self.key.replace(".", "/")}", "{self.value}")']
+
+    def meaning(self) -> str:
+        return f"{self.key} is {self.value} in here, and as it was outside"
+
+    def hint(self, code: int) -> str:
+        if code in {1, 13, 30}:
+            return f"{self.key} does not belong to a namespace of the container, so it cannot be set for it alone"
+        return "this kernel has no such parameter" if code == 2 else ""
+
+
+@record
+class Console(InsideOperation):
+    """Open a terminal of the container's own devpts; its far end goes to the caller."""
+
+    rows: int
+    columns: int
+
+    def execute(self, scene: Inside) -> None:
+        devpts = scene.trees["/dev/pts"]
+        master, slave = terminal.open_pty(devpts)
+        if self.rows or self.columns:
+            terminal.set_window_size(master, self.rows, self.columns)
+        os.fchown(slave, scene.user[0], -1)
+        with (
+            files.Fd(mount.open_tree(devpts, str(terminal.pty_number(master)))) as tree,
+            files.Fd(paths.make_file(scene.root, "/dev/console")) as place,
+        ):
+            mount.move_mount(tree.number, place.number)
+        wire.send(scene.channel, ("console",), [master])
+        os.close(master)
+        for fd in scene.stdio:
+            os.close(fd)
+        scene.stdio = [slave, os.dup(slave), os.dup(slave)]
+
+    def calls(self) -> list[str]:
+        return [
+            'open("/dev/pts/ptmx")',
+            "ioctl(TIOCGPTPEER)",
+            f"ioctl(TIOCSWINSZ, {self.rows}x{self.columns})",
+        ]
+
+    def meaning(self) -> str:
+        return "the command gets a terminal of its own; it cannot reach into yours"

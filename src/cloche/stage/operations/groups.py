@@ -1,0 +1,123 @@
+"""Control groups and per-process limits, set by the stage from outside."""
+
+from __future__ import annotations
+
+import os
+
+from cloche.linux import scheduling
+from cloche.records import record
+from cloche.stage.operation import OutsideOperation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.stage.scene import Outside
+
+
+@record
+class CreateGroup(OutsideOperation):
+    """Make a cgroup directory for the container."""
+
+    path: str
+
+    def execute(self, scene: Outside) -> None:
+        del scene
+        os.mkdir(self.path, 0o755)
+
+    def calls(self) -> list[str]:
+        return [f'mkdir("{self.path}", 0755)']
+
+    def meaning(self) -> str:
+        return "the container gets a control group of its own, to be counted, limited and ended as a whole"
+
+    def hint(self, code: int) -> str:
+        return "a group of that name is there already; remove it with rmdir" if code == 17 else ""
+
+
+@record
+class WriteGroup(OutsideOperation):
+    """Write one limit into a cgroup file."""
+
+    path: str
+    value: str
+    says: str
+
+    def execute(self, scene: Outside) -> None:
+        del scene
+        write_file(self.path, self.value)
+
+    def calls(self) -> list[str]:
+        return [f'write("{self.path}", "{self.value}")']
+
+    def meaning(self) -> str:
+        return self.says
+
+    def hint(self, code: int) -> str:
+        return f"the kernel does not take {self.value!r} for {self.path}" if code in {22, 34} else ""
+
+
+@record
+class JoinGroup(OutsideOperation):
+    """Move the new process into its group (cgroup v1; on v2 it is born there)."""
+
+    path: str
+
+    def execute(self, scene: Outside) -> None:
+        write_file(f"{self.path}/cgroup.procs", str(scene.pid))
+
+    def calls(self) -> list[str]:
+        return [f'write("{self.path}/cgroup.procs", pid)']
+
+    def meaning(self) -> str:
+        return "everything the command starts is counted and limited together"
+
+
+@record
+class OomScore(OutsideOperation):
+    """Say how eagerly the kernel takes this process when memory runs out."""
+
+    value: int
+
+    def execute(self, scene: Outside) -> None:
+        write_file(f"/proc/{scene.pid}/oom_score_adj", str(self.value))
+
+    def calls(self) -> list[str]:
+        return [f'write("/proc/PID/oom_score_adj", "{self.value}")']
+
+    def meaning(self) -> str:
+        return "how eagerly the kernel picks this container when the machine runs out of memory"
+
+    def hint(self, code: int) -> str:
+        return "only root may lower it below the caller's own" if code in {1, 13} else ""
+
+
+@record
+class Rlimit(OutsideOperation):
+    """Set one resource limit of the new process, from outside, where raising may be allowed."""
+
+    name: str  # RLIMIT_NOFILE …
+    soft: int
+    hard: int
+
+    def execute(self, scene: Outside) -> None:
+        scheduling.set_rlimit(scheduling.RLIMITS[self.name], self.soft, self.hard, pid=scene.pid)
+
+    def calls(self) -> list[str]:
+        return [f"prlimit64(PID, {self.name}, {{{self.soft}, {self.hard}}})"]
+
+    def meaning(self) -> str:
+        return f"a limit for each process: {self.name[7:].lower()} at most {self.soft}, raisable to {self.hard}"
+
+    def hint(self, code: int) -> str:
+        return "only root may raise a hard limit above the caller's own" if code == 1 else ""
+
+
+def write_file(path: str, value: str) -> None:
+    """Write a value to a file of /proc or /sys/fs/cgroup in one write."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode())
+    except OSError as error:
+        error.filename = path
+        raise
+    finally:
+        os.close(fd)

@@ -1,0 +1,245 @@
+"""The new root: a scratch tmpfs nobody will see, overlays on it, and the pivot into the result.
+
+/ (the copy of the host's tree)
+└── scratch tmpfs, mounted over it, gone with it after the pivot
+    ├── l/N  a lower tree      u/N, w/N  its throwaway layer      f/  small files to bind
+    └── r    the new root
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from cloche.linux import files, mount
+from cloche.records import record
+from cloche.stage import paths
+from cloche.stage.operation import InsideOperation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.stage.scene import Inside
+
+
+@record
+class MakePrivate(InsideOperation):
+    """Cut the new tree of mounts loose from the host's."""
+
+    def execute(self, scene: Inside) -> None:
+        del scene
+        mount.make_private("/")
+
+    def calls(self) -> list[str]:
+        return ['mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, {propagation=MS_PRIVATE})']
+
+    def meaning(self) -> str:
+        return "nothing mounted in here appears outside, nor the other way round"
+
+
+@record
+class Scratch(InsideOperation):
+    """Mount the tmpfs that holds the throwaway layers."""
+
+    size: str  # as tmpfs takes it, "" for half of the memory
+
+    def execute(self, scene: Inside) -> None:
+        options: dict[str, str | None] = {"source": "scratch", "mode": "0755"}
+        if self.size:
+            options["size"] = self.size
+        scene.scratch = mount.new_filesystem("tmpfs", options)
+        mount.move_mount(scene.scratch, files.AT_FDCWD, "/proc")
+        os.fchdir(scene.scratch)
+        for name in ("l", "u", "w", "f", "r"):
+            os.mkdir(name, 0o755)
+
+    def calls(self) -> list[str]:
+        size = f", size={self.size}" if self.size else ""
+        return [f'fsopen("tmpfs") … fsmount(mode=0755{size})', 'move_mount(fd, AT_FDCWD, "/proc")']
+
+    def meaning(self) -> str:
+        return "what is written in here goes to memory, and is gone when the container ends"
+
+
+@record
+class NewRoot(InsideOperation):
+    """Start with an empty root directory in memory."""
+
+    def execute(self, scene: Inside) -> None:
+        scene.root = mount.new_filesystem("tmpfs", {"source": "root", "mode": "0755"}, mount.MOUNT_ATTR_NODEV)
+        mount.move_mount(scene.root, scene.scratch, "r")
+
+    def calls(self) -> list[str]:
+        return ['fsopen("tmpfs") … fsmount(mode=0755)', 'move_mount(fd, scratch, "r")']
+
+    def meaning(self) -> str:
+        return "the root directory starts out empty: only what is put there can be seen"
+
+
+@record
+class TreeRoot(InsideOperation):
+    """Take a tree itself as the root: what is written is written for good."""
+
+    tree: str
+
+    def execute(self, scene: Inside) -> None:
+        scene.root = scene.trees.pop(self.tree)
+        mount.move_mount(scene.root, scene.scratch, "r")
+
+    def calls(self) -> list[str]:
+        return ['move_mount(fd, scratch, "r")']
+
+    def meaning(self) -> str:
+        return "the directory itself is the root: changes are kept"
+
+
+@record
+class Overlay(InsideOperation):
+    """Lay a throwaway layer over a tree, at a place below the root or as the root itself."""
+
+    tree: str
+    index: int
+    target: str
+    hidden: tuple[str, ...] = ()  # relative to the tree
+    user_attributes: bool = True  # userxattr, which overlays in user namespaces need
+
+    def execute(self, scene: Inside) -> None:
+        lower, upper, work = (f"{kind}/{self.index}" for kind in "luw")
+        for path in (lower, upper, work):
+            os.mkdir(path, 0o755)
+        tree = scene.trees.pop(self.tree)
+        _copy_attributes(os.fstat(tree), upper)
+        for path in self.hidden:
+            _white_out(tree, upper, path)
+        mount.move_mount(tree, scene.scratch, lower)
+        os.close(tree)
+        options: dict[str, str | None] = {"source": "overlay"}
+        options |= {"lowerdir": lower, "upperdir": upper, "workdir": work}
+        if self.user_attributes:
+            options["userxattr"] = None
+        top = mount.new_filesystem("overlay", options, mount.MOUNT_ATTR_NODEV)
+        if self.target == "/":
+            mount.move_mount(top, scene.scratch, "r")
+            scene.root = top
+            return
+        with files.Fd(paths.make_directory(scene.root, self.target)) as place:
+            mount.move_mount(top, place.number)
+        os.close(top)
+
+    def calls(self) -> list[str]:
+        i = self.index
+        extra = ", userxattr" if self.user_attributes else ""
+        hide = [f'mknod("u/{i}/{path}", S_IFCHR, 0)' for path in self.hidden]
+        mounts = f'fsopen("overlay") … fsmount(lowerdir=l/{i}, upperdir=u/{i}, workdir=w/{i}{extra})'
+        return [
+            *hide,
+            f'move_mount(tree, scratch, "l/{i}")',
+            mounts,
+            f'move_mount(fd, root, "{self.target}")',
+        ]
+
+    def meaning(self) -> str:
+        hides = f"; {len(self.hidden)} private entries are hidden" if self.hidden else ""
+        return f"{self.target} can be changed in here, the original stays as it is{hides}"
+
+    def hint(self, code: int) -> str:
+        if code == 22:
+            return "the directory lies on or holds mounts that cannot carry an overlay here; give DIR:rw or DIR:ro"
+        if code == 19:
+            return "this kernel has no overlay file system; load it with: modprobe overlay"
+        return ""
+
+
+@record
+class Directory(InsideOperation):
+    """Make sure a directory is there."""
+
+    path: str
+    mode: int = 0o755
+
+    def execute(self, scene: Inside) -> None:
+        os.close(paths.make_directory(scene.root, self.path, self.mode))
+
+    def calls(self) -> list[str]:
+        return [f'mkdirat(root, "{self.path}", {self.mode:#o})']
+
+    def meaning(self) -> str:
+        return f"{self.path} exists"
+
+
+@record
+class Symlink(InsideOperation):
+    """Make a symbolic link, unless something is there."""
+
+    path: str
+    target: str
+
+    def execute(self, scene: Inside) -> None:
+        parent, _, name = self.path.rpartition("/")
+        with files.Fd(paths.make_directory(scene.root, parent)) as place:
+            try:
+                os.symlink(self.target, name, dir_fd=place.number)
+            except FileExistsError:
+                pass
+
+    def calls(self) -> list[str]:
+        return [f'symlinkat("{self.target}", root, "{self.path}")']
+
+    def meaning(self) -> str:
+        return f"{self.path} leads to {self.target}"
+
+
+@record
+class SealRoot(InsideOperation):
+    """Make the root read-only, now that everything is in place."""
+
+    def execute(self, scene: Inside) -> None:
+        mount.mount_setattr(scene.root, set_=mount.MOUNT_ATTR_RDONLY)
+
+    def calls(self) -> list[str]:
+        return ['mount_setattr(root, "", {attr_set=MOUNT_ATTR_RDONLY})']
+
+    def meaning(self) -> str:
+        return "nothing can be written outside the mounts made for it"
+
+
+@record
+class PivotRoot(InsideOperation):
+    """Make the new tree the root, and let go of the old one."""
+
+    def execute(self, scene: Inside) -> None:
+        os.fchdir(scene.root)
+        mount.pivot_root(".", ".")
+        mount.umount2(".", mount.MNT_DETACH)
+        os.chdir("/")
+        os.close(scene.scratch)
+        os.close(scene.root)
+        scene.scratch = scene.root = -1
+
+    def calls(self) -> list[str]:
+        return ["fchdir(root)", 'pivot_root(".", ".")', 'umount2(".", MNT_DETACH)', 'chdir("/")']
+
+    def meaning(self) -> str:
+        return "the host's files are gone from view: there is no path, link or descriptor back to them"
+
+
+def _copy_attributes(source: os.stat_result, path: str) -> None:
+    """Mode and, where both ids exist in here, owner: an overlay shows those of its upper directory."""
+    try:
+        os.chown(path, source.st_uid, source.st_gid)
+    except OSError:
+        pass  # an owner that has no number in here: the container's root owns the layer's directory
+    os.chmod(path, stat.S_IMODE(source.st_mode))
+
+
+def _white_out(tree: int, upper: str, path: str) -> None:
+    """Hide `path` of the lower tree: a whiteout in the upper directory, parents as they are below."""
+    *parents, name = path.split("/")
+    walked = ""
+    for part in parents:
+        walked = f"{walked}/{part}" if walked else part
+        place = f"{upper}/{walked}"
+        if not os.path.isdir(place):
+            with files.Fd(files.open_in_root(tree, walked)) as fd:
+                os.mkdir(place, 0o755)
+                _copy_attributes(os.fstat(fd.number), place)
+    files.mknodat(files.AT_FDCWD, "/".join([upper, *parents, name]), stat.S_IFCHR)

@@ -1,0 +1,76 @@
+"""Making directories and files below a root that may be hostile: each step by descriptor.
+
+Every lookup goes through openat2 with RESOLVE_IN_ROOT and without magic links, so that a link in the
+tree leads to a place in the tree; what is missing is made in a parent that is already held open.
+"""
+
+from __future__ import annotations
+
+import os
+
+from cloche.linux import files
+
+
+def open_path(root: int, path: str) -> int:
+    """An O_PATH descriptor of `path` as seen from `root`; links are followed, inside the root."""
+    return files.open_in_root(root, path or "/")
+
+
+def make_directory(root: int, path: str, mode: int = 0o755) -> int:
+    """An O_PATH descriptor of directory `path` below `root`, made with its parents if missing."""
+    try:
+        return files.open_in_root(root, path or "/", os.O_PATH | os.O_DIRECTORY)
+    except FileNotFoundError:
+        pass
+    current = files.open_in_root(root, "/", os.O_PATH | os.O_DIRECTORY)
+    walked = ""
+    parts = [part for part in path.split("/") if part not in {"", "."}]
+    if ".." in parts:
+        os.close(current)
+        raise OSError(22, "may not contain '..'", path)
+    for index, part in enumerate(parts):
+        walked += "/" + part
+        try:
+            following = files.open_in_root(root, walked, os.O_PATH | os.O_DIRECTORY)
+        except FileNotFoundError:
+            os.mkdir(part, mode if index == len(parts) - 1 else 0o755, dir_fd=current)
+            following = files.openat2(
+                current, part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, resolve=files.RESOLVE_BENEATH
+            )
+        finally:
+            previous = current
+        os.close(previous)
+        current = following
+    return current
+
+
+def make_file(root: int, path: str, mode: int = 0o644) -> int:
+    """An O_PATH descriptor of file `path` below `root`, made empty with its parents if missing."""
+    try:
+        return open_path(root, path)
+    except FileNotFoundError:
+        pass
+    parent, _, name = path.rstrip("/").rpartition("/")
+    with files.Fd(make_directory(root, parent)) as place:
+        flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY
+        os.close(files.openat2(place.number, name, flags, mode=mode, resolve=files.RESOLVE_BENEATH))
+        return files.openat2(place.number, name, os.O_PATH | os.O_NOFOLLOW, resolve=files.RESOLVE_BENEATH)
+
+
+def read_file(root: int, path: str, limit: int = 1 << 20) -> bytes:
+    """The content of a regular file below `root`, at most `limit` bytes.
+
+    Raises OSError: ENOENT; EINVAL when it is no regular file; EFBIG when it is longer.
+    """
+    with files.Fd(open_path(root, path)) as place:
+        if os.fstat(place.number).st_mode & 0o170000 != 0o100000:
+            raise OSError(22, "is not a regular file", path)
+    with files.Fd(files.open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)) as place:
+        if os.fstat(place.number).st_mode & 0o170000 != 0o100000:
+            raise OSError(22, "is not a regular file", path)
+        content = b""
+        while part := os.read(place.number, 65536):
+            content += part
+            if len(content) > limit:
+                raise OSError(27, "is too long", path)
+        return content

@@ -1,0 +1,61 @@
+"""A copy of the interpreter that nobody can write through (CVE-2019-5736).
+
+/proc/self/exe of the process that becomes a container's is the host's Python until execve. Where the
+container's ids include one that may write that file, the stage runs from a sealed memory file instead.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cloche.linux import files
+
+SEALS = files.F_SEAL_SEAL | files.F_SEAL_SHRINK | files.F_SEAL_GROW | files.F_SEAL_WRITE
+
+
+def sealed_interpreter() -> int:
+    """A descriptor of a sealed copy of this interpreter, to be executed as /proc/self/fd/N."""
+    import fcntl
+
+    with files.Fd(os.open("/proc/self/exe", os.O_RDONLY | os.O_CLOEXEC)) as source:
+        copy = _memory_file()
+        size = os.fstat(source.number).st_size
+        offset = 0
+        while offset < size:
+            offset += os.sendfile(copy, source.number, offset, size - offset)
+    os.fchmod(copy, 0o555)
+    fcntl.fcntl(copy, files.F_ADD_SEALS, SEALS)
+    return copy
+
+
+def is_sealed() -> bool:
+    """Whether this very process runs from such a copy; asked of the kernel, not remembered."""
+    import fcntl
+
+    with files.Fd(os.open("/proc/self/exe", os.O_RDONLY | os.O_CLOEXEC)) as exe:
+        try:
+            return fcntl.fcntl(exe.number, files.F_GET_SEALS) & SEALS == SEALS
+        except OSError:
+            return False
+
+
+def restart_sealed(argv: list[str]) -> None:
+    """Execute this command again from a sealed copy; returns only when it is sealed already.
+
+    `argv` are the interpreter's arguments after its name.
+    """
+    if is_sealed():
+        return
+    copy = sealed_interpreter()
+    os.execve(f"/proc/self/fd/{copy}", [sys.executable, *argv], os.environ)
+
+
+def _memory_file() -> int:
+    flags = files.MFD_CLOEXEC | files.MFD_ALLOW_SEALING
+    try:
+        return files.memfd_create("cloche-stage", flags | files.MFD_EXEC)
+    except OSError as error:
+        if error.errno != 22:  # MFD_EXEC is of Linux 6.3
+            raise
+        return files.memfd_create("cloche-stage", flags)

@@ -1,0 +1,127 @@
+"""The stage's event loop: takes plans from its control socket, keeps every container it made.
+
+    control socket ── ("run", plan) + [caller's socket, stdin, stdout, stderr]
+    each container: its pidfd, its channel until exec, its seccomp listener, its caller's socket
+
+One thread, epoll, no timeout but the nearest deadline. When the control socket closes, the program
+that owns this stage is gone: every container is ended, its groups are removed, and the stage exits.
+"""
+
+from __future__ import annotations
+
+import _socket
+import gc
+import os
+import select
+import time
+
+from cloche.linux import process
+from cloche.stage import wire
+from cloche.stage.container import Container
+from cloche.stage.operation import decode
+from cloche.stage.operations import CLASSES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Server:
+    """Containers by the descriptors that tell about them."""
+
+    def __init__(self, control: _socket.socket) -> None:
+        self.control = control
+        self.poll = select.epoll()
+        self.handlers: dict[int, Callable[[], None]] = {}
+        self.containers: set[Container] = set()
+        self.open = True
+        self._watch(control.fileno(), self._on_control)
+
+    def _watch(self, fd: int, handler: Callable[[], None]) -> None:
+        self.handlers[fd] = handler
+        self.poll.register(fd, select.EPOLLIN)
+
+    def _forget(self, fd: int) -> None:
+        if self.handlers.pop(fd, None) is not None:
+            self.poll.unregister(fd)
+
+    def _on_control(self) -> None:
+        got = wire.receive(self.control)
+        if got is None:
+            self.open = False
+            self._forget(self.control.fileno())
+            for container in self.containers:
+                container.kill()
+            return
+        (kind, plan), fds = got
+        assert kind == "run"
+        caller = _socket.socket(fileno=fds[0])
+        self.add(Container(decode(plan, CLASSES), caller, fds[1:4]))
+
+    def add(self, container: Container) -> None:
+        """Start a container and watch it."""
+        if not container.start():
+            return
+        self.containers.add(container)
+        channel = container.scene.channel
+        assert channel is not None
+        self._watch(channel.fileno(), lambda: self._on_channel(container))
+        self._watch(container.caller.fileno(), lambda: self._on_caller(container))
+        self._watch(container.scene.pidfd, lambda: self._on_end(container))
+
+    def _on_channel(self, container: Container) -> None:
+        assert container.scene.channel is not None
+        fd = container.scene.channel.fileno()
+        before = container.listener
+        if not container.on_channel():
+            self._forget(fd)
+            container.channel_closed()
+        if container.listener != before:
+            self._watch(container.listener, lambda: self._on_refusal(container))
+
+    def _on_refusal(self, container: Container) -> None:
+        fd = container.listener
+        if not container.on_refusal():
+            self._forget(fd)
+            container.close_listener()
+
+    def _on_caller(self, container: Container) -> None:
+        fd = container.caller.fileno()
+        if not container.on_caller():
+            self._forget(fd)
+
+    def _on_end(self, container: Container) -> None:
+        channel = container.scene.channel
+        while channel is not None and channel.fileno() in self.handlers:
+            self._on_channel(container)
+        ended = process.wait_pidfd(container.scene.pidfd)
+        for fd in (container.scene.pidfd, container.listener, container.caller.fileno()):
+            self._forget(fd)
+        self.containers.discard(container)
+        container.finish(ended)
+
+    def _wait(self) -> float:
+        deadlines = [c.deadline for c in self.containers if c.deadline]
+        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else -1.0
+
+    def serve(self) -> None:
+        """Until the owner is gone and the last container has ended."""
+        while self.open or self.containers:
+            ready = [(fd, self.handlers.get(fd)) for fd, _ in self.poll.poll(self._wait())]
+            for fd, handler in ready:
+                # an earlier handler of this round may have closed fd, and another opened it anew
+                if handler is not None and self.handlers.get(fd) is handler:
+                    handler()
+            now = time.monotonic()
+            for container in list(self.containers):
+                if container.deadline and container.deadline <= now:
+                    container.time_out()
+
+
+def serve(control: _socket.socket) -> None:
+    """Be a stage until `control` closes; never returns."""
+    gc.disable()
+    gc.freeze()
+    os.setsid()
+    Server(control).serve()
+    os._exit(0)

@@ -1,0 +1,78 @@
+"""Messages between the caller, the stage and the process it makes: marshal in frames, fds beside.
+
+    frame = length (4 bytes, little endian) + marshal.dumps(message), descriptors on the first byte
+
+Both ends are the same interpreter, started by the same program, so marshal's format is safe here; it
+is never read from a container after its command was executed. Stream sockets, so that a plan may be
+larger than a datagram (an argument may have a megabyte).
+"""
+
+from __future__ import annotations
+
+import _socket
+import marshal
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+SCM_RIGHTS = 1
+SOL_SOCKET = 1
+MSG_CMSG_CLOEXEC = 0x40000000
+MSG_NOSIGNAL = 0x4000
+MAX_FDS = 240  # the kernel's SCM_MAX_FD is 253
+
+
+def pair() -> tuple[_socket.socket, _socket.socket]:
+    """A connected pair of stream sockets, closed on exec."""
+    return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+
+
+def send(sock: _socket.socket, message: Any, fds: tuple[int, ...] | list[int] = ()) -> None:
+    """Send one message and copies of the descriptors; blocks until the kernel has taken it.
+
+    Raises BrokenPipeError when the other end is gone.
+    """
+    body = marshal.dumps(message)
+    frame = len(body).to_bytes(4, "little") + body
+    ancillary = []
+    if fds:
+        packed = b"".join(fd.to_bytes(4, "little") for fd in fds)
+        ancillary.append((SOL_SOCKET, SCM_RIGHTS, packed))
+    sent = sock.sendmsg([frame], ancillary, MSG_NOSIGNAL)
+    while sent < len(frame):
+        sent += sock.send(memoryview(frame)[sent:], MSG_NOSIGNAL)
+
+
+def receive(sock: _socket.socket) -> tuple[Any, list[int]] | None:
+    """The next message and its descriptors (closed on exec), or None at the end of the stream."""
+    head, fds = _receive_head(sock)
+    if head is None:
+        return None
+    size = int.from_bytes(head, "little")
+    body = bytearray()
+    while len(body) < size:
+        part = sock.recv(size - len(body))
+        if not part:
+            for fd in fds:
+                os.close(fd)
+            return None
+        body += part
+    return marshal.loads(body), fds
+
+
+def _receive_head(sock: _socket.socket) -> tuple[bytes | None, list[int]]:
+    head, fds = b"", []
+    while len(head) < 4:
+        try:
+            part, ancillary, _, _ = sock.recvmsg(4 - len(head), _socket.CMSG_SPACE(4 * MAX_FDS), MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:
+            return None, []
+        if not part:
+            return None, []
+        head += part
+        for level, kind, data in ancillary:
+            if (level, kind) == (SOL_SOCKET, SCM_RIGHTS):
+                fds += [int.from_bytes(data[i : i + 4], "little") for i in range(0, len(data) // 4 * 4, 4)]
+    return head, fds
