@@ -5,15 +5,16 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 import stat
 from pathlib import Path
 
 import pytest
 
-from cloche.linux import files
+from cloche.linux import files, process
 from cloche.linux.files import Fd, open_in_root, openat2
 
-from .forked import enter_namespaces, fails, in_child
+from .forked import clone, ended, enter_namespaces, fails, in_child
 
 
 @pytest.fixture
@@ -47,6 +48,26 @@ def test_in_root_cannot_be_left(tree: Path, path: str) -> None:
     assert (tree / "etc").is_dir()
     with Fd(os.open(tree, os.O_PATH)) as root, fails(errno.ENOENT, "openat2(2)"):
         open_in_root(root.number, path)
+
+
+def test_renames_elsewhere_do_not_disturb(tree: Path) -> None:
+    (tree.parent / "one").mkdir()
+
+    def child() -> int:
+        def restless() -> int:
+            process.die_with_parent()
+            while True:
+                os.rename(tree.parent / "one", tree.parent / "two")
+                os.rename(tree.parent / "two", tree.parent / "one")
+
+        _, pidfd = clone(0, restless)
+        with Fd(os.open(tree, os.O_PATH)) as root:
+            for _ in range(3000):
+                os.close(open_in_root(root.number, "etc/up/etc/name"))
+        process.pidfd_send_signal(pidfd, signal.SIGKILL)
+        return ended(pidfd)[1]
+
+    assert in_child(child) == signal.SIGKILL
 
 
 def test_magic_links_are_refused() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from cloche.linux import capabilities, landlock, process
 from cloche.linux.files import Fd
 
 from .forked import clone, ended, enter_namespaces, fails, in_child
+from .mounts import outcome
 
 ABI = landlock.abi()
 WRITE = landlock.FS_WRITE_FILE | landlock.FS_MAKE_REG | landlock.FS_REMOVE_FILE
@@ -21,14 +21,6 @@ WRITE = landlock.FS_WRITE_FILE | landlock.FS_MAKE_REG | landlock.FS_REMOVE_FILE
 needs_landlock = pytest.mark.skipif(ABI == 0, reason="landlock is absent or off in this kernel")
 needs_ports = pytest.mark.skipif(ABI < 4, reason="landlock ABI 4 (Linux 6.7) brings TCP ports")
 needs_scopes = pytest.mark.skipif(ABI < 6, reason="landlock ABI 6 (Linux 6.12) brings scopes")
-
-
-def refusal(function: Callable[[], object]) -> str:
-    try:
-        function()
-    except OSError as error:
-        return errno.errorcode[error.errno or 0]
-    return "done"
 
 
 def restrict(handled_fs: int, handled_net: int = 0, scoped: int = 0, *, allow: Path | None = None) -> None:
@@ -57,10 +49,10 @@ def test_a_write_outside_is_refused(tmp_path: Path) -> None:
         restrict(WRITE, allow=tmp_path / "open")
         (tmp_path / "open" / "new").write_text("allowed")
         return [
-            refusal(lambda: (tmp_path / "file").write_text("lost")),
-            refusal(lambda: (tmp_path / "new").write_text("lost")),
-            refusal((tmp_path / "file").unlink),
-            refusal(lambda: (tmp_path / "file").read_text()),
+            outcome(lambda: (tmp_path / "file").write_text("lost")),
+            outcome(lambda: (tmp_path / "new").write_text("lost")),
+            outcome((tmp_path / "file").unlink),
+            outcome((tmp_path / "file").read_text),
         ]
 
     assert in_child(child) == ["EACCES", "EACCES", "EACCES", "done"]
@@ -72,7 +64,7 @@ def test_a_write_outside_is_refused(tmp_path: Path) -> None:
 def test_everything_this_abi_handles_can_be_handled(tmp_path: Path) -> None:
     def child() -> list[str]:
         restrict(landlock.handled(ABI), landlock.handled_net(ABI), landlock.handled_scopes(ABI), allow=tmp_path)
-        return [refusal(lambda: os.listdir("/etc")), refusal(lambda: os.listdir(tmp_path))]
+        return [outcome(lambda: os.listdir("/etc")), outcome(lambda: os.listdir(tmp_path))]
 
     assert in_child(child) == ["EACCES", "done"]
 
@@ -92,11 +84,16 @@ def test_rule_sets_are_refused(tmp_path: Path) -> None:
         with Fd(os.open(tmp_path / "file", os.O_PATH)) as file:
             with fails(errno.EINVAL, "landlock_add_rule(2)"):  # a right of directories
                 landlock.add_path_rule(rules.number, WRITE, file.number)
-            landlock.add_path_rule(rules.number, WRITE & landlock.FILE_RIGHTS, file.number)
+            landlock.add_path_rule(rules.number, WRITE & landlock.FS_OF_A_FILE, file.number)
             with fails(errno.EINVAL, "landlock_add_rule(2)"):  # not handled by this set
                 landlock.add_path_rule(rules.number, landlock.FS_READ_FILE, file.number)
-    with fails(errno.EBADF, "landlock_restrict_self(2)"):
-        landlock.restrict_self(-1)
+
+    def child() -> None:
+        process.set_no_new_privs()
+        with fails(errno.EBADF, "landlock_restrict_self(2)"):
+            landlock.restrict_self(-1)
+
+    in_child(child)
 
 
 @needs_landlock
@@ -114,7 +111,7 @@ def test_without_no_new_privs_it_takes_privilege() -> None:
 def test_ports_are_refused_but_the_allowed_one() -> None:
     def bind(port: int) -> str:
         with socket.socket() as sock:
-            return refusal(lambda: sock.bind(("127.0.0.1", port)))
+            return outcome(lambda: sock.bind(("127.0.0.1", port)))
 
     def child() -> list[str]:
         enter_namespaces(process.CLONE_NEWNET)
@@ -138,7 +135,7 @@ def test_a_signal_does_not_leave_the_scope() -> None:
 
         def restricted() -> int:
             restrict(0, 0, landlock.SCOPE_SIGNAL)
-            return 1 if refusal(lambda: os.kill(outside, 0)) == "EPERM" else 2
+            return 1 if outcome(lambda: os.kill(outside, 0)) == "EPERM" else 2
 
         return ended(clone(0, restricted)[1])
 

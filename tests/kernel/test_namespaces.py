@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from cloche.linux import namespaces, process
+from cloche.linux import capabilities, namespaces, process
 from cloche.linux.files import Fd
 
 from .forked import clone, ended, enter_namespaces, fails, in_child
@@ -40,6 +40,7 @@ def test_names_are_those_in_proc() -> None:
 
 
 def test_ids_inside_and_outside() -> None:
+    in_child(enter_namespaces)  # or skip
     uid, gid = os.geteuid(), os.getegid()
 
     def child() -> list[tuple[int, int]]:
@@ -54,6 +55,7 @@ def test_ids_inside_and_outside() -> None:
 
 
 def test_an_id_map_is_written_once_and_only_as_allowed() -> None:
+    in_child(enter_namespaces)  # or skip
     gid = os.getegid()
 
     def child() -> None:
@@ -127,8 +129,6 @@ def test_unshare_refuses() -> None:
 
     def child() -> None:
         enter_namespaces()
-        from cloche.linux import capabilities
-
         capabilities.set_(0, 0, 0)
         with fails(errno.EPERM, "unshare(2)"):
             namespaces.unshare(process.CLONE_NEWUTS)
@@ -146,22 +146,25 @@ def test_only_children_enter_a_pid_namespace() -> None:
 
 
 def test_owner_and_parent() -> None:
+    in_child(enter_namespaces)  # or skip
     uid = os.geteuid()
 
     def child() -> dict[str, object]:
         with waiting_child(process.CLONE_NEWUSER | process.CLONE_NEWNET) as (pid, _):
-            with open_ns(pid, "net") as net, open_ns(pid, "user") as user, open_ns("self", "user") as ours:
-                owner, parent = namespaces.owner(net.number), namespaces.parent(user.number)
-                with fails(errno.EINVAL, "NS_GET_PARENT"):
-                    namespaces.parent(net.number)
-                with fails(errno.EINVAL, "NS_GET_OWNER_UID"):
-                    namespaces.owner_uid(net.number)
-                return {
-                    "owner": os.path.sameopenfile(owner, user.number),
-                    "parent": os.path.sameopenfile(parent, ours.number),
-                    "uid": namespaces.owner_uid(user.number),
-                    "inheritable": os.get_inheritable(owner) or os.get_inheritable(parent),
-                }
+            return relations(open_ns(pid, "net").number, open_ns(pid, "user").number)
+
+    def relations(net: int, user: int) -> dict[str, object]:
+        owner, parent, ours = namespaces.owner(net), namespaces.parent(user), open_ns("self", "user").number
+        with fails(errno.EINVAL, "NS_GET_PARENT"):
+            namespaces.parent(net)
+        with fails(errno.EINVAL, "NS_GET_OWNER_UID"):
+            namespaces.owner_uid(net)
+        return {
+            "owner": os.path.sameopenfile(owner, user),
+            "parent": os.path.sameopenfile(parent, ours),
+            "uid": namespaces.owner_uid(user),
+            "inheritable": os.get_inheritable(owner) or os.get_inheritable(parent),
+        }
 
     assert in_child(child) == {"owner": True, "parent": True, "uid": uid, "inheritable": False}
 

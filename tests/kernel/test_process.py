@@ -11,7 +11,7 @@ import pytest
 
 from cloche.linux import files, namespaces, process
 
-from .forked import clone, ended, fails, in_child, needs_root, status
+from .forked import clone, ended, enter_namespaces, fails, in_child, needs_root, status
 
 ALL = process.CLONE_NEWUSER | process.CLONE_NEWNS | process.CLONE_NEWPID | process.CLONE_NEWNET
 ALL |= process.CLONE_NEWIPC | process.CLONE_NEWUTS | process.CLONE_NEWCGROUP | process.CLONE_NEWTIME
@@ -36,6 +36,7 @@ def test_clone3_with_every_namespace_and_id_maps() -> None:
         facts = [int(word) for word in os.read(answer, 100).split()]
         return names, facts, ended(pidfd)
 
+    in_child(enter_namespaces)  # or skip
     names, facts, how = in_child(parent)
     assert names == list(namespaces.NAMES)
     assert facts == [1, 0, 7, 8]

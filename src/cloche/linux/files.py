@@ -25,6 +25,7 @@ RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
+_TRIES = 128
 
 # fcntl.h and linux/fcntl.h
 F_ADD_SEALS = 1033
@@ -125,4 +126,9 @@ def open_in_root(root: int, path: str | bytes, flags: int = os.O_PATH) -> int:
 
     The result can be outside `root` under no circumstances, whatever links the tree holds.
     """
+    for _ in range(_TRIES):
+        try:
+            return openat2(root, path, flags, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+        except BlockingIOError:  # EAGAIN: a rename or mount somewhere while it was at a ".."
+            continue
     return openat2(root, path, flags, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)

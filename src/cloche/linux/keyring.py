@@ -27,7 +27,8 @@ def join_session_keyring(name: str | None = None) -> int:
     Returns its serial number. Without a name it is always a new one. EDQUOT when the user's quota
     of keys is used up (/proc/sys/kernel/keys/maxkeys).
     """
-    return keyctl(KEYCTL_JOIN_SESSION_KEYRING, 0 if name is None else kernel.path_bytes(name))
+    serial = keyctl(KEYCTL_JOIN_SESSION_KEYRING, 0 if name is None else kernel.path_bytes(name))
+    return serial or session_keyring_id()  # the kernel says 0 when it is the caller's already
 
 
 def session_keyring_id() -> int:

@@ -17,6 +17,7 @@ What does not belong here: compiling filters from rules.
 from __future__ import annotations
 
 import errno
+import os
 
 from cloche.linux import kernel, process
 
@@ -106,7 +107,8 @@ def action_available(action: int) -> bool:
 def notify_receive(fd: int) -> Notification:
     """seccomp_unotify(2), Linux 5.0: wait for a call on the listener `fd`.
 
-    ENOENT when the caller died before it was read, or when nothing uses the filter any more.
+    ENOENT when the caller died before it was read, and (Linux 6.11) when no process with the filter
+    is left; before that this would wait forever, so poll(2) first and stop at POLLHUP.
     struct seccomp_notif { u64 id; u32 pid, flags; struct seccomp_data data; }
     struct seccomp_data { int nr; u32 arch; u64 instruction_pointer; u64 args[6]; }
     """
@@ -152,6 +154,6 @@ def notify_addfd(fd: int, id_: int, source: int, *, target: int = -1, cloexec: b
     struct seccomp_notif_addfd { u64 id; u32 flags, srcfd, newfd, newfd_flags; }
     """
     flags = (ADDFD_SETFD if target >= 0 else 0) | (ADDFD_SEND if send else 0)
-    words = (flags, source, max(target, 0), 0o2000000 if cloexec else 0)
+    words = (flags, source, max(target, 0), os.O_CLOEXEC if cloexec else 0)
     request = id_.to_bytes(8, "little") + b"".join(word.to_bytes(4, "little") for word in words)
     return kernel.ioctl("SECCOMP_IOCTL_NOTIF_ADDFD", fd, SECCOMP_IOCTL_NOTIF_ADDFD, request)

@@ -11,6 +11,8 @@ here by name. A value set is written once, for mypy and for us, as the text of a
 
 from __future__ import annotations
 
+from cloche.spec.checks import shown
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +33,15 @@ INT_RANGES = {
     "i32": (-(1 << 31), (1 << 31) - 1),
     "i64": (-(1 << 63), (1 << 63) - 1),
 }
-_KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", float: "a fraction"}
+_KINDS = {
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    bool: "a boolean",
+    float: "a fraction",
+    int: "a number",
+    type(None): "null",
+}
 
 
 class Wrong(Exception):
@@ -51,20 +61,14 @@ def escape(token: str) -> str:
     return token.replace("~", "~0").replace("/", "~1")
 
 
-def values(alias: str) -> tuple[str, ...]:
-    """The members of a value set, in the order they were written."""
-    return tuple(item.strip().strip("\"'") for item in alias.strip()[8:-1].split(",") if item.strip())
+def values(alias: object) -> tuple[str, ...]:
+    """The members of a value set such as `SeccompAction`, in the order they were written."""
+    return tuple(str(alias).replace("'", '"').split('"')[1::2])
 
 
 def kind(value: object) -> str:
     """What to call a JSON value in a message."""
-    return "null" if value is None else _KINDS.get(type(value), "a number")
-
-
-def shown(value: object) -> str:
-    """A value for a message, cut to a length that can be read."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
+    return _KINDS.get(type(value), type(value).__name__)
 
 
 _READERS: dict[str, Reader] = {}  # of the annotations that mean the same in every module
@@ -180,7 +184,7 @@ def _dict_reader(item: Reader) -> Reader:
             for key, raw in value.items():
                 result[_string(key)] = item(raw)
         except Wrong as wrong:
-            wrong.path.append(key)
+            wrong.path.append(str(key))
             raise
         return result
 

@@ -21,9 +21,9 @@ ALLOW = 0x7FFF0000
 FLAG_NEW_LISTENER = 0x08
 FLAG_WAIT_KILLABLE_RECV = 0x20
 EPERM, ENOSYS = 1, 38
-_MAX_ERRNO = 4095  # what the kernel cuts errno at
 X32_BIT = 0x40000000
 
+_MOST = {ERRNO: 4095, TRACE: 0xFFFF}  # what an action can carry: MAX_ERRNO, SECCOMP_RET_DATA
 _ACTIONS = {
     "SCMP_ACT_KILL": KILL_THREAD,
     "SCMP_ACT_KILL_PROCESS": KILL_PROCESS,
@@ -59,20 +59,21 @@ HERE = "/linux/seccomp"
 
 
 def action_value(entry: Mapping[str, Any], key: str, errno_key: str, pointer: str) -> int:
-    """An action and its errno as a SECCOMP_RET_* value."""
+    """An action and its errno as a SECCOMP_RET_* value; the errno is EPERM where none is given."""
     name = entry.get(key)
     action = _ACTIONS.get(name) if isinstance(name, str) else None
     if action is None:
         raise SpecError(f"{name!r} is not an action", pointer=f"{pointer}/{key}")
     errno = entry.get(errno_key)
-    if action not in (ERRNO, TRACE):
+    most = _MOST.get(action)
+    if most is None:
         if errno is not None:
             raise SpecError(f"{name} does not take an errno", pointer=f"{pointer}/{errno_key}")
         return action
     if errno is None:
         return action | EPERM
-    if not isinstance(errno, int) or isinstance(errno, bool) or not 0 <= errno <= _MAX_ERRNO:
-        raise SpecError(f"{errno!r} is not an errno (0 to {_MAX_ERRNO})", pointer=f"{pointer}/{errno_key}")
+    if not isinstance(errno, int) or isinstance(errno, bool) or not 0 <= errno <= most:
+        raise SpecError(f"{errno!r} is not an errno (0 to {most})", pointer=f"{pointer}/{errno_key}")
     return action | errno
 
 
@@ -84,6 +85,7 @@ def _strings(profile: Mapping[str, Any], key: str) -> list[str]:
 
 
 def architecture_warnings(profile: Mapping[str, Any], arch: str) -> list[str]:
+    """Check `architectures`; a sentence for each that is asked for and could run, but will not."""
     warnings = []
     for name in _strings(profile, "architectures"):
         if name not in _ARCHITECTURES:
@@ -94,6 +96,7 @@ def architecture_warnings(profile: Mapping[str, Any], arch: str) -> list[str]:
 
 
 def filter_flags(profile: Mapping[str, Any]) -> int:
+    """The profile's `flags` as SECCOMP_FILTER_FLAG_* bits."""
     if profile.get("flags") is None:
         return _DEFAULT_FLAGS
     flags = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from cloche.linux import scheduling
+from cloche.linux import files, scheduling
 from cloche.records import record
 from cloche.stage.operation import OutsideOperation
 
@@ -43,7 +43,7 @@ class WriteGroup(OutsideOperation):
 
     def execute(self, scene: Outside) -> None:
         del scene
-        write_file(self.path, self.value)
+        files.write_value(self.path, self.value)
 
     def calls(self) -> list[str]:
         return [f'write("{self.path}", "{self.value}")']
@@ -62,7 +62,7 @@ class JoinGroup(OutsideOperation):
     path: str
 
     def execute(self, scene: Outside) -> None:
-        write_file(f"{self.path}/cgroup.procs", str(scene.pid))
+        files.write_value(f"{self.path}/cgroup.procs", str(scene.pid))
 
     def calls(self) -> list[str]:
         return [f'write("{self.path}/cgroup.procs", pid)']
@@ -78,7 +78,7 @@ class OomScore(OutsideOperation):
     value: int
 
     def execute(self, scene: Outside) -> None:
-        write_file(f"/proc/{scene.pid}/oom_score_adj", str(self.value))
+        files.write_value(f"/proc/{scene.pid}/oom_score_adj", str(self.value))
 
     def calls(self) -> list[str]:
         return [f'write("/proc/PID/oom_score_adj", "{self.value}")']
@@ -110,14 +110,3 @@ class Rlimit(OutsideOperation):
     def hint(self, code: int) -> str:
         return "only root may raise a hard limit above the caller's own" if code == 1 else ""
 
-
-def write_file(path: str, value: str) -> None:
-    """Write a value to a file of /proc or /sys/fs/cgroup in one write."""
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, value.encode())
-    except OSError as error:
-        error.filename = path
-        raise
-    finally:
-        os.close(fd)

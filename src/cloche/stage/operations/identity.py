@@ -151,16 +151,14 @@ class Landlock(InsideOperation):
     readable: tuple[str, ...]
     writable: tuple[str, ...]
     abi: int
-    ports: bool  # refuse TCP altogether: the container has no network
     scopes: bool
 
     def execute(self, scene: Inside) -> None:
         del scene
         every = landlock.handled(self.abi)
         read = landlock.FS_EXECUTE | landlock.FS_READ_FILE | landlock.FS_READ_DIR
-        net = landlock.handled_net(self.abi) if self.ports else 0
         scopes = landlock.handled_scopes(self.abi) if self.scopes else 0
-        with files.Fd(landlock.create_ruleset(every, net, scopes, abi=self.abi)) as rules:
+        with files.Fd(landlock.create_ruleset(every, 0, scopes, abi=self.abi)) as rules:
             for path in self.readable:
                 _allow(rules.number, read, path)
             for path in self.writable:

@@ -1,0 +1,132 @@
+"""What this machine is and allows: facts, read once and cheaply, on which planning depends.
+
+Nothing here tries anything; real attempts are made by `doctor`, and by the stage itself.
+"""
+
+from __future__ import annotations
+
+import os
+
+from cloche.linux import capabilities, kernel, landlock
+from cloche.records import record
+
+CAP_SYS_ADMIN = 21
+STANDARD_CONTROLLERS = ("memory", "pids", "cpu", "cpuset", "blkio", "devices", "cpuacct", "freezer")
+
+
+@record
+class Groups:
+    """Where cgroups are: for each controller, the directory of this process' own group.
+
+    `kind` is "v2", "v1", "hybrid" (v1 for the controllers, a v2 tree beside) or "none". `v2` is the
+    process' own group in the v2 tree, "" where there is none; `mounts` the top of each hierarchy.
+    """
+
+    kind: str
+    own: dict[str, str]
+    mounts: dict[str, str]
+    v2: str
+    v2_mount: str
+
+
+@record
+class Host:
+    """The facts."""
+
+    uid: int
+    gid: int
+    privileged: bool  # CAP_SYS_ADMIN over its own user namespace, and root in it
+    kernel: tuple[int, int]
+    machine: str
+    id_map: tuple[tuple[int, int, int], ...]  # of this process' own user namespace
+    groups: Groups
+    landlock: int
+    mount_points: tuple[str, ...]
+
+
+def probe_host() -> Host:
+    """Read the facts of this machine, for this process."""
+    uid = os.geteuid()
+    mounts = read_mounts()
+    privileged = uid == 0 and bool(capabilities.get()[0] >> CAP_SYS_ADMIN & 1)
+    return Host(
+        uid=uid,
+        gid=os.getegid(),
+        privileged=privileged,
+        kernel=kernel.release(),
+        machine=kernel.MACHINE,
+        id_map=_read_id_map(),
+        groups=_find_groups(mounts),
+        landlock=landlock.abi(),
+        mount_points=tuple(mount[0] for mount in mounts),
+    )
+
+
+def read_mounts() -> list[tuple[str, str, str, str]]:
+    """/proc/self/mountinfo as (mount point, root within the file system, type, super options)."""
+    result = []
+    with open("/proc/self/mountinfo", "rb", buffering=0) as file:
+        text = _read_all(file.fileno())
+    for line in text.splitlines():
+        fields = line.split(" ")
+        dash = fields.index("-", 6)
+        result.append((_unescape(fields[4]), _unescape(fields[3]), fields[dash + 1], fields[dash + 3]))
+    return result
+
+
+def _read_all(fd: int) -> str:
+    parts = []
+    while part := os.read(fd, 65536):
+        parts.append(part)
+    return b"".join(parts).decode(errors="surrogateescape")
+
+
+def _unescape(text: str) -> str:
+    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        if code in text:
+            text = text.replace(code, char)
+    return text
+
+
+def _read_id_map() -> tuple[tuple[int, int, int], ...]:
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        return tuple((int(a), int(b), int(c)) for a, b, c in (line.split() for line in file))
+
+
+def _find_groups(mounts: list[tuple[str, str, str, str]]) -> Groups:
+    with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+        lines = [line.rstrip("\n").split(":", 2) for line in file]
+    paths = {names: path for _, names, path in lines}
+    own: dict[str, str] = {}
+    tops: dict[str, str] = {}
+    v2 = v2_mount = ""
+    for point, root, kind, options in mounts:
+        if kind == "cgroup2" and not v2_mount:
+            v2_mount, v2 = point, _below(point, root, paths.get("", "/"))
+        elif kind == "cgroup":
+            found = options.split(",")
+            for controller in STANDARD_CONTROLLERS:
+                if controller in found and controller not in own:
+                    path = next((p for names, p in paths.items() if controller in names.split(",")), "/")
+                    own[controller], tops[controller] = _below(point, root, path), point
+    kind = ("hybrid" if own else "v2") if v2_mount else ("v1" if own else "none")
+    if kind == "v2":
+        for controller in _words(f"{v2_mount}/cgroup.controllers"):
+            name = "blkio" if controller == "io" else controller
+            own[name], tops[name] = v2, v2_mount
+    return Groups(kind=kind, own=own, mounts=tops, v2=v2, v2_mount=v2_mount)
+
+
+def _below(point: str, root: str, path: str) -> str:
+    """The directory of group `path` in a hierarchy whose part `root` is mounted at `point`."""
+    if root != "/" and path.startswith(root):
+        path = path[len(root) :]
+    return (point + "/" + path.strip("/")).rstrip("/")
+
+
+def _words(path: str) -> list[str]:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().split()
+    except OSError:
+        return []

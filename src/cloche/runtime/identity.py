@@ -1,0 +1,110 @@
+"""The steps that take power away, in the order in which each still has the power it needs."""
+
+from __future__ import annotations
+
+from cloche.linux import capabilities
+from cloche.runtime.seccomp.compile import compile_filter
+from cloche.runtime.seccomp.default import default_filter
+from cloche.stage.operations import command
+from cloche.stage.operations.identity import (
+    DropBounding,
+    Landlock,
+    LoadSeccomp,
+    NoNewPrivileges,
+    SetCapabilities,
+    SetUser,
+    names,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.runtime.receipt import Receipt
+    from cloche.runtime.request import Request
+    from cloche.spec.process import Process
+    from cloche.stage.operation import Operation
+
+
+def plan_identity(request: Request, process: Process, receipt: Receipt) -> list[Operation]:
+    """From the working directory to the command."""
+    sets = process.capabilities
+    bounding = mask(sets.bounding if sets else None)
+    effective = mask(sets.effective if sets else None)
+    permitted = mask(sets.permitted if sets else None)
+    inheritable = mask(sets.inheritable if sets else None)
+    ambient = mask(sets.ambient if sets else None)
+    every = (1 << (capabilities.last_cap() + 1)) - 1
+    steps: list[Operation] = []
+    seccomp = _seccomp(request, receipt)
+    if not process.noNewPrivileges:
+        steps += seccomp  # needs CAP_SYS_ADMIN, which is about to go
+    if bounding & every != every:
+        steps.append(DropBounding(bounding))
+    umask = process.user.umask
+    steps.append(SetUser(0o022 if umask is None else umask, request.ids.deny_setgroups))
+    steps.append(command.WorkingDirectory(process.cwd))
+    steps.append(SetCapabilities(effective & every, permitted & every, inheritable & every, ambient & every))
+    dropped = bounding & every != every
+    receipt.add("capabilities", dropped, names(bounding & every) if dropped else "all of them are kept")
+    if process.noNewPrivileges:
+        steps.append(NoNewPrivileges())
+        receipt.add("no_new_privs", True, "set-uid programs give nothing")
+    else:
+        receipt.add("no_new_privs", False, "not asked for: set-uid programs work, within the capabilities above")
+    steps += _landlock(request, receipt)
+    steps.append(command.CloseDescriptors())
+    receipt.add("descriptors", True, "stdin, stdout and stderr, no other")
+    steps.append(command.DieWithStage())
+    if process.noNewPrivileges:
+        steps += seccomp
+    steps.append(command.Execute(tuple(process.args or ()), tuple(process.env or ()), request.init))
+    return steps
+
+
+def _seccomp(request: Request, receipt: Receipt) -> list[Operation]:
+    linux, process = request.config.linux, request.config.process
+    if request.default_seccomp:
+        sets = process.capabilities if process else None
+        held = frozenset((sets.bounding if sets else None) or ())
+        program = default_filter(held, request.machine, notify_denied=request.watch_refusals)
+        says = (
+            f"the default profile: an allow-list in {program.instructions} instructions; "
+            "what containers have no use for is refused, what is unknown does not exist",
+        )
+        watched = ", refusals are reported" if request.watch_refusals else ""
+        receipt.add("seccomp", True, f"the default profile{watched}")
+        return [LoadSeccomp(program.program, 0, request.watch_refusals, says)]
+    if linux is None or linux.seccomp is None:
+        receipt.add("seccomp", False, "switched off: every system call of the kernel can be reached")
+        return []
+    program = compile_filter(linux.seccomp.to_dict(), request.machine)
+    says = (f"the profile as given, in {program.instructions} instructions",)
+    unknown = f"; {len(program.unknown)} names unknown here" if program.unknown else ""
+    receipt.add("seccomp", True, f"the profile as given{unknown}")
+    return [LoadSeccomp(program.program, program.flags, False, says)]
+
+
+def _landlock(request: Request, receipt: Receipt) -> list[Operation]:
+    if not request.landlock:
+        return []
+    if request.landlock_abi < 1:
+        receipt.add("landlock", False, "this kernel has no Landlock, or it is switched off")
+        return []
+    writable = ["/proc", "/dev", "/tmp", "/run"]
+    writable += [tree.target for tree in request.root.trees if not tree.read_only]
+    writable += [path for path, _ in request.root.directories if path in {"/root", "/home"}]
+    for item in request.config.mounts or []:
+        if not {"ro", "rro"} & set(item.options or ()) and item.type in {"bind", "tmpfs"}:
+            writable.append(item.destination)
+    scopes = request.landlock_abi >= 6
+    receipt.add(
+        "landlock",
+        True,
+        f"ABI {request.landlock_abi}: writing works only in {len(set(writable))} places"
+        + ("; signals and abstract sockets stay inside" if scopes else ""),
+    )
+    return [Landlock(("/",), tuple(dict.fromkeys(writable)), min(request.landlock_abi, 7), scopes)]
+
+
+def mask(given: list[str] | None) -> int:
+    """A list of CAP_* names as a set; unknown ones, of a newer kernel, are left out."""
+    return capabilities.mask([name for name in given or [] if name in capabilities.NAMES])

@@ -1,0 +1,221 @@
+"""Which users outside stand behind the users inside.
+
+    root                       a range of 65,536 of its own, leased while the container runs
+    ordinary user, subuid      root inside is the caller, 1 and up come from /etc/subuid
+    ordinary user, no subuid   root inside is the caller, and there is nobody else
+
+The files /etc/subuid and /etc/subgid are subuid(5); newuidmap(1) is the set-uid helper that writes a
+map of them for an ordinary user.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from cloche.errors import ConflictError, ForbiddenError, SpecError
+from cloche.records import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.runtime.host import Host
+
+    Map = tuple[tuple[int, int, int], ...]
+
+SIZE = 65536
+# the range systemd sets aside for containers (systemd.io/UIDS-GIDS), where /etc/subuid has none for us
+FIRST, LAST = 524288, 1879048191
+F_OFD_SETLK = 37
+
+
+@record
+class IdMaps:
+    """A decision: the maps, how they get written, and one sentence for people.
+
+    `kind` is "host" (no user namespace), "range", "subuid", "single", "given" or "same".
+    """
+
+    kind: str
+    uids: Map
+    gids: Map
+    says: str
+    uid_helper: str = ""
+    gid_helper: str = ""
+    deny_setgroups: bool = False
+
+    def outside(self, uid: int) -> int | None:
+        """The host's uid for a uid inside, None when it has none."""
+        for inside, outside, count in self.uids:
+            if inside <= uid < inside + count:
+                return outside + uid - inside
+        return None
+
+
+HOST = IdMaps(kind="host", uids=(), gids=(), says="no user namespace: root inside is root outside")
+
+
+def choose(host: Host, mode: str, given_uids: Map, given_gids: Map, lease: Lease | None) -> IdMaps:
+    """Decide the maps for a user namespace mode: "" or "auto", "keep-id", "host"; or maps as given.
+
+    `lease` is where a range comes from when root asks for one of its own; None for a dry run.
+    """
+    if given_uids or given_gids:
+        return _given(host, given_uids, given_gids)
+    if mode == "host":
+        return HOST
+    if mode not in {"", "auto", "keep-id", "private"}:
+        raise SpecError(f"--userns={mode} is not a mode", hint="auto, keep-id, host or container:NAME")
+    if host.privileged:
+        return _for_root(host, lease)
+    return _for_user(host, keep=mode == "keep-id")
+
+
+def _for_root(host: Host, lease: Lease | None) -> IdMaps:
+    whole = sum(count for _, _, count in host.id_map)
+    ranges = subordinate("/etc/subuid", ("cloche", "containers"), -1) or [(FIRST, LAST - FIRST + 1)]
+    start, count = ranges[0]
+    if whole < start + SIZE:
+        # root of a user namespace that is itself small, as inside another container
+        size = min(whole, SIZE)
+        entry = ((0, 0, size),)
+        return IdMaps("same", entry, entry, f"the {size} ids this process has itself: no others exist here")
+    slots = max(1, count // SIZE)
+    slot = lease.take(slots) if lease is not None else 0
+    entry = ((0, start + slot * SIZE, SIZE),)
+    says = f"a range of its own: 0…{SIZE - 1} inside is {entry[0][1]}…{entry[0][1] + SIZE - 1} outside"
+    return IdMaps("range", entry, entry, says)
+
+
+def _for_user(host: Host, *, keep: bool) -> IdMaps:
+    name = _own_name(host.uid)
+    uids = subordinate("/etc/subuid", (name,), host.uid)
+    gids = subordinate("/etc/subgid", (name,), host.uid)
+    helpers = _helper("newuidmap"), _helper("newgidmap")
+    if uids and gids and all(helpers):
+        uid_map = _with_range(host.uid, uids, host.uid if keep else 0)
+        gid_map = _with_range(host.gid, gids, host.gid if keep else 0)
+        count = sum(n for _, _, n in uid_map) - 1
+        says = f"root inside is you ({host.uid}) outside, and {count} further ids come from /etc/subuid"
+        return IdMaps("subuid", uid_map, gid_map, says, helpers[0], helpers[1])
+    inside = (host.uid, host.gid) if keep else (0, 0)
+    if uids and gids:
+        why = "newuidmap is not installed (Debian: apt install uidmap)"
+    else:
+        why = f"/etc/subuid and /etc/subgid give no range to {name or host.uid}"
+    says = f"one id: {inside[0]} inside is you ({host.uid}) outside, nobody else exists; {why}"
+    single = ((inside[0], host.uid, 1),), ((inside[1], host.gid, 1),)
+    return IdMaps("single", single[0], single[1], says, deny_setgroups=True)
+
+
+def _with_range(own: int, ranges: list[tuple[int, int]], inside: int) -> Map:
+    """Map `inside` to the caller, and the other ids, in order, to the subordinate ranges."""
+    entries = []
+    position = 0
+    for start, length in ranges:
+        remaining = length
+        while remaining:
+            if position == inside:
+                entries.append((inside, own, 1))
+                position += 1
+            count = min(remaining, inside - position) if position < inside else remaining
+            entries.append((position, start + length - remaining, count))
+            position += count
+            remaining -= count
+    if position <= inside:
+        entries.append((inside, own, 1))
+    return tuple(entries)
+
+
+def _given(host: Host, uids: Map, gids: Map) -> IdMaps:
+    uids, gids = uids or gids, gids or uids
+    helpers = ("", "")
+    deny = False
+    if not host.privileged:
+        own = (len(uids) == 1 and uids[0][1:] == (host.uid, 1)) and (len(gids) == 1 and gids[0][1:] == (host.gid, 1))
+        deny = own
+        if not own:
+            helpers = _helper("newuidmap"), _helper("newgidmap")
+            if not all(helpers):
+                raise ForbiddenError(
+                    "an ordinary user cannot map these ids without newuidmap",
+                    hint="apt install uidmap, and a range in /etc/subuid; or map only your own id",
+                )
+    return IdMaps("given", uids, gids, "as given with --uidmap and --gidmap", helpers[0], helpers[1], deny)
+
+
+def parse_map(text: str) -> tuple[int, int, int]:
+    """INSIDE:OUTSIDE[:COUNT] as three numbers."""
+    parts = text.split(":")
+    if len(parts) not in {2, 3} or not all(part.isascii() and part.isdecimal() for part in parts):
+        raise SpecError(f"{text!r} is not an id map", hint="INSIDE:OUTSIDE:COUNT, such as 0:100000:65536")
+    inside, outside, count = (*(int(part) for part in parts), 1)[:3]
+    if count < 1 or max(inside, outside) + count > 2**32 - 1:
+        raise SpecError(f"{text!r} goes beyond the ids there are", hint="ids are 0 to 4294967294")
+    return inside, outside, count
+
+
+def subordinate(path: str, names: tuple[str, ...], uid: int) -> list[tuple[int, int]]:
+    """The (start, count) ranges that subuid(5) file `path` gives to any of `names` or to `uid`."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = [line.strip().split(":") for line in file]
+    except OSError:
+        return []
+    wanted = {*names, str(uid)} - {""}
+    return [(int(f[1]), int(f[2])) for f in lines if len(f) == 3 and f[0] in wanted and (f[1] + f[2]).isdecimal()]
+
+
+def _own_name(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return ""
+
+
+def _helper(name: str) -> str:
+    for folder in ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin"):
+        path = f"{folder}/{name}"
+        if os.access(path, os.X_OK):
+            return path
+    return ""
+
+
+class Lease:
+    """A range of ids nobody else uses, held while this object (or a fork's copy) keeps its file open.
+
+    One byte of one file stands for each range and is locked (F_OFD_SETLK): the kernel lets go of the
+    lock when the last holder is gone, however it went, so that nothing is left to clean up.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.fd = -1
+
+    def take(self, slots: int) -> int:
+        """Lock a free slot of `slots` and return its number."""
+        if self.fd < 0:
+            os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)
+            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        first = int.from_bytes(os.urandom(4), "little") % slots
+        for step in range(min(slots, 4096)):
+            slot = (first + step) % slots
+            try:
+                fcntl.fcntl(self.fd, F_OFD_SETLK, _flock(slot))
+            except (BlockingIOError, PermissionError):
+                continue
+            return slot
+        raise ConflictError("every id range is in use", hint="end some containers, or give root more in /etc/subuid")
+
+    def close(self) -> None:
+        """Let go; a fork's copy may hold on."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def _flock(offset: int) -> bytes:
+    """struct flock { short l_type, l_whence; off_t l_start, l_len; pid_t l_pid; } for a write lock."""
+    kind, whence = (1).to_bytes(2, "little"), (0).to_bytes(2, "little")
+    return kind + whence + b"\0" * 4 + offset.to_bytes(8, "little") + (1).to_bytes(8, "little") + b"\0" * 8

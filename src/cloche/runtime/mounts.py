@@ -1,0 +1,118 @@
+"""OCI mounts as steps: what each option means, which steps make a bind, a tmpfs, a cgroup view."""
+
+from __future__ import annotations
+
+from cloche.linux import mount
+from cloche.records import record
+from cloche.stage.operations.filesystems import Attach, Filesystem
+from cloche.stage.operations.trees import OpenTree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.spec.mounts import Mount
+    from cloche.stage.operation import Operation
+
+_SET = {
+    "ro": mount.MOUNT_ATTR_RDONLY,
+    "nosuid": mount.MOUNT_ATTR_NOSUID,
+    "nodev": mount.MOUNT_ATTR_NODEV,
+    "noexec": mount.MOUNT_ATTR_NOEXEC,
+    "noatime": mount.MOUNT_ATTR_NOATIME,
+    "strictatime": mount.MOUNT_ATTR_STRICTATIME,
+    "nodiratime": mount.MOUNT_ATTR_NODIRATIME,
+    "nosymfollow": mount.MOUNT_ATTR_NOSYMFOLLOW,
+}
+_CLEAR = {"rw": "ro", "suid": "nosuid", "dev": "nodev", "exec": "noexec", "symfollow": "nosymfollow"}
+_PROPAGATION = {
+    "private": mount.MS_PRIVATE,
+    "slave": mount.MS_SLAVE,
+    "shared": mount.MS_SHARED,
+    "unbindable": mount.MS_UNBINDABLE,
+}
+_IGNORED = {"relatime", "defaults", "async", "atime", "diratime", "norelatime", "z", "Z"}
+SAYS = {
+    "proc": "/proc shows the processes of this container and no others",
+    "sysfs": "/sys shows this container's network and the machine's hardware, to read",
+    "devpts": "terminals in here are not the host's",
+    "mqueue": "POSIX message queues of its own",
+    "tmpfs": "an empty directory in memory",
+    "cgroup2": "the cgroup tree below the container's own group, to read",
+    "cgroup": "the cgroup tree below the container's own group, to read",
+}
+
+
+@record
+class Options:
+    """Mount options taken apart: attributes of the mount, options of the file system."""
+
+    attributes: int
+    clear: int
+    data: tuple[tuple[str, str | None], ...]
+    bind: bool
+    recursive: bool
+    propagation: int
+    id_mapped: bool
+
+
+def parse_options(options: list[str]) -> Options:
+    """Sort the options of one mount by what they apply to."""
+    attributes = clear = propagation = 0
+    bind = recursive = id_mapped = False
+    data: list[tuple[str, str | None]] = []
+    for option in options:
+        plain = option[1:] if option[:1] == "r" and option[1:] in {*_SET, *_CLEAR, *_PROPAGATION} else option
+        if option in {"bind", "rbind"}:
+            bind, recursive = True, option == "rbind"
+        elif option in {"idmap", "ridmap"}:
+            id_mapped = True
+        elif plain in _SET:
+            attributes |= _SET[plain]
+        elif plain in _CLEAR:
+            attributes &= ~_SET[_CLEAR[plain]]
+            clear |= _SET[_CLEAR[plain]]
+        elif plain in _PROPAGATION:
+            propagation = _PROPAGATION[plain]
+        elif option not in _IGNORED:
+            key, equals, value = option.partition("=")
+            data.append((key, value if equals else None))
+    return Options(attributes, clear, tuple(data), bind, recursive, propagation, id_mapped)
+
+
+def plan_mount(item: Mount, index: int, *, by_stage: bool, id_mapped: bool) -> tuple[list[OpenTree], list[Operation]]:
+    """The tree to take from the host, if it is a bind, and the steps that put the mount in place.
+
+    `id_mapped` says whether binds that ask for it can have their owners mapped.
+    """
+    options = parse_options(item.options or [])
+    says = ""
+    if options.bind or item.type == "bind":
+        name = f"mount {index}"
+        source = item.source or ""
+        tree = OpenTree(
+            name=name,
+            source=source,
+            by_stage=by_stage,
+            recursive=options.recursive,
+            attributes=options.attributes,
+            propagation=options.propagation,
+            id_mapped=options.id_mapped and id_mapped,
+        )
+        read_only = options.attributes & mount.MOUNT_ATTR_RDONLY
+        says = f"{source} of the host can be {'read' if read_only else 'read and written'} at {item.destination}"
+        return [tree], [Attach(name, item.destination, says)]
+    kind = item.type or "tmpfs"
+    says = SAYS.get(kind, f"a {kind} of its own") + ("" if kind != "tmpfs" else f" at {item.destination}")
+    return [], [Filesystem(kind, item.destination, options.data, options.attributes, says)]
+
+
+def plan_group_view(destination: str, kind: str, controllers: tuple[str, ...]) -> list[Operation]:
+    """The container's own part of the cgroup tree, read-only."""
+    attributes = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC | mount.MOUNT_ATTR_RDONLY
+    if kind == "v2":
+        return [Filesystem("cgroup2", destination, (), attributes, SAYS["cgroup2"])]
+    top = Filesystem("tmpfs", destination, (("mode", "0755"), ("size", "64k")), attributes & ~mount.MOUNT_ATTR_RDONLY)
+    views = [
+        Filesystem("cgroup", f"{destination}/{name}", ((name, None),), attributes, SAYS["cgroup"])
+        for name in controllers
+    ]
+    return [top, *views]

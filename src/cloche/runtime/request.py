@@ -1,0 +1,70 @@
+"""What the upper layers ask for: an OCI config, and what OCI has no words for.
+
+`Root` says what the root is made of, `Request` holds it all together; `plan` in `planning` turns a
+request into steps.
+"""
+
+from __future__ import annotations
+
+from cloche.records import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.runtime.idmaps import IdMaps
+    from cloche.spec.config import Config
+
+
+@record
+class Tree:
+    """A directory of the host that becomes part of the root.
+
+    `layered`: what is written goes to a throwaway layer above; otherwise it is the directory itself,
+    read-only when `read_only`. `hidden` are paths in it, relative, that are not shown.
+    """
+
+    source: str
+    target: str
+    layered: bool = True
+    read_only: bool = False
+    hidden: tuple[str, ...] = ()
+
+
+@record
+class Root:
+    """The root: one tree at "/", or an empty directory in memory with trees in it."""
+
+    trees: tuple[Tree, ...]
+    directories: tuple[tuple[str, int], ...] = ()  # (path, mode)
+    symlinks: tuple[tuple[str, str], ...] = ()  # (path, target)
+    read_only: bool = False
+
+
+@record
+class Request:
+    """One container, as asked for."""
+
+    config: Config
+    root: Root
+    ids: IdMaps
+    name: str  # of its cgroups: cloche-…
+    user: str = ""  # name or number, group; looked up in the container's files
+    groups: tuple[str, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()  # (path, content): /etc/hosts and the like
+    make_cwd: bool = False
+    init: bool = False
+    default_seccomp: bool = True
+    watch_refusals: bool = True
+    landlock: bool = False
+    allow_unenforced: bool = False
+    asked: tuple[str, ...] = ()  # limits the caller asked for, by receipt name
+    timeout: float = 0.0
+    joins: tuple[tuple[str, str], ...] = ()  # (kind, path of a namespace)
+    terminal_size: tuple[int, int] | None = None  # rows, columns, when there is a terminal
+    cgroup_parent: str = ""
+    machine: str = "x86_64"
+    landlock_abi: int = 0
+    stage_says: str = ""  # how the interpreter that becomes the container's is protected
+    trace: bool = False
+    step: bool = False
+    unlink: tuple[str, ...] = ()
+    failpoint: tuple[str, str] | None = None

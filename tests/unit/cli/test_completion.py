@@ -1,0 +1,153 @@
+"""The completion scripts: every option is offered, and the shells really complete with them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cloche.cli.completion import CAPABILITIES, CLASSES, SHELLS, WORDS, render_completion
+from cloche.cli.grammar import ABSENT
+from cloche.cli.options import CLOCHE, every
+from cloche.cli.table import Verb
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the scripts, each named as its shell."""
+    directory = tmp_path_factory.mktemp("completion")
+    for shell in SHELLS:
+        (directory / shell).write_text(render_completion(shell, CLOCHE, every()))
+    return directory
+
+
+def _need(shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_syntax_is_right(scripts: Path, shell: str) -> None:
+    _need(shell)
+    done = subprocess.run([shell, "-n", scripts / shell], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("verb", [CLOCHE, *every()], ids=lambda verb: verb.name or "cloche")
+def test_every_option_is_in_it(verb: Verb, shell: str) -> None:
+    script = render_completion(shell, CLOCHE, every())
+    for option in verb.options:
+        for name in option.names:
+            spelled = {"bash": f"{name}", "zsh": name, "fish": f"-l {name[2:]}" if len(name) > 2 else f"-s {name[1]}"}
+            if option.kind != ABSENT:
+                assert spelled[shell] in script
+        if option.kind == ABSENT:
+            assert option.names[-1] not in script
+
+
+def test_every_class_of_the_tables_is_known() -> None:
+    for verb in [CLOCHE, *every()]:
+        for complete in [*(o.complete for o in verb.options), *(o.complete for o in verb.operands)]:
+            if complete.startswith("<"):
+                assert complete in (*CLASSES, *WORDS)
+
+
+def test_capabilities_are_those_of_the_kernel() -> None:
+    assert len(CAPABILITIES.split()) == len(set(CAPABILITIES.split())) == 41
+
+
+WORDS_AND_OFFERS = [
+    (["ru"], ["run"]),
+    (["--ro"], ["--root"]),
+    (["--root", "/x", "doc"], ["doctor"]),
+    (["--root=/x", "doc"], ["doctor"]),
+    (["--debug", "--", "doc"], ["doctor"]),
+    (["run", "--memory-"], ["--memory-reservation", "--memory-swap"]),
+    (["run", "--cap-add", "SYS_A"], ["SYS_ADMIN"]),
+    (["run", "--network", "h"], ["host"]),
+    (["run", "--network", ""], ["host", "none"]),
+    (["run", "-it", "-e", "A=b", "h"], ["host"]),
+    (["run", "-ite", "A", "h"], ["host"]),
+    (["run", "-iteA", "h"], ["host"]),
+    (["run", "--", "h"], ["host"]),
+    (["run", "host", "--memory-"], []),
+    (["run", "host", "bas"], ["bash"]),
+    (["run", "--name", "h"], []),
+    (["run", "--detac"], []),
+    (["shell", "--userns", "k"], ["keep-id"]),
+    (["enter", "1", "--onl"], ["--only"]),
+    (["enter", "--only", "net,pi", "1"], None),
+    (["enter", "--only", "net,pi"], ["net,pid"]),
+    (["enter", "1", "ls", "--onl"], []),
+    (["completion", ""], ["bash", "fish", "zsh"]),
+    (["version", "--format", "j"], ["json"]),
+    (["help", "ent"], ["enter"]),
+    (["nonsense", "x"], []),
+]
+
+
+def _bash(script: Path, words: list[str]) -> list[str]:
+    """What bash offers for the last word, which is where the cursor is."""
+    line = " ".join(shlex.quote(word) for word in words)
+    program = (
+        f"source {shlex.quote(os.fspath(script))}\n"
+        f"COMP_WORDS=(cloche {line}) COMP_CWORD={len(words)}\n"
+        "_cloche\n"
+        'printf "%s\\n" "${COMPREPLY[@]}"\n'
+    )
+    done = subprocess.run(["bash", "--norc", "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    return sorted(set(done.stdout.split()))
+
+
+@pytest.mark.parametrize(("words", "offers"), WORDS_AND_OFFERS, ids=lambda value: " ".join(value or []))
+def test_bash_completes(scripts: Path, words: list[str], offers: list[str] | None) -> None:
+    _need("bash")
+    found = _bash(scripts / "bash", words)
+    if offers is None or offers == ["bash"]:  # other processes, or commands, may begin the same
+        assert (offers or ["1"])[0] in found
+    else:
+        assert found == offers
+
+
+@pytest.mark.parametrize(
+    ("words", "offers"),
+    [
+        (["run", "--network", "=", "h"], ["host"]),
+        (["run", "--network", "="], ["host", "none"]),
+        (["run", "--net", "="], ["host", "none"]),
+        (["run", "--network=h"], ["--network=host"]),  # where the person made bash not cut there
+        (["run", "--security-opt", "seccomp", "=", "un"], ["unconfined"]),
+        (["run", "--security-opt", "=", "seccomp", "=", "un"], ["unconfined"]),
+        (["run", "-v", "/a", ":", "/b", "h"], ["host"]),
+        (["run", "-e", "A", "=", "b", "h"], ["host"]),
+        (["run", "--add-host", "=", "a", ":", "1", "h"], ["host"]),
+        (["enter", "--only", "=", "net,pi"], ["net,pid"]),
+    ],
+    ids=" ".join,
+)
+def test_bash_cuts_words_at_equals_signs_and_colons(scripts: Path, words: list[str], offers: list[str]) -> None:
+    _need("bash")
+    assert _bash(scripts / "bash", words) == offers
+
+
+@pytest.mark.parametrize(("words", "offers"), WORDS_AND_OFFERS, ids=lambda value: " ".join(value or []))
+def test_fish_completes(scripts: Path, tmp_path: Path, words: list[str], offers: list[str] | None) -> None:
+    _need("fish")
+    line = shlex.join(["cloche", *words[:-1]]) + " " + words[-1]
+    program = f"source {shlex.quote(os.fspath(scripts / 'fish'))}; complete -C {shlex.quote(line)}"
+    env = {"PATH": os.environ["PATH"], "HOME": os.fspath(tmp_path)}
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", program], capture_output=True, text=True, check=False, env=env, cwd=tmp_path
+    )
+    assert done.stderr == ""
+    found = sorted({line.split("\t")[0] for line in done.stdout.splitlines()})
+    if offers is None or offers == ["bash"]:
+        assert (offers or ["1"])[0] in found
+    elif offers or words[-1].startswith("--"):
+        assert found == offers

@@ -1,0 +1,72 @@
+"""What `--help` and the overview show: everything in the table, within the width."""
+
+from __future__ import annotations
+
+import pytest
+
+from cloche.cli.grammar import ABSENT
+from cloche.cli.help import NARROWEST, render_help, render_overview, spelling, wrap
+from cloche.cli.options import CLOCHE, every, find
+from cloche.cli.table import Verb
+
+VERBS = [pytest.param(verb, id=verb.name) for verb in every()]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_everything_in_the_table_is_shown(verb: Verb) -> None:
+    text = render_help(verb, 80)
+    joined = " ".join(text.split())
+    for option in verb.options:
+        if option.kind == ABSENT:
+            assert f" {option.names[-1]} " not in text
+            continue
+        assert spelling(option).strip() in text
+        assert option.help in joined
+        assert f"{option.group}:\n" in text
+    for operand in verb.operands:
+        assert operand.help in joined
+    for usage in verb.usage:
+        assert usage in text
+    for line, what in verb.examples:
+        assert line in text
+        assert what in text
+    assert "--help  show this help" in text
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 200])
+@pytest.mark.parametrize("verb", VERBS)
+def test_lines_fit(verb: Verb, width: int) -> None:
+    text = render_help(verb, width)
+    whole = {*verb.usage, *(line for line, _ in verb.examples)}
+    for line in text.splitlines():
+        assert line == line.rstrip()
+        shell = any(part in line for part in whole) or line.startswith("  # ")
+        name = line.strip().startswith("-")
+        alone = len(line.split()) == 1
+        assert len(line) <= max(width, NARROWEST) or shell or name or alone
+
+
+def test_h_is_shown_where_it_means_help() -> None:
+    assert "-h, --help" in render_help(find("enter"))
+    assert "-h, --help" not in render_help(find("run"))
+
+
+def test_defaults_and_repetition_are_said() -> None:
+    text = " ".join(render_help(find("run"), 200).split())
+    assert "(default 64m)" in text
+    assert "set an environment variable; without =VALUE, pass on the value it has here (repeatable)" in text
+
+
+def test_the_overview_names_every_verb() -> None:
+    text = render_overview(CLOCHE, every(), 80)
+    for verb in every():
+        assert f"  {verb.name} " in text
+        assert verb.summary in text
+    for option in CLOCHE.options:
+        assert option.names[-1] in text
+
+
+def test_wrap_keeps_every_word() -> None:
+    assert wrap("", 10) == [""]
+    assert wrap("a bb ccc", 4) == ["a bb", "ccc"]
+    assert wrap("long-word-that-does-not-fit a", 5) == ["long-word-that-does-not-fit", "a"]

@@ -1,0 +1,1 @@
+"""The OCI documents: shapes, sense, and the JSON reader beneath them."""
