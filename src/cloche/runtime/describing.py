@@ -4,7 +4,6 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cloche.runtime.host import Host
     from cloche.runtime.receipt import Receipt
     from cloche.runtime.request import Request
 
@@ -47,7 +46,7 @@ def plan_namespaces(request: Request, receipt: Receipt) -> tuple[tuple[str, ...]
     return new, joined
 
 
-def describe_rest(request: Request, host: Host, receipt: Receipt) -> None:
+def describe_rest(request: Request, receipt: Receipt) -> None:
     """Masks, devices and the stage's own protection."""
     linux = request.config.linux
     masked = (linux.maskedPaths if linux else None) or []
@@ -60,4 +59,3 @@ def describe_rest(request: Request, host: Host, receipt: Receipt) -> None:
     else:
         receipt.add("host files", False, "what is written to the root directory is written for good")
     receipt.add("stage", True, request.stage_says)
-    del host

@@ -72,7 +72,7 @@ def _seccomp(request: Request, receipt: Receipt) -> list[Operation]:
         )
         watched = ", refusals are reported" if request.watch_refusals else ""
         receipt.add("seccomp", True, f"the default profile{watched}")
-        return [LoadSeccomp(program.program, 0, request.watch_refusals, says)]
+        return [LoadSeccomp(program.program, program.flags, request.watch_refusals, says)]
     if linux is None or linux.seccomp is None:
         receipt.add("seccomp", False, "switched off: every system call of the kernel can be reached")
         return []

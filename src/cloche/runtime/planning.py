@@ -63,9 +63,9 @@ def plan(request: Request, host: Host) -> tuple[Plan, Receipt]:
         receipt,
     )
     trees, inner = _filesystem(request, host, made, new)
-    outside = _outside(request, host, made, new, trees)
+    outside = _outside(request, made, new, trees)
     inside = _inside(request, new, joined, inner, receipt)
-    describing.describe_rest(request, host, receipt)
+    describing.describe_rest(request, receipt)
     steps = (*outside, *inside)
     return Plan(
         steps,
@@ -80,9 +80,7 @@ def plan(request: Request, host: Host) -> tuple[Plan, Receipt]:
     ), receipt
 
 
-def _outside(
-    request: Request, host: Host, made: GroupPlan, new: tuple[str, ...], trees: list[OpenTree]
-) -> list[Operation]:
+def _outside(request: Request, made: GroupPlan, new: tuple[str, ...], trees: list[OpenTree]) -> list[Operation]:
     steps: list[Operation] = list(made.create)
     if request.joins:
         steps.append(processes.OpenNamespaces(request.joins))

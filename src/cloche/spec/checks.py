@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cloche.errors import SpecError
+from cloche.spec.shape import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,14 +19,6 @@ MAX_CPU = 65535  # far above any kernel's NR_CPUS or MAX_NUMNODES; keeps a list'
 def fail(pointer: str, message: str, hint: str = "") -> NoReturn:
     """Raise the SpecError that says so."""
     raise SpecError(message, pointer=pointer, hint=hint)
-
-
-def shown(value: object) -> str:
-    """A value for a message, cut to a length that can be read."""
-    if type(value) is int and value.bit_length() > 128:
-        return "a far larger number"  # Python itself refuses to print some
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def check_absolute(path: str, pointer: str) -> None:

@@ -11,8 +11,6 @@ here by name. A value set is written once, for mypy and for us, as the text of a
 
 from __future__ import annotations
 
-from cloche.spec.checks import shown
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +67,14 @@ def values(alias: object) -> tuple[str, ...]:
 def kind(value: object) -> str:
     """What to call a JSON value in a message."""
     return _KINDS.get(type(value), type(value).__name__)
+
+
+def shown(value: object) -> str:
+    """A value for a message, cut to a length that can be read."""
+    if type(value) is int and value.bit_length() > 128:
+        return "a far larger number"  # Python itself refuses to print some
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
 
 
 _READERS: dict[str, Reader] = {}  # of the annotations that mean the same in every module

@@ -7,9 +7,10 @@ the linux section is next door in `validate_linux`.
 
 from __future__ import annotations
 
-from cloche.spec.checks import check_absolute, check_cpu_list, check_id_mappings, fail, shown
+from cloche.spec.checks import check_absolute, check_cpu_list, check_id_mappings, fail
 from cloche.spec.hooks import HOOK_NAMES
 from cloche.spec.process import CAPABILITIES
+from cloche.spec.shape import shown
 from cloche.spec.validate_linux import check_linux
 
 TYPE_CHECKING = False
@@ -118,11 +119,11 @@ def _check_capabilities(capabilities: Capabilities, pointer: str, warnings: list
         for i, capability in enumerate(members or ()):
             if capability not in _KNOWN_CAPABILITIES:
                 warnings.append(f"{pointer}/{name}/{i}: {shown(capability)} is no capability known here")
-    for i, capability in enumerate(capabilities.ambient or ()):
-        if capability in (capabilities.permitted or ()) and capability in (capabilities.inheritable or ()):
-            continue
-        text = f"{capability} cannot be ambient: it is not both permitted and inheritable"
-        warnings.append(f"{pointer}/ambient/{i}: {text}")
+    # One line for all: the template `runc spec` writes is like this.
+    raisable = set(capabilities.permitted or ()) & set(capabilities.inheritable or ())
+    if stuck := [capability for capability in capabilities.ambient or () if capability not in raisable]:
+        text = f"not both permitted and inheritable, so never ambient: {' '.join(stuck)}"
+        warnings.append(f"{pointer}/ambient: {text}")
 
 
 def _check_rlimits(rlimits: list[Rlimit], pointer: str) -> None:

@@ -8,10 +8,9 @@ from cloche.spec.checks import (
     check_id_mappings,
     fail,
     parse_cpu_list,
-    shown,
     sysctl_path,
 )
-from cloche.spec.shape import escape
+from cloche.spec.shape import escape, shown
 from cloche.spec.validate_resources import check_resources
 
 TYPE_CHECKING = False

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cloche.spec.checks import check_cpu_list, fail, shown
-from cloche.spec.shape import escape
+from cloche.spec.checks import check_cpu_list, fail
+from cloche.spec.shape import escape, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -100,10 +100,10 @@ class Run:
                 self.close()
                 return
 
-    def send(self, *message: Any) -> None:
-        """Tell the stage: ("signal", number), ("kill",), ("continue",), ("shell",)."""
+    def send(self, *message: Any, fds: tuple[int, ...] | list[int] = ()) -> None:
+        """Tell the stage: signal NUMBER, kill, continue, shell, terminal ATTRIBUTES with its descriptor."""
         try:
-            wire.send(self.sock, message)
+            wire.send(self.sock, message, fds)
         except OSError:
             pass  # it has ended; the news of that is on its way
 

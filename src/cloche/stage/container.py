@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import time
 
-from cloche.linux import process, seccomp
+from cloche.linux import process, seccomp, terminal
 from cloche.stage import inside, wire
 from cloche.stage.cleaning import kill_groups, remove_groups
 from cloche.stage.operation import OUTSIDE
@@ -41,6 +41,7 @@ class Container:
         self.started = time.monotonic_ns()
         self.deadline = 0.0
         self.listener = -1
+        self.terminal: tuple[int, bytes] | None = None
         self.refused: dict[int, int] = {}
         self.refusals = 0
         self.result: dict[str, Any] = {"timed_out": False, "notes": []}
@@ -158,7 +159,19 @@ class Container:
             self.kill()
         elif got[0][0] == "signal":
             self.signal(got[0][1])
+        elif got[0][0] == "terminal":
+            self.terminal = (got[1].pop(), got[0][1])
+        if got is None and self.terminal is not None:
+            self._restore_terminal(*self.terminal)
         return got is not None
+
+    @staticmethod
+    def _restore_terminal(fd: int, saved: bytes) -> None:
+        """The caller died with its terminal in raw mode: put it back in its place."""
+        try:
+            terminal.restore(fd, saved)
+        except OSError:
+            pass  # the terminal went away with the caller
 
     def signal(self, number: int) -> None:
         """Send a signal to the first process."""
@@ -202,6 +215,8 @@ class Container:
         if self.scene.pidfd >= 0:
             os.close(self.scene.pidfd)
             self.scene.pidfd = -1
+        if self.terminal is not None:
+            os.close(self.terminal[0])
         self._say(("ended", result))
         self.caller.close()
 

@@ -40,15 +40,12 @@ def is_sealed() -> bool:
             return False
 
 
-def restart_sealed(argv: list[str]) -> None:
-    """Execute this command again from a sealed copy; returns only when it is sealed already.
-
-    `argv` are the interpreter's arguments after its name.
-    """
+def restart_sealed() -> None:
+    """Execute this very command line again from a sealed copy; returns only when it is one already."""
     if is_sealed():
         return
     copy = sealed_interpreter()
-    os.execve(f"/proc/self/fd/{copy}", [sys.executable, *argv], os.environ)
+    os.execve(f"/proc/self/fd/{copy}", [sys.executable, *sys.orig_argv[1:]], os.environ)
 
 
 def _memory_file() -> int:

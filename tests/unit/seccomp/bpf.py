@@ -103,12 +103,24 @@ def holds(condition: Profile, args: tuple[int, ...]) -> bool:
     return results[condition["op"]]
 
 
-def matches(rule: Profile, args: tuple[int, ...]) -> bool:
-    """Whether a rule with conditions matches; all have to, unless one argument is named twice."""
+def place(rule: Profile) -> list[tuple[int, ...]]:
+    """Where libseccomp asks for a rule: by argument from the last, kind of comparison, mask, value."""
+    places: list[tuple[int, ...]] = []
+    for condition in rule["args"]:
+        op, value = condition["op"].removeprefix("SCMP_CMP_"), condition.get("value", 0)
+        kind = next(at for at, ops in enumerate(("EQ NE MASKED_EQ", "GT LE", "GE LT")) if op in ops.split())
+        mask = value if op == "MASKED_EQ" else 2**64 - 1
+        wanted = condition.get("valueTwo", 0) & mask if op == "MASKED_EQ" else value
+        places.append((5 - condition["index"], kind, 2**64 - mask, 2**64 - wanted))
+    return places
+
+
+def split(rule: Profile) -> list[Profile]:
+    """A rule that names one argument twice is a rule for each of its conditions."""
     conditions = rule["args"]
-    indices = [condition["index"] for condition in conditions]
-    needed = any if len(set(indices)) < len(indices) else all
-    return needed(holds(condition, args) for condition in conditions)
+    if len({condition["index"] for condition in conditions}) == len(conditions):
+        return [rule]
+    return [{**rule, "args": [condition]} for condition in conditions]
 
 
 def verdict(
@@ -132,7 +144,8 @@ def verdict(
     for rule in rules:
         if not rule.get("args"):
             return action(rule)
-    for rule in rules:
-        if matches(rule, args):
-            return action(rule)
+    parts = [part for rule in rules for part in split(rule)]
+    for part in sorted(parts, key=place):
+        if all(holds(condition, args) for condition in part["args"]):
+            return action(part)
     return default

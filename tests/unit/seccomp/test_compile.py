@@ -150,7 +150,7 @@ def test_jumps_further_than_255_instructions() -> None:
 def test_one_call_with_very_many_values() -> None:
     document = profile(*(rule("ioctl", "ALLOW", (1, "EQ", 3 * at, 0)) for at in range(700)))
     code = decode(compile_filter(document).program)
-    assert all(run(code, 16, (0, value)) == verdict(document, 16, (0, value)) for value in range(2110))
+    assert all(run(code, 16, (0, at)) == verdict(document, 16, (0, at)) for at in (*range(9), *range(9, 2110, 53)))
 
 
 def test_a_program_that_is_too_long_for_the_kernel() -> None:

@@ -75,7 +75,7 @@ def test_the_generic_header() -> None:
     only_32_bits = re.search(r"#if [^\n]*__BITS_PER_LONG == 32\n#define __NR_clock_gettime64.*?#endif", lines, re.S)
     if only_32_bits:
         lines = lines.replace(only_32_bits[0], "")
-    defined = dict(re.findall(r"#define __NR(?:3264)?_(\w+) (\d+)\n", lines))
+    defined: dict[str, str] = dict(re.findall(r"#define __NR(?:3264)?_(\w+) (\d+)\n", lines))
     aliases = {"fstatat": "newfstatat", "sync_file_range2": "sync_file_range"}
     for name, nr in defined.items():
         if name not in ("syscalls", "arch_specific_syscall") and int(nr) <= 469:

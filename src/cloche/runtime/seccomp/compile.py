@@ -10,9 +10,9 @@ What decides, in this order:
    programs that hardly anyone runs. x32 is x86_64 with bit 30 in the number: always ENOSYS.
 2. A rule with the default action is no rule (runc and libseccomp drop it).
 3. An unconditional rule, the first one, swallows the conditional ones of its call, wherever they stand.
-4. Conditional rules are asked in the profile's order; within one the arguments are AND-ed. A rule
-   that names an argument twice becomes one rule for each condition, so they are OR-ed (runc).
-   libseccomp sorts rules that overlap and disagree by its own tree; profiles that rely on that are wrong.
+4. Conditional rules are OR-ed; within one the arguments are AND-ed. A rule that names an argument
+   twice becomes one rule for each condition (runc). Where rules overlap and disagree, libseccomp asks
+   in an order of its own, not the profile's; `conditions.precedence` is that order.
 5. The default action. Where that is an errno, numbers above the highest that the profile names get
    ENOSYS, as with runc: its author cannot have meant them, and C libraries fall back only on ENOSYS.
    (runc does it for kill and trap as well; here those stay what they say.)
@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from cloche.errors import SpecError
 from cloche.runtime.seccomp import syscalls
-from cloche.runtime.seccomp.conditions import compare, parse
+from cloche.runtime.seccomp.conditions import compare, parse, precedence
 from cloche.runtime.seccomp.graph import ARCH, FULL, JEQ, JGE, NR, Graph, answer
 from cloche.runtime.seccomp.vocabulary import (
     AUDIT_ARCH,
@@ -164,27 +164,34 @@ class _Rules:
         if self.default & 0x7FFF0000 == ERRNO and self.highest >= 0:
             beyond = answer(ERRNO | ENOSYS)
         ranges: list[tuple[int, int]] = []
-        following = 0
+        following, last = 0, None
         for nr in sorted(numbers):
-            if nr > following:
-                _append(ranges, following, default)
+            if nr > following and last != default:
+                ranges.append((following, default))
+                last = default
             fixed = self.fixed.get(nr)
             if fixed is None:
                 target = self._conditions(graph, nr, notify=notify)
             else:
                 target = self._answer(nr, fixed, notify=notify)
-            _append(ranges, nr, target)
+            if last != target:
+                ranges.append((nr, target))
+                last = target
             following = nr + 1
-        if following <= self.highest:
-            _append(ranges, following, default)
-        _append(ranges, max(following, self.highest + 1), beyond)
+        end = [(following, default)] if following <= self.highest else []
+        end.append((max(following, self.highest + 1), beyond))
         if self.arch == "x86_64":
-            _append(ranges, X32_BIT, answer(ERRNO | ENOSYS))
+            end.append((X32_BIT, answer(ERRNO | ENOSYS)))
+        for first, target in end:
+            if last != target:
+                ranges.append((first, target))
+                last = target
         return ranges
 
     def _conditions(self, graph: Graph, nr: int, *, notify: bool) -> int:
         target = self._answer(nr, self.default, notify=notify)
-        for conditions, action in reversed(self.conditional.get(nr, ())):
+        rules = sorted(self.conditional.get(nr, ()), key=lambda rule: precedence(rule[0]))
+        for conditions, action in reversed(rules):
             matched = self._answer(nr, action, notify=notify)
             for condition in reversed(conditions):
                 matched = compare(graph, condition, matched, target)
@@ -196,11 +203,6 @@ class _Rules:
             self.refusals[nr] = EPERM
             return answer(USER_NOTIF)
         return answer(action)
-
-
-def _append(ranges: list[tuple[int, int]], first: int, target: int) -> None:
-    if not ranges or ranges[-1][1] != target:
-        ranges.append((first, target))
 
 
 def _tree(graph: Graph, ranges: list[tuple[int, int]]) -> int:

@@ -25,6 +25,7 @@ OPERATORS = frozenset((
     "SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT",
     "SCMP_CMP_MASKED_EQ",
 ))  # fmt: skip
+_RANKS = {"SCMP_CMP_GT": 1, "SCMP_CMP_LE": 1, "SCMP_CMP_GE": 2, "SCMP_CMP_LT": 2}  # equality: 0
 
 
 def parse(args: Any, pointer: str) -> list[Rule]:
@@ -60,6 +61,21 @@ def _whole(arg: dict[str, Any], key: str, most: int, pointer: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
         raise SpecError(f"{value!r} is not a number from 0 to {most}", pointer=f"{pointer}/{key}")
     return value
+
+
+def precedence(rule: Rule) -> list[tuple[int, int, int, int]]:
+    """The key that sorts the rules of one call into the order they are asked in, as in libseccomp.
+
+    Condition by condition: higher arguments first; equality before order, GT before GE; wider masks
+    first, then higher values. (libseccomp merges rules that share a half, and then may lose a match,
+    invent one, or depend on the order they came in. Here a rule is what it says.)
+    """
+    key = []
+    for operator, index, value, second in rule:
+        masked = operator == "SCMP_CMP_MASKED_EQ"
+        rank = _RANKS.get(operator, 0)
+        key.append((-index, rank, -value if masked else 1 - 2**64, -(second & value) if masked else -value))
+    return key
 
 
 def compare(graph: Graph, condition: Condition, yes: int, no: int) -> int:

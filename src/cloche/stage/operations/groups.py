@@ -109,4 +109,3 @@ class Rlimit(OutsideOperation):
 
     def hint(self, code: int) -> str:
         return "only root may raise a hard limit above the caller's own" if code == 1 else ""
-

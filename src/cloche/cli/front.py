@@ -1,0 +1,242 @@
+"""The front of a running container: streams, terminal and signals between a person and the command."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+
+from cloche.errors import ForbiddenError, StageError
+from cloche.linux import terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from collections.abc import Callable
+    from typing import Any, Self
+
+    from cloche.sandbox.running import Result
+    from cloche.stage.client import Run
+else:
+    import _signal
+
+TSTP, CONT, STOP, WINCH, CHLD = 20, 18, 19, 28, 17
+PASSED = (1, 2, 3, 10, 12, 14, 15, 30)  # HUP INT QUIT USR1 USR2 ALRM TERM PWR
+CHUNK = 65536
+
+
+class Observer:
+    """Hears of each step; this one does nothing (`explain.Narrator` prints)."""
+
+    def step(self, index: int, nanoseconds: int) -> None:
+        """Step `index` of the plan has been carried out."""
+
+    def before(self, run: Run, index: int) -> None:
+        """The stage waits for leave to take step `index`."""
+        run.send("continue")
+
+    def receipt(self, result: Result) -> None:
+        """It is over."""
+
+
+class Streams:
+    """The command's stdin, stdout and stderr, and what is relayed between them and ours."""
+
+    def __init__(self, *, interactive: bool, tty: bool) -> None:
+        self.tty, self.interactive = tty, interactive
+        self.relays: dict[int, int] = {}  # read here, write there
+        self.master = -1
+        self._close: list[int] = []
+        null = -1
+        if tty or not interactive:
+            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            self._close.append(null)
+        if tty:
+            self.theirs = [null, null, null]
+            return
+        self.theirs = [0 if interactive else null, self._output(1), self._output(2)]
+
+    def _output(self, fd: int) -> int:
+        """Our own descriptor, or a pipe where it is a terminal."""
+        if not os.isatty(fd):
+            return fd
+        read, write = os.pipe2(os.O_CLOEXEC)
+        self.relays[read] = fd
+        self._close.append(write)
+        return write
+
+    def handed_over(self) -> None:
+        """The stage has its copies: let go of ours, so that end of file can be seen."""
+        for fd in self._close:
+            os.close(fd)
+        self._close = []
+
+    def relay(self, run: Run, observer: Observer, started: Callable[[int], None]) -> dict[str, Any]:
+        """Until the container has ended and all it wrote has been passed on; returns the report."""
+        poll = select.poll()
+        poll.register(run.fileno(), select.POLLIN)
+        for fd in self.relays:
+            poll.register(fd, select.POLLIN)
+        ended: dict[str, Any] | None = None
+        with RawTerminal(run) if self.tty and self.interactive else _Nothing():
+            while ended is None or self.relays:
+                # after the end, what is left in a pipe is taken, but nobody is waited for
+                ready = poll.poll(None if ended is None else 50)
+                if ended is not None and not ready:
+                    break
+                for fd, _ in ready:
+                    if fd == run.fileno():
+                        ended = self._news(run, observer, started, poll)
+                        if ended is not None:
+                            poll.unregister(fd)
+                    elif not _copy(fd, self.relays[fd]):
+                        poll.unregister(fd)
+                        self._end_of(fd)
+        for fd in list(self.relays):
+            self._end_of(fd)
+        run.close()
+        return ended if ended is not None else {}
+
+    def _news(
+        self, run: Run, observer: Observer, started: Callable[[int], None], poll: select.poll
+    ) -> dict[str, Any] | None:
+        message, fds = run.receive()
+        kind = message[0]
+        if kind == "ended":
+            return dict(message[1])
+        if kind == "started":
+            started(message[1])
+        elif kind == "step":
+            observer.step(message[1], message[2])
+        elif kind == "next":
+            observer.before(run, message[1])
+        elif kind == "console":
+            self.master = fds.pop()
+            self.relays[self.master] = 1
+            poll.register(self.master, select.POLLIN)
+            if self.interactive:
+                self.relays[0] = self.master
+                poll.register(0, select.POLLIN)
+            self.resize()
+        return None
+
+    def resize(self) -> None:
+        """Give the command's terminal the size of ours."""
+        if self.master >= 0:
+            rows, columns = terminal_size()
+            terminal.set_window_size(self.master, rows, columns)
+
+    def _end_of(self, fd: int) -> None:
+        self.relays.pop(fd, None)
+        if fd != 0:
+            os.close(fd)
+            if fd == self.master:
+                self.master = -1
+                self.relays.pop(0, None)
+
+
+class _Nothing:
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+class RawTerminal:
+    """Our terminal in raw mode, so that every key reaches the command; put back whatever happens.
+
+    The stage is told how it was, and puts it back if we are killed.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.saved = b""
+
+    def __enter__(self) -> Self:
+        self.saved = terminal.raw_mode(0)
+        self.run.send("terminal", self.saved, fds=[0])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        terminal.restore(0, self.saved)
+
+
+class passing_signals:
+    """While inside, signals to us go to the command; a stop from the keyboard stops both."""
+
+    def __init__(self, run: Run, streams: Streams, *, tty: bool) -> None:
+        self.run, self.streams, self.tty = run, streams, tty
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in PASSED:
+            self.before[number] = _signal.signal(number, self._pass_on)
+        self.before[TSTP] = _signal.signal(TSTP, self._stop)
+        if self.tty:
+            self.before[WINCH] = _signal.signal(WINCH, lambda *_: self.streams.resize())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            _signal.signal(number, handler)
+
+    def _pass_on(self, number: int, _frame: object) -> None:
+        self.run.send("signal", number)
+
+    def _stop(self, *_: object) -> None:
+        """Ctrl-Z without a terminal of the command's own: stop it, then ourselves, then go on."""
+        self.run.send("signal", STOP)
+        os.kill(os.getpid(), STOP)
+        self.run.send("signal", CONT)
+
+
+def terminal_size() -> tuple[int, int]:
+    """Rows and columns of our terminal; (24, 80) where there is none."""
+    for fd in (1, 0, 2):
+        try:
+            rows, columns = terminal.window_size(fd)
+        except OSError:
+            continue
+        if rows and columns:
+            return rows, columns
+    return 24, 80
+
+
+def _copy(source: int, target: int) -> bool:
+    """Pass on what there is to read; False at the end of the stream, or when nobody takes it."""
+    try:
+        data = os.read(source, CHUNK)
+    except OSError as error:
+        if error.errno == 5:  # EIO: the last process on the terminal is gone
+            return False
+        raise
+    while data:
+        try:
+            data = data[os.write(target, data) :]
+        except BlockingIOError:
+            select.select([], [target], [])
+        except (BrokenPipeError, OSError):
+            return False
+        if not data:
+            return True
+    return False
+
+
+def write_file(path: str, text: str) -> None:
+    """Write a small file as a whole."""
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise ForbiddenError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def report(result: Result) -> None:
+    """Say on stderr why it ended, where the exit code alone does not."""
+    if result.exit_code == 0 or result.reason.kind in {"exited", "signal"}:
+        return
+    from cloche.cli.output import print_error
+
+    print_error(StageError(result.reason.text, hint=result.reason.hint))
+    sys.stderr.flush()

@@ -1,0 +1,112 @@
+"""`cloche`: the words of the command line to a verb, and every error to one line and an exit code.
+
+    125  cloche itself failed      126, 127  the command cannot be executed, is not found
+    124  it timed out              else      the command's own, or 128+n for signal n
+
+Each verb lives in a module of its own, imported when it is called for.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cloche.cli.grammar import parse
+from cloche.cli.options import CLOCHE, find
+from cloche.errors import ClocheError, StageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.cli.grammar import Parsed
+    from cloche.cli.table import Verb
+
+FAILED = 125
+
+
+def main(argv: list[str]) -> int:
+    """Run a command line (without the program's name); returns the exit code."""
+    debug = False
+    try:
+        top = parse(CLOCHE, argv)
+        debug = top.flag("debug")
+        _set_directories(top)
+        if top.flag("version"):
+            return _call("version", [])
+        if top.help or not top.positionals:
+            from cloche.cli.small import overview
+
+            return overview()
+        return _call(top.positionals[0], top.positionals[1:])
+    except ClocheError as error:
+        if debug:
+            raise
+        from cloche.cli.output import print_error
+
+        print_error(error)
+        return FAILED
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # whoever read our output has closed it: that is an end, not an error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 128 + 13
+    except OSError as error:
+        if debug:
+            raise
+        from cloche.cli.output import print_error
+
+        what = f"{error.filename}: " if error.filename else ""
+        notes = ", ".join(getattr(error, "__notes__", []))
+        text = f"{what}{error.strerror or error}{f' ({notes})' if notes else ''}"
+        print_error(StageError(text, hint="run it again with `cloche --debug` for the place in the code"))
+        return FAILED
+
+
+def _call(name: str, argv: list[str]) -> int:
+    verb = find(name)
+    parsed = parse(verb, argv)
+    if parsed.help:
+        from cloche.cli.small import show
+
+        return show(verb)
+    return _implementation(verb, parsed)
+
+
+def _implementation(verb: Verb, parsed: Parsed) -> int:
+    if verb.name in {"run", "shell"}:
+        from cloche.cli.run import run
+
+        return run(verb, parsed)
+    if verb.name == "explain":
+        from cloche.cli.explain import explain
+
+        return explain(parsed)
+    if verb.name == "enter":
+        from cloche.cli.enter import enter
+
+        return enter(parsed)
+    if verb.name == "doctor":
+        from cloche.cli.doctor import doctor
+
+        return doctor(parsed)
+    from cloche.cli import small
+
+    return small.call(verb, parsed)
+
+
+def _set_directories(top: Parsed) -> None:
+    for option, variable in (("root", "CLOCHE_ROOT"), ("state_dir", "CLOCHE_STATE")):
+        value = top.text(option)
+        if value:
+            os.environ[variable] = os.path.abspath(value)
+
+
+def entry() -> None:
+    """What the installed command calls: run, flush, and leave without ceremony."""
+    code = main(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        pass  # nobody reads it any more
+    os._exit(code)

@@ -1,0 +1,71 @@
+"""From a parsed `run`, `shell` or `explain` to Options: names are the table's, meanings `sandbox`'s."""
+
+from __future__ import annotations
+
+import os
+
+from cloche.errors import NotFoundError, SpecError
+from cloche.sandbox.options import Options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.cli.grammar import Parsed
+    from cloche.cli.table import Verb
+
+NOT_OPTIONS = {"help", "rm", "env_file", "stop_timeout", "explain", "format", "quiet", "step"}
+
+
+def options_of(verb: Verb, parsed: Parsed, *, trace: bool = False, step: bool = False) -> Options:
+    """The Options that a command line asks for. Raises SpecError and NotFoundError."""
+    given: dict[str, object] = {}
+    for name, value in parsed.values.items():
+        if name in NOT_OPTIONS or value is None:
+            continue
+        given[name] = tuple(value) if isinstance(value, list) else value
+    words = list(parsed.positionals)
+    if parsed.text("rootfs") is not None:
+        given["image"] = ""
+        if not parsed.text("rootfs"):
+            raise SpecError("--rootfs is empty", hint="--rootfs DIR")
+    else:
+        given["image"] = words.pop(0) if words else "host"
+    if verb.name == "shell" and not words and not parsed.text("entrypoint"):
+        words = shell_command(str(given.get("image", "")))
+    given["command"] = tuple(words)
+    given["env"] = (*_env_files(parsed.all("env_file")), *_shell_prompt(verb, parsed), *parsed.all("env"))
+    return Options(**given, trace=trace, step=step)  # type: ignore[arg-type]
+
+
+def shell_command(image: str) -> list[str]:
+    """The shell to open: bash without the host's start-up files, so that the prompt is ours, or sh."""
+    if image == "host" and os.access("/bin/bash", os.X_OK):
+        return ["/bin/bash", "--norc", "--noprofile"]
+    return ["/bin/sh"]
+
+
+def _shell_prompt(verb: Verb, parsed: Parsed) -> tuple[str, ...]:
+    if verb.name != "shell":
+        return ()
+    where = parsed.text("hostname") or parsed.text("name") or "cloche"
+    return (f"PS1=[{where}: inside] \\w \\$ ",)
+
+
+def _env_files(paths: list[str]) -> list[str]:
+    found = []
+    for path in paths:
+        try:
+            with open(path, encoding="utf-8") as file:
+                lines = file.read().splitlines()
+        except OSError as error:
+            raise NotFoundError(f"--env-file {path} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise SpecError(f"--env-file {path} is not UTF-8 text") from None
+        for number, line in enumerate(lines, 1):
+            entry = line.lstrip()
+            if not entry or entry.startswith("#"):
+                continue
+            key = entry.partition("=")[0]
+            if not key or any(c.isspace() for c in key):
+                raise SpecError(f"--env-file {path}, line {number}: {key!r} is not a variable's name")
+            found.append(entry)
+    return found

@@ -1,0 +1,117 @@
+"""`cloche run` and `cloche shell`: this process is the front; a stage forked from it does the work.
+
+    front (this process)                  stage                       container
+    signals, terminal, relays ── plan ──▶ makes it, waits ──────────▶ the command
+    exit code, reason, receipt ◀─ ended ─ counters, groups removed
+
+The command gets our own stdin, stdout and stderr, so that nothing is copied; where one of them is a
+terminal and --tty was not asked for, a pipe stands between, so that the terminal is out of reach.
+"""
+
+from __future__ import annotations
+
+import os
+
+from cloche.cli import front
+from cloche.cli.request import options_of
+from cloche.engine import records
+from cloche.errors import ConflictError, ForbiddenError
+from cloche.sandbox.running import Prepared, Result, conclude, prepare
+from cloche.stage.client import fork_stage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.cli.grammar import Parsed
+    from cloche.cli.table import Verb
+    from cloche.sandbox.options import Options
+
+
+def run(verb: Verb, parsed: Parsed) -> int:
+    """Carry out the verb; returns the exit code."""
+    step = parsed.flag("step")
+    watch = parsed.flag("explain") or step
+    options = options_of(verb, parsed, trace=watch, step=step)
+    _check_terminal(options, step=step)
+    size = front.terminal_size() if options.tty else (0, 0)
+    prepared = prepare(options, size=size)
+    if prepared.sealed:
+        from cloche.stage.seal import restart_sealed
+
+        restart_sealed()
+    try:
+        _write_cidfile(options, prepared)
+        observer = _observer(parsed, prepared) if watch else front.Observer()
+        result = _drive(options, prepared, observer)
+    finally:
+        prepared.close()
+    if watch:
+        observer.receipt(result)
+    elif not parsed.flag("quiet"):
+        front.report(result)
+    return result.exit_code
+
+
+def _drive(options: Options, prepared: Prepared, observer: front.Observer) -> Result:
+    stage = fork_stage()
+    try:
+        streams = front.Streams(interactive=options.interactive, tty=options.tty)
+        run = stage.run(prepared.plan, streams.theirs)
+        streams.handed_over()
+        with front.passing_signals(run, streams, tty=options.tty):
+            ended = streams.relay(run, observer, lambda pid: _started(options, prepared, pid))
+        return conclude(prepared, ended)
+    finally:
+        stage.close()
+
+
+def _started(options: Options, prepared: Prepared, pid: int) -> None:
+    """The command's process is there: leave word of it where that was asked for."""
+    if options.pidfile:
+        front.write_file(options.pidfile, str(pid))
+    if options.name:
+        records.add(record_of(options, prepared, pid))
+
+
+def record_of(options: Options, prepared: Prepared, pid: int) -> dict[str, object]:
+    """What other commands need to know of a running container."""
+    process = prepared.request.config.process
+    assert process is not None
+    return {
+        "id": prepared.id,
+        "name": options.name,
+        "pid": pid,
+        "groups": list(prepared.plan.groups),
+        "image": options.image or options.rootfs,
+        "command": list(process.args or []),
+        "env": list(process.env or []),
+        "cwd": process.cwd,
+        "capabilities": list((process.capabilities.bounding if process.capabilities else None) or []),
+        "no_new_privs": process.noNewPrivileges,
+        "seccomp": prepared.request.default_seccomp,
+    }
+
+
+def _check_terminal(options: Options, *, step: bool) -> None:
+    if options.tty and options.interactive and not os.isatty(0):
+        raise ConflictError("stdin is not a terminal", hint="leave -t out, as with: cloche run -i host sh < script")
+    if step and not os.isatty(0):
+        raise ConflictError("--step waits for a key, and stdin is not a terminal", hint="use --explain")
+
+
+def _write_cidfile(options: Options, prepared: Prepared) -> None:
+    if not options.cidfile:
+        return
+    try:
+        fd = os.open(options.cidfile, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    except FileExistsError:
+        raise ConflictError(f"--cidfile {options.cidfile} is there already", hint="remove it first") from None
+    except OSError as error:
+        raise ForbiddenError(f"--cidfile {options.cidfile} cannot be written: {error.strerror}") from None
+    with os.fdopen(fd, "w") as file:
+        file.write(prepared.id)
+
+
+def _observer(parsed: Parsed, prepared: Prepared) -> front.Observer:
+    from cloche.cli.explain import Narrator
+
+    return Narrator(prepared, as_json=parsed.text("format") == "json")

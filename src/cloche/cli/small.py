@@ -1,0 +1,66 @@
+"""The verbs that only print: version, help, man, completion."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+
+from cloche import __version__
+from cloche.cli.options import CLOCHE, every, find
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.cli.grammar import Parsed
+    from cloche.cli.table import Verb
+
+
+def call(verb: Verb, parsed: Parsed) -> int:
+    """Carry out one of them; returns the exit code."""
+    words = parsed.positionals
+    if verb.name == "version":
+        text = _version(as_json=parsed.text("format") == "json")
+    elif verb.name == "help":
+        return show(find(words[0])) if words else overview()
+    elif verb.name == "man":
+        from cloche.cli.manual import render_man
+
+        text = render_man(find(words[0])) if words else render_man(CLOCHE, every())
+    else:
+        from cloche.cli.completion import render_completion
+
+        text = render_completion(words[0], CLOCHE, every())
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    return 0
+
+
+def show(verb: Verb) -> int:
+    """`cloche VERB --help`."""
+    from cloche.cli.help import render_help
+
+    sys.stdout.write(render_help(verb, _width()))
+    return 0
+
+
+def overview() -> int:
+    """`cloche --help`."""
+    from cloche.cli.help import render_overview
+
+    sys.stdout.write(render_overview(CLOCHE, every(), _width()))
+    return 0
+
+
+def _width() -> int:
+    try:
+        return max(60, min(120, os.get_terminal_size(1).columns))
+    except OSError:
+        return 80
+
+
+def _version(*, as_json: bool) -> str:
+    facts = {"cloche": __version__, "python": platform.python_version(), "kernel": platform.release()}
+    if as_json:
+        from cloche.spec.reader import write_json
+
+        return write_json(facts)
+    return "\n".join(f"{name} {value}" for name, value in facts.items())

@@ -1,0 +1,4 @@
+"""Named containers: who runs, under which name, and what is left when something was killed.
+
+records   one small file for each running container
+"""

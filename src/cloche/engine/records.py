@@ -1,0 +1,156 @@
+"""Records of running containers: found by name, id or pid; stale ones are cleaned up by whoever looks.
+
+    STATE/containers/<id>.json   {"id", "name", "pid", "start", "boot", "groups", "says", …}
+
+A record is true while the process it names is the same one: pid, start time and boot id agree. It is
+written when the container has started and removed by the stage at its end; when both stage and caller
+were killed, the next command removes it, and the groups it names.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+
+from cloche.errors import ConflictError, ForbiddenError, NotFoundError
+from cloche.linux import files
+from cloche.spec.reader import read_json, write_json
+from cloche.stage.cleaning import kill_groups, remove_groups
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Record = dict[str, Any]
+
+
+def state_dir() -> str:
+    """Where run-time state lives: CLOCHE_STATE, or /run/cloche, or $XDG_RUNTIME_DIR/cloche."""
+    given = os.environ.get("CLOCHE_STATE")
+    if given:
+        return os.path.abspath(given)
+    if os.geteuid() == 0:
+        return "/run/cloche"
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return f"{runtime}/cloche" if runtime else f"/tmp/cloche-{os.geteuid()}"
+
+
+def containers_dir() -> str:
+    """The directory of the records, made if missing, and surely ours."""
+    top = state_dir()
+    try:
+        os.makedirs(top, mode=0o700, exist_ok=True)
+        status = os.lstat(top)
+        if status.st_uid != os.geteuid() or not stat.S_ISDIR(status.st_mode):
+            raise ForbiddenError(f"{top} belongs to somebody else", hint="set CLOCHE_STATE to a directory of your own")
+        folder = f"{top}/containers"
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ForbiddenError(
+            f"the state directory {top} cannot be used: {error.strerror}", hint="set CLOCHE_STATE to another one"
+        ) from None
+    return folder
+
+
+def path_of(container_id: str) -> str:
+    """The record's file, whether it is there or not."""
+    return f"{state_dir()}/containers/{container_id}.json"
+
+
+def reserve(name: str) -> None:
+    """Make sure a name is free. Raises ConflictError when a running container has it."""
+    for record in every():
+        if record.get("name") == name:
+            raise ConflictError(
+                f"the name {name!r} is in use by container {record['id'][:12]}", hint="end it first, or take another"
+            )
+
+
+def add(record: Record) -> None:
+    """Write a record, whole or not at all; names are unique among running containers."""
+    folder = containers_dir()
+    with files.Fd(os.open(f"{folder}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
+        fcntl.flock(lock.number, fcntl.LOCK_EX)
+        if record.get("name"):
+            reserve(record["name"])
+        record["start"], record["boot"] = start_time(record["pid"]), boot_id()
+        path = path_of(record["id"])
+        with open(f"{path}.new", "w", encoding="utf-8") as file:
+            file.write(write_json(record))
+        os.rename(f"{path}.new", path)
+
+
+def every() -> list[Record]:
+    """The records of containers that run; those of others are removed, with their groups."""
+    folder = containers_dir()
+    found = []
+    for name in os.listdir(folder):
+        if not name.endswith(".json"):
+            continue
+        path = f"{folder}/{name}"
+        try:
+            with open(path, "rb") as file:
+                record = read_json(file.read())
+        except (OSError, ValueError):
+            continue
+        if isinstance(record, dict):
+            if alive(record):
+                found.append(record)
+            else:
+                _forget(path, record)
+    return found
+
+
+def find(word: str) -> Record:
+    """The running container with this name, id, or unambiguous beginning of an id."""
+    records = every()
+    exact = [r for r in records if word in {r.get("name"), r["id"]}]
+    matches = exact or [r for r in records if r["id"].startswith(word)]
+    if len(matches) > 1:
+        raise ConflictError(f"{word!r} is the beginning of {len(matches)} containers' ids", hint="write more of it")
+    if not matches:
+        raise NotFoundError(f"No such container: {word}", hint="it must be running, and started by the same user")
+    return matches[0]
+
+
+def find_pid(word: str) -> int:
+    """The pid of a container's first process, by name, id, or the number of any process."""
+    if word.isdecimal() and os.path.exists(f"/proc/{word}"):
+        return int(word)
+    return int(find(word)["pid"])
+
+
+def alive(record: Record) -> bool:
+    """Whether the very process a record names still runs."""
+    if record.get("boot") != boot_id():
+        return False
+    start = start_time(int(record.get("pid", -1)))
+    return start is not None and start == record.get("start")
+
+
+def start_time(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot (proc_pid_stat(5)); None for a zombie or none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in {b"Z", b"X"} else int(fields[19])
+
+
+def boot_id() -> str:
+    """A name for this boot of the machine."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def _forget(path: str, record: Record) -> None:
+    groups = tuple(str(group) for group in record.get("groups", ()))
+    if record.get("boot") == boot_id() and all("/cloche-" in group for group in groups):
+        kill_groups(groups)
+        remove_groups(groups)
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

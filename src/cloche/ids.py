@@ -1,0 +1,21 @@
+"""Identifiers: what containers are called."""
+
+from __future__ import annotations
+
+import os
+
+from cloche.errors import SpecError
+
+
+def new_id() -> str:
+    """A new container id: 64 hexadecimal digits, as docker's."""
+    return os.urandom(32).hex()
+
+
+def check_name(name: str) -> str:
+    """docker's grammar of names: [a-zA-Z0-9][a-zA-Z0-9_.-]+. Returns it, or raises SpecError."""
+    first, rest = name[:1], name[1:]
+    good = name.isascii() and first.isalnum() and rest and all(c.isalnum() or c in "_.-" for c in rest)
+    if not good or len(name) > 255:
+        raise SpecError(f"{name!r} is not a name", hint="letters, digits, _ . and -, starting with a letter or digit")
+    return name

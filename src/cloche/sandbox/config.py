@@ -1,0 +1,387 @@
+"""From options to an OCI config and a request: every default is put in here, and nothing is tried."""
+
+from __future__ import annotations
+
+import os
+
+from cloche.errors import ConflictError, NotFoundError, SpecError
+from cloche.images.host import HostImage, host_image, python_environment
+from cloche.network.names import hosts_file, resolver_file
+from cloche.runtime import defaults, idmaps
+from cloche.runtime.request import Request, Root, Tree
+from cloche.sandbox import values
+from cloche.sandbox.limits import resources
+from cloche.sandbox.security import Security, decide, read_profile
+from cloche.sandbox.volumes import mounts_of
+from cloche.spec.config import Config
+from cloche.spec.linux import Linux, Namespace, TimeOffset
+from cloche.spec.mounts import Mount
+from cloche.spec.process import Capabilities, ConsoleSize, Process, Rlimit, User
+from cloche.spec.seccomp import Seccomp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloche.runtime.host import Host
+    from cloche.runtime.idmaps import IdMaps, Lease
+    from cloche.sandbox.options import Options
+
+    # how to find another container's first process by name: its pid
+    Finder = Callable[[str], int]
+
+SHELL = "/bin/sh"
+
+
+def build(
+    options: Options,
+    host: Host,
+    container_id: str,
+    *,
+    lease: Lease | None,
+    find: Finder,
+    size: tuple[int, int] = (0, 0),
+) -> Request:
+    """The request for these options.
+
+    `lease` gives root's containers their range of ids (None: a dry run); `find` turns another
+    container's name into its pid; `size` is the terminal's rows and columns.
+    Raises ClocheError for everything a person can get wrong.
+    """
+    _check(options)
+    security = decide(options)
+    shared, joins = _sharing(options, host, find)
+    ids = _ids(options, host, lease, shared, joins)
+    host_files = None if options.rootfs else host_image(python_environment())
+    root = _root(options) if host_files is None else _host_root(options, host_files, host)
+    command = _command(options)
+    env = _environment(options, host_files.path if host_files else ())
+    cwd = options.workdir or "/"
+    hostname = "" if "uts" in shared or _joined(joins, "uts") else options.hostname or container_id[:12]
+    limits, asked = resources(options)
+    capabilities = list(security.capabilities)
+    timeout = values.duration(options.timeout, "--timeout")
+    rlimits = [Rlimit.parse(values.rlimit(text)) for text in options.ulimit]
+    score = options.oom_score_adj
+    process = Process(
+        cwd=cwd,
+        user=User(uid=0, gid=0, umask=_umask(options.umask)),
+        args=list(command),
+        env=env,
+        terminal=options.tty,
+        consoleSize=ConsoleSize(height=size[0], width=size[1]) if options.tty else None,
+        capabilities=Capabilities(
+            bounding=capabilities, effective=capabilities, permitted=capabilities, inheritable=[], ambient=[]
+        ),
+        rlimits=rlimits,
+        noNewPrivileges=security.no_new_privileges,
+        oomScoreAdj=None if score is None else values.whole(score, "--oom-score-adj", -1000, 1000),
+    )
+    config = Config(
+        ociVersion="1.2.0",
+        hostname=hostname or None,
+        domainname=options.domainname or None,
+        process=process,
+        mounts=_mounts(options, shared, joins, ids),
+        linux=Linux(
+            namespaces=_namespaces(options, shared, joins, ids),
+            timeOffsets=_time_offsets(options.time_offset),
+            resources=limits,
+            seccomp=_profile(security, host),
+            sysctl=_sysctls(options, shared, joins),
+            maskedPaths=_masked(security),
+            readonlyPaths=list(defaults.READ_ONLY) if security.masks else None,
+        ),
+        annotations=dict(values.key_value(text, "--annotation") for text in options.annotation),
+    )
+    return Request(
+        config=config,
+        root=root,
+        ids=ids,
+        name=f"cloche-{container_id[:24]}",
+        user=options.user,
+        groups=tuple(options.group_add),
+        files=_files(options, hostname, shared),
+        make_cwd=bool(options.workdir),
+        init=options.init,
+        default_seccomp=security.seccomp == "default",
+        watch_refusals=security.watch_refusals and security.no_new_privileges,
+        landlock=security.landlock,
+        allow_unenforced=options.allow_unenforced,
+        asked=asked,
+        timeout=timeout,
+        joins=joins,
+        terminal_size=size if options.tty else None,
+        cgroup_parent=options.cgroup_parent,
+        machine=host.machine,
+        landlock_abi=host.landlock,
+        trace=options.trace,
+        step=options.step,
+    )
+
+
+def _check(options: Options) -> None:
+    """Contradictions, and characters no system call takes."""
+    for field, value in vars(options).items():
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str) and "\0" in text:
+                raise SpecError(f"--{field.replace('_', '-')} has a NUL byte in it")
+    if options.rootfs and options.image:
+        raise ConflictError("both an image and --rootfs were given", hint="leave one of them out")
+    if not options.rootfs and options.image != "host":
+        raise NotFoundError(
+            f"image {options.image!r} is not known", hint="`host` is this machine's own system; or use --rootfs DIR"
+        )
+    if options.userns == "host" and (options.uidmap or options.gidmap):
+        raise ConflictError("--userns=host contradicts --uidmap and --gidmap", hint="leave one of them out")
+    if options.cpus is not None and (options.cpu_quota is not None or options.cpu_period is not None):
+        raise ConflictError("--cpus contradicts --cpu-quota and --cpu-period", hint="they say the same thing: use one")
+    if options.workdir and not options.workdir.startswith("/"):
+        raise SpecError(f"the working directory {options.workdir!r} is not absolute", hint="such as /work")
+    if options.hostname and (len(options.hostname) > 64 or not _is_host_name(options.hostname)):
+        raise SpecError(
+            f"{options.hostname!r} is not a host name", hint="letters, digits, dots and hyphens, at most 64"
+        )
+    if len(options.domainname) > 64:
+        raise SpecError("the domain name is longer than 64 bytes")
+
+
+def _is_host_name(name: str) -> bool:
+    return all(c.isascii() and (c.isalnum() or c in "-._") for c in name)
+
+
+def _command(options: Options) -> tuple[str, ...]:
+    command = tuple(options.command)
+    if options.entrypoint is not None:
+        return (options.entrypoint, *command) if options.entrypoint else command
+    if not command:
+        return (SHELL,)
+    if not command[0]:
+        raise SpecError("the command is an empty string", hint="name a program, such as sh")
+    return command
+
+
+def _umask(value: str | int) -> int:
+    try:
+        number = value if isinstance(value, int) else int(value, 8)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= 0o777:
+        raise SpecError(f"--umask {value!r} is not a mode", hint="octal, such as 0022")
+    return number
+
+
+def _sharing(options: Options, host: Host, find: Finder) -> tuple[set[str], tuple[tuple[str, str], ...]]:
+    """Kinds of namespace shared with the host, and (kind, path) of those joined."""
+    shared: set[str] = set()
+    joins: list[tuple[str, str]] = []
+    network = options.network
+    modes = (("net", network), ("pid", options.pid), ("ipc", options.ipc), ("uts", options.uts))
+    for kind, mode in (*modes, ("cgroup", options.cgroupns), ("user", options.userns)):
+        option = {"net": "--network", "user": "--userns", "cgroup": "--cgroupns"}.get(kind, f"--{kind}")
+        if mode == "host":
+            shared.add(kind)
+        elif mode.startswith("container:") and kind != "cgroup":
+            joins.append((kind, f"/proc/{find(mode[10:])}/ns/{kind}"))
+        elif mode.startswith("ns:"):
+            path = mode[3:]
+            if not os.path.exists(path):
+                raise NotFoundError(f"{option}={mode}: {path} is not there", hint="a file such as /run/netns/NAME")
+            joins.append((kind, path))
+        elif mode in {"bridge", "default", "slirp4netns", "pasta"} and kind == "net":
+            raise SpecError(f"--network={mode} is not here yet", hint="none, host, ns:PATH or container:NAME")
+        elif mode not in {"", "private", "none"} and kind != "user":
+            raise SpecError(f"{option}={mode} is not a mode", hint="private, host, ns:PATH or container:NAME")
+    if joins and not host.privileged and not _joined(tuple(joins), "user"):
+        # an ordinary user has power over a namespace only in the user namespace that owns it
+        source = joins[0][1].rpartition("/ns/")[0]
+        if source:
+            joins.insert(0, ("user", f"{source}/ns/user"))
+    joins.sort(key=lambda join: join[0] != "user")
+    return shared, tuple(joins)
+
+
+def _joined(joins: tuple[tuple[str, str], ...], kind: str) -> bool:
+    return any(join[0] == kind for join in joins)
+
+
+def _ids(
+    options: Options, host: Host, lease: Lease | None, shared: set[str], joins: tuple[tuple[str, str], ...]
+) -> IdMaps:
+    if _joined(joins, "user"):
+        return idmaps.IdMaps("joined", (), (), "the users of the container it joined")
+    if "user" in shared:
+        if not host.privileged:
+            raise ConflictError(
+                "--userns=host needs root: an ordinary user has no other way to make a container",
+                hint="leave it out, or run as root",
+            )
+        return idmaps.HOST
+    uids = tuple(idmaps.parse_map(text) for text in options.uidmap)
+    gids = tuple(idmaps.parse_map(text) for text in options.gidmap)
+    return idmaps.choose(host, options.userns, uids, gids, lease)
+
+
+def _root(options: Options) -> Root:
+    path, colon, mode = options.rootfs.rpartition(":")
+    if not colon or mode not in {"rw", "ro"}:
+        path, mode = options.rootfs, ""
+    path = os.path.abspath(path)
+    if not os.path.isdir(path):
+        why = "is not a directory" if os.path.exists(path) else "is not there"
+        raise NotFoundError(f"the root file system {path} {why}", hint="--rootfs takes an existing directory")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise NotFoundError(f"the root file system {path} cannot be read by you", hint="check its permissions")
+    read_only = options.read_only or mode == "ro"
+    tree = Tree(path, "/", layered=mode != "rw" or read_only)
+    return Root((tree,), read_only=read_only)
+
+
+def _host_root(options: Options, image: HostImage, host: Host) -> Root:
+    below = [point for point in host.mount_points if point.count("/") > 1]
+    trees = []
+    for source, hidden in image.trees:
+        # an overlay of a tree with mounts in it works for root only, who can leave them out
+        whole = host.privileged or not any(point.startswith(source + "/") for point in below)
+        trees.append(Tree(source, source, layered=whole, read_only=not whole, hidden=hidden))
+    trees += [Tree(path, path, layered=False, read_only=True) for path in image.lent]
+    return Root(tuple(trees), image.directories, image.symlinks, read_only=options.read_only)
+
+
+def _environment(options: Options, path: tuple[str, ...]) -> list[str]:
+    env = {"PATH": ":".join((*path, defaults.PATH)) if path else defaults.PATH, "container": "cloche"}
+    if options.tty:
+        env["TERM"] = os.environ.get("TERM", "xterm") if options.image == "host" else "xterm"
+    if options.image == "host":
+        for name in ("LANG", "LC_ALL", "TZ"):
+            if name in os.environ:
+                env[name] = os.environ[name]
+    for text in options.env:
+        key, equals, value = text.partition("=")
+        if not key:
+            raise SpecError(f"--env {text!r} has no name", hint="KEY=VALUE, or KEY to pass on your own")
+        if equals:
+            env[key] = value
+        elif key in os.environ:
+            env[key] = os.environ[key]
+    return [f"{key}={value}" for key, value in env.items()]
+
+
+def _namespaces(options: Options, shared: set[str], joins: tuple[tuple[str, str], ...], ids: IdMaps) -> list[Namespace]:
+    names = {"mnt": "mount", "net": "network"}
+    kinds = ["mnt", "pid", "net", "ipc", "uts", "cgroup"]
+    if ids.kind not in {"host", "joined"}:
+        kinds.insert(0, "user")
+    if options.time_offset:
+        kinds.append("time")
+    paths = dict(joins)
+    result = []
+    for kind in kinds:
+        if kind not in shared:
+            result.append(Namespace(type=names.get(kind, kind), path=paths.get(kind)))  # type: ignore[arg-type]
+    return result
+
+
+def _mounts(options: Options, shared: set[str], joins: tuple[tuple[str, str], ...], ids: IdMaps) -> list[Mount]:
+    shm = values.positive_size(options.shm_size, "--shm-size")
+    pts = [*defaults.DEVPTS, *(["gid=5"] if ids.kind in {"host", "range", "subuid"} else [])]
+    mounts = [
+        Mount(destination="/proc", type="proc", source="proc", options=list(defaults.QUIET)),
+        _sys(shared, joins, writable=options.privileged),
+        Mount(destination="/dev", type="tmpfs", source="tmpfs", options=list(defaults.DEV)),
+        Mount(destination="/dev/pts", type="devpts", source="devpts", options=pts),
+    ]
+    if "ipc" in shared:
+        mounts.append(Mount(destination="/dev/shm", type="bind", source="/dev/shm", options=["rbind", "rw"]))
+        mounts.append(Mount(destination="/dev/mqueue", type="bind", source="/dev/mqueue", options=["rbind", "rw"]))
+        mounts = [m for m in mounts if m.type != "bind" or os.path.isdir(m.source or "")]
+    else:
+        mounts.append(Mount(destination="/dev/shm", type="tmpfs", source="shm", options=[*defaults.SHM, f"size={shm}"]))
+        mounts.append(Mount(destination="/dev/mqueue", type="mqueue", source="mqueue", options=list(defaults.QUIET)))
+    if "cgroup" not in shared:
+        mounts.append(Mount(destination=defaults.GROUP_VIEW, type="cgroup", source="cgroup", options=["ro"]))
+    if options.image == "host":
+        for path, mode in (("/tmp", "1777"), ("/run", "0755")):
+            mounts.append(
+                Mount(destination=path, type="tmpfs", source="tmpfs", options=["nosuid", "nodev", f"mode={mode}"])
+            )
+    return mounts + mounts_of(options)
+
+
+def _sys(shared: set[str], joins: tuple[tuple[str, str], ...], *, writable: bool) -> Mount:
+    flags = [*defaults.QUIET, "rw" if writable else "ro"]
+    if "net" in shared or _joined(joins, "net"):
+        # a new sysfs belongs to whoever owns the network namespace
+        return Mount(destination="/sys", type="bind", source="/sys", options=["rbind", *flags])
+    return Mount(destination="/sys", type="sysfs", source="sysfs", options=flags)
+
+
+def _time_offsets(text: str) -> dict[str, TimeOffset] | None:
+    if not text:
+        return None
+    result = {}
+    for word in text.split(","):
+        clock, equals, amount = word.partition("=")
+        if clock not in {"monotonic", "boottime"} or not equals:
+            raise SpecError(f"--time-offset {text!r} is not CLOCK=SECONDS", hint="monotonic=3600,boottime=-5")
+        sign = -1 if amount.startswith("-") else 1
+        seconds = values.duration(amount.lstrip("+-"), "--time-offset") * sign
+        nanoseconds = round(seconds * 10**9)
+        result[clock] = TimeOffset(secs=nanoseconds // 10**9, nanosecs=nanoseconds % 10**9)
+    return result
+
+
+def _profile(security: Security, host: Host) -> Seccomp | None:
+    if security.seccomp in {"default", "unconfined"}:
+        return None
+    from cloche.runtime.seccomp.docker import resolve_docker_profile
+
+    raw = read_profile(security.seccomp)
+    if not isinstance(raw, dict):
+        raise SpecError(f"the seccomp profile {security.seccomp} is not a JSON object")
+    resolved = resolve_docker_profile(raw, frozenset(security.capabilities), host.machine, host.kernel)
+    return Seccomp.parse(resolved, "")
+
+
+def _sysctls(options: Options, shared: set[str], joins: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    own_network = "net" not in shared and not _joined(joins, "net")
+    result = dict(defaults.SYSCTLS) if own_network else {}
+    for text in options.sysctl:
+        key, value = values.key_value(text, "--sysctl")
+        namespace = "net" if key.startswith("net.") else "ipc" if key.startswith(("kernel.", "fs.mqueue.")) else ""
+        if not namespace or ".." in key or "/" in key:
+            raise SpecError(
+                f"--sysctl {key!r} is not a container's own", hint="net.*, kernel.msg*, kernel.shm*, fs.mqueue.*"
+            )
+        if namespace in shared:
+            raise ConflictError(f"--sysctl {key} would change the host, whose {namespace} namespace is shared")
+        result[key] = value
+    return result
+
+
+def _masked(security: Security) -> list[str] | None:
+    if not security.masks:
+        return None
+    paths = list(defaults.MASKED)
+    folder = "/sys/devices/system/cpu"
+    if os.path.isdir(f"{folder}/cpu0/thermal_throttle"):
+        paths += [f"{folder}/{name}/thermal_throttle" for name in os.listdir(folder) if name[3:].isdecimal()]
+    return paths
+
+
+def _files(options: Options, hostname: str, shared: set[str]) -> tuple[tuple[str, str], ...]:
+    files = []
+    if hostname:
+        files.append(("/etc/hostname", hostname + "\n"))
+    if "net" not in shared or options.add_host:
+        files.append(("/etc/hosts", hosts_file(hostname, list(options.add_host))))
+    if options.dns or options.dns_search or options.dns_option:
+        servers, search, words = list(options.dns), list(options.dns_search), list(options.dns_option)
+        files.append(("/etc/resolv.conf", resolver_file(servers, search, words)))
+    elif "net" in shared and options.rootfs:
+        try:
+            with open("/etc/resolv.conf", encoding="utf-8", errors="replace") as file:
+                files.append(("/etc/resolv.conf", file.read()))
+        except OSError:
+            pass  # the host resolves names in another way
+    return tuple(files)

@@ -1,0 +1,155 @@
+"""A request carried out: prepare, hand it to a stage, and make a result of what came back.
+
+prepare(options) ──▶ Prepared: plan, receipt, what to give back
+stage.run(plan)  ──▶ messages … ended ──▶ conclude(prepared, ended) ──▶ Result
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cloche.engine import records
+from cloche.errors import StageError
+from cloche.ids import check_name, new_id
+from cloche.records import record
+from cloche.runtime import idmaps
+from cloche.runtime.host import Host, probe_host
+from cloche.runtime.planning import plan as make_plan
+from cloche.runtime.receipt import Receipt
+from cloche.sandbox.config import build
+from cloche.sandbox.reason import Reason, Usage, exit_code_of, reason_of, usage_of
+from cloche.stage.operation import Plan
+from cloche.stage.points import from_environment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cloche.runtime.request import Request
+    from cloche.sandbox.options import Options
+
+
+@record
+class Result:
+    """What came of a command.
+
+    exit_code   its own; 124 timed out, 126 not executable, 127 not found, 128+n killed by signal n
+    stdout      what it wrote, str or bytes as asked; None where it went elsewhere
+    stderr      the same
+    reason      what ended it (Reason)
+    receipt     every layer of isolation, enforced or not, and why (Receipt)
+    usage       processor time, peak memory, wall-clock time (Usage)
+    """
+
+    exit_code: int
+    stdout: Any
+    stderr: Any
+    reason: Reason
+    receipt: Receipt
+    usage: Usage
+
+    @property
+    def ok(self) -> bool:
+        """Whether it exited with 0."""
+        return self.exit_code == 0
+
+
+class Prepared:
+    """A plan ready for a stage, and what has to be given back when it is over."""
+
+    def __init__(self, container_id: str, request: Request, plan: Plan, receipt: Receipt, sealed: bool) -> None:
+        self.id, self.request, self.plan, self.receipt = container_id, request, plan, receipt
+        self.sealed = sealed
+        self.lease: idmaps.Lease | None = None
+
+    def close(self) -> None:
+        """Give the range of ids back."""
+        if self.lease is not None:
+            self.lease.close()
+
+
+def prepare(
+    options: Options, *, dry: bool = False, size: tuple[int, int] = (0, 0), host: Host | None = None
+) -> Prepared:
+    """Everything up to the first change: options checked, ids chosen, the plan computed.
+
+    `dry` leases nothing, for `explain`. Raises ClocheError for what a person can get wrong.
+    """
+    host = host or probe_host()
+    if options.name:
+        check_name(options.name)
+        if not dry:
+            records.reserve(options.name)
+    container_id = new_id()
+    lease = None if dry else idmaps.Lease(f"{records.state_dir()}/id-ranges")
+    try:
+        request = build(options, host, container_id, lease=lease, find=records.find_pid, size=size)
+        sealed = needs_seal(request.ids)
+        extra = {
+            "stage_says": "runs from a sealed copy of the interpreter"
+            if sealed
+            else "the interpreter belongs to a user the container cannot become",
+            "unlink": (records.path_of(container_id),) if options.name or options.pidfile else (),
+            "failpoint": from_environment(os.environ.get("CLOCHE_FAILPOINT", "")),
+        }
+        request = type(request)(**{**vars(request), **extra})
+        plan, receipt = make_plan(request, host)
+    except BaseException:
+        if lease is not None:
+            lease.close()
+        raise
+    prepared = Prepared(container_id, request, plan, receipt, sealed)
+    prepared.lease = lease
+    return prepared
+
+
+def needs_seal(ids: idmaps.IdMaps) -> bool:
+    """Whether some id of the container could write the interpreter the stage runs from (CVE-2019-5736)."""
+    if ids.kind == "host":
+        return True
+    if ids.kind == "joined":
+        return os.stat(os.path.realpath(sys.executable)).st_uid == os.geteuid()
+    owner = os.stat(os.path.realpath(sys.executable)).st_uid
+    return any(outside <= owner < outside + count for _, outside, count in ids.uids)
+
+
+def conclude(prepared: Prepared, ended: dict[str, Any], stdout: Any = None, stderr: Any = None) -> Result:
+    """The result of a container that has ended. Raises StageError when it could not be made."""
+    if "failed" in ended:
+        raise set_up_error(prepared.plan, ended["failed"])
+    names = refused_names(ended["refused"], prepared.request.machine)
+    receipt = prepared.receipt.with_notes(ended["notes"]).attest(ended.get("attested", {}))
+    resources = prepared.request.config.linux.resources if prepared.request.config.linux else None
+    memory = resources.memory.limit if resources and resources.memory else None
+    reason = reason_of(ended, names, prepared.plan.timeout, memory)
+    return Result(exit_code_of(ended), stdout, stderr, reason, receipt, usage_of(ended))
+
+
+def refused_names(refused: dict[int, int], machine: str) -> tuple[str, ...]:
+    """Names of the calls the filter refused, most often refused first."""
+    if not refused:
+        return ()
+    from cloche.runtime.seccomp.syscalls import name
+
+    order = sorted(refused, key=lambda nr: -refused[nr])
+    return tuple(name(nr, machine) or f"number {nr}" for nr in order)
+
+
+def set_up_error(plan: Plan, failed: tuple[Any, ...]) -> StageError:
+    """A failed step as an error a person can act on."""
+    index, code, text, culprit, notes = failed
+    if index < 0 or index >= len(plan.operations):
+        return StageError(f"the container could not be set up: {text}", errno=code)
+    step = plan.operations[index]
+    name = type(step).__name__
+    what = f" ({', '.join(notes)})" if notes else ""
+    about = f" {culprit}" if culprit else ""
+    message = f"{_words(name)}{about}: {text[:1].lower() + text[1:]}{what}"
+    hint = step.hint(code) or f"the step was: {step.calls()[0]}"
+    return StageError(message, op=name, errno=code, hint=hint)
+
+
+def _words(name: str) -> str:
+    """CreateGroup as "create group"."""
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()

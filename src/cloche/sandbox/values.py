@@ -1,0 +1,223 @@
+"""Text to values: sizes, durations, devices, volumes, limits, as docker's users write them. Pure."""
+
+from __future__ import annotations
+
+import os
+
+from cloche.errors import SpecError
+from cloche.records import record
+
+UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
+LARGEST = 2**63 - 1
+
+
+def size(text: str | int, what: str) -> int:
+    """Bytes from 512, "64m", "1.5g", "2GiB"; -1 is unlimited where the caller allows it.
+
+    Raises SpecError for anything else.
+    """
+    if isinstance(text, bool) or not isinstance(text, int | str):
+        raise SpecError(f"{what} {text!r} is not a size", hint="a number of bytes, or one with k, m or g: 512m")
+    if isinstance(text, int):
+        number, factor = float(text), 1
+    else:
+        word = text.strip().lower()
+        digits = word.rstrip("bkmgtpi")
+        unit = word[len(digits) :].removesuffix("b").removesuffix("i")
+        try:
+            if not digits or digits != digits.strip() or unit not in UNITS or "_" in digits:
+                raise ValueError
+            number, factor = float(digits), UNITS[unit]
+        except ValueError:
+            raise SpecError(f"{what} {text!r} is not a size", hint="such as 512m, 2g or 1073741824") from None
+    value = number * factor
+    if not abs(value) <= LARGEST:
+        raise SpecError(f"{what} {text!r} is too large", hint="at most 8 EiB")
+    return int(text) if isinstance(text, int) else int(value)
+
+
+def positive_size(text: str | int, what: str, *, least: int = 1) -> int:
+    """A size of at least `least` bytes."""
+    value = size(text, what)
+    if value < least:
+        raise SpecError(f"{what} {text!r} is too small", hint=f"at least {least} bytes")
+    return value
+
+
+def duration(text: str | float, what: str) -> float:
+    """Seconds from 10, 1.5, "30s", "5m", "1h30m", "500ms"; never negative."""
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        seconds = float(text)
+    else:
+        seconds = _duration(str(text), what)
+    if not 0 <= seconds < 1e9:
+        raise SpecError(f"{what} {text!r} is not a duration", hint="such as 30s, 5m or 1h30m")
+    return seconds
+
+
+def _duration(text: str, what: str) -> float:
+    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+    wrong = SpecError(f"{what} {text!r} is not a duration", hint="such as 30s, 5m or 1h30m")
+    total, number, rest = 0.0, "", text.strip().lower()
+    if rest.replace(".", "", 1).isdecimal():
+        return float(rest)
+    while rest:
+        while rest and (rest[0].isdecimal() or rest[0] == "."):
+            number, rest = number + rest[0], rest[1:]
+        unit = rest[:2] if rest[:2] == "ms" else rest[:1]
+        if not number or number.count(".") > 1 or number == "." or unit not in units:
+            raise wrong
+        total += float(number) * units[unit]
+        number, rest = "", rest[len(unit) :]
+    if not text.strip():
+        raise wrong
+    return total
+
+
+def whole(text: str | int, what: str, least: int, most: int) -> int:
+    """A whole number between `least` and `most`."""
+    try:
+        if isinstance(text, bool) or "_" in str(text):
+            raise ValueError
+        value = int(text)
+    except (ValueError, TypeError):
+        raise SpecError(f"{what} {text!r} is not a whole number", hint=f"from {least} to {most}") from None
+    if not least <= value <= most:
+        raise SpecError(f"{what} {text!r} is out of range", hint=f"from {least} to {most}")
+    return value
+
+
+def processors(text: str | float, what: str = "--cpus") -> float:
+    """A positive number of processors, such as 1.5."""
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        value = 0.0
+    if not 0.01 <= value <= 8192:
+        raise SpecError(f"{what} {text!r} is not a number of processors", hint="such as 0.5 or 2; at least 0.01")
+    return value
+
+
+def cpu_list(text: str, what: str) -> str:
+    """A list such as 0-3,5, checked."""
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        good = first.isdecimal() and (not dash or (last.isdecimal() and int(first) <= int(last)))
+        if not good:
+            raise SpecError(f"{what} {text!r} is not a list of numbers", hint="such as 0-3 or 0,2")
+    return text
+
+
+@record
+class Volume:
+    """One thing of the host shown inside."""
+
+    source: str
+    target: str
+    read_only: bool = False
+    recursive: bool = True
+    propagation: str = ""
+
+
+def volume(text: str, base: str) -> Volume:
+    """SOURCE:TARGET[:OPTIONS] of -v. Relative sources start at `base`.
+
+    Raises SpecError; named volumes (a source without a slash) are not there yet.
+    """
+    parts = text.split(":")
+    if len(parts) not in {2, 3} or not parts[0] or not parts[1]:
+        raise SpecError(f"volume {text!r} is not SOURCE:TARGET", hint="such as $PWD:/work or /data:/data:ro")
+    source, target = parts[0], parts[1]
+    if "/" not in source and source not in {".", ".."}:
+        raise SpecError(
+            f"volume {text!r}: named volumes are not here yet", hint=f"for a directory, write ./{source}:{target}"
+        )
+    _check_target(target, text)
+    read_only, recursive, propagation = False, True, ""
+    for option in parts[2].split(",") if len(parts) == 3 else []:
+        if option in {"ro", "rw"}:
+            read_only = option == "ro"
+        elif option in {"bind", "rbind"}:
+            recursive = option == "rbind"
+        elif option in {"private", "slave", "shared", "rprivate", "rslave", "rshared"}:
+            propagation = option
+        elif option not in {"z", "Z", "U", "cached", "delegated", "consistent", "nocopy", "idmap"}:
+            raise SpecError(f"volume {text!r}: {option!r} is not an option", hint="ro, rw, z, Z, bind, rbind, rslave")
+    return Volume(os.path.abspath(os.path.join(base, source)), target, read_only, recursive, propagation)
+
+
+def mount_words(text: str) -> dict[str, str]:
+    """--mount's type=bind,src=…,dst=…,ro as a dictionary with docker's long names."""
+    names = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}
+    result: dict[str, str] = {"type": "volume"}
+    for word in text.split(","):
+        key, equals, value = word.partition("=")
+        key = names.get(key, key)
+        known = {"type", "source", "target", "readonly", "bind-propagation", "bind-recursive", "bind-nonrecursive"}
+        if key not in {*known, "tmpfs-size", "tmpfs-mode", "consistency"}:
+            raise SpecError(f"--mount {text!r}: {key!r} is not a key", hint="type=bind|tmpfs,src=DIR,dst=DIR,ro")
+        result[key] = value if equals else "true"
+    if "target" not in result:
+        raise SpecError(f"--mount {text!r} has no target", hint="add dst=DIR")
+    _check_target(result["target"], text)
+    return result
+
+
+def _check_target(target: str, text: str) -> None:
+    if not target.startswith("/") or ".." in target.split("/"):
+        raise SpecError(f"{text!r}: the target {target!r} must be an absolute path inside", hint="such as /work")
+    if os.path.normpath(target) == "/":
+        raise SpecError(f"{text!r}: the root itself cannot be mounted over", hint="--rootfs DIR changes the root")
+
+
+def rlimit(text: str) -> dict[str, object]:
+    """NAME=SOFT[:HARD] of --ulimit as an OCI rlimit; -1 and "unlimited" are no limit."""
+    from cloche.linux.scheduling import RLIMITS
+
+    name, equals, numbers = text.partition("=")
+    kind = f"RLIMIT_{name.upper()}"
+    if not equals or kind not in RLIMITS:
+        known = ", ".join(sorted(n[7:].lower() for n in RLIMITS))
+        raise SpecError(f"--ulimit {text!r} is not NAME=SOFT[:HARD]", hint=f"names: {known}")
+    soft, _, hard = numbers.partition(":")
+    limits = [_limit(word, text) for word in (soft, hard or soft)]
+    if limits[0] > limits[1]:
+        raise SpecError(f"--ulimit {text!r}: the soft limit is above the hard one", hint="SOFT:HARD, SOFT ≤ HARD")
+    return {"type": kind, "soft": limits[0], "hard": limits[1]}
+
+
+def _limit(word: str, text: str) -> int:
+    if word in {"-1", "unlimited"}:
+        return 2**64 - 1
+    return whole(word, f"--ulimit {text}:", 0, 2**64 - 1)
+
+
+def key_value(text: str, what: str) -> tuple[str, str]:
+    """KEY=VALUE."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise SpecError(f"{what} {text!r} is not KEY=VALUE")
+    return key, value
+
+
+def signal_number(text: str) -> int:
+    """A signal by name (TERM, SIGTERM, RTMIN+1) or number."""
+    if text.isdecimal():
+        return whole(text, "signal", 1, 64)
+    name = text.upper().removeprefix("SIG")
+    base, plus, offset = name.partition("+")
+    if base == "RTMIN" and (not plus or offset.isdecimal()):
+        return whole(34 + int(offset or 0), "signal", 34, 64)
+    if name in SIGNALS:
+        return SIGNALS.index(name)
+    raise SpecError(f"{text!r} is not a signal", hint="a name such as TERM or a number from 1 to 64")
+
+
+_BY_NUMBER = """0 HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP
+TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS"""
+SIGNALS = tuple(_BY_NUMBER.split())  # signal(7)
+
+
+def signal_name(number: int) -> str:
+    """SIGTERM for 15."""
+    return f"SIG{SIGNALS[number]}" if 0 < number < len(SIGNALS) else f"signal {number}"

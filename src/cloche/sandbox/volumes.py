@@ -1,0 +1,120 @@
+"""-v, --mount, --tmpfs, --device: what of the host, or of memory, is mounted inside."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from cloche.errors import NotFoundError, SpecError
+from cloche.sandbox import values
+from cloche.spec.mounts import Mount
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.sandbox.options import Options
+
+
+def mounts_of(options: Options) -> list[Mount]:
+    """The mounts asked for, in the order in which outer ones come before inner ones."""
+    here = os.getcwd()
+    mounts = [_bind(values.volume(text, here)) for text in options.volume]
+    mounts += [_spelt(text, here) for text in options.mount]
+    mounts += [_tmpfs(text) for text in options.tmpfs]
+    mounts.sort(key=lambda item: item.destination.rstrip("/").count("/"))
+    seen: set[str] = set()
+    for item in mounts:
+        place = os.path.normpath(item.destination)
+        if place in seen:
+            raise SpecError(f"two mounts at {place}", hint="leave one of them out")
+        seen.add(place)
+    return mounts + [_device(text) for text in _devices(options)]
+
+
+def _bind(volume: values.Volume) -> Mount:
+    if not os.path.lexists(volume.source):
+        raise NotFoundError(f"volume source {volume.source} is not there", hint="make it first: mkdir -p")
+    words = ["rbind" if volume.recursive else "bind", "rro" if volume.read_only else "rw", "nosuid", "nodev", "idmap"]
+    if volume.propagation:
+        words.append(volume.propagation)
+    return Mount(destination=volume.target, type="bind", source=volume.source, options=words)
+
+
+def _spelt(text: str, base: str) -> Mount:
+    words = values.mount_words(text)
+    kind, target = words["type"], words["target"]
+    read_only = _truth(words.get("readonly", "false"))
+    if kind == "tmpfs":
+        options = ["nosuid", "nodev", f"mode={words.get('tmpfs-mode', '1777')}"]
+        if "tmpfs-size" in words:
+            options.append(f"size={values.positive_size(words['tmpfs-size'], 'tmpfs-size')}")
+        if read_only:
+            options.append("ro")
+        return Mount(destination=target, type="tmpfs", source="tmpfs", options=options)
+    if kind != "bind":
+        raise SpecError(f"--mount type={kind} is not here yet", hint="type=bind or type=tmpfs")
+    if "source" not in words:
+        raise SpecError(f"--mount {text!r} has no source", hint="add src=DIR")
+    source = os.path.abspath(os.path.join(base, words["source"]))
+    recursive = words.get("bind-recursive", "enabled") != "disabled" and "bind-nonrecursive" not in words
+    return _bind(values.Volume(source, target, read_only, recursive, words.get("bind-propagation", "")))
+
+
+def _tmpfs(text: str) -> Mount:
+    target, _, words = text.partition(":")
+    if not target.startswith("/") or ".." in target.split("/") or os.path.normpath(target) == "/":
+        raise SpecError(f"--tmpfs {text!r} is not an absolute path inside", hint="such as /scratch:size=64m")
+    options = ["nosuid", "nodev", "noexec", "mode=1777"]
+    for word in filter(None, words.split(",")):
+        key, equals, value = word.partition("=")
+        if key == "size" and equals:
+            options.append(f"size={values.positive_size(value, '--tmpfs size')}")
+        elif key in {"mode", "uid", "gid", "nr_inodes"} and value.isdecimal():
+            options = [o for o in options if not o.startswith(f"{key}=")] + [word]
+        elif word in {"exec", "suid", "dev", "rw"}:
+            options = [o for o in options if o != f"no{word}"]
+        elif word in {"ro", "noexec", "nosuid", "nodev", "noatime"}:
+            options.append(word)
+        else:
+            raise SpecError(f"--tmpfs {text!r}: {word!r} is not an option", hint="size=64m, mode=1777, exec, ro")
+    return Mount(destination=target, type="tmpfs", source="tmpfs", options=options)
+
+
+def _devices(options: Options) -> list[str]:
+    if not options.privileged:
+        return list(options.device)
+    skipped = {"null", "zero", "full", "random", "urandom", "tty", "console", "ptmx"}
+    with os.scandir("/dev") as entries:
+        every = [e.path for e in entries if e.name not in skipped and _is_device(e.stat(follow_symlinks=False).st_mode)]
+    return [*options.device, *sorted(every)]
+
+
+def _device(text: str) -> Mount:
+    parts = text.split(":")
+    source = parts[0]
+    target, access = source, "rwm"
+    if len(parts) == 2:
+        target, access = (source, parts[1]) if set(parts[1]) <= set("rwm") else (parts[1], access)
+    elif len(parts) == 3:
+        target, access = parts[1], parts[2]
+    if len(parts) > 3 or not target.startswith("/") or not access or not set(access) <= set("rwm"):
+        raise SpecError(f"--device {text!r} is not DEVICE[:TARGET[:rwm]]", hint="such as /dev/fuse")
+    try:
+        mode = os.stat(source).st_mode
+    except OSError as error:
+        raise NotFoundError(f"--device {source} cannot be used: {error.strerror}") from None
+    if not _is_device(mode):
+        raise SpecError(f"--device {source} is not a device", hint="for a file or directory use -v")
+    words = ["bind", "nosuid", "noexec", "rw" if "w" in access else "ro"]
+    return Mount(destination=target, type="bind", source=source, options=words)
+
+
+def _is_device(mode: int) -> bool:
+    return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
+
+
+def _truth(word: str) -> bool:
+    if word in {"true", "1"}:
+        return True
+    if word in {"false", "0"}:
+        return False
+    raise SpecError(f"{word!r} is neither true nor false")
