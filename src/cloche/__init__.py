@@ -12,3 +12,61 @@ this package too, do not pay for them.
 from __future__ import annotations
 
 __version__ = "0.1.0"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.errors import (
+        ClocheError,
+        ConflictError,
+        ForbiddenError,
+        NotFoundError,
+        RunError,
+        SpecError,
+        StageError,
+        UnsupportedError,
+    )
+    from cloche.runtime.receipt import Receipt
+    from cloche.sandbox.api import DEVNULL, PIPE, run, run_async
+    from cloche.sandbox.reason import Reason, Usage
+    from cloche.sandbox.running import Result
+
+__all__ = [
+    "DEVNULL",
+    "PIPE",
+    "ClocheError",
+    "ConflictError",
+    "ForbiddenError",
+    "NotFoundError",
+    "Reason",
+    "Receipt",
+    "Result",
+    "RunError",
+    "SpecError",
+    "StageError",
+    "UnsupportedError",
+    "Usage",
+    "run",
+    "run_async",
+]
+
+_HOMES = {
+    "cloche.sandbox.api": ("DEVNULL", "PIPE", "run", "run_async"),
+    "cloche.sandbox.running": ("Result",),
+    "cloche.sandbox.reason": ("Reason", "Usage"),
+    "cloche.runtime.receipt": ("Receipt",),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from where it lives, once."""
+    import importlib
+
+    if name not in __all__:
+        raise AttributeError(f"module 'cloche' has no attribute {name!r}")
+    home = next((module for module, names in _HOMES.items() if name in names), "cloche.errors")
+    value = globals()[name] = getattr(importlib.import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -16,6 +16,12 @@ line. `cloche.linux` raises plain OSError; the layer that knows what it was for 
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Result = Any  # cloche.sandbox.running.Result, which lies above
+
 
 class ClocheError(Exception):
     """Anything cloche refuses or fails to do.
@@ -66,3 +72,14 @@ class StageError(ClocheError):
     def __init__(self, message: str, *, op: str = "", errno: int = 0, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.op, self.errno = op, errno
+
+
+class RunError(ClocheError):
+    """A command ended with another exit code than 0 and the caller had said `check=True`.
+
+    `result` is everything that is known about it.
+    """
+
+    def __init__(self, message: str, result: Result, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.result = result

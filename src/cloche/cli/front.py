@@ -33,6 +33,7 @@ class Observer:
 
     def before(self, run: Run, index: int) -> None:
         """The stage waits for leave to take step `index`."""
+        del index
         run.send("continue")
 
     def receipt(self, result: Result) -> None:

@@ -69,26 +69,7 @@ def _started(options: Options, prepared: Prepared, pid: int) -> None:
     if options.pidfile:
         front.write_file(options.pidfile, str(pid))
     if options.name:
-        records.add(record_of(options, prepared, pid))
-
-
-def record_of(options: Options, prepared: Prepared, pid: int) -> dict[str, object]:
-    """What other commands need to know of a running container."""
-    process = prepared.request.config.process
-    assert process is not None
-    return {
-        "id": prepared.id,
-        "name": options.name,
-        "pid": pid,
-        "groups": list(prepared.plan.groups),
-        "image": options.image or options.rootfs,
-        "command": list(process.args or []),
-        "env": list(process.env or []),
-        "cwd": process.cwd,
-        "capabilities": list((process.capabilities.bounding if process.capabilities else None) or []),
-        "no_new_privs": process.noNewPrivileges,
-        "seccomp": prepared.request.default_seccomp,
-    }
+        records.add(prepared.record(options, pid))
 
 
 def _check_terminal(options: Options, *, step: bool) -> None:

@@ -114,11 +114,13 @@ def find(word: str) -> Record:
     return matches[0]
 
 
-def find_pid(word: str) -> int:
-    """The pid of a container's first process, by name, id, or the number of any process."""
-    if word.isdecimal() and os.path.exists(f"/proc/{word}"):
-        return int(word)
-    return int(find(word)["pid"])
+def find_process(word: str) -> tuple[int, int]:
+    """(pid, start time) of a container's first process, by name or id, or of any process by its number."""
+    start = start_time(int(word)) if word.isdecimal() and len(word) < 10 else None
+    if start is not None:
+        return int(word), start
+    record = find(word)
+    return int(record["pid"]), int(record["start"])
 
 
 def alive(record: Record) -> bool:

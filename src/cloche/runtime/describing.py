@@ -33,7 +33,7 @@ def plan_namespaces(request: Request, receipt: Receipt) -> tuple[tuple[str, ...]
     """The kinds to make anew, in the kernel's order, and the kinds to join; both into the receipt."""
     linux = request.config.linux
     listed = {KINDS[item.type]: item.path for item in (linux.namespaces if linux else None) or []}
-    joined = {kind for kind, _ in request.joins}
+    joined = {kind for kind, _ in request.joins} | {kind for held in request.processes for kind in held[2]}
     new = tuple(kind for kind in KINDS.values() if kind in listed and kind not in joined)
     for kind in KINDS.values():
         name = {"mnt": "mount", "net": "network"}.get(kind, kind)

@@ -68,7 +68,7 @@ def plan_groups(
     wanted = ["memory", "pids"] + [limit.controller for limit in limits]
     reasons = {controller: _why_not(groups, controller, parent) for controller in dict.fromkeys(wanted)}
     for limit in limits:
-        why = reasons[limit.controller] or _missing_file(groups, limit, parent)
+        why = reasons[limit.controller]
         if why and limit.name in asked and not allow_unenforced:
             raise UnsupportedError(
                 limit.name,
@@ -77,17 +77,24 @@ def plan_groups(
             )
         receipt.add(limit.name, not why, why or limit.says)
     usable = [c for c, why in reasons.items() if not why]
-    kept = [limit for limit in limits if limit.controller in usable and not _missing_file(groups, limit, parent)]
+    kept = [limit for limit in limits if limit.controller in usable]
+    needed = set() if allow_unenforced else set(asked)
     if not usable:
         receipt.add("cgroup", False, reasons["pids"] or "no cgroup file system is mounted")
         return GroupPlan((), (), "", (), (), ())
     if groups.kind == "v2":
-        return _plan_v2(groups, name, parent, usable, kept, receipt)
-    return _plan_v1(groups, name, parent, usable, kept, receipt)
+        return _plan_v2(groups, name, parent, usable, kept, needed, receipt)
+    return _plan_v1(groups, name, parent, usable, kept, needed, receipt)
 
 
 def _plan_v1(
-    groups: Groups, name: str, parent: str, usable: list[str], limits: list[Limit], receipt: Receipt
+    groups: Groups,
+    name: str,
+    parent: str,
+    usable: list[str],
+    limits: list[Limit],
+    needed: set[str],
+    receipt: Receipt,
 ) -> GroupPlan:
     paths: dict[str, str] = {}
     for controller in usable:
@@ -96,7 +103,7 @@ def _plan_v1(
     steps: list[Operation] = [CreateGroup(path) for path in directories]
     if "cpuset" in paths:
         steps += _inherit_cpuset(paths["cpuset"], limits)
-    steps += [WriteGroup(f"{paths[limit.controller]}/{limit.file}", limit.value, limit.says) for limit in limits]
+    steps += [_write(paths[limit.controller], limit, needed) for limit in limits]
     counters = []
     if "memory" in paths:
         counters.append(("oom", f"{paths['memory']}/memory.oom_control"))
@@ -108,7 +115,13 @@ def _plan_v1(
 
 
 def _plan_v2(
-    groups: Groups, name: str, parent: str, usable: list[str], limits: list[Limit], receipt: Receipt
+    groups: Groups,
+    name: str,
+    parent: str,
+    usable: list[str],
+    limits: list[Limit],
+    needed: set[str],
+    receipt: Receipt,
 ) -> GroupPlan:
     above = _parent(groups, "pids" if "pids" in usable else usable[0], parent)
     path = f"{above}/{name}"
@@ -120,7 +133,7 @@ def _plan_v2(
         value = " ".join(f"+{n}" for n in missing)
         steps.append(WriteGroup(f"{above}/cgroup.subtree_control", value, "groups below may be limited in these"))
     steps.append(CreateGroup(path))
-    steps += [WriteGroup(f"{path}/{limit.file}", limit.value, limit.says) for limit in limits]
+    steps += [_write(path, limit, needed) for limit in limits]
     counters = [("events", f"{path}/memory.events"), ("peak", f"{path}/memory.peak"), ("pids", f"{path}/pids.events")]
     receipt.add("cgroup", True, f"a group of its own, cgroup v2: {', '.join(names)}")
     return GroupPlan(tuple(steps), (), path, (path,), tuple(counters), tuple(usable))
@@ -163,14 +176,10 @@ def _why_not(groups: Groups, controller: str, parent: str) -> str:
     return ""
 
 
-def _missing_file(groups: Groups, limit: Limit, parent: str) -> str:
-    """v1 shows a group's files in its parent too, so a limit the kernel lacks is known beforehand."""
-    if groups.kind == "v2" or limit.controller not in groups.own:
-        return ""
-    above = _parent(groups, limit.controller, parent)
-    if os.path.exists(f"{above}/{limit.file}"):
-        return ""
-    return f"this kernel's {limit.controller} controller has no {limit.file}"
+def _write(directory: str, limit: Limit, needed: set[str]) -> WriteGroup:
+    """A limit that was asked for has to work; one that was not is noted in the receipt if it does not."""
+    required = limit.name in needed
+    return WriteGroup(f"{directory}/{limit.file}", limit.value, limit.says, limit.name, required)
 
 
 def _read(path: str) -> str:

@@ -10,6 +10,8 @@ which whoever made the request has put into its config.
 
 from __future__ import annotations
 
+import os
+
 from cloche.errors import SpecError
 from cloche.linux import mount
 from cloche.runtime import describing, identity
@@ -62,7 +64,7 @@ def plan(request: Request, host: Host) -> tuple[Plan, Receipt]:
         request.allow_unenforced,
         receipt,
     )
-    trees, inner = _filesystem(request, host, made, new)
+    trees, inner = _filesystem(request, host, made, new, joined)
     outside = _outside(request, made, new, trees)
     inside = _inside(request, new, joined, inner, receipt)
     describing.describe_rest(request, receipt)
@@ -84,6 +86,7 @@ def _outside(request: Request, made: GroupPlan, new: tuple[str, ...], trees: lis
     steps: list[Operation] = list(made.create)
     if request.joins:
         steps.append(processes.OpenNamespaces(request.joins))
+    steps += [processes.OpenProcess(*held) for held in request.processes]
     at_birth = tuple(kind for kind in new if kind not in {"cgroup", "time"})
     steps.append(processes.Clone(at_birth, made.born_in))
     steps += [groups.JoinGroup(path) for path in made.join]
@@ -135,12 +138,12 @@ def _inside(
 
 
 def _filesystem(
-    request: Request, host: Host, made: GroupPlan, new: tuple[str, ...]
+    request: Request, host: Host, made: GroupPlan, new: tuple[str, ...], joined: set[str]
 ) -> tuple[list[OpenTree], list[Operation]]:
     """The trees to take from the host, and every step from the scratch tmpfs to the last mask."""
     by_stage = host.privileged
-    mapped = by_stage and "user" in new
-    trees, steps = _root(request, by_stage=by_stage, mapped=mapped, in_userns="user" in new or bool(request.joins))
+    mapped = by_stage and ("user" in new or "user" in joined)
+    trees, steps = _root(request, by_stage=by_stage, mapped=mapped, in_userns=request.ids.kind != "host")
     config, linux = request.config, request.config.linux
     seen_dev = False
     for index, item in enumerate(config.mounts or []):
@@ -169,7 +172,8 @@ def _filesystem(
         steps.append(filesystems.ReadOnly(tuple(linux.readonlyPaths)))
     steps.append(FindUser(request.user, request.groups, request.ids.deny_setgroups))
     if request.terminal_size is not None:
-        steps.append(filesystems.Console(*request.terminal_size))
+        steps.append(filesystems.OpenTerminal(*request.terminal_size))
+        steps.append(filesystems.BindConsole())
     if request.root.read_only:
         steps.append(roots.SealRoot())
     inside_trees = [tree for tree in trees if not tree.by_stage]
@@ -200,7 +204,8 @@ def _root(request: Request, *, by_stage: bool, mapped: bool, in_userns: bool) ->
             )
         )
         if tree.layered:
-            steps.append(roots.Overlay(name, index, tree.target, tree.hidden, in_userns))
+            places = () if by_stage else _places(request, tree.target)
+            steps.append(roots.Overlay(name, index, tree.target, tree.hidden, in_userns, places))
         elif tree.target == "/":
             steps.append(roots.TreeRoot(name))
         else:
@@ -209,6 +214,25 @@ def _root(request: Request, *, by_stage: bool, mapped: bool, in_userns: bool) ->
             if tree.hidden:
                 steps.append(filesystems.Mask(tuple(f"{tree.target}/{path}" for path in tree.hidden)))
     return trees, steps
+
+
+def _places(request: Request, target: str) -> tuple[tuple[str, bool], ...]:
+    """Mount points below `target`, relative to it: (path, whether a directory), outer ones first."""
+    above = [item.destination for item in request.config.mounts or [] if item.type != "bind"]
+    above += [tree.target for tree in request.root.trees if tree.target != target]
+    found = [(path, True) for path in above] + [(path, False) for path, _ in request.files]
+    for item in request.config.mounts or []:
+        if item.type == "bind":
+            found.append((item.destination, os.path.isdir(item.source or "")))
+    if request.make_cwd and request.config.process is not None:
+        found.append((request.config.process.cwd, True))
+    prefix = target.rstrip("/") + "/"
+    covered = [path.rstrip("/") + "/" for path, directory in found if directory]
+    return tuple(
+        (path[len(prefix) :].strip("/"), directory)
+        for path, directory in found
+        if path.startswith(prefix) and not any(path.startswith(c) and c != path.rstrip("/") + "/" for c in covered)
+    )
 
 
 def _devices(*, by_stage: bool) -> tuple[list[OpenTree], list[Operation]]:

@@ -59,6 +59,7 @@ class Request:
     asked: tuple[str, ...] = ()  # limits the caller asked for, by receipt name
     timeout: float = 0.0
     joins: tuple[tuple[str, str], ...] = ()  # (kind, path of a namespace)
+    processes: tuple[tuple[int, int, tuple[str, ...]], ...] = ()  # (pid, start time, kinds) to join
     terminal_size: tuple[int, int] | None = None  # rows, columns, when there is a terminal
     cgroup_parent: str = ""
     machine: str = "x86_64"

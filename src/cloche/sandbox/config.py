@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-from cloche.errors import ConflictError, NotFoundError, SpecError
+from cloche.errors import ConflictError, ForbiddenError, NotFoundError, SpecError
 from cloche.images.host import HostImage, host_image, python_environment
 from cloche.network.names import hosts_file, resolver_file
+from cloche.records import record
 from cloche.runtime import defaults, idmaps
 from cloche.runtime.request import Request, Root, Tree
 from cloche.sandbox import values
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from cloche.runtime.idmaps import IdMaps, Lease
     from cloche.sandbox.options import Options
 
-    # how to find another container's first process by name: its pid
-    Finder = Callable[[str], int]
+    # how to find another container's first process by name: (pid, start time)
+    Finder = Callable[[str], tuple[int, int]]
 
 SHELL = "/bin/sh"
 
@@ -45,19 +46,19 @@ def build(
     """The request for these options.
 
     `lease` gives root's containers their range of ids (None: a dry run); `find` turns another
-    container's name into its pid; `size` is the terminal's rows and columns.
+    container's name into (pid, start time); `size` is the terminal's rows and columns.
     Raises ClocheError for everything a person can get wrong.
     """
     _check(options)
     security = decide(options)
-    shared, joins = _sharing(options, host, find)
-    ids = _ids(options, host, lease, shared, joins)
+    sharing = _sharing(options, host, find)
+    ids = _ids(options, host, lease, sharing)
     host_files = None if options.rootfs else host_image(python_environment())
     root = _root(options) if host_files is None else _host_root(options, host_files, host)
     command = _command(options)
     env = _environment(options, host_files.path if host_files else ())
     cwd = options.workdir or "/"
-    hostname = "" if "uts" in shared or _joined(joins, "uts") else options.hostname or container_id[:12]
+    hostname = "" if sharing.has("uts") else options.hostname or container_id[:12]
     limits, asked = resources(options)
     capabilities = list(security.capabilities)
     timeout = values.duration(options.timeout, "--timeout")
@@ -82,13 +83,13 @@ def build(
         hostname=hostname or None,
         domainname=options.domainname or None,
         process=process,
-        mounts=_mounts(options, shared, joins, ids),
+        mounts=_mounts(options, sharing, ids),
         linux=Linux(
-            namespaces=_namespaces(options, shared, joins, ids),
+            namespaces=_namespaces(options, sharing, ids),
             timeOffsets=_time_offsets(options.time_offset),
             resources=limits,
             seccomp=_profile(security, host),
-            sysctl=_sysctls(options, shared, joins),
+            sysctl=_sysctls(options, sharing),
             maskedPaths=_masked(security),
             readonlyPaths=list(defaults.READ_ONLY) if security.masks else None,
         ),
@@ -101,7 +102,7 @@ def build(
         name=f"cloche-{container_id[:24]}",
         user=options.user,
         groups=tuple(options.group_add),
-        files=_files(options, hostname, shared),
+        files=_files(options, hostname, sharing),
         make_cwd=bool(options.workdir),
         init=options.init,
         default_seccomp=security.seccomp == "default",
@@ -110,7 +111,8 @@ def build(
         allow_unenforced=options.allow_unenforced,
         asked=asked,
         timeout=timeout,
-        joins=joins,
+        joins=sharing.paths,
+        processes=sharing.processes,
         terminal_size=size if options.tty else None,
         cgroup_parent=options.cgroup_parent,
         machine=host.machine,
@@ -171,46 +173,66 @@ def _umask(value: str | int) -> int:
     return number
 
 
-def _sharing(options: Options, host: Host, find: Finder) -> tuple[set[str], tuple[tuple[str, str], ...]]:
-    """Kinds of namespace shared with the host, and (kind, path) of those joined."""
+@record
+class Sharing:
+    """Namespaces that are not the container's own."""
+
+    host: frozenset[str]  # kinds shared with the host
+    paths: tuple[tuple[str, str], ...]  # (kind, file)
+    processes: tuple[tuple[int, int, tuple[str, ...]], ...]  # (pid, start time, kinds)
+
+    def has(self, kind: str) -> bool:
+        """Whether this kind is shared with anybody."""
+        return kind in self.host or self.joins(kind)
+
+    def joins(self, kind: str) -> bool:
+        """Whether this kind is taken from a file or another process."""
+        return any(kind == k for k, _ in self.paths) or any(kind in held[2] for held in self.processes)
+
+
+def _sharing(options: Options, host: Host, find: Finder) -> Sharing:
+    """What --network, --pid, --ipc, --uts, --cgroupns and --userns say."""
     shared: set[str] = set()
-    joins: list[tuple[str, str]] = []
-    network = options.network
-    modes = (("net", network), ("pid", options.pid), ("ipc", options.ipc), ("uts", options.uts))
+    paths: list[tuple[str, str]] = []
+    held: dict[tuple[int, int], list[str]] = {}
+    modes = (("net", options.network), ("pid", options.pid), ("ipc", options.ipc), ("uts", options.uts))
     for kind, mode in (*modes, ("cgroup", options.cgroupns), ("user", options.userns)):
         option = {"net": "--network", "user": "--userns", "cgroup": "--cgroupns"}.get(kind, f"--{kind}")
         if mode == "host":
             shared.add(kind)
         elif mode.startswith("container:") and kind != "cgroup":
-            joins.append((kind, f"/proc/{find(mode[10:])}/ns/{kind}"))
-        elif mode.startswith("ns:"):
-            path = mode[3:]
-            if not os.path.exists(path):
-                raise NotFoundError(f"{option}={mode}: {path} is not there", hint="a file such as /run/netns/NAME")
-            joins.append((kind, path))
+            held.setdefault(find(mode[10:]), []).append(kind)
+        elif mode.startswith("ns:") and kind not in {"cgroup", "user"}:
+            if not os.path.exists(mode[3:]):
+                raise NotFoundError(f"{option}={mode}: {mode[3:]} is not there", hint="such as ns:/run/netns/NAME")
+            paths.append((kind, mode[3:]))
         elif mode in {"bridge", "default", "slirp4netns", "pasta"} and kind == "net":
             raise SpecError(f"--network={mode} is not here yet", hint="none, host, ns:PATH or container:NAME")
         elif mode not in {"", "private", "none"} and kind != "user":
             raise SpecError(f"{option}={mode} is not a mode", hint="private, host, ns:PATH or container:NAME")
-    if joins and not host.privileged and not _joined(tuple(joins), "user"):
-        # an ordinary user has power over a namespace only in the user namespace that owns it
-        source = joins[0][1].rpartition("/ns/")[0]
-        if source:
-            joins.insert(0, ("user", f"{source}/ns/user"))
-    joins.sort(key=lambda join: join[0] != "user")
-    return shared, tuple(joins)
+    for (pid, _), kinds in held.items():
+        # what belongs to namespaces, such as /proc, can be mounted only with power over their owner
+        if "user" not in kinds and "user" not in shared and _other_users(pid):
+            kinds.append("user")
+    if paths and not host.privileged and not held:
+        raise ForbiddenError(
+            "an ordinary user has no power over a namespace given by its file", hint="container:NAME, or run as root"
+        )
+    processes = tuple((pid, start, tuple(kinds)) for (pid, start), kinds in held.items())
+    return Sharing(frozenset(shared), tuple(paths), processes)
 
 
-def _joined(joins: tuple[tuple[str, str], ...], kind: str) -> bool:
-    return any(join[0] == kind for join in joins)
+def _other_users(pid: int) -> bool:
+    try:
+        return os.stat(f"/proc/{pid}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino
+    except PermissionError:
+        raise ForbiddenError(f"process {pid} is not yours to join", hint="be the same user, or root") from None
 
 
-def _ids(
-    options: Options, host: Host, lease: Lease | None, shared: set[str], joins: tuple[tuple[str, str], ...]
-) -> IdMaps:
-    if _joined(joins, "user"):
+def _ids(options: Options, host: Host, lease: Lease | None, sharing: Sharing) -> IdMaps:
+    if sharing.joins("user"):
         return idmaps.IdMaps("joined", (), (), "the users of the container it joined")
-    if "user" in shared:
+    if "user" in sharing.host:
         if not host.privileged:
             raise ConflictError(
                 "--userns=host needs root: an ordinary user has no other way to make a container",
@@ -267,38 +289,38 @@ def _environment(options: Options, path: tuple[str, ...]) -> list[str]:
     return [f"{key}={value}" for key, value in env.items()]
 
 
-def _namespaces(options: Options, shared: set[str], joins: tuple[tuple[str, str], ...], ids: IdMaps) -> list[Namespace]:
+def _namespaces(options: Options, sharing: Sharing, ids: IdMaps) -> list[Namespace]:
     names = {"mnt": "mount", "net": "network"}
     kinds = ["mnt", "pid", "net", "ipc", "uts", "cgroup"]
     if ids.kind not in {"host", "joined"}:
         kinds.insert(0, "user")
     if options.time_offset:
         kinds.append("time")
-    paths = dict(joins)
+    paths = dict(sharing.paths)
     result = []
     for kind in kinds:
-        if kind not in shared:
+        if kind not in sharing.host:
             result.append(Namespace(type=names.get(kind, kind), path=paths.get(kind)))  # type: ignore[arg-type]
     return result
 
 
-def _mounts(options: Options, shared: set[str], joins: tuple[tuple[str, str], ...], ids: IdMaps) -> list[Mount]:
+def _mounts(options: Options, sharing: Sharing, ids: IdMaps) -> list[Mount]:
     shm = values.positive_size(options.shm_size, "--shm-size")
     pts = [*defaults.DEVPTS, *(["gid=5"] if ids.kind in {"host", "range", "subuid"} else [])]
     mounts = [
         Mount(destination="/proc", type="proc", source="proc", options=list(defaults.QUIET)),
-        _sys(shared, joins, writable=options.privileged),
+        _sys(sharing, writable=options.privileged),
         Mount(destination="/dev", type="tmpfs", source="tmpfs", options=list(defaults.DEV)),
         Mount(destination="/dev/pts", type="devpts", source="devpts", options=pts),
     ]
-    if "ipc" in shared:
+    if "ipc" in sharing.host:
         mounts.append(Mount(destination="/dev/shm", type="bind", source="/dev/shm", options=["rbind", "rw"]))
         mounts.append(Mount(destination="/dev/mqueue", type="bind", source="/dev/mqueue", options=["rbind", "rw"]))
         mounts = [m for m in mounts if m.type != "bind" or os.path.isdir(m.source or "")]
     else:
         mounts.append(Mount(destination="/dev/shm", type="tmpfs", source="shm", options=[*defaults.SHM, f"size={shm}"]))
         mounts.append(Mount(destination="/dev/mqueue", type="mqueue", source="mqueue", options=list(defaults.QUIET)))
-    if "cgroup" not in shared:
+    if "cgroup" not in sharing.host:
         mounts.append(Mount(destination=defaults.GROUP_VIEW, type="cgroup", source="cgroup", options=["ro"]))
     if options.image == "host":
         for path, mode in (("/tmp", "1777"), ("/run", "0755")):
@@ -308,9 +330,9 @@ def _mounts(options: Options, shared: set[str], joins: tuple[tuple[str, str], ..
     return mounts + mounts_of(options)
 
 
-def _sys(shared: set[str], joins: tuple[tuple[str, str], ...], *, writable: bool) -> Mount:
+def _sys(sharing: Sharing, *, writable: bool) -> Mount:
     flags = [*defaults.QUIET, "rw" if writable else "ro"]
-    if "net" in shared or _joined(joins, "net"):
+    if sharing.has("net"):
         # a new sysfs belongs to whoever owns the network namespace
         return Mount(destination="/sys", type="bind", source="/sys", options=["rbind", *flags])
     return Mount(destination="/sys", type="sysfs", source="sysfs", options=flags)
@@ -343,9 +365,8 @@ def _profile(security: Security, host: Host) -> Seccomp | None:
     return Seccomp.parse(resolved, "")
 
 
-def _sysctls(options: Options, shared: set[str], joins: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    own_network = "net" not in shared and not _joined(joins, "net")
-    result = dict(defaults.SYSCTLS) if own_network else {}
+def _sysctls(options: Options, sharing: Sharing) -> dict[str, str]:
+    result = {} if sharing.has("net") else dict(defaults.SYSCTLS)
     for text in options.sysctl:
         key, value = values.key_value(text, "--sysctl")
         namespace = "net" if key.startswith("net.") else "ipc" if key.startswith(("kernel.", "fs.mqueue.")) else ""
@@ -353,8 +374,10 @@ def _sysctls(options: Options, shared: set[str], joins: tuple[tuple[str, str], .
             raise SpecError(
                 f"--sysctl {key!r} is not a container's own", hint="net.*, kernel.msg*, kernel.shm*, fs.mqueue.*"
             )
-        if namespace in shared:
-            raise ConflictError(f"--sysctl {key} would change the host, whose {namespace} namespace is shared")
+        if sharing.has(namespace):
+            raise ConflictError(
+                f"--sysctl {key} would change the host, or another container, whose {namespace} namespace is shared"
+            )
         result[key] = value
     return result
 
@@ -369,16 +392,16 @@ def _masked(security: Security) -> list[str] | None:
     return paths
 
 
-def _files(options: Options, hostname: str, shared: set[str]) -> tuple[tuple[str, str], ...]:
+def _files(options: Options, hostname: str, sharing: Sharing) -> tuple[tuple[str, str], ...]:
     files = []
     if hostname:
         files.append(("/etc/hostname", hostname + "\n"))
-    if "net" not in shared or options.add_host:
+    if "net" not in sharing.host or options.add_host:
         files.append(("/etc/hosts", hosts_file(hostname, list(options.add_host))))
     if options.dns or options.dns_search or options.dns_option:
         servers, search, words = list(options.dns), list(options.dns_search), list(options.dns_option)
         files.append(("/etc/resolv.conf", resolver_file(servers, search, words)))
-    elif "net" in shared and options.rootfs:
+    elif "net" in sharing.host and options.rootfs:
         try:
             with open("/etc/resolv.conf", encoding="utf-8", errors="replace") as file:
                 files.append(("/etc/resolv.conf", file.read()))

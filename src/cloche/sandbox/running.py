@@ -63,6 +63,25 @@ class Prepared:
         self.sealed = sealed
         self.lease: idmaps.Lease | None = None
 
+    def record(self, options: Options, pid: int) -> dict[str, Any]:
+        """What other commands need to know of a running container."""
+        process = self.request.config.process
+        assert process is not None
+        bounding = process.capabilities.bounding if process.capabilities else None
+        return {
+            "id": self.id,
+            "name": options.name,
+            "pid": pid,
+            "groups": list(self.plan.groups),
+            "image": options.image or options.rootfs,
+            "command": list(process.args or []),
+            "env": list(process.env or []),
+            "cwd": process.cwd,
+            "capabilities": list(bounding or []),
+            "no_new_privs": process.noNewPrivileges,
+            "seccomp": self.request.default_seccomp,
+        }
+
     def close(self) -> None:
         """Give the range of ids back."""
         if self.lease is not None:
@@ -84,7 +103,7 @@ def prepare(
     container_id = new_id()
     lease = None if dry else idmaps.Lease(f"{records.state_dir()}/id-ranges")
     try:
-        request = build(options, host, container_id, lease=lease, find=records.find_pid, size=size)
+        request = build(options, host, container_id, lease=lease, find=records.find_process, size=size)
         sealed = needs_seal(request.ids)
         extra = {
             "stage_says": "runs from a sealed copy of the interpreter"

@@ -54,6 +54,7 @@ class Inside:
         self.notes: list[tuple[str, str]] = []
         self.scratch = -1
         self.root = -1
+        self.terminal = -1  # the number of its terminal on its devpts
         self.user: tuple[int, int, tuple[int, ...], str] = (0, 0, (), "/")  # uid, gid, groups, home
 
     def user_namespace(self) -> int:

@@ -201,35 +201,48 @@ class Sysctl(InsideOperation):
 
 
 @record
-class Console(InsideOperation):
-    """Open a terminal of the container's own devpts; its far end goes to the caller."""
+class OpenTerminal(InsideOperation):
+    """Open a terminal on the devpts at /dev/pts of the root; its far end goes to the caller."""
 
     rows: int
     columns: int
 
     def execute(self, scene: Inside) -> None:
-        devpts = scene.trees["/dev/pts"]
-        master, slave = terminal.open_pty(devpts)
+        with files.Fd(paths.make_directory(scene.root, "/dev/pts")) as devpts:
+            if files.filesystem_type(devpts.number) != files.DEVPTS_SUPER_MAGIC:
+                raise OSError(19, "is not a devpts", "/dev/pts")
+            master, slave = terminal.open_pty(devpts.number)
         if self.rows or self.columns:
             terminal.set_window_size(master, self.rows, self.columns)
         os.fchown(slave, scene.user[0], -1)
-        with (
-            files.Fd(mount.open_tree(devpts, str(terminal.pty_number(master)))) as tree,
-            files.Fd(paths.make_file(scene.root, "/dev/console")) as place,
-        ):
-            mount.move_mount(tree.number, place.number)
         wire.send(scene.channel, ("console",), [master])
+        scene.terminal = terminal.pty_number(master)
         os.close(master)
         for fd in scene.stdio:
             os.close(fd)
         scene.stdio = [slave, os.dup(slave), os.dup(slave)]
 
     def calls(self) -> list[str]:
-        return [
-            'open("/dev/pts/ptmx")',
-            "ioctl(TIOCGPTPEER)",
-            f"ioctl(TIOCSWINSZ, {self.rows}x{self.columns})",
-        ]
+        return ['open("/dev/pts/ptmx")', "ioctl(TIOCGPTPEER)", f"ioctl(TIOCSWINSZ, {self.rows}x{self.columns})"]
 
     def meaning(self) -> str:
         return "the command gets a terminal of its own; it cannot reach into yours"
+
+
+@record
+class BindConsole(InsideOperation):
+    """Show that terminal as /dev/console."""
+
+    def execute(self, scene: Inside) -> None:
+        with (
+            files.Fd(paths.open_path(scene.root, f"/dev/pts/{scene.terminal}")) as slave,
+            files.Fd(mount.open_tree(slave.number, b"")) as tree,
+            files.Fd(paths.make_file(scene.root, "/dev/console")) as place,
+        ):
+            mount.move_mount(tree.number, place.number)
+
+    def calls(self) -> list[str]:
+        return ['move_mount(terminal, root, "/dev/console")']
+
+    def meaning(self) -> str:
+        return "/dev/console is the container's own terminal"

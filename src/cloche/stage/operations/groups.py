@@ -40,10 +40,16 @@ class WriteGroup(OutsideOperation):
     path: str
     value: str
     says: str
+    layer: str = ""  # whose receipt line says so when it fails and was not required
+    required: bool = True
 
     def execute(self, scene: Outside) -> None:
-        del scene
-        files.write_value(self.path, self.value)
+        try:
+            files.write_value(self.path, self.value)
+        except OSError as error:
+            if self.required:
+                raise
+            scene.notes.append((self.layer, f"the kernel refused {self.path}: {error.strerror}"))
 
     def calls(self) -> list[str]:
         return [f'write("{self.path}", "{self.value}")']
@@ -52,7 +58,11 @@ class WriteGroup(OutsideOperation):
         return self.says
 
     def hint(self, code: int) -> str:
-        return f"the kernel does not take {self.value!r} for {self.path}" if code in {22, 34} else ""
+        if code in {2, 13}:  # a file that is not there cannot be created either: EACCES
+            return "this kernel has no such limit; to go on without it: --allow-unenforced"
+        if code in {22, 34}:
+            return f"the kernel does not take {self.value!r} for this; to go on without it: --allow-unenforced"
+        return ""
 
 
 @record

@@ -47,6 +47,36 @@ class OpenNamespaces(OutsideOperation):
 
 
 @record
+class OpenProcess(OutsideOperation):
+    """Take hold of a running process, to join some of its namespaces at birth."""
+
+    pid: int
+    started: int  # proc_pid_stat(5) starttime: it must still be the same process
+    kinds: tuple[str, ...]
+
+    def execute(self, scene: Outside) -> None:
+        flags = 0
+        for kind in self.kinds:
+            flags |= namespaces.NAMES[kind]
+        scene.joins.append((flags, process.pidfd_open(self.pid)))
+        with open(f"/proc/{self.pid}/stat", "rb", buffering=0) as file:
+            if int(file.read(1024).rpartition(b")")[2].split()[19]) != self.started:
+                raise ProcessLookupError(3, "has ended meanwhile", str(self.pid))
+
+    def calls(self) -> list[str]:
+        flags = "|".join(_flag_name(kind) for kind in self.kinds)
+        return [f"pidfd_open({self.pid})", f"setns(pidfd, {flags})"]
+
+    def meaning(self) -> str:
+        return f"process {self.pid}'s namespaces are shared: " + ", ".join(self.kinds)
+
+    def hint(self, code: int) -> str:
+        if code == 1:
+            return "joining needs power over that process' user namespace: be the same user, or root"
+        return "it has ended" if code == 3 else ""
+
+
+@record
 class Clone(OutsideOperation):
     """Make the new process in its new namespaces."""
 
@@ -100,9 +130,9 @@ def _clone_joined(flags: int, group: int, joins: list[tuple[int, int]]) -> tuple
         os.close(read)
         answer = b""
         try:
+            if not flags & process.CLONE_NEWUSER:  # else its maps could not be written (CVE-2016-9962)
+                process.set_dumpable(False)
             for flag, fd in joins:
-                if flag == process.CLONE_NEWUSER:
-                    process.set_dumpable(False)
                 namespaces.setns(fd, flag)
             pid, _ = process.clone3(flags | process.CLONE_PARENT, cgroup=group)
             if pid == 0:
@@ -221,6 +251,20 @@ class AwaitRelease(InsideOperation):
 
     def meaning(self) -> str:
         return "the process is now the container's root; nobody may look into it while it sets up"
+
+
+@record
+class KeepRoot(InsideOperation):
+    """Take the root directory as it is: that of the namespace just joined."""
+
+    def execute(self, scene: Inside) -> None:
+        scene.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def calls(self) -> list[str]:
+        return ['open("/", O_PATH)']
+
+    def meaning(self) -> str:
+        return "the root directory is that of the mount namespace it is in"
 
 
 @record

@@ -101,6 +101,7 @@ class Overlay(InsideOperation):
     target: str
     hidden: tuple[str, ...] = ()  # relative to the tree
     user_attributes: bool = True  # userxattr, which overlays in user namespaces need
+    places: tuple[tuple[str, bool], ...] = ()  # mount points the layer must bring: (relative path, directory?)
 
     def execute(self, scene: Inside) -> None:
         lower, upper, work = (f"{kind}/{self.index}" for kind in "luw")
@@ -110,6 +111,8 @@ class Overlay(InsideOperation):
         _copy_attributes(os.fstat(tree), upper)
         for path in self.hidden:
             _white_out(tree, upper, path)
+        for path, directory in self.places:
+            _make_place(tree, upper, path, directory=directory)
         mount.move_mount(tree, scene.scratch, lower)
         os.close(tree)
         options: dict[str, str | None] = {"source": "overlay"}
@@ -232,14 +235,52 @@ def _copy_attributes(source: os.stat_result, path: str) -> None:
 
 
 def _white_out(tree: int, upper: str, path: str) -> None:
-    """Hide `path` of the lower tree: a whiteout in the upper directory, parents as they are below."""
-    *parents, name = path.split("/")
+    """Hide `path` of the lower tree: a whiteout in the upper directory."""
+    parents, _, name = path.rpartition("/")
+    if _copy_parents(tree, upper, parents):
+        files.mknodat(files.AT_FDCWD, "/".join(filter(None, (upper, parents, name))), stat.S_IFCHR)
+
+
+def _make_place(tree: int, upper: str, path: str, *, directory: bool) -> None:
+    """Make a mount point in the upper directory where the lower has none.
+
+    In a directory of somebody who does not exist in here, nothing could be made once the overlay is
+    mounted; its copy in the layer belongs to the container's root. Links are left to the mount step.
+    """
+    parents, _, name = path.rpartition("/")
+    try:
+        os.close(files.openat2(tree, path, os.O_PATH | os.O_NOFOLLOW, resolve=files.RESOLVE_NO_SYMLINKS))
+    except FileNotFoundError:
+        if not _copy_parents(tree, upper, parents):
+            return
+    except OSError:
+        return
+    else:
+        return
+    place = "/".join(filter(None, (upper, parents, name)))
+    if directory:
+        os.makedirs(place, 0o755, exist_ok=True)
+    else:
+        os.close(os.open(place, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+
+
+def _copy_parents(tree: int, upper: str, path: str) -> bool:
+    """Make directory `path` in the upper as it is in the lower; False where that has a link or file."""
     walked = ""
-    for part in parents:
+    for part in filter(None, path.split("/")):
         walked = f"{walked}/{part}" if walked else part
         place = f"{upper}/{walked}"
-        if not os.path.isdir(place):
-            with files.Fd(files.open_in_root(tree, walked)) as fd:
-                os.mkdir(place, 0o755)
-                _copy_attributes(os.fstat(fd.number), place)
-    files.mknodat(files.AT_FDCWD, "/".join([upper, *parents, name]), stat.S_IFCHR)
+        if os.path.isdir(place):
+            continue
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
+        try:
+            found = files.openat2(tree, walked, flags, resolve=files.RESOLVE_NO_SYMLINKS | files.RESOLVE_BENEATH)
+        except FileNotFoundError:
+            os.mkdir(place, 0o755)
+            continue
+        except OSError:
+            return False
+        with files.Fd(found):
+            os.mkdir(place, 0o755)
+            _copy_attributes(os.fstat(found), place)
+    return True

@@ -1,0 +1,97 @@
+"""The plan of `enter`: one more process in namespaces that are there already.
+
+A container of ours is entered with its own restrictions, from its record: group, capabilities,
+no_new_privs, the default seccomp filter. Of any other process only the namespaces are joined, with the
+powers the caller has there, as nsenter(1) does.
+"""
+
+from __future__ import annotations
+
+import os
+
+from cloche.linux import capabilities, files
+from cloche.records import record
+from cloche.runtime.identity import mask
+from cloche.runtime.receipt import Receipt
+from cloche.runtime.seccomp.default import default_filter
+from cloche.stage.operation import Plan
+from cloche.stage.operations import command, filesystems, groups, identity, processes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.stage.operation import Operation
+
+
+@record
+class Entry:
+    """What to enter and what to run there.
+
+    `restrictions` is None for a process that is no container of ours; else its capability names.
+    """
+
+    pid: int
+    started: int
+    kinds: tuple[str, ...]
+    argv: tuple[str, ...]
+    env: tuple[str, ...]
+    cwd: str
+    user: str
+    machine: str
+    restrictions: tuple[str, ...] | None = None
+    no_new_privs: bool = False
+    seccomp: bool = False
+    groups: tuple[str, ...] = ()
+    terminal_size: tuple[int, int] | None = None
+
+
+def plan_entry(entry: Entry) -> tuple[Plan, Receipt]:
+    """The steps and the receipt."""
+    receipt = Receipt()
+    for kind in entry.kinds:
+        receipt.add({"mnt": "mount", "net": "network"}.get(kind, kind), True, f"that of process {entry.pid}")
+    v2 = [path for path in entry.groups if _is_v2(path)]
+    born_in = v2[0] if v2 else ""
+    steps: list[Operation] = []
+    if entry.kinds:
+        steps.append(processes.OpenProcess(entry.pid, entry.started, entry.kinds))
+    steps.append(processes.Clone((), born_in))
+    steps += [groups.JoinGroup(path) for path in entry.groups if path != born_in]
+    steps.append(processes.Release())
+    steps.append(processes.AwaitRelease("user" in entry.kinds))
+    steps.append(processes.KeepRoot())
+    steps.append(identity.FindUser(entry.user))
+    if entry.terminal_size is not None:
+        steps.append(filesystems.OpenTerminal(*entry.terminal_size))
+    steps.append(command.NewSession(entry.terminal_size is not None))
+    filters = []
+    if entry.restrictions is not None and entry.seccomp:
+        program = default_filter(frozenset(entry.restrictions), entry.machine)
+        filters = [identity.LoadSeccomp(program.program, program.flags, False)]
+        receipt.add("seccomp", True, "the default profile, as its container has it")
+    if not entry.no_new_privs:
+        steps += filters
+    if entry.restrictions is not None:
+        keep = mask(list(entry.restrictions)) & ((1 << (capabilities.last_cap() + 1)) - 1)
+        steps.append(identity.DropBounding(keep))
+        steps.append(identity.SetUser(0o022, False))
+        steps.append(command.WorkingDirectory(entry.cwd))
+        steps.append(identity.SetCapabilities(keep, keep, 0, 0))
+        receipt.add("capabilities", True, identity.names(keep))
+    else:
+        if entry.user:
+            steps.append(identity.SetUser(0o022, False))
+        steps.append(command.WorkingDirectory(entry.cwd))
+        receipt.add("capabilities", False, "those the caller has there: it is not a container of ours")
+    if entry.no_new_privs:
+        steps.append(identity.NoNewPrivileges())
+        steps += filters
+    steps.append(command.CloseDescriptors())
+    steps.append(command.DieWithStage())
+    steps.append(command.Execute(entry.argv, entry.env))
+    return Plan(tuple(steps), own_pids=False), receipt
+
+
+def _is_v2(path: str) -> bool:
+
+    with files.Fd(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
+        return files.filesystem_type(fd.number) == files.CGROUP2_SUPER_MAGIC

@@ -1,0 +1,199 @@
+"""`cloche.run` and `cloche.run_async`: subprocess.run's shape, in a container, with reason and receipt.
+
+One stage, a child process of its own, serves all calls of this program from the first one on. Any thread
+may call; each call waits on descriptors of its own:
+
+    caller's thread ── plan, stdin/out/err ──▶ stage ──▶ the command
+         ▲  ▲ ▲                                 │           │
+         │  └─┴───────── pipes ◀────────────────┼───────────┘
+         └─ ended ◀─────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from cloche.engine import records
+from cloche.errors import RunError, SpecError
+from cloche.sandbox.options import Options
+from cloche.sandbox.running import Prepared, Result, conclude, prepare
+from cloche.sandbox.streams import DEVNULL, PIPE, Streams
+from cloche.stage.client import Stage, spawn_stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import IO
+
+    Input = None | int | str | bytes | IO[Any]
+    Output = None | int | IO[Any] | Callable[[bytes], object]
+
+__all__ = ["DEVNULL", "PIPE", "run", "run_async"]
+
+_stages: dict[bool, Stage] = {}
+_lock = threading.Lock()
+
+
+def run(
+    args: Sequence[str] | str,
+    image: str = "host",
+    *,
+    rootfs: str | os.PathLike[str] | None = None,
+    stdin: Input = None,
+    stdout: Output = PIPE,
+    stderr: Output = PIPE,
+    text: bool = True,
+    env: Mapping[str, str] | None = None,
+    volumes: Iterable[str] = (),
+    memory: str | int | None = None,
+    cpus: str | float | None = None,
+    pids: int | None = None,
+    timeout: float | str | None = None,
+    network: str = "none",
+    workdir: str | None = None,
+    user: str | int | None = None,
+    check: bool = False,
+    **options: Any,
+) -> Result:
+    """Run a command in a new container and wait for its end.
+
+    args      the command and its arguments; a string is given to `sh -c`
+    image     "host", this machine's own system under a throwaway layer
+    rootfs    a directory to use as the root instead; "DIR:rw" to change it for good
+    stdin     None for empty, str or bytes to be read, a file or descriptor
+    stdout    PIPE to collect, DEVNULL, None for the caller's own, a file or descriptor, or a
+              callable that is given each part as bytes; stderr likewise
+    text      collected output as str (UTF-8; bytes that are not are kept by surrogateescape), else bytes
+    env       variables to add to the clean environment
+    volumes   "SOURCE:TARGET[:ro]", as docker's -v
+    memory    the most memory everything inside may use, bytes or "256m"
+    cpus      the most processor time, in processors
+    pids      the most processes and threads
+    timeout   seconds, or "1m30s", after which everything inside is killed (exit code 124)
+    network   "none", "host", "ns:PATH", "container:NAME"
+    check     raise RunError, which carries the result, unless the exit code is 0
+    options   everything else `cloche run` can be asked, by its name there: cap_drop=["ALL"],
+              read_only=True, tmpfs=["/scratch"], hostname="x", allow_unenforced=True, …
+
+    Raises ClocheError: SpecError, NotFoundError, UnsupportedError before anything was started,
+    StageError when a step of setting up failed, RunError with `check`.
+    """
+    session = _Session(_options(args, image, locals(), options), stdin, stdout, stderr)
+    with session:
+        ended = session.streams.wait(session.run, session.heard)
+        return session.result(ended, text=text, check=check)
+
+
+async def run_async(args: Sequence[str] | str, image: str = "host", **options: Any) -> Result:
+    """The same as `run`, awaitable; cancelling it ends everything inside."""
+    known = {name: options.pop(name) for name in ("stdin", "stdout", "stderr", "text", "check") if name in options}
+    loop = asyncio.get_running_loop()
+    merged = _options(args, image, _DEFAULTS | options, {k: v for k, v in options.items() if k not in _DEFAULTS})
+    outputs = known.get("stdout", PIPE), known.get("stderr", PIPE)
+    session = await loop.run_in_executor(None, _Session, merged, known.get("stdin"), *outputs)
+    with session:
+        ended = await session.streams.wait_async(session.run, session.heard)
+        return session.result(ended, text=known.get("text", True), check=known.get("check", False))
+
+
+_DEFAULTS: dict[str, Any] = {
+    "rootfs": None,
+    "env": None,
+    "volumes": (),
+    "memory": None,
+    "cpus": None,
+    "pids": None,
+    "timeout": None,
+    "network": "none",
+    "workdir": None,
+    "user": None,
+}
+
+
+def _options(args: Sequence[str] | str, image: str, given: Mapping[str, Any], more: Mapping[str, Any]) -> Options:
+    """Options from the keywords of `run`."""
+    command = ("/bin/sh", "-c", args) if isinstance(args, str) else tuple(os.fspath(word) for word in args)
+    if not all(isinstance(word, str) for word in command):
+        raise SpecError("every argument of the command has to be a str")
+    values: dict[str, Any] = {"command": command, "image": "" if given["rootfs"] else image}
+    known = Options.__annotations__
+    for name, value in more.items():
+        if name not in known or name in {"tty", "interactive", "command", "step", "trace"}:
+            raise TypeError(f"run() got an unexpected keyword argument {name!r}")
+        values[name] = tuple(value) if isinstance(value, list | tuple) else value
+    if given["rootfs"]:
+        values["rootfs"] = os.fspath(given["rootfs"])
+    values["env"] = tuple(f"{key}={value}" for key, value in (given["env"] or {}).items())
+    values["volume"] = tuple(given["volumes"])
+    names = (("memory", "memory"), ("cpus", "cpus"), ("pids", "pids_limit"), ("timeout", "timeout"))
+    for name, option in (*names, ("network", "network"), ("workdir", "workdir"), ("user", "user")):
+        if given[name] is not None:
+            values[option] = str(given[name]) if name == "user" else given[name]
+    return Options(**values)
+
+
+class _Session:
+    """One call: what was prepared, its streams, and its run on the stage."""
+
+    def __init__(self, options: Options, stdin: Input, stdout: Output, stderr: Output) -> None:
+        self.options = options
+        self.prepared: Prepared = prepare(options)
+        try:
+            self.streams = Streams(stdin, stdout, stderr)
+            try:
+                self.run = _stage(sealed=self.prepared.sealed).run(self.prepared.plan, self.streams.theirs)
+            except BaseException:
+                self.streams.close()
+                raise
+            self.streams.handed_over()
+        except BaseException:
+            self.prepared.close()
+            raise
+
+    def __enter__(self) -> _Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run.close()
+        self.streams.close()
+        self.prepared.close()
+
+    def heard(self, message: tuple[Any, ...]) -> None:
+        """News from the stage before the end."""
+        if message[0] == "started" and self.options.name:
+            records.add(self.prepared.record(self.options, message[1]))
+
+    def result(self, ended: dict[str, Any], *, text: bool, check: bool) -> Result:
+        """The result, with what was collected."""
+        collected = [None if data is None else bytes(data) for data in self.streams.collected()]
+        if text:
+            output = [None if data is None else data.decode("utf-8", "surrogateescape") for data in collected]
+            result = conclude(self.prepared, ended, *output)
+        else:
+            result = conclude(self.prepared, ended, *collected)
+        if check and result.exit_code != 0:
+            raise RunError(f"{self.options.command[0]}: {result.reason.text}", result, hint=result.reason.hint)
+        return result
+
+
+def _stage(*, sealed: bool) -> Stage:
+    """This program's stage, started at the first call and again if it was killed."""
+    with _lock:
+        stage = _stages.get(sealed)
+        if stage is None or not stage.alive():
+            stage = _stages[sealed] = spawn_stage(sealed=sealed)
+        return stage
+
+
+def _forget_stages() -> None:
+    """In a fork: the stage belongs to the parent, and must not be kept alive by us."""
+    global _lock
+    _lock = threading.Lock()
+    for stage in _stages.values():
+        stage.control.close()
+    _stages.clear()
+
+
+os.register_at_fork(after_in_child=_forget_stages)
