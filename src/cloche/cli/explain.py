@@ -86,9 +86,10 @@ class Narrator(Observer):
         """A step has been taken."""
         op = self.steps[index]
         if self.as_json:
-            print(write_json({**describe(index, op), "microseconds": nanoseconds / 1000}), file=self.out)
+            took = {} if nanoseconds < 0 else {"microseconds": nanoseconds / 1000}
+            print(write_json({**describe(index, op), **took}), file=self.out)
         else:
-            print_step(self.out, index, op, f"  [{nanoseconds / 1000:.0f} µs]")
+            print_step(self.out, index, op, "" if nanoseconds < 0 else f"  [{nanoseconds / 1000:.0f} µs]")
         self.out.flush()
 
     def before(self, run: Run, index: int) -> None:

@@ -85,6 +85,7 @@ def _seccomp(request: Request, receipt: Receipt) -> list[Operation]:
 
 def _landlock(request: Request, receipt: Receipt) -> list[Operation]:
     if not request.landlock:
+        receipt.add("landlock", False, "not used here: it is an additional layer for the image `host`")
         return []
     if request.landlock_abi < 1:
         receipt.add("landlock", False, "this kernel has no Landlock, or it is switched off")

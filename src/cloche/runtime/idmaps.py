@@ -45,10 +45,18 @@ class IdMaps:
 
     def outside(self, uid: int) -> int | None:
         """The host's uid for a uid inside, None when it has none."""
-        for inside, outside, count in self.uids:
-            if inside <= uid < inside + count:
-                return outside + uid - inside
-        return None
+        return _outside(self.uids, uid)
+
+    def outside_gid(self, gid: int) -> int | None:
+        """The host's gid for a gid inside, None when it has none."""
+        return _outside(self.gids, gid)
+
+
+def _outside(entries: Map, number: int) -> int | None:
+    for inside, outside, count in entries:
+        if inside <= number < inside + count:
+            return outside + number - inside
+    return None
 
 
 HOST = IdMaps(kind="host", uids=(), gids=(), says="no user namespace: root inside is root outside")

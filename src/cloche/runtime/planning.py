@@ -21,7 +21,7 @@ from cloche.runtime.receipt import Receipt
 from cloche.stage.operation import Plan
 from cloche.stage.operations import command, filesystems, groups, processes, roots
 from cloche.stage.operations.identity import FindUser, SessionKeyring
-from cloche.stage.operations.trees import OpenTree
+from cloche.stage.operations.trees import AttachDevices, MakeDevices, OpenTree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def plan(request: Request, host: Host) -> tuple[Plan, Receipt]:
         receipt,
     )
     trees, inner = _filesystem(request, host, made, new, joined)
-    outside = _outside(request, made, new, trees)
+    outside = _outside(request, made, new, trees, privileged=host.privileged)
     inside = _inside(request, new, joined, inner, receipt)
     describing.describe_rest(request, receipt)
     steps = (*outside, *inside)
@@ -82,7 +82,9 @@ def plan(request: Request, host: Host) -> tuple[Plan, Receipt]:
     ), receipt
 
 
-def _outside(request: Request, made: GroupPlan, new: tuple[str, ...], trees: list[OpenTree]) -> list[Operation]:
+def _outside(
+    request: Request, made: GroupPlan, new: tuple[str, ...], trees: list[OpenTree], *, privileged: bool
+) -> list[Operation]:
     steps: list[Operation] = list(made.create)
     if request.joins:
         steps.append(processes.OpenNamespaces(request.joins))
@@ -102,6 +104,9 @@ def _outside(request: Request, made: GroupPlan, new: tuple[str, ...], trees: lis
             steps.append(groups.OomScore(process.oomScoreAdj))
         steps += [groups.Rlimit(limit.type, limit.soft, limit.hard) for limit in process.rlimits or []]
     steps += [tree for tree in trees if tree.by_stage]
+    if request.devices and privileged:
+        nodes = tuple((f"n{i}", mode, major, minor) for i, (_, _, mode, major, minor) in enumerate(request.devices))
+        steps.append(MakeDevices("devices", nodes, ids.outside(0) or 0, ids.outside_gid(0) or 0))
     steps.append(processes.Release())
     return steps
 
@@ -161,13 +166,20 @@ def _filesystem(
             steps += device_steps
         elif item.destination == "/proc":
             steps += [filesystems.Sysctl(key, value) for key, value in ((linux and linux.sysctl) or {}).items()]
+    if request.devices:
+        found_trees, placed = _asked_devices(request, by_stage=by_stage)
+        trees += found_trees
+        steps += placed
     if seen_dev:
         steps += [roots.Symlink(path, target) for path, target in DEVICE_LINKS]
     steps += [filesystems.File(path, content) for path, content in request.files]
     if request.make_cwd and config.process is not None:
         steps.append(roots.Directory(config.process.cwd))
-    if linux is not None and linux.maskedPaths:
-        steps.append(filesystems.Mask(tuple(linux.maskedPaths)))
+    bound = [tree for tree in request.root.trees if not tree.layered]
+    masked = [f"{tree.target}/{path}" for tree in bound for path in tree.hidden]
+    masked += (linux.maskedPaths if linux else None) or []
+    if masked:
+        steps.append(filesystems.Mask(tuple(masked)))
     if linux is not None and linux.readonlyPaths:
         steps.append(filesystems.ReadOnly(tuple(linux.readonlyPaths)))
     steps.append(FindUser(request.user, request.groups, request.ids.deny_setgroups))
@@ -175,7 +187,7 @@ def _filesystem(
         steps.append(filesystems.OpenTerminal(*request.terminal_size))
         steps.append(filesystems.BindConsole())
     if request.root.read_only:
-        steps.append(roots.SealRoot())
+        steps.append(roots.SealRoot(("/", *(t.target for t in request.root.trees if t.layered and t.target != "/"))))
     inside_trees = [tree for tree in trees if not tree.by_stage]
     return trees, [*inside_trees, *steps]
 
@@ -211,8 +223,6 @@ def _root(request: Request, *, by_stage: bool, mapped: bool, in_userns: bool) ->
         else:
             says = f"{tree.source} of the host can be {'read' if tree.read_only else 'read and written'}"
             steps.append(filesystems.Attach(name, tree.target, says))
-            if tree.hidden:
-                steps.append(filesystems.Mask(tuple(f"{tree.target}/{path}" for path in tree.hidden)))
     return trees, steps
 
 
@@ -233,6 +243,21 @@ def _places(request: Request, target: str) -> tuple[tuple[str, bool], ...]:
         for path, directory in found
         if path.startswith(prefix) and not any(path.startswith(c) and c != path.rstrip("/") + "/" for c in covered)
     )
+
+
+def _asked_devices(request: Request, *, by_stage: bool) -> tuple[list[OpenTree], list[Operation]]:
+    """Devices asked for: nodes of the container's own where the stage may make them, else the host's."""
+    if by_stage:
+        targets = tuple((f"n{i}", target) for i, (_, target, *_rest) in enumerate(request.devices))
+        return [], [AttachDevices("devices", targets)]
+    trees: list[OpenTree] = []
+    steps: list[Operation] = []
+    for index, (source, target, _mode, major, minor) in enumerate(request.devices):
+        name = f"device {index}"
+        attributes = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NOEXEC
+        trees.append(OpenTree(name, source, by_stage=False, attributes=attributes, device=(major, minor)))
+        steps.append(filesystems.Attach(name, target, f"the device {source}, where its owner lets you"))
+    return trees, steps
 
 
 def _devices(*, by_stage: bool) -> tuple[list[OpenTree], list[Operation]]:

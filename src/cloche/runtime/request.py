@@ -51,6 +51,7 @@ class Request:
     groups: tuple[str, ...] = ()
     files: tuple[tuple[str, str], ...] = ()  # (path, content): /etc/hosts and the like
     make_cwd: bool = False
+    devices: tuple[tuple[str, str, int, int, int], ...] = ()  # (source, target, mode, major, minor)
     init: bool = False
     default_seccomp: bool = True
     watch_refusals: bool = True

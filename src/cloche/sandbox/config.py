@@ -13,7 +13,7 @@ from cloche.runtime.request import Request, Root, Tree
 from cloche.sandbox import values
 from cloche.sandbox.limits import resources
 from cloche.sandbox.security import Security, decide, read_profile
-from cloche.sandbox.volumes import mounts_of
+from cloche.sandbox.volumes import devices_of, mounts_of
 from cloche.spec.config import Config
 from cloche.spec.linux import Linux, Namespace, TimeOffset
 from cloche.spec.mounts import Mount
@@ -104,6 +104,7 @@ def build(
         groups=tuple(options.group_add),
         files=_files(options, hostname, sharing),
         make_cwd=bool(options.workdir),
+        devices=devices_of(options),
         init=options.init,
         default_seccomp=security.seccomp == "default",
         watch_refusals=security.watch_refusals and security.no_new_privileges,

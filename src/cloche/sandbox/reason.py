@@ -18,6 +18,8 @@ BLOCKED = "blocked syscall"
 NOT_EXECUTED = "not executed"
 CLD_EXITED = 1
 SIGSYS = 31
+# calls that libraries try and do without when refused: alone they do not explain a failure
+PROBES = {"get_mempolicy", "io_uring_setup", "perf_event_open", "userfaultfd"}
 
 
 @record
@@ -93,7 +95,9 @@ def reason_of(ended: dict[str, Any], names: tuple[str, ...], timeout: float, mem
     if killed == SIGSYS:
         which = f": {refused}" if refused else ""
         return Reason(BLOCKED, f"killed by the seccomp filter for a refused system call{which}", _ALLOW, names, killed)
-    if code and names:
+    culprits = [name for name in names if name not in PROBES]
+    if code and culprits:
+        refused = ", ".join(culprits)
         text = f"{ends}, after the seccomp filter refused {refused}"
         return Reason(BLOCKED, text, _ALLOW, names, killed)
     if killed:

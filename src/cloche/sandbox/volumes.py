@@ -27,7 +27,7 @@ def mounts_of(options: Options) -> list[Mount]:
         if place in seen:
             raise SpecError(f"two mounts at {place}", hint="leave one of them out")
         seen.add(place)
-    return mounts + [_device(text) for text in _devices(options)]
+    return mounts
 
 
 def _bind(volume: values.Volume) -> Mount:
@@ -88,7 +88,12 @@ def _devices(options: Options) -> list[str]:
     return [*options.device, *sorted(every)]
 
 
-def _device(text: str) -> Mount:
+def devices_of(options: Options) -> tuple[tuple[str, str, int, int, int], ...]:
+    """--device and --privileged: (source, target, mode with type, major, minor) for each."""
+    return tuple(_device(text) for text in _devices(options))
+
+
+def _device(text: str) -> tuple[str, str, int, int, int]:
     parts = text.split(":")
     source = parts[0]
     target, access = source, "rwm"
@@ -99,13 +104,14 @@ def _device(text: str) -> Mount:
     if len(parts) > 3 or not target.startswith("/") or not access or not set(access) <= set("rwm"):
         raise SpecError(f"--device {text!r} is not DEVICE[:TARGET[:rwm]]", hint="such as /dev/fuse")
     try:
-        mode = os.stat(source).st_mode
+        status = os.stat(source)
     except OSError as error:
         raise NotFoundError(f"--device {source} cannot be used: {error.strerror}") from None
-    if not _is_device(mode):
+    if not _is_device(status.st_mode):
         raise SpecError(f"--device {source} is not a device", hint="for a file or directory use -v")
-    words = ["bind", "nosuid", "noexec", "rw" if "w" in access else "ro"]
-    return Mount(destination=target, type="bind", source=source, options=words)
+    bits = (0o444 if "r" in access else 0) | (0o222 if "w" in access else 0)
+    mode = status.st_mode & ~0o7777 | (status.st_mode & bits)
+    return source, target, mode, os.major(status.st_rdev), os.minor(status.st_rdev)
 
 
 def _is_device(mode: int) -> bool:

@@ -37,6 +37,8 @@ def run(plan: Plan, outside: Outside) -> None:
             reach(plan.failpoint, type(op).__name__)
             start = time.monotonic_ns()
             _finish_notes(scene, op)
+            if plan.trace and type(op).__name__ == "Execute":
+                wire.send(scene.channel, ("step", index, -1))  # it does not come back to tell
             op.execute(scene)
             if plan.trace:
                 wire.send(scene.channel, ("step", index, time.monotonic_ns() - start))

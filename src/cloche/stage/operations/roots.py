@@ -2,7 +2,7 @@
 
 / (the copy of the host's tree)
 └── scratch tmpfs, mounted over it, gone with it after the pivot
-    ├── l/N  a lower tree      u/N, w/N  its throwaway layer      f/  small files to bind
+    ├── l/N  a lower tree      u/N, w/N  its throwaway layer      f/, d/  small files and devices to bind
     └── r    the new root
 """
 
@@ -49,7 +49,7 @@ class Scratch(InsideOperation):
         scene.scratch = mount.new_filesystem("tmpfs", options)
         mount.move_mount(scene.scratch, files.AT_FDCWD, "/proc")
         os.fchdir(scene.scratch)
-        for name in ("l", "u", "w", "f", "r"):
+        for name in ("l", "u", "w", "f", "d", "r"):
             os.mkdir(name, 0o755)
 
     def calls(self) -> list[str]:
@@ -193,13 +193,17 @@ class Symlink(InsideOperation):
 
 @record
 class SealRoot(InsideOperation):
-    """Make the root read-only, now that everything is in place."""
+    """Make the root and its trees read-only, now that everything is in place."""
+
+    places: tuple[str, ...]
 
     def execute(self, scene: Inside) -> None:
-        mount.mount_setattr(scene.root, set_=mount.MOUNT_ATTR_RDONLY)
+        for path in self.places:
+            with files.Fd(paths.open_path(scene.root, path)) as place:
+                mount.mount_setattr(place.number, set_=mount.MOUNT_ATTR_RDONLY)
 
     def calls(self) -> list[str]:
-        return ['mount_setattr(root, "", {attr_set=MOUNT_ATTR_RDONLY})']
+        return [f'mount_setattr(root, "{path}", {{attr_set=MOUNT_ATTR_RDONLY}})' for path in self.places]
 
     def meaning(self) -> str:
         return "nothing can be written outside the mounts made for it"

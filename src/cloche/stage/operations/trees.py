@@ -6,7 +6,8 @@ import os
 
 from cloche.linux import files, mount
 from cloche.records import record
-from cloche.stage.operation import INSIDE, OUTSIDE, Operation
+from cloche.stage import paths
+from cloche.stage.operation import INSIDE, OUTSIDE, InsideOperation, Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,6 +86,61 @@ class OpenTree(Operation):
         if code == 2:
             return f"{self.source} is not there"
         return ""
+
+
+@record
+class MakeDevices(Operation):
+    """Make device nodes that belong to the container's root, on a file system of the stage's.
+
+    Nodes on a file system of the container's own user namespace could not be opened, and the host's own
+    nodes belong to users that do not exist inside.
+    """
+
+    side = OUTSIDE
+    name: str
+    nodes: tuple[tuple[str, int, int, int], ...]  # (name, mode with type, major, minor)
+    uid: int
+    gid: int
+
+    def execute(self, scene: Outside | Inside) -> None:
+        attributes = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NOEXEC
+        options: dict[str, str | None] = {"source": "devices", "mode": "0755", "size": "64k"}
+        made = mount.new_filesystem("tmpfs", options, attributes)
+        scene.trees[self.name] = made
+        for name, mode, major, minor in self.nodes:
+            os.mknod(name, mode, os.makedev(major, minor), dir_fd=made)
+            os.chmod(name, mode & 0o777, dir_fd=made)
+            os.chown(name, self.uid, self.gid, dir_fd=made)
+
+    def calls(self) -> list[str]:
+        return [f'mknodat(fd, "{name}", {mode:#o}, {major}:{minor})' for name, mode, major, minor in self.nodes]
+
+    def meaning(self) -> str:
+        return "devices asked for: " + ", ".join(name for name, *_ in self.nodes)
+
+
+@record
+class AttachDevices(InsideOperation):
+    """Bind the nodes of `MakeDevices` to their places."""
+
+    name: str
+    targets: tuple[tuple[str, str], ...]  # (node, path)
+
+    def execute(self, scene: Inside) -> None:
+        with files.Fd(scene.trees.pop(self.name)) as made:
+            mount.move_mount(made.number, scene.scratch, "d")
+            for node, path in self.targets:
+                with (
+                    files.Fd(mount.open_tree(made.number, node)) as tree,
+                    files.Fd(paths.make_file(scene.root, path)) as place,
+                ):
+                    mount.move_mount(tree.number, place.number)
+
+    def calls(self) -> list[str]:
+        return [f'move_mount("{node}", root, "{path}")' for node, path in self.targets]
+
+    def meaning(self) -> str:
+        return "the command may use " + ", ".join(path for _, path in self.targets)
 
 
 def attribute_names(mask: int) -> list[str]:

@@ -1,0 +1,47 @@
+# make try    open an isolated shell on this machine; nothing is installed outside this folder
+# make test   everything that proves it works
+# make bench  the table of docs/benchmarks.md
+# make soak   longer runs of the fuzz and kill tests (SOAK_SECONDS=600)
+
+PYTHON ?= $(shell for p in /usr/bin/python3 python3; do command -v $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: try test lint unit bench soak clean packages
+
+try: $(VENV)/cloche.stamp
+	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/cloche shell; \
+	else $(BIN)/cloche run --explain host uname -sr 2>&1 | sed -n '/^exited\|^receipt/,$$p;/^Linux/p'; fi
+
+test: packages $(VENV)/dev.stamp lint unit
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+unit: $(VENV)/dev.stamp
+	$(BIN)/python -X dev -m pytest -q
+
+packages:
+	@sh tests/packages.sh
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python benchmarks/bench.py
+
+soak: $(VENV)/dev.stamp
+	SOAK_SECONDS=$${SOAK_SECONDS:-600} $(BIN)/python -X dev -m pytest -q -m soak tests
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/cloche.stamp: $(VENV)/bin/python pyproject.toml scripts/cloche scripts/cloche-runtime
+	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/cloche.stamp
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,171 @@
+"""What all tests share: the command line as three kinds of user, a small root file system, and the proof
+that the whole run left nothing on the host.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.leftovers import Snapshot, compare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SOURCE = Path(__file__).resolve().parent.parent / "src"
+ORDINARY = 1500  # a uid that no account has: one id, no /etc/subuid
+BOOTSTRAP = "import sys; sys.path.insert(0, {src!r}); from cloche.cli.main import entry; entry()"
+APPLETS = (
+    "sh true false ls id hostname dnsdomainname mount umount cat ps sleep touch echo env pwd mkdir rm ln stat wc "
+    "head tail grep sed chown chmod mknod kill ipcs ip ifconfig nc test dd stty tty date printenv seq sync"
+).split()
+# skips that are right on a machine where everything is there, as in CI
+EXPECTED_SKIPS = (r"zsh|fish|mandoc", r"only as an ordinary user", r"aarch64", r"needs a cgroup v2 host")
+
+
+class Cli:
+    """`cloche` as one kind of user: "root", "user" (one id) or "subuid" (a range from /etc/subuid)."""
+
+    def __init__(self, kind: str, source: Path, python: str) -> None:
+        self.kind, self.source, self.python = kind, source, python
+
+    @property
+    def argv(self) -> list[str]:
+        """The words before cloche's own."""
+        command = [self.python, "-I", "-S", "-B", "-c", BOOTSTRAP.format(src=str(self.source))]
+        ids = ["--reuid", str(ORDINARY), "--regid", str(ORDINARY), "--clear-groups"]
+        if os.geteuid() != 0 or self.kind == "root":
+            return command
+        if self.kind == "user":
+            return ["setpriv", *ids, *command]
+        script = (
+            "mount --make-rprivate / && printf '1500:300000:65536\\n' >$0/subids && printf 'keeper:x:1500:1500::/:\\n' "
+            "| cat /etc/passwd - >$0/passwd && for f in subuid subgid; do touch /etc/$f; mount --bind $0/subids /etc/$f;"
+            'done && mount --bind $0/passwd /etc/passwd && exec setpriv --reuid 1500 --regid 1500 --clear-groups "$@"'
+        )
+        return ["unshare", "-m", "sh", "-c", script, str(self.source.parent), *command]
+
+    def __call__(
+        self, *args: str, input: bytes | str | None = None, timeout: float = 60, **more: object
+    ) -> subprocess.CompletedProcess[str]:
+        """Run to the end; stdout and stderr are text, stdin is empty unless given."""
+        feed = input.encode() if isinstance(input, str) else input
+        env = {"PATH": os.environ["PATH"], "HOME": "/", "CLOCHE_STATE": self.state, **more.pop("env", {})}  # type: ignore[dict-item]
+        done = subprocess.run(
+            [*self.argv, *args], input=feed or b"", capture_output=True, timeout=timeout, check=False, env=env, **more
+        )  # type: ignore[call-overload]
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        )
+
+    def popen(self, *args: str, **more: object) -> subprocess.Popen[bytes]:
+        """Start it and return at once."""
+        env = {"PATH": os.environ["PATH"], "HOME": "/", "CLOCHE_STATE": self.state, **more.pop("env", {})}  # type: ignore[dict-item]
+        return subprocess.Popen([*self.argv, *args], env=env, **more)  # type: ignore[call-overload, no-any-return]
+
+    @property
+    def state(self) -> str:
+        """A state directory of this kind of user's own."""
+        path = self.source.parent / f"state-{self.kind}"
+        if not path.exists():
+            path.mkdir(mode=0o700)
+            if os.geteuid() == 0 and self.kind != "root":
+                os.chown(path, ORDINARY, ORDINARY)
+        return str(path)
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Iterator[Path]:
+    """A directory every user may read, with a copy of the package in it."""
+    top = Path(subprocess.check_output(["mktemp", "-d", "/tmp/cloche-tests-XXXXXX"], text=True).strip())
+    top.chmod(0o755)
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(SOURCE, top / "src", ignore=ignore)
+    subprocess.run([system_python(), "-m", "compileall", "-q", str(top / "src")], check=True)
+    subprocess.run(["chmod", "-R", "a+rX", str(top)], check=True)
+    yield top
+    shutil.rmtree(top)
+
+
+def system_python() -> str:
+    """An interpreter that belongs to root and that every user may run."""
+    for path in ("/usr/bin/python3", sys.executable):
+        if os.path.exists(path) and sys.version_info[:2] >= (3, 11):
+            return path
+    return sys.executable
+
+
+@pytest.fixture(scope="session")
+def cli(shared_dir: Path) -> Cli:
+    """The command line as whoever runs the tests."""
+    return Cli("root" if os.geteuid() == 0 else "user", shared_dir / "src", system_python())
+
+
+@pytest.fixture(params=["root", "user", "subuid"])
+def anyone(request: pytest.FixtureRequest, shared_dir: Path) -> Cli:
+    """The command line as root, as a user with one id, as a user with a range of ids: three tests."""
+    if os.geteuid() != 0 and request.param != "user":
+        pytest.skip("needs root to become other users")
+    return Cli(request.param, shared_dir / "src", system_python())
+
+
+@pytest.fixture
+def user(shared_dir: Path) -> Cli:
+    """The command line as an ordinary user with one id."""
+    return Cli("user", shared_dir / "src", system_python())
+
+
+@pytest.fixture
+def root(shared_dir: Path) -> Cli:
+    """The command line as root."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    return Cli("root", shared_dir / "src", system_python())
+
+
+@pytest.fixture(scope="session")
+def rootfs(shared_dir: Path) -> Path:
+    """A root file system of busybox and a few files, owned by whoever runs the tests. Do not change it."""
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("needs busybox-static")
+    top = shared_dir / "rootfs"
+    for name in ("bin", "dev", "etc", "proc", "root", "sys", "tmp", "var"):
+        (top / name).mkdir(parents=True)
+    (top / "tmp").chmod(0o1777)
+    shutil.copy(busybox, top / "bin/busybox")
+    for applet in APPLETS:
+        (top / "bin" / applet).symlink_to("busybox")
+    (top / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000:Ann:/home/ann:/bin/sh\n")
+    (top / "etc/group").write_text("root:x:0:\nann:x:1000:\nwheel:x:10:ann\n")
+    return top
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    """The host before and after the whole run: mounts, cgroups, processes, namespaces, links, state."""
+    before = Snapshot.take()
+    yield
+    differences = compare(before)
+    assert not differences, "left on this machine by the tests:\n" + "\n".join(differences)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a skip that nobody expects is a failure."""
+    if os.environ.get("CI") != "true":
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    reasons = [(r.nodeid, r.longrepr[2] if isinstance(r.longrepr, tuple) else str(r.longrepr)) for r in skipped]
+    bad = [(n, why) for n, why in reasons if not any(re.search(pattern, why) for pattern in EXPECTED_SKIPS)]
+    if bad:
+        lines = "\n".join(f"  {node}: {why}" for node, why in bad)
+        print(f"\nunexpected skips, which count as failures here:\n{lines}")
+        session.exitstatus = 1

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Debian packages that tests use: installed when we are root, named in one line when we are not.
+#   command:package
+wanted="busybox:busybox-static crun:crun runc:runc bwrap:bubblewrap newuidmap:uidmap tmux:tmux strace:strace
+man:man-db setpriv:util-linux ip:iproute2 ps:procps make:make gcc:gcc"
+missing=""
+for pair in $wanted; do
+    command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair##*:}"
+done
+python3=/usr/bin/python3
+[ -x "$python3" ] && "$python3" -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
+ls /usr/lib/*/libseccomp.so.2 >/dev/null 2>&1 || missing="$missing libseccomp2"
+[ -z "$missing" ] && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing >/dev/null && exit 0
+fi
+echo "some tests will be skipped; they need: sudo apt-get install$missing"
