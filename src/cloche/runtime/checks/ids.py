@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from cloche.linux import process
-from cloche.runtime.checks.attempt import Outcome, attempt, in_new
+from cloche.runtime.checks.attempt import Outcome, attempt, in_new, output_of
 from cloche.runtime.checks.finding import LIMITED, MISSING, OK, Finding, judge
 from cloche.runtime.idmaps import SIZE, subordinate
 
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
 FILES = ("/etc/subuid", "/etc/subgid")
 HELPERS = ("newuidmap", "newgidmap")
 FIRST = 100_000
+FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin")
 
 
 def own_name(uid: int) -> str:
@@ -114,18 +113,22 @@ def _repair(place: Place, outcome: Outcome) -> str:
 
 
 def helpers(place: Place) -> Finding | None:
-    """newuidmap and newgidmap are installed and may do their work; whether they do is `id-map`'s."""
+    """newuidmap and newgidmap are there and run; whether they give anything is `id-map`'s to say."""
     if place.privileged or place.ids is None:
         return None
-    found = [f"{folder}/{name}" for name in HELPERS for folder in os.defpath.split(":") if _runs(f"{folder}/{name}")]
-    names = {path.rpartition("/")[2] for path in found}
-    lost = [name for name in HELPERS if name not in names]
-    detail = f"looked for both: {', '.join(found) or 'neither is there'}"
+    said = {name: _usage(name) for name in HELPERS}
+    lost = [name for name in HELPERS if not said[name]]
+    detail = "ran both: " + "; ".join(f"{name}: {text or 'not there, or does not run'}" for name, text in said.items())
     if not lost:
         return Finding("newuidmap", OK, detail, "an ordinary user can be given further ids")
     meaning = f"without {' and '.join(lost)}, containers have one user only"
     return Finding("newuidmap", MISSING, detail, meaning, "sudo apt install uidmap")
 
 
-def _runs(path: str) -> bool:
-    return attempt(lambda: os.access(path, os.X_OK) or None).value is True
+def _usage(name: str) -> str:
+    """What a helper says when it is asked for nothing."""
+    for folder in FOLDERS:
+        outcome = attempt(lambda path=f"{folder}/{name}": output_of([path])[1])  # type: ignore[misc]
+        if outcome.ok:
+            return outcome.says
+    return ""

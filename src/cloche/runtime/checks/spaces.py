@@ -112,7 +112,7 @@ def namespace(kind: str) -> Callable[[Place], Finding]:
         flag = process.CLONE_NEWTIME if kind == "time" else namespaces.NAMES[kind]
         before = _identity(kind)
         inside = _shift_clock if kind == "time" else lambda: _identity(kind)
-        # CLONE_NEWTIME is a signal number to clone3: it is for unshare, and for the children after that
+        # a time namespace is entered by unshare, as its clocks are set before anybody is in it
         birth = place.flags if kind == "time" else place.flags | flag
         outcome = attempt(lambda: _differs(in_new(birth, inside), before))
         limit = place.as_root(f"sysctl -w user.max_{kind}_namespaces=28633") if outcome.code == errno.ENOSPC else ""
