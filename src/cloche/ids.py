@@ -19,3 +19,11 @@ def check_name(name: str) -> str:
     if not good or len(name) > 255:
         raise SpecError(f"{name!r} is not a name", hint="letters, digits, _ . and -, starting with a letter or digit")
     return name
+
+
+def check_id(text: str) -> str:
+    """The grammar runtimes share for container ids: letters, digits, _ + - and dot, not only dots."""
+    good = text.isascii() and bool(text.strip(".")) and all(c.isalnum() or c in "_+-." for c in text)
+    if not good or len(text) > 1024:
+        raise SpecError(f"{text!r} is not a container id", hint="letters, digits, _ + - and .")
+    return text

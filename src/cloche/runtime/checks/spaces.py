@@ -67,7 +67,9 @@ def why_not(place: Place, outcome: Outcome) -> tuple[str, str]:
         if shown == "0":
             why = "containers cannot be started: user.max_user_namespaces is 0 here"
         else:
-            why = f"containers cannot be started: there are too many already ({limit} says {shown}), or 32 in one another"
+            why = (
+                f"containers cannot be started: there are too many already ({limit} says {shown}), or 32 in one another"
+            )
         return why, place.as_root("sysctl -w user.max_user_namespaces=28633")
     if outcome.code == errno.EINVAL or not os.path.exists("/proc/self/ns/user"):
         return "containers cannot be started: this kernel is built without user namespaces (CONFIG_USER_NS)", ""
@@ -82,7 +84,10 @@ def why_not(place: Place, outcome: Outcome) -> tuple[str, str]:
             place.as_root("sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"),
         )
     if place.by_filter(outcome):
-        return "containers cannot be started: the container or service this runs in refuses it by a seccomp filter", OUTER
+        return (
+            "containers cannot be started: the container or service this runs in refuses it by a seccomp filter",
+            OUTER,
+        )
     if outcome.code == errno.EPERM and not any(point == "/" for point, *_ in read_mounts()):
         return "containers cannot be started: the kernel allows no user namespace in a chroot; leave it", ""
     return "containers cannot be started", ""

@@ -1,0 +1,154 @@
+"""An OCI bundle as a request: a directory with config.json, and the root it names.
+
+What config.json asks for and this runtime does not carry out yet is an error, never left out quietly.
+"""
+
+from __future__ import annotations
+
+import os
+
+from cloche.errors import NotFoundError, SpecError, UnsupportedError
+from cloche.runtime.describing import KINDS
+from cloche.runtime.idmaps import HOST, IdMaps
+from cloche.runtime.request import Request, Root, Tree
+from cloche.spec.config import Config
+from cloche.spec.reader import read_json
+from cloche.spec.validate import validate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloche.runtime.host import Host
+    from cloche.spec.mounts import IDMapping
+
+_NOT_YET: tuple[tuple[str, Callable[[Config], object]], ...] = (
+    ("/hooks", lambda c: c.hooks and any(vars(c.hooks).values())),
+    ("/process/apparmorProfile", lambda c: c.process and c.process.apparmorProfile),
+    ("/process/selinuxLabel", lambda c: c.process and c.process.selinuxLabel),
+    ("/process/scheduler", lambda c: c.process and c.process.scheduler),
+    ("/process/ioPriority", lambda c: c.process and c.process.ioPriority),
+    ("/linux/intelRdt", lambda c: c.linux and c.linux.intelRdt),
+    ("/linux/netDevices", lambda c: c.linux and c.linux.netDevices),
+    ("/linux/memoryPolicy", lambda c: c.linux and c.linux.memoryPolicy),
+    ("/linux/personality", lambda c: c.linux and c.linux.personality),
+    ("/linux/mountLabel", lambda c: c.linux and c.linux.mountLabel),
+    ("/linux/seccomp/listenerPath", lambda c: c.linux and c.linux.seccomp and c.linux.seccomp.listenerPath),
+)
+
+
+def read_config(bundle: str) -> Config:
+    """The bundle's config.json, checked. Raises SpecError with a JSON pointer, or NotFoundError."""
+    path = f"{bundle}/config.json"
+    try:
+        with open(path, "rb") as file:
+            text = file.read()
+    except OSError as error:
+        raise NotFoundError(
+            f"{path} cannot be read: {error.strerror}", hint="`cloche-runtime spec` makes one"
+        ) from None
+    config = Config.parse(read_json(text))
+    validate(config)
+    for pointer, present in _NOT_YET:
+        if present(config):
+            raise UnsupportedError(
+                pointer, needs="cloche does not carry it out yet", hint="leave it out of config.json"
+            )
+    return config
+
+
+def request_of(config: Config, bundle: str, container_id: str, host: Host, size: tuple[int, int]) -> Request:
+    """The request for a checked config. Raises SpecError, NotFoundError, UnsupportedError."""
+    process, linux, root = config.process, config.linux, config.root
+    if process is None or root is None:
+        raise SpecError("is needed to run", pointer="/process" if process is None else "/root")
+    path = os.path.normpath(os.path.join(bundle, root.path))
+    if not os.path.isdir(path):
+        raise NotFoundError(f"/root/path: {path} is not a directory", hint="unpack the root file system there")
+    listed = (linux.namespaces if linux else None) or []
+    kinds = {item.type for item in listed if not item.path}
+    if "mount" not in kinds:
+        raise UnsupportedError("a container without a mount namespace of its own", needs="it in /linux/namespaces")
+    for item in config.mounts or []:
+        if not item.destination.startswith("/"):
+            item.destination = "/" + item.destination
+        if item.type == "bind" or {"bind", "rbind"} & set(item.options or ()):
+            item.source = os.path.join(bundle, item.source or "")
+    user = process.user
+    return Request(
+        config=config,
+        root=Root((Tree(path, "/", layered=False),), read_only=root.readonly),
+        ids=_ids(config, own_users="user" in kinds),
+        name=f"cloche-{container_id}",
+        user=f"{user.uid}:{user.gid}",
+        groups=tuple(str(gid) for gid in user.additionalGids or []),
+        default_seccomp=False,
+        watch_refusals=False,
+        asked=(
+            "memory",
+            "memory-swap",
+            "memory-reservation",
+            "cpu",
+            "cpu-shares",
+            "cpuset",
+            "cpuset-mems",
+            "pids",
+            "io",
+        ),
+        joins=tuple((KINDS[item.type], item.path) for item in listed if item.path),
+        terminal_size=size if process.terminal else None,
+        machine=host.machine,
+        stage_says="runs from a sealed copy of the interpreter",
+    )
+
+
+def _ids(config: Config, *, own_users: bool) -> IdMaps:
+    linux = config.linux
+    if linux is None or not own_users:
+        return HOST
+    return IdMaps("given", _map(linux.uidMappings), _map(linux.gidMappings), "as config.json has it")
+
+
+def _map(items: list[IDMapping] | None) -> tuple[tuple[int, int, int], ...]:
+    return tuple((item.containerID, item.hostID, item.size) for item in items or [])
+
+
+def default_config(*, rootless: bool, uid: int, gid: int) -> dict[str, object]:
+    """The config.json that `spec` writes: a shell in a read-only root, with the usual mounts."""
+    from cloche.runtime import defaults
+
+    caps = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
+    names = ["pid", "ipc", "uts", "mount", "cgroup", *(["user"] if rootless else []), "network"]
+    pts = [*defaults.DEVPTS, *([] if rootless else ["gid=5"])]
+    linux: dict[str, object] = {
+        "namespaces": [{"type": name} for name in names],
+        "maskedPaths": list(defaults.MASKED),
+        "readonlyPaths": list(defaults.READ_ONLY),
+    }
+    if rootless:
+        linux["uidMappings"] = [{"containerID": 0, "hostID": uid, "size": 1}]
+        linux["gidMappings"] = [{"containerID": 0, "hostID": gid, "size": 1}]
+    return {
+        "ociVersion": "1.2.0",
+        "process": {
+            "terminal": True,
+            "user": {"uid": 0, "gid": 0},
+            "args": ["sh"],
+            "env": [f"PATH={defaults.PATH}", "TERM=xterm"],
+            "cwd": "/",
+            "capabilities": {"bounding": caps, "effective": caps, "permitted": caps},
+            "noNewPrivileges": True,
+        },
+        "root": {"path": "rootfs", "readonly": True},
+        "hostname": "cloche",
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": list(defaults.DEV)},
+            {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": pts},
+            {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": [*defaults.SHM, "size=65536k"]},
+            {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": list(defaults.QUIET)},
+            {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*defaults.QUIET, "ro"]},
+            {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": [*defaults.QUIET, "ro"]},
+        ],
+        "linux": linux,
+    }
