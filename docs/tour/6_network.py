@@ -35,4 +35,4 @@ for name in filter(os.path.isdir, ("/bin", "/lib", "/lib64", "/proc", "/usr")):
 mount.pivot_root(".", ".")
 mount.umount2(".", mount.MNT_DETACH)
 command = sys.argv[1:] or (["sh"] if sys.stdin.isatty() else ["sh", "-c", DEMONSTRATION])
-os.execvp(command[0], command)
+os.execv("/usr/bin/env", ["env", *command])

@@ -21,10 +21,12 @@ else:
 
     def record(cls):
         """Make `cls` a record of its annotated fields; base classes' fields come first."""
-        names = []
+        names, defaults = [], {}
         for base in reversed(cls.__mro__):
-            names += [name for name in base.__dict__.get("__annotations__", ()) if name not in names]
-        cls.record_fields = tuple(name for name in names if name != "record_fields")
+            own = base.__dict__
+            names += [name for name in own.get("__annotations__", ()) if name not in names]
+            defaults |= {name: own[name] for name in names if name in own}
+        cls.record_fields, cls.record_defaults = tuple(names), defaults
         cls.__init__, cls.__eq__, cls.__repr__, cls.__hash__ = _init, _eq, _repr, None
         return cls
 
@@ -32,19 +34,14 @@ else:
 def _init(self: Any, *args: Any, **named: Any) -> None:
     fields = self.record_fields
     values = self.__dict__
+    values.update(self.record_defaults)
     values.update(zip(fields, args, strict=False))
     values.update(named)
-    if len(values) == len(fields) and len(args) + len(named) == len(fields):
+    if len(values) == len(fields) and len(args) <= len(fields):
         return
-    unknown = [name for name in named if name not in fields]
-    if unknown or len(args) > len(fields):
-        raise TypeError(f"{type(self).__name__} takes {', '.join(fields)}; got {unknown or len(args)}")
-    for name in fields:
-        if name not in values:
-            try:
-                values[name] = getattr(type(self), name)
-            except AttributeError:
-                raise TypeError(f"{type(self).__name__} needs {name}") from None
+    unknown = [name for name in values if name not in fields]
+    missing = [name for name in fields if name not in values]
+    raise TypeError(f"{type(self).__name__}({', '.join(fields)}): unknown {unknown}, missing {missing}")
 
 
 def _eq(self: Any, other: object) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
     import _signal
 
-TSTP, CONT, STOP, WINCH, CHLD = 20, 18, 19, 28, 17
+TERM, TSTP, CONT, STOP, WINCH = 15, 20, 18, 19, 28
 PASSED = (1, 2, 3, 10, 12, 14, 15, 30)  # HUP INT QUIT USR1 USR2 ALRM TERM PWR
 CHUNK = 65536
 
@@ -166,8 +166,11 @@ class RawTerminal:
 class passing_signals:
     """While inside, signals to us go to the command; a stop from the keyboard stops both."""
 
-    def __init__(self, run: Run, streams: Streams, *, tty: bool) -> None:
+    def __init__(
+        self, run: Run, streams: Streams, *, tty: bool, stop_signal: int = TERM, patience: float | None = None
+    ) -> None:
         self.run, self.streams, self.tty = run, streams, tty
+        self.stop_signal, self.patience = stop_signal, patience
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -183,6 +186,11 @@ class passing_signals:
             _signal.signal(number, handler)
 
     def _pass_on(self, number: int, _frame: object) -> None:
+        if number == TERM:
+            number = self.stop_signal
+            if self.patience is not None:
+                self.run.send("stop", number, self.patience)
+                return
         self.run.send("signal", number)
 
     def _stop(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""The options of `cloche run`, and of its siblings `shell` and `explain`, which take the same.
+"""The options of `cloche run`, and of its siblings `shell` and `explain` (long: one table, and only data).
 
 Names, short forms and meanings are docker's wherever docker has the option, so that a command line
 that works there works here. Options of docker's that cloche does not have yet are listed too, as

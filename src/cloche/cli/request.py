@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
     from cloche.cli.table import Verb
 
-NOT_OPTIONS = {"help", "rm", "env_file", "stop_timeout", "explain", "format", "quiet", "step"}
+NOT_OPTIONS = {"help", "rm", "env_file", "explain", "format", "quiet", "step"}
 
 
 def options_of(verb: Verb, parsed: Parsed, *, trace: bool = False, step: bool = False) -> Options:

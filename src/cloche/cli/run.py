@@ -16,6 +16,7 @@ from cloche.cli import front
 from cloche.cli.request import options_of
 from cloche.engine import records
 from cloche.errors import ConflictError, ForbiddenError
+from cloche.sandbox import values
 from cloche.sandbox.running import Prepared, Result, conclude, prepare
 from cloche.stage.client import fork_stage
 
@@ -57,7 +58,9 @@ def _drive(options: Options, prepared: Prepared, observer: front.Observer) -> Re
         streams = front.Streams(interactive=options.interactive, tty=options.tty)
         run = stage.run(prepared.plan, streams.theirs)
         streams.handed_over()
-        with front.passing_signals(run, streams, tty=options.tty):
+        number = values.signal_number(options.stop_signal)
+        patience = None if options.stop_timeout is None else values.duration(options.stop_timeout, "--stop-timeout")
+        with front.passing_signals(run, streams, tty=options.tty, stop_signal=number, patience=patience):
             ended = streams.relay(run, observer, lambda pid: _started(options, prepared, pid))
         return conclude(prepared, ended)
     finally:

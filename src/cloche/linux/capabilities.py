@@ -139,9 +139,13 @@ def drop_bounding(keep_mask: int) -> None:
 
     What is already out is not touched, so without CAP_SETPCAP this fails only if it must.
     """
-    gone = bounding() & ~keep_mask
-    for bit in range(gone.bit_length()):
-        if gone >> bit & 1:
+    drop_from_bounding(bounding() & ~keep_mask)
+
+
+def drop_from_bounding(mask: int) -> None:
+    """prctl(PR_CAPBSET_DROP): take `mask` out of the bounding set, for good; needs CAP_SETPCAP."""
+    for bit in range(mask.bit_length()):
+        if mask >> bit & 1:
             process.prctl(PR_CAPBSET_DROP, bit)
 
 

@@ -25,28 +25,35 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def _load() -> tuple[Any, Any, Any, Any]:
-    """The syscall function, the byte type that buffers are arrays of, get_errno and addressof."""
+def _load() -> tuple[list[Any], Any, Any, Any]:
+    """syscall(2) for 0 to 6 arguments, the byte type that buffers are arrays of, get_errno, addressof."""
     try:
         import _ctypes as c
     except ImportError:  # pragma: no cover - a Python without the private module
         import ctypes
 
-        function: Any = ctypes.CDLL(None, use_errno=True).syscall
-        function.restype = ctypes.c_long
-        function.argtypes = [ctypes.c_long] + [ctypes.c_void_p] * 6
-        return function, ctypes.c_char, ctypes.get_errno, ctypes.addressof
+        functions: list[Any] = []
+        for count in range(7):
+            library = ctypes.CDLL(None, use_errno=True)
+            library.syscall.restype = ctypes.c_long
+            library.syscall.argtypes = [ctypes.c_long] + [ctypes.c_void_p] * count
+            functions.append(library.syscall)
+        return functions, ctypes.c_char, ctypes.get_errno, ctypes.addressof
     simple: Any = c._SimpleCData
     long, pointer, byte = (type(kind, (simple,), {"_type_": kind}) for kind in "lPc")
     flags = {"_flags_": c.FUNCFLAG_CDECL | c.FUNCFLAG_USE_ERRNO, "_restype_": long}
     prototype: Any = type("_Syscall", (c.CFuncPtr,), flags)
     here: Any = None  # dlopen(NULL): what is already loaded, whatever the C library is called
-    function = prototype(c.dlsym(c.dlopen(here, 2), "syscall"))
-    function.argtypes = [long] + [pointer] * 6
-    return function, byte, c.get_errno, c.addressof
+    entry = c.dlsym(c.dlopen(here, 2), "syscall")
+    functions = []
+    for count in range(7):
+        function = prototype(entry)
+        function.argtypes = [long] + [pointer] * count
+        functions.append(function)
+    return functions, byte, c.get_errno, c.addressof
 
 
-_syscall, _Byte, _get_errno, _addressof = _load()
+_syscalls, _Byte, _get_errno, _addressof = _load()
 
 MACHINE = os.uname().machine
 # personality(2) shows i686 and armv8l to 64-bit programs too
@@ -74,7 +81,7 @@ def call(name: str, nr: int, *args: Any) -> int:
     Arguments are ints, bytes (passed as a pointer to them) or what `buffer()` made.
     Raises OSError with a note `name(2)` when the kernel says no.
     """
-    result: int = _syscall(nr, *args, *(0,) * (6 - len(args)))
+    result: int = _syscalls[len(args)](nr, *args)
     if result == -1:
         raise _failure(f"{name}(2)")
     return result
@@ -85,7 +92,7 @@ def ioctl(request: str, fd: int, nr: int, argument: Any = 0) -> int:
 
     Raises OSError with a note `ioctl(2) REQUEST`.
     """
-    result: int = _syscall(_IOCTL_NR, fd, nr, argument, 0, 0, 0)
+    result: int = _syscalls[3](_IOCTL_NR, fd, nr, argument)
     if result == -1:
         raise _failure(f"ioctl(2) {request}")
     return result

@@ -122,7 +122,7 @@ def wait_pidfd(pidfd: int, *, options: int = os.WEXITED) -> Exit | None:
 
 def prctl(option: int, *args: int) -> int:
     """prctl(2) with up to four integer arguments."""
-    return kernel.call("prctl", _PR_NR, option, *args)
+    return kernel.call("prctl", _PR_NR, option, *args, *(0,) * (4 - len(args)))  # some insist on zeros
 
 
 def close_range(first: int, last: int = 0x7FFFFFFF, *, flags: int = 0) -> None:
@@ -141,6 +141,11 @@ def set_no_new_privs() -> None:
 def set_dumpable(value: bool) -> None:
     """prctl(PR_SET_DUMPABLE): whether others of the same uid may look into this process."""
     prctl(PR_SET_DUMPABLE, int(value))
+
+
+def set_name(name: str) -> None:
+    """prctl(PR_SET_NAME): what ps shows until the next execve, at most 15 bytes."""
+    kernel.call("prctl", _PR_NR, PR_SET_NAME, name.encode() + b"\0")
 
 
 def die_with_parent(signal: int = 9) -> None:

@@ -71,8 +71,9 @@ def plan_entry(entry: Entry) -> tuple[Plan, Receipt]:
     if not entry.no_new_privs:
         steps += filters
     if entry.restrictions is not None:
-        keep = mask(list(entry.restrictions)) & ((1 << (capabilities.last_cap() + 1)) - 1)
-        steps.append(identity.DropBounding(keep))
+        every = (1 << (capabilities.last_cap() + 1)) - 1
+        keep = mask(list(entry.restrictions)) & every
+        steps.append(identity.DropBounding(every & ~keep))
         steps.append(identity.SetUser(0o022, False))
         steps.append(command.WorkingDirectory(entry.cwd))
         steps.append(identity.SetCapabilities(keep, keep, 0, 0))

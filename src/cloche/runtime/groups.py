@@ -52,6 +52,7 @@ class GroupPlan:
     directories: tuple[str, ...]
     counters: tuple[tuple[str, str], ...]
     controllers: tuple[str, ...]
+    by_controller: tuple[tuple[str, str], ...] = ()  # v1: (controller, directory)
 
 
 def plan_groups(
@@ -67,6 +68,9 @@ def plan_groups(
     limits = limits_of(resources, v2=groups.kind == "v2")
     wanted = ["memory", "pids"] + [limit.controller for limit in limits]
     reasons = {controller: _why_not(groups, controller, parent) for controller in dict.fromkeys(wanted)}
+    if parent and any(reasons.values()) and not allow_unenforced:
+        needs = next(filter(None, reasons.values()))
+        raise UnsupportedError("--cgroup-parent", needs=needs, hint="make it first; or go on: --allow-unenforced")
     for limit in limits:
         why = reasons[limit.controller]
         if why and limit.name in asked and not allow_unenforced:
@@ -111,7 +115,8 @@ def _plan_v1(
     if "pids" in paths:
         counters.append(("pids", f"{paths['pids']}/pids.events"))
     receipt.add("cgroup", True, f"a group of its own, cgroup {groups.kind}: {', '.join(usable)}")
-    return GroupPlan(tuple(steps), directories, "", directories, tuple(counters), tuple(usable))
+    by_controller = tuple(paths.items())
+    return GroupPlan(tuple(steps), directories, "", directories, tuple(counters), tuple(usable), by_controller)
 
 
 def _plan_v2(
@@ -148,6 +153,12 @@ def _inherit_cpuset(path: str, limits: list[Limit]) -> list[Operation]:
         for file in ("cpuset.cpus", "cpuset.mems")
         if file not in given
     ]
+
+
+def homes(groups: Groups) -> list[str]:
+    """The directories in which containers' groups are made, the one that every container uses first."""
+    order = sorted(groups.own, key=lambda controller: {"memory": 0, "pids": 1}.get(controller, 2))
+    return list(dict.fromkeys(_parent(groups, controller, "") for controller in order))
 
 
 def _parent(groups: Groups, controller: str, parent: str) -> str:

@@ -9,6 +9,7 @@ import os
 
 from cloche.linux import capabilities, kernel, landlock
 from cloche.records import record
+from cloche.runtime.idmaps import read_map
 
 CAP_SYS_ADMIN = 21
 STANDARD_CONTROLLERS = ("memory", "pids", "cpu", "cpuset", "blkio", "devices", "cpuacct", "freezer")
@@ -41,25 +42,36 @@ class Host:
     id_map: tuple[tuple[int, int, int], ...]  # of this process' own user namespace
     groups: Groups
     landlock: int
-    mount_points: tuple[str, ...]
 
 
 def probe_host() -> Host:
-    """Read the facts of this machine, for this process."""
-    uid = os.geteuid()
-    mounts = read_mounts()
+    """The facts of this machine, for this process; what cannot change is read once."""
+    uid, gid = os.geteuid(), os.getegid()
     privileged = uid == 0 and bool(capabilities.get()[0] >> CAP_SYS_ADMIN & 1)
-    return Host(
-        uid=uid,
-        gid=os.getegid(),
-        privileged=privileged,
-        kernel=kernel.release(),
-        machine=kernel.MACHINE,
-        id_map=_read_id_map(),
-        groups=_find_groups(mounts),
-        landlock=landlock.abi(),
-        mount_points=tuple(mount[0] for mount in mounts),
-    )
+    with open("/proc/self/cgroup", "rb", buffering=0) as file:
+        own_groups = _read_all(file.fileno())
+    key = uid, gid, privileged, own_groups
+    host = _KNOWN.get(key)
+    if host is None:
+        host = _KNOWN[key] = Host(
+            uid=uid,
+            gid=gid,
+            privileged=privileged,
+            kernel=kernel.release(),
+            machine=kernel.MACHINE,
+            id_map=read_map("/proc/self/uid_map"),
+            groups=_find_groups(read_mounts(), own_groups),
+            landlock=landlock.abi(),
+        )
+    return host
+
+
+_KNOWN: dict[tuple[int, int, bool, str], Host] = {}
+
+
+def mount_points() -> list[str]:
+    """Where something is mounted now."""
+    return [mount[0] for mount in read_mounts()]
 
 
 def read_mounts() -> list[tuple[str, str, str, str]]:
@@ -88,14 +100,8 @@ def _unescape(text: str) -> str:
     return text
 
 
-def _read_id_map() -> tuple[tuple[int, int, int], ...]:
-    with open("/proc/self/uid_map", encoding="ascii") as file:
-        return tuple((int(a), int(b), int(c)) for a, b, c in (line.split() for line in file))
-
-
-def _find_groups(mounts: list[tuple[str, str, str, str]]) -> Groups:
-    with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
-        lines = [line.rstrip("\n").split(":", 2) for line in file]
+def _find_groups(mounts: list[tuple[str, str, str, str]], own_groups: str) -> Groups:
+    lines = [line.split(":", 2) for line in own_groups.splitlines()]
     paths = {names: path for _, names, path in lines}
     own: dict[str, str] = {}
     tops: dict[str, str] = {}

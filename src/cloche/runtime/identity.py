@@ -38,7 +38,7 @@ def plan_identity(request: Request, process: Process, receipt: Receipt) -> list[
     if not process.noNewPrivileges:
         steps += seccomp  # needs CAP_SYS_ADMIN, which is about to go
     if bounding & every != every:
-        steps.append(DropBounding(bounding))
+        steps.append(DropBounding(every & ~bounding))
     umask = process.user.umask
     steps.append(SetUser(0o022 if umask is None else umask, request.ids.deny_setgroups))
     steps.append(command.WorkingDirectory(process.cwd))
@@ -90,7 +90,8 @@ def _landlock(request: Request, receipt: Receipt) -> list[Operation]:
     if request.landlock_abi < 1:
         receipt.add("landlock", False, "this kernel has no Landlock, or it is switched off")
         return []
-    writable = ["/proc", "/dev", "/tmp", "/run"]
+    # mq_open goes by a mount of the kernel's own, of which only the root is also at /dev/mqueue
+    writable = ["/proc", "/dev", "/dev/mqueue", "/tmp", "/run"]
     writable += [tree.target for tree in request.root.trees if not tree.read_only]
     writable += [path for path, _ in request.root.directories if path in {"/root", "/home"}]
     for item in request.config.mounts or []:

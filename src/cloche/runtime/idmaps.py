@@ -162,6 +162,12 @@ def parse_map(text: str) -> tuple[int, int, int]:
     return inside, outside, count
 
 
+def read_map(path: str) -> Map:
+    """The entries of a /proc/PID/uid_map or gid_map, as seen from here."""
+    with open(path, encoding="ascii") as file:
+        return tuple((int(a), int(b), int(c)) for a, b, c in (line.split() for line in file))
+
+
 def subordinate(path: str, names: tuple[str, ...], uid: int) -> list[tuple[int, int]]:
     """The (start, count) ranges that subuid(5) file `path` gives to any of `names` or to `uid`."""
     try:

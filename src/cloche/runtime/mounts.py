@@ -9,6 +9,7 @@ from cloche.stage.operations.trees import OpenTree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cloche.runtime.groups import GroupPlan
     from cloche.spec.mounts import Mount
     from cloche.stage.operation import Operation
 
@@ -36,8 +37,6 @@ SAYS = {
     "devpts": "terminals in here are not the host's",
     "mqueue": "POSIX message queues of its own",
     "tmpfs": "an empty directory in memory",
-    "cgroup2": "the cgroup tree below the container's own group, to read",
-    "cgroup": "the cgroup tree below the container's own group, to read",
 }
 
 
@@ -105,14 +104,18 @@ def plan_mount(item: Mount, index: int, *, by_stage: bool, id_mapped: bool) -> t
     return [], [Filesystem(kind, item.destination, options.data, options.attributes, says)]
 
 
-def plan_group_view(destination: str, kind: str, controllers: tuple[str, ...]) -> list[Operation]:
-    """The container's own part of the cgroup tree, read-only."""
-    attributes = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC | mount.MOUNT_ATTR_RDONLY
-    if kind == "v2":
-        return [Filesystem("cgroup2", destination, (), attributes, SAYS["cgroup2"])]
-    top = Filesystem("tmpfs", destination, (("mode", "0755"), ("size", "64k")), attributes & ~mount.MOUNT_ATTR_RDONLY)
-    views = [
-        Filesystem("cgroup", f"{destination}/{name}", ((name, None),), attributes, SAYS["cgroup"])
-        for name in controllers
-    ]
-    return [top, *views]
+def plan_group_view(destination: str, made: GroupPlan, *, by_stage: bool) -> tuple[list[OpenTree], list[Operation]]:
+    """The container's own groups, read-only: one directory on v2, one for each controller on v1."""
+    attributes = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
+    trees: list[OpenTree] = []
+    steps: list[Operation] = []
+    views = [(made.born_in, destination)]
+    if not made.born_in:
+        options = (("mode", "0755"), ("size", "64k"))
+        steps.append(Filesystem("tmpfs", destination, options, attributes, "the place of its cgroup views"))
+        views = [(path, f"{destination}/{name}") for name, path in made.by_controller]
+    for index, (path, target) in enumerate(views):
+        name = f"group {index}"
+        trees.append(OpenTree(name, path, by_stage, attributes=attributes | mount.MOUNT_ATTR_RDONLY))
+        steps.append(Attach(name, target, "the container sees its own control group, and cannot change it"))
+    return trees, steps

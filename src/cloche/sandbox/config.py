@@ -1,14 +1,16 @@
-"""From options to an OCI config and a request: every default is put in here, and nothing is tried."""
+"""From options to an OCI config and a request (long: every default is put in here, and nothing is tried)."""
 
 from __future__ import annotations
 
 import os
 
+from cloche.engine.sweeping import group_name
 from cloche.errors import ConflictError, ForbiddenError, NotFoundError, SpecError
 from cloche.images.host import HostImage, host_image, python_environment
 from cloche.network.names import hosts_file, resolver_file
 from cloche.records import record
 from cloche.runtime import defaults, idmaps
+from cloche.runtime.host import mount_points
 from cloche.runtime.request import Request, Root, Tree
 from cloche.sandbox import values
 from cloche.sandbox.limits import resources
@@ -99,7 +101,7 @@ def build(
         config=config,
         root=root,
         ids=ids,
-        name=f"cloche-{container_id[:24]}",
+        name=group_name(container_id),
         user=options.user,
         groups=tuple(options.group_add),
         files=_files(options, hostname, sharing),
@@ -137,6 +139,11 @@ def _check(options: Options) -> None:
         )
     if options.userns == "host" and (options.uidmap or options.gidmap):
         raise ConflictError("--userns=host contradicts --uidmap and --gidmap", hint="leave one of them out")
+    if options.uts not in {"", "private"} and (options.hostname or options.domainname):
+        raise ConflictError(
+            f"--hostname and --domainname contradict --uts={options.uts}: the name is not the container's own",
+            hint="leave one of them out",
+        )
     if options.cpus is not None and (options.cpu_quota is not None or options.cpu_period is not None):
         raise ConflictError("--cpus contradicts --cpu-quota and --cpu-period", hint="they say the same thing: use one")
     if options.workdir and not options.workdir.startswith("/"):
@@ -145,8 +152,13 @@ def _check(options: Options) -> None:
         raise SpecError(
             f"{options.hostname!r} is not a host name", hint="letters, digits, dots and hyphens, at most 64"
         )
+    values.signal_number(options.stop_signal)
+    if options.stop_timeout is not None:
+        values.duration(options.stop_timeout, "--stop-timeout")
     if len(options.domainname) > 64:
         raise SpecError("the domain name is longer than 64 bytes")
+    if ".." in options.cgroup_parent.split("/"):
+        raise SpecError(f"--cgroup-parent {options.cgroup_parent!r} leads upwards", hint="a path below the top: /a/b")
 
 
 def _is_host_name(name: str) -> bool:
@@ -232,7 +244,9 @@ def _other_users(pid: int) -> bool:
 
 def _ids(options: Options, host: Host, lease: Lease | None, sharing: Sharing) -> IdMaps:
     if sharing.joins("user"):
-        return idmaps.IdMaps("joined", (), (), "the users of the container it joined")
+        pid = next((held[0] for held in sharing.processes if "user" in held[2]), 0)
+        uids, gids = (idmaps.read_map(f"/proc/{pid}/{kind}_map") if pid else () for kind in ("uid", "gid"))
+        return idmaps.IdMaps("joined", uids, gids, "the users of the container it joined")
     if "user" in sharing.host:
         if not host.privileged:
             raise ConflictError(
@@ -261,7 +275,7 @@ def _root(options: Options) -> Root:
 
 
 def _host_root(options: Options, image: HostImage, host: Host) -> Root:
-    below = [point for point in host.mount_points if point.count("/") > 1]
+    below = [] if host.privileged else [point for point in mount_points() if point.count("/") > 1]
     trees = []
     for source, hidden in image.trees:
         # an overlay of a tree with mounts in it works for root only, who can leave them out
@@ -309,7 +323,7 @@ def _mounts(options: Options, sharing: Sharing, ids: IdMaps) -> list[Mount]:
     shm = values.positive_size(options.shm_size, "--shm-size")
     pts = [*defaults.DEVPTS, *(["gid=5"] if ids.kind in {"host", "range", "subuid"} else [])]
     mounts = [
-        Mount(destination="/proc", type="proc", source="proc", options=list(defaults.QUIET)),
+        _proc(sharing, ids),
         _sys(sharing, writable=options.privileged),
         Mount(destination="/dev", type="tmpfs", source="tmpfs", options=list(defaults.DEV)),
         Mount(destination="/dev/pts", type="devpts", source="devpts", options=pts),
@@ -329,6 +343,13 @@ def _mounts(options: Options, sharing: Sharing, ids: IdMaps) -> list[Mount]:
                 Mount(destination=path, type="tmpfs", source="tmpfs", options=["nosuid", "nodev", f"mode={mode}"])
             )
     return mounts + mounts_of(options)
+
+
+def _proc(sharing: Sharing, ids: IdMaps) -> Mount:
+    if "pid" in sharing.host and ids.kind != "host":
+        # a new proc belongs to whoever owns the pid namespace
+        return Mount(destination="/proc", type="bind", source="/proc", options=["rbind", *defaults.QUIET])
+    return Mount(destination="/proc", type="proc", source="proc", options=list(defaults.QUIET))
 
 
 def _sys(sharing: Sharing, *, writable: bool) -> Mount:
@@ -359,11 +380,16 @@ def _profile(security: Security, host: Host) -> Seccomp | None:
         return None
     from cloche.runtime.seccomp.docker import resolve_docker_profile
 
-    raw = read_profile(security.seccomp)
-    if not isinstance(raw, dict):
-        raise SpecError(f"the seccomp profile {security.seccomp} is not a JSON object")
-    resolved = resolve_docker_profile(raw, frozenset(security.capabilities), host.machine, host.kernel)
-    return Seccomp.parse(resolved, "")
+    try:
+        raw = read_profile(security.seccomp)
+        if not isinstance(raw, dict):
+            raise SpecError("not a JSON object")
+        resolved = resolve_docker_profile(raw, frozenset(security.capabilities), host.machine, host.kernel)
+        return Seccomp.parse(resolved, "")
+    except SpecError as error:
+        named = SpecError(f"the seccomp profile {security.seccomp}: {error}", hint=error.hint)
+        named.pointer = error.pointer
+        raise named from None
 
 
 def _sysctls(options: Options, sharing: Sharing) -> dict[str, str]:
@@ -386,11 +412,17 @@ def _sysctls(options: Options, sharing: Sharing) -> dict[str, str]:
 def _masked(security: Security) -> list[str] | None:
     if not security.masks:
         return None
-    paths = list(defaults.MASKED)
-    folder = "/sys/devices/system/cpu"
-    if os.path.isdir(f"{folder}/cpu0/thermal_throttle"):
-        paths += [f"{folder}/{name}/thermal_throttle" for name in os.listdir(folder) if name[3:].isdecimal()]
-    return paths
+    if not _MASKED:
+        paths = list(defaults.MASKED)
+        folder = "/sys/devices/system/cpu"
+        if os.path.isdir(f"{folder}/cpu0/thermal_throttle"):
+            paths += [f"{folder}/{name}/thermal_throttle" for name in os.listdir(folder) if name[3:].isdecimal()]
+        # the container's /proc and /sys are the same kernel's: what is not here is not there either
+        _MASKED.extend(path for path in paths if os.path.lexists(path))
+    return list(_MASKED)
+
+
+_MASKED: list[str] = []
 
 
 def _files(options: Options, hostname: str, sharing: Sharing) -> tuple[tuple[str, str], ...]:

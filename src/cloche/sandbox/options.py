@@ -30,6 +30,7 @@ class Options:
     umask: str | int = "0022"
     init: bool = False
     stop_signal: str = "SIGTERM"
+    stop_timeout: float | str | None = None
     timeout: float | str = 0
     name: str = ""
     cidfile: str = ""

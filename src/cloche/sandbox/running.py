@@ -10,6 +10,7 @@ import os
 import sys
 
 from cloche.engine import records
+from cloche.engine.sweeping import sweep
 from cloche.errors import StageError
 from cloche.ids import check_name, new_id
 from cloche.records import record
@@ -83,7 +84,12 @@ class Prepared:
         }
 
     def close(self) -> None:
-        """Give the range of ids back."""
+        """Give the range of ids back, and take back a record that was written after the stage had removed it."""
+        for path in self.plan.unlink:
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                pass
         if self.lease is not None:
             self.lease.close()
 
@@ -96,6 +102,8 @@ def prepare(
     `dry` leases nothing, for `explain`. Raises ClocheError for what a person can get wrong.
     """
     host = host or probe_host()
+    if not dry:
+        sweep(host.groups)
     if options.name:
         check_name(options.name)
         if not dry:

@@ -107,6 +107,8 @@ def _device(text: str) -> tuple[str, str, int, int, int]:
         status = os.stat(source)
     except OSError as error:
         raise NotFoundError(f"--device {source} cannot be used: {error.strerror}") from None
+    if not target.startswith("/dev/") or ".." in target.split("/"):
+        raise SpecError(f"--device {text!r}: the target has to lie below /dev", hint="such as /dev/fuse")
     if not _is_device(status.st_mode):
         raise SpecError(f"--device {source} is not a device", hint="for a file or directory use -v")
     bits = (0o444 if "r" in access else 0) | (0o222 if "w" in access else 0)

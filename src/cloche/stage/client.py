@@ -70,6 +70,7 @@ class Run:
         self.sock, self.plan = sock, plan
         self.pidfd = -1
         self.pid = 0
+        self.mounts = -1
 
     def fileno(self) -> int:
         """The socket's descriptor, readable when there is news."""
@@ -90,6 +91,7 @@ class Run:
         message, fds = got
         if message[0] == "started":
             self.pid, self.pidfd = message[1], fds.pop()
+            self.mounts = cleaning.pin_mounts(self.plan, self.pid)
         return message, fds
 
     def __iter__(self) -> Iterator[Message]:
@@ -113,6 +115,9 @@ class Run:
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
+        if self.mounts >= 0:
+            os.close(self.mounts)
+            self.mounts = -1
 
     def _clean_up(self) -> None:
         if self.pidfd >= 0:
@@ -123,6 +128,8 @@ class Run:
             except OSError:
                 pass  # it died with its stage, as it should
         cleaning.kill_groups(self.plan.groups)
+        cleaning.kill_sharing(self.mounts)
+        self.mounts = -1
         cleaning.remove_groups(self.plan.groups)
         for path in self.plan.unlink:
             try:

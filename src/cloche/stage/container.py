@@ -16,7 +16,7 @@ import time
 
 from cloche.linux import process, seccomp, terminal
 from cloche.stage import inside, wire
-from cloche.stage.cleaning import kill_groups, remove_groups
+from cloche.stage.cleaning import kill_groups, kill_sharing, pin_mounts, remove_groups
 from cloche.stage.operation import OUTSIDE
 from cloche.stage.points import reach
 from cloche.stage.scene import Outside
@@ -40,7 +40,9 @@ class Container:
         self.scene = Outside(stdio)
         self.started = time.monotonic_ns()
         self.deadline = 0.0
+        self.stopping = False  # it was asked to end, and is killed at the deadline
         self.listener = -1
+        self.mounts = -1
         self.terminal: tuple[int, bytes] | None = None
         self.refused: dict[int, int] = {}
         self.refusals = 0
@@ -71,15 +73,26 @@ class Container:
             self.kill()
             if scene.pidfd >= 0:
                 process.wait_pidfd(scene.pidfd)
+                self._hear_last_words()
             scene.close()
             self.finish(None)
             return False
         self.result["notes"] += scene.notes
         scene.close()
+        self.mounts = pin_mounts(plan, scene.pid)
         if plan.timeout:
             self.deadline = time.monotonic() + plan.timeout
         self._say(("started", scene.pid), [scene.pidfd])
         return True
+
+    def _hear_last_words(self) -> None:
+        """Prefer the reason of the new process: a step out here may fail only because it gave up first."""
+        while self.scene.channel is not None and (got := wire.receive(self.scene.channel)) is not None:
+            (kind, *rest), fds = got
+            for fd in fds:
+                os.close(fd)
+            if kind == "failed":
+                self.result["failed"] = tuple(rest)
 
     def _ask(self, question: tuple[Any, ...]) -> bool:
         """Put a question of `--step` to the caller; a shell makes no sense on this side."""
@@ -125,7 +138,7 @@ class Container:
 
     def _attest(self) -> None:
         """Ask the kernel what is in force in the new process now; it may have ended already."""
-        wanted = {"NoNewPrivs", "Seccomp", "CapEff", "CapBnd", "CapPrm", "NSpid", "Uid"}
+        wanted = {"Name", "NoNewPrivs", "Seccomp", "CapEff", "CapBnd", "CapPrm", "NSpid", "Uid"}
         try:
             with open(f"/proc/{self.scene.pid}/status", "rb", buffering=0) as status:
                 lines = status.read(4096).decode(errors="replace").splitlines()
@@ -133,6 +146,17 @@ class Container:
             return
         fields = (line.partition(":")[::2] for line in lines)
         self.result["attested"] = {name: value.strip() for name, value in fields if name in wanted}
+
+    def look_back(self) -> None:
+        """Before the process is reaped: whether it ended when it was not the command yet.
+
+        Its end of the channel closes in execve before its name changes, so a name seen then proves nothing.
+        """
+        if self.result.get("attested", {}).get("Name") != inside.SETTING_UP:
+            return
+        name = _read(f"/proc/{self.scene.pid}/comm").strip()
+        if name == inside.SETTING_UP:
+            self.result["failed"] = (-1, 0, "its first process ended before it became the command", "", [])
 
     def on_refusal(self) -> bool:
         """Answer one refused call; False when nobody is left to refuse or it was too many."""
@@ -159,6 +183,10 @@ class Container:
             self.kill()
         elif got[0][0] == "signal":
             self.signal(got[0][1])
+        elif got[0][0] == "stop":
+            self.signal(got[0][1])
+            self.deadline = min(self.deadline or 1e18, time.monotonic() + got[0][2])
+            self.stopping = True
         elif got[0][0] == "terminal":
             self.terminal = (got[1].pop(), got[0][1])
         if got is None and self.terminal is not None:
@@ -182,7 +210,7 @@ class Container:
 
     def time_out(self) -> None:
         """The time the caller gave is over: end everything and say why."""
-        self.result["timed_out"] = True
+        self.result["timed_out"] = not self.stopping
         self.deadline = 0.0
         self.kill()
 
@@ -206,6 +234,7 @@ class Container:
         result["counters"] = {name: _read(path) for name, path in self.plan.counters}
         if not self.plan.own_pids:
             kill_groups(self.plan.groups)
+        kill_sharing(self.mounts)
         remove_groups(self.plan.groups)
         for path in self.plan.unlink:
             try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 
+from cloche.linux import process
 from cloche.stage import wire
 from cloche.stage.operation import INSIDE
 from cloche.stage.points import reach
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from cloche.stage.scene import Outside
 
 SET_UP_FAILED = 125
+SETTING_UP = "cloche set-up"  # the process' name until it is the command, or an init
 
 
 def run(plan: Plan, outside: Outside) -> None:
     """Carry out the plan's inside steps in this process; never returns."""
     assert outside.channel is not None
+    process.set_name(SETTING_UP)
     scene = Inside(outside.channel, outside.stdio)
     scene.trees = outside.trees
     index = -1

@@ -70,7 +70,6 @@ class Plan:
     groups       cgroup directories made for this container, removed at its end
     counters     files of those groups to read at the end: (name, path)
     unlink       files to remove at the end
-    stop_signal  what a polite stop sends
     failpoint    (operation or point name, action) for tests, from CLOCHE_FAILPOINT
     """
 

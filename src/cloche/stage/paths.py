@@ -16,8 +16,11 @@ def open_path(root: int, path: str) -> int:
     return files.open_in_root(root, path or "/")
 
 
-def make_directory(root: int, path: str, mode: int = 0o755) -> int:
-    """An O_PATH descriptor of directory `path` below `root`, made with its parents if missing."""
+def make_directory(root: int, path: str, mode: int = 0o755, links: int = 8) -> int:
+    """An O_PATH descriptor of directory `path` below `root`, made with its parents if missing.
+
+    A link that leads nowhere yet gets what it leads to, inside the root, over at most `links` links.
+    """
     try:
         return files.open_in_root(root, path or "/", os.O_PATH | os.O_DIRECTORY)
     except FileNotFoundError:
@@ -33,10 +36,14 @@ def make_directory(root: int, path: str, mode: int = 0o755) -> int:
         try:
             following = files.open_in_root(root, walked, os.O_PATH | os.O_DIRECTORY)
         except FileNotFoundError:
-            os.mkdir(part, mode if index == len(parts) - 1 else 0o755, dir_fd=current)
-            following = files.openat2(
-                current, part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, resolve=files.RESOLVE_BENEATH
-            )
+            try:
+                os.mkdir(part, mode if index == len(parts) - 1 else 0o755, dir_fd=current)
+            except FileExistsError:
+                os.close(make_directory(root, _leads_to(current, walked, links), 0o755, links - 1))
+                following = files.open_in_root(root, walked, os.O_PATH | os.O_DIRECTORY)
+            else:
+                flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
+                following = files.openat2(current, part, flags, resolve=files.RESOLVE_BENEATH)
         finally:
             previous = current
         os.close(previous)
@@ -44,8 +51,11 @@ def make_directory(root: int, path: str, mode: int = 0o755) -> int:
     return current
 
 
-def make_file(root: int, path: str, mode: int = 0o644) -> int:
-    """An O_PATH descriptor of file `path` below `root`, made empty with its parents if missing."""
+def make_file(root: int, path: str, mode: int = 0o644, links: int = 8) -> int:
+    """An O_PATH descriptor of file `path` below `root`, made empty with its parents if missing.
+
+    Links that lead nowhere are treated as by `make_directory`.
+    """
     try:
         return open_path(root, path)
     except FileNotFoundError:
@@ -53,8 +63,21 @@ def make_file(root: int, path: str, mode: int = 0o644) -> int:
     parent, _, name = path.rstrip("/").rpartition("/")
     with files.Fd(make_directory(root, parent)) as place:
         flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY
-        os.close(files.openat2(place.number, name, flags, mode=mode, resolve=files.RESOLVE_BENEATH))
+        try:
+            os.close(files.openat2(place.number, name, flags, mode=mode, resolve=files.RESOLVE_BENEATH))
+        except FileExistsError:
+            os.close(make_file(root, _leads_to(place.number, path, links), mode, links - 1))
+            return open_path(root, path)
         return files.openat2(place.number, name, os.O_PATH | os.O_NOFOLLOW, resolve=files.RESOLVE_BENEATH)
+
+
+def _leads_to(folder: int, path: str, links: int) -> str:
+    """Where the link `path`, which lies in `folder`, leads as seen from the root; `..` stops there."""
+    parent, _, name = path.rstrip("/").rpartition("/")
+    if links == 0:
+        raise OSError(40, "too many links, one leading to the next", path)
+    target = os.readlink(name, dir_fd=folder)
+    return os.path.normpath(target if target.startswith("/") else f"{parent}/{target}")
 
 
 def read_file(root: int, path: str, limit: int = 1 << 20) -> bytes:
@@ -62,9 +85,6 @@ def read_file(root: int, path: str, limit: int = 1 << 20) -> bytes:
 
     Raises OSError: ENOENT; EINVAL when it is no regular file; EFBIG when it is longer.
     """
-    with files.Fd(open_path(root, path)) as place:
-        if os.fstat(place.number).st_mode & 0o170000 != 0o100000:
-            raise OSError(22, "is not a regular file", path)
     with files.Fd(files.open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)) as place:
         if os.fstat(place.number).st_mode & 0o170000 != 0o100000:
             raise OSError(22, "is not a regular file", path)

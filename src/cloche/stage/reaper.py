@@ -38,8 +38,13 @@ def run(channel: _socket.socket, become: Callable[[], None]) -> None:
             os.tcsetpgrp(0, os.getpid())
         except OSError:
             pass  # stdin is no terminal
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         become()
         os._exit(125)
+    try:
+        process.set_name("cloche init")
+    except OSError:
+        pass  # a profile that refuses prctl
     channel.close()
     process.close_range(3)
     waitable = every - {KILL, STOP, TTOU, TTIN}

@@ -23,7 +23,10 @@ from cloche.stage.operations import CLASSES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Callable
+else:
+    import _signal
 
 
 class Server:
@@ -94,6 +97,7 @@ class Server:
         channel = container.scene.channel
         while channel is not None and channel.fileno() in self.handlers:
             self._on_channel(container)
+        container.look_back()
         ended = process.wait_pidfd(container.scene.pidfd)
         for fd in (container.scene.pidfd, container.listener, container.caller.fileno()):
             self._forget(fd)
@@ -118,10 +122,20 @@ class Server:
                     container.time_out()
 
 
+def _default_signals() -> None:
+    """Every signal at its default, as containers are to inherit them: Python ignores SIGPIPE and SIGXFSZ,
+    whoever started us may ignore others (nohup), and ignored ones survive execve."""
+    for number in _signal.valid_signals():
+        if number not in {9, 19}:
+            _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+
+
 def serve(control: _socket.socket) -> None:
     """Be a stage until `control` closes; never returns."""
     gc.disable()
     gc.freeze()
+    _default_signals()
     os.setsid()
     Server(control).serve()
     os._exit(0)

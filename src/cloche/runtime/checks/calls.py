@@ -6,8 +6,9 @@ import errno
 import os
 
 from cloche.linux import files, kernel, mount, process
-from cloche.runtime.checks.attempt import attempt, in_new
+from cloche.runtime.checks.attempt import attempt
 from cloche.runtime.checks.finding import MISSING, OK, Finding, judge
+from cloche.runtime.checks.making import in_new
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

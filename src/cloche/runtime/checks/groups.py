@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-from cloche.linux import files, process
-from cloche.runtime.checks.attempt import attempt, in_new
+from cloche.linux import files
+from cloche.runtime.checks.attempt import attempt
 from cloche.runtime.checks.finding import LIMITED, MISSING, OK, Finding, judge
+from cloche.runtime.checks.making import in_new
 from cloche.runtime.checks.place import read
 from cloche.stage.cleaning import remove_groups
 
@@ -40,8 +41,10 @@ def groups(place: Place) -> Finding | None:
     refused = _try_v2(found, name) if found.kind == "v2" else _try_v1(found, name)
     usable = [c for c, why in refused.items() if not why]
     lost = [c for c, why in refused.items() if why]
-    detail = f"cgroup {found.kind}: made groups, set limits, joined, removed: {', '.join(usable) or 'none'} usable"
-    detail += "".join(f"; {c}: {refused[c]}" for c in lost)
+    where = _parent(found, next((c for c in FILES if c in found.own), "")) if found.own else found.v2
+    detail = f"cgroup {found.kind}: made a group in {where} and its like, set limits, joined it, removed it"
+    for why in dict.fromkeys(refused.values()):
+        detail += f"; {', '.join(c for c in refused if refused[c] == why)}: {why or 'works'}"
     if not lost:
         return Finding("cgroup", OK, detail, f"limits work: {', '.join(usable)}")
     fix = ""
@@ -86,7 +89,7 @@ def _try_v1(found: Groups, name: str) -> dict[str, str]:
             outcome = attempt(use)
         finally:
             left = remove_groups((path,))
-        refused[controller] = "" if outcome.ok else outcome.says
+        refused[controller] = "" if outcome.ok else outcome.says.rpartition(": ")[2]
         if left:
             refused[controller] = f"the group {path} cannot be removed"
     return refused
@@ -181,7 +184,7 @@ def birth(place: Place) -> Finding | None:
         outcome = attempt(use)
     finally:
         remove_groups((path,))
-    refused_group = not outcome.ok and process.CLONE_INTO_CGROUP and "clone3(2)" not in outcome.says
+    refused_group = not outcome.ok and "clone3(2)" not in outcome.says
     delegate = DELEGATE if refused_group and found.kind == "v2" and not place.privileged else ""
     return judge(
         "cgroup-birth",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from cloche.linux import process
-from cloche.runtime.checks.attempt import Outcome, attempt, in_new, output_of
+from cloche.runtime.checks.attempt import Outcome, attempt
 from cloche.runtime.checks.finding import LIMITED, MISSING, OK, Finding, judge
+from cloche.runtime.checks.making import in_new, output_of
 from cloche.runtime.idmaps import SIZE, subordinate
 
 TYPE_CHECKING = False

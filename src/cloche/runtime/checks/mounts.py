@@ -7,8 +7,9 @@ import os
 import time
 
 from cloche.linux import files, mount, process, terminal
-from cloche.runtime.checks.attempt import Outcome, attempt, in_new
+from cloche.runtime.checks.attempt import Outcome, attempt
 from cloche.runtime.checks.finding import LIMITED, MISSING, Finding, judge
+from cloche.runtime.checks.making import in_new
 from cloche.runtime.idmaps import IdMaps
 
 TYPE_CHECKING = False

@@ -7,8 +7,9 @@ import os
 import sys
 
 from cloche.linux import process
-from cloche.runtime.checks.attempt import attempt, in_new, output_of
+from cloche.runtime.checks.attempt import attempt
 from cloche.runtime.checks.finding import MISSING, OK, Finding, judge
+from cloche.runtime.checks.making import in_new, output_of
 from cloche.stage.seal import sealed_interpreter
 
 TYPE_CHECKING = False
@@ -90,7 +91,11 @@ def user_network(place: Place) -> Finding:
 
 
 def _message(kind: int, flags: int, sequence: int, family: int, resource: int, attributes: bytes = b"") -> bytes:
-    """struct nlmsghdr { u32 len; u16 type, flags; u32 seq, pid; } struct nfgenmsg { u8 family, version; be16 res_id; }"""
+    """One message of nfnetlink.
+
+    struct nlmsghdr { u32 len; u16 type, flags; u32 seq, pid; }
+    struct nfgenmsg { u8 family, version; be16 res_id; }
+    """
     body = bytes((family, 0)) + resource.to_bytes(2, "big") + attributes
     head = (16 + len(body)).to_bytes(4, "little") + kind.to_bytes(2, "little") + flags.to_bytes(2, "little")
     return head + sequence.to_bytes(4, "little") + bytes(4) + body

@@ -6,8 +6,9 @@ import errno
 import os
 
 from cloche.linux import namespaces, process
-from cloche.runtime.checks.attempt import Outcome, attempt, in_new
+from cloche.runtime.checks.attempt import Outcome, attempt
 from cloche.runtime.checks.finding import MISSING, OK, Finding, judge
+from cloche.runtime.checks.making import in_new
 from cloche.runtime.checks.place import OUTER, read
 from cloche.runtime.host import read_mounts
 

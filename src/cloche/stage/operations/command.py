@@ -13,11 +13,7 @@ from cloche.stage.operation import InsideOperation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal as _signal
-
     from cloche.stage.scene import Inside
-else:
-    import _signal
 
 
 @record
@@ -151,7 +147,6 @@ class Execute(InsideOperation):
         self._become(scene, env)
 
     def _become(self, scene: Inside, env: dict[str, str]) -> None:
-        _reset_signals()
         name = self.argv[0]
         code, culprit = 2, name
         for path in [name] if "/" in name else _candidates(name, env.get("PATH", "")):
@@ -174,14 +169,6 @@ class Execute(InsideOperation):
     def meaning(self) -> str:
         first = "a small init stays process 1 and cleans up after orphans; " if self.init else ""
         return f"{first}from here on it is the command; nothing of cloche is left in the process"
-
-
-def _reset_signals() -> None:
-    """Python ignores SIGPIPE and SIGXFSZ, callers may ignore others; ignored ones survive execve."""
-    for number in range(1, 32):
-        if number not in {9, 19}:
-            _signal.signal(number, _signal.SIG_DFL)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
 def _candidates(name: str, path: str) -> list[str]:

@@ -29,6 +29,8 @@ class Filesystem(InsideOperation):
     def execute(self, scene: Inside) -> None:
         made = mount.new_filesystem(self.kind, {"source": self.kind, **dict(self.options)}, self.attributes)
         with files.Fd(paths.make_directory(scene.root, self.target)) as place:
+            if self.kind in {"proc", "sysfs"}:
+                _refuse_links(scene.root, self.target)
             mount.move_mount(made, place.number)
         scene.trees[self.target] = made
 
@@ -47,6 +49,15 @@ class Filesystem(InsideOperation):
                 "this happens inside another container whose own is masked; unmask it there"
             )
         return "this kernel does not have it" if code == 19 else ""
+
+
+def _refuse_links(root: int, path: str) -> None:
+    """Raise ENOTDIR unless `path` is a directory by itself: masks elsewhere rely on /proc being in its place."""
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
+    try:
+        os.close(files.openat2(root, path.strip("/"), flags, resolve=files.RESOLVE_NO_SYMLINKS))
+    except OSError as error:
+        raise OSError(20, "has to be a directory in the root file system, not a link", path) from error
 
 
 @record
@@ -181,9 +192,11 @@ class Sysctl(InsideOperation):
 
     def execute(self, scene: Inside) -> None:
         name = "sys/" + self.key.replace(".", "/")
-        proc = scene.trees["/proc"]
         resolve = files.RESOLVE_BENEATH | files.RESOLVE_NO_XDEV | files.RESOLVE_NO_MAGICLINKS
-        with files.Fd(files.openat2(proc, name, os.O_WRONLY, resolve=resolve)) as fd:
+        with (
+            files.Fd(paths.open_path(scene.root, "/proc")) as proc,
+            files.Fd(files.openat2(proc.number, name, os.O_WRONLY, resolve=resolve)) as fd,
+        ):
             if files.filesystem_type(fd.number) != files.PROC_SUPER_MAGIC:
                 raise OSError(22, "is not on proc", name)
             os.write(fd.number, self.value.encode())

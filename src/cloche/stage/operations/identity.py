@@ -20,7 +20,6 @@ class FindUser(InsideOperation):
 
     user: str  # name|uid[:group|gid]
     groups: tuple[str, ...] = ()
-    keep_groups: bool = False  # setgroups is denied: groups cannot change
 
     def execute(self, scene: Inside) -> None:
         users = passwd.parse(_read(scene.root, "/etc/passwd"))
@@ -63,14 +62,14 @@ class SessionKeyring(InsideOperation):
 class DropBounding(InsideOperation):
     """Limit what any program started in here can ever gain."""
 
-    keep: int
+    drop: int
 
     def execute(self, scene: Inside) -> None:
         del scene
-        capabilities.drop_bounding(self.keep)
+        capabilities.drop_from_bounding(self.drop)
 
     def calls(self) -> list[str]:
-        return [f"prctl(PR_CAPBSET_DROP, …) for all but {names(self.keep)}"]
+        return [f"prctl(PR_CAPBSET_DROP, {name})" for name in capabilities.names(self.drop)]
 
     def meaning(self) -> str:
         return "no program in here, set-uid or not, can ever have more than these capabilities"

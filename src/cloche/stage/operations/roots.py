@@ -2,7 +2,7 @@
 
 / (the copy of the host's tree)
 └── scratch tmpfs, mounted over it, gone with it after the pivot
-    ├── l/N  a lower tree      u/N, w/N  its throwaway layer      f/, d/  small files and devices to bind
+    ├── l/N  a lower tree      u/N, w/N  its throwaway layer      f/  small files to bind
     └── r    the new root
 """
 
@@ -49,7 +49,7 @@ class Scratch(InsideOperation):
         scene.scratch = mount.new_filesystem("tmpfs", options)
         mount.move_mount(scene.scratch, files.AT_FDCWD, "/proc")
         os.fchdir(scene.scratch)
-        for name in ("l", "u", "w", "f", "d", "r"):
+        for name in ("l", "u", "w", "f", "r"):
             os.mkdir(name, 0o755)
 
     def calls(self) -> list[str]:

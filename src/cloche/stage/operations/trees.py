@@ -6,8 +6,7 @@ import os
 
 from cloche.linux import files, mount
 from cloche.records import record
-from cloche.stage import paths
-from cloche.stage.operation import INSIDE, OUTSIDE, InsideOperation, Operation
+from cloche.stage.operation import INSIDE, OUTSIDE, Operation, OutsideOperation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,58 +88,45 @@ class OpenTree(Operation):
 
 
 @record
-class MakeDevices(Operation):
-    """Make device nodes that belong to the container's root, on a file system of the stage's.
+class MakeDev(OutsideOperation):
+    """Make /dev on a file system of the stage's: nodes that belong to the container's root.
 
     Nodes on a file system of the container's own user namespace could not be opened, and the host's own
     nodes belong to users that do not exist inside.
     """
 
-    side = OUTSIDE
     name: str
-    nodes: tuple[tuple[str, int, int, int], ...]  # (name, mode with type, major, minor)
+    nodes: tuple[tuple[str, int, int, int], ...]  # (path below /dev, mode with type, major, minor)
+    links: tuple[tuple[str, str], ...]  # (name, target)
+    directories: tuple[str, ...]
+    options: tuple[tuple[str, str | None], ...]
+    attributes: int
     uid: int
     gid: int
 
-    def execute(self, scene: Outside | Inside) -> None:
-        attributes = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NOEXEC
-        options: dict[str, str | None] = {"source": "devices", "mode": "0755", "size": "64k"}
-        made = mount.new_filesystem("tmpfs", options, attributes)
+    def execute(self, scene: Outside) -> None:
+        owner = self.uid, self.gid
+        options = {"source": "tmpfs", "uid": str(self.uid), "gid": str(self.gid), **dict(self.options)}
+        made = mount.new_filesystem("tmpfs", options, self.attributes)
         scene.trees[self.name] = made
+        for name in self.directories:
+            os.mkdir(name, 0o755, dir_fd=made)
+            os.chown(name, *owner, dir_fd=made)
+        mask = os.umask(0)
         for name, mode, major, minor in self.nodes:
             os.mknod(name, mode, os.makedev(major, minor), dir_fd=made)
-            os.chmod(name, mode & 0o777, dir_fd=made)
-            os.chown(name, self.uid, self.gid, dir_fd=made)
+            os.chown(name, *owner, dir_fd=made)
+        os.umask(mask)
+        for name, target in self.links:
+            os.symlink(target, name, dir_fd=made)
+            os.chown(name, *owner, dir_fd=made, follow_symlinks=False)
 
     def calls(self) -> list[str]:
-        return [f'mknodat(fd, "{name}", {mode:#o}, {major}:{minor})' for name, mode, major, minor in self.nodes]
+        first = f'fsopen("tmpfs") … fsmount({", ".join(attribute_names(self.attributes))})'
+        return [first, *(f'mknodat(dev, "{name}", {mode:#o}, {a}:{b})' for name, mode, a, b in self.nodes)]
 
     def meaning(self) -> str:
-        return "devices asked for: " + ", ".join(name for name, *_ in self.nodes)
-
-
-@record
-class AttachDevices(InsideOperation):
-    """Bind the nodes of `MakeDevices` to their places."""
-
-    name: str
-    targets: tuple[tuple[str, str], ...]  # (node, path)
-
-    def execute(self, scene: Inside) -> None:
-        with files.Fd(scene.trees.pop(self.name)) as made:
-            mount.move_mount(made.number, scene.scratch, "d")
-            for node, path in self.targets:
-                with (
-                    files.Fd(mount.open_tree(made.number, node)) as tree,
-                    files.Fd(paths.make_file(scene.root, path)) as place,
-                ):
-                    mount.move_mount(tree.number, place.number)
-
-    def calls(self) -> list[str]:
-        return [f'move_mount("{node}", root, "{path}")' for node, path in self.targets]
-
-    def meaning(self) -> str:
-        return "the command may use " + ", ".join(path for _, path in self.targets)
+        return "a /dev with these devices and no other: " + ", ".join(name for name, *_ in self.nodes)
 
 
 def attribute_names(mask: int) -> list[str]:

@@ -1,0 +1,56 @@
+"""Groups whose program was killed together with its stage: the next command finds and removes them.
+
+    cloche-<pid namespace>.<pid>.<start time>-<container>
+
+The name of a container's group says which program it belongs to, so that nothing has to be written down
+before the group is made. Where that process is gone, so is everything that could remove the group.
+"""
+
+from __future__ import annotations
+
+import os
+
+from cloche.engine.records import start_time
+from cloche.runtime.groups import homes
+from cloche.stage.cleaning import kill_groups, remove_groups
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.runtime.host import Groups
+
+PREFIX = "cloche-"
+
+
+def group_name(container_id: str) -> str:
+    """What the groups of this process' container are called."""
+    pid = os.getpid()
+    return f"{PREFIX}{_pid_namespace()}.{pid}.{start_time(pid)}-{container_id[:24]}"
+
+
+def sweep(groups: Groups) -> None:
+    """End and remove what programs that are gone have left in the usual places."""
+    places = [place for place in homes(groups)[:2] if os.access(place, os.W_OK)]
+    here = _pid_namespace()
+    found = {name for place in places for name in os.listdir(place) if _abandoned(name, here)}
+    if not found:
+        return
+    # the program may have been in other groups than this one, and so its containers' elsewhere
+    tops = dict.fromkeys(groups.mounts.values())
+    left = tuple(f"{path}/{name}" for top in tops for path, names, _ in os.walk(top) for name in names if name in found)
+    kill_groups(left)
+    remove_groups(left)
+
+
+def _abandoned(name: str, here: int) -> bool:
+    """Whether this is the name of a group of ours whose program, which must be in sight, has ended."""
+    if not name.startswith(PREFIX):
+        return False
+    owner = name[len(PREFIX) :].partition("-")[0].split(".")
+    if len(owner) != 3 or not all(part.isascii() and part.isdecimal() for part in owner):
+        return False
+    space, pid, start = (int(part) for part in owner)
+    return space == here and start_time(pid) != start
+
+
+def _pid_namespace() -> int:
+    return os.stat("/proc/self/ns/pid").st_ino

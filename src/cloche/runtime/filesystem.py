@@ -1,0 +1,165 @@
+"""The container's tree: what is taken from the host, in which order it is put together, what covers what."""
+
+from __future__ import annotations
+
+import os
+
+from cloche.linux import mount
+from cloche.runtime.mounts import parse_options, plan_group_view, plan_mount
+from cloche.stage.operation import INSIDE, OUTSIDE
+from cloche.stage.operations import filesystems, roots
+from cloche.stage.operations.identity import FindUser
+from cloche.stage.operations.trees import MakeDev, OpenTree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.runtime.groups import GroupPlan
+    from cloche.runtime.host import Host
+    from cloche.runtime.request import Request
+    from cloche.spec.mounts import Mount
+    from cloche.stage.operation import Operation
+
+STANDARD_DEVICES = (
+    ("null", (1, 3)),
+    ("zero", (1, 5)),
+    ("full", (1, 7)),
+    ("random", (1, 8)),
+    ("urandom", (1, 9)),
+    ("tty", (5, 0)),
+)
+DEVICE_LINKS = (
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/ptmx", "pts/ptmx"),
+)
+
+
+def plan_filesystem(
+    request: Request, host: Host, made: GroupPlan, new: tuple[str, ...], joined: set[str]
+) -> tuple[list[Operation], list[Operation]]:
+    """What the stage takes from the host, and every step from the scratch tmpfs to the last mask."""
+    by_stage = host.privileged
+    mapped = by_stage and ("user" in new or "user" in joined)
+    taken, steps = _root(request, by_stage=by_stage, mapped=mapped, in_userns=request.ids.kind != "host")
+    config, linux = request.config, request.config.linux
+    for index, item in enumerate(config.mounts or []):
+        if item.type in {"cgroup", "cgroup2"}:
+            if "cgroup" in new and made.controllers:
+                found, placed = plan_group_view(item.destination, made, by_stage=by_stage)
+                taken += found
+                steps += placed
+            continue
+        if item.destination == "/dev" and item.type == "tmpfs" and by_stage:
+            taken.append(_dev(request, item))
+            steps.append(filesystems.Attach("dev", "/dev", "the devices every program expects, and those asked for"))
+            continue
+        opened, placed = plan_mount(item, index, by_stage=by_stage, id_mapped=mapped)
+        taken += opened
+        steps += placed
+        if item.destination == "/dev":
+            nodes, placed = _bound_devices(request)
+            taken += nodes
+            steps += placed
+        elif item.destination == "/proc":
+            steps += [filesystems.Sysctl(key, value) for key, value in ((linux and linux.sysctl) or {}).items()]
+    steps += [filesystems.File(path, content) for path, content in request.files]
+    if request.make_cwd and config.process is not None:
+        steps.append(roots.Directory(config.process.cwd))
+    bound = [tree for tree in request.root.trees if not tree.layered]
+    masked = [f"{tree.target}/{path}" for tree in bound for path in tree.hidden]
+    masked += (linux.maskedPaths if linux else None) or []
+    if masked:
+        steps.append(filesystems.Mask(tuple(masked)))
+    if linux is not None and linux.readonlyPaths:
+        steps.append(filesystems.ReadOnly(tuple(linux.readonlyPaths)))
+    steps.append(FindUser(request.user, request.groups))
+    if request.terminal_size is not None:
+        steps.append(filesystems.OpenTerminal(*request.terminal_size))
+        steps.append(filesystems.BindConsole())
+    if request.root.read_only:
+        steps.append(roots.SealRoot(("/", *(t.target for t in request.root.trees if t.layered and t.target != "/"))))
+    outside = [op for op in taken if op.side == OUTSIDE]
+    return outside, [*(op for op in taken if op.side == INSIDE), *steps]
+
+
+def _root(
+    request: Request, *, by_stage: bool, mapped: bool, in_userns: bool
+) -> tuple[list[Operation], list[Operation]]:
+    root = request.root
+    trees: list[Operation] = []
+    steps: list[Operation] = [roots.Scratch("")]
+    whole = bool(root.trees) and root.trees[0].target == "/"
+    if not whole:
+        steps.append(roots.NewRoot())
+        steps += [roots.Directory(path, mode) for path, mode in root.directories]
+        steps += [roots.Symlink(path, target) for path, target in root.symlinks]
+    for index, tree in enumerate(root.trees):
+        name = f"tree {index}"
+        attributes = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NOSUID if tree.read_only else 0
+        attributes |= mount.MOUNT_ATTR_NODEV
+        trees.append(
+            OpenTree(
+                name=name,
+                source=tree.source,
+                by_stage=by_stage,
+                recursive=not tree.layered,
+                attributes=attributes,
+                id_mapped=mapped,
+            )
+        )
+        if tree.layered:
+            places = () if by_stage else _places(request, tree.target)
+            steps.append(roots.Overlay(name, index, tree.target, tree.hidden, in_userns, places))
+        elif tree.target == "/":
+            steps.append(roots.TreeRoot(name))
+        else:
+            says = f"{tree.source} of the host can be {'read' if tree.read_only else 'read and written'}"
+            steps.append(filesystems.Attach(name, tree.target, says))
+    return trees, steps
+
+
+def _places(request: Request, target: str) -> tuple[tuple[str, bool], ...]:
+    """Mount points below `target`, relative to it: (path, whether a directory), outer ones first."""
+    above = [item.destination for item in request.config.mounts or [] if item.type != "bind"]
+    above += [tree.target for tree in request.root.trees if tree.target != target]
+    found = [(path, True) for path in above] + [(path, False) for path, _ in request.files]
+    for item in request.config.mounts or []:
+        if item.type == "bind":
+            found.append((item.destination, os.path.isdir(item.source or "")))
+    if request.make_cwd and request.config.process is not None:
+        found.append((request.config.process.cwd, True))
+    prefix = target.rstrip("/") + "/"
+    covered = [path.rstrip("/") + "/" for path, directory in found if directory]
+    return tuple(
+        (path[len(prefix) :].strip("/"), directory)
+        for path, directory in found
+        if path.startswith(prefix) and not any(path.startswith(c) and c != path.rstrip("/") + "/" for c in covered)
+    )
+
+
+def _dev(request: Request, item: Mount) -> MakeDev:
+    """/dev made by the stage, which may make device nodes."""
+    options = parse_options(item.options or [])
+    wanted = {target.removeprefix("/dev/"): numbers for _, target, *numbers in request.devices}
+    nodes = [(name, 0o020666, major, minor) for name, (major, minor) in STANDARD_DEVICES if name not in wanted]
+    nodes += [(name, mode, major, minor) for name, (mode, major, minor) in wanted.items()]
+    above = {name.rpartition("/")[0] for name in wanted} - {""}
+    directories = ("pts", "shm", "mqueue", *sorted(above))
+    links = tuple((path.removeprefix("/dev/"), target) for path, target in DEVICE_LINKS)
+    owner = request.ids.outside(0) or 0, request.ids.outside_gid(0) or 0
+    return MakeDev("dev", tuple(nodes), links, directories, options.data, options.attributes, *owner)
+
+
+def _bound_devices(request: Request) -> tuple[list[OpenTree], list[Operation]]:
+    """The host's own device nodes bound into /dev, for a user who may not make any."""
+    trees: list[OpenTree] = []
+    steps: list[Operation] = []
+    attributes = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NOEXEC
+    standard = [(f"/dev/{name}", f"/dev/{name}", numbers) for name, numbers in STANDARD_DEVICES]
+    asked = [(source, target, (major, minor)) for source, target, _mode, major, minor in request.devices]
+    for index, (source, target, numbers) in enumerate([*standard, *asked]):
+        trees.append(OpenTree(f"dev {index}", source, by_stage=False, attributes=attributes, device=numbers))
+        steps.append(filesystems.Attach(f"dev {index}", target, f"the device {source}, as on the host"))
+    return trees, steps + [roots.Symlink(path, target) for path, target in DEVICE_LINKS]

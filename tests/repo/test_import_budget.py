@@ -1,0 +1,94 @@
+"""What the hot paths load: a fresh interpreter may load what is listed here, and nothing else.
+
+The stage's list is also a matter of safety: it must have all it needs before it enters a root file system.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import SOURCE, system_python
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# beside what `python -I -S` has loaded before its first line
+STAGE = set(
+    "__future__ _collections_abc _ctypes _signal _socket _stat _thread errno gc genericpath marshal os os.path"
+    " posixpath select stat sys time".split()
+)
+# the command line, up to a plan that is ready; _json is the C scanner without the json package
+RUN = STAGE | set("_json encodings.ascii fcntl".split())
+# an ordinary user's name is looked up for /etc/subuid, before any container is there
+RUN_AS_USER = RUN | {"pwd"}
+SHOW = "\nprint(*sorted(set(sys.modules) - before))"
+STAGE_ROOMS = ("cloche.stage", "cloche.linux", "cloche.records")
+PREPARE = """
+from cloche.cli import main
+from cloche.cli.grammar import parse
+from cloche.cli.options import CLOCHE, find
+from cloche.cli.run import run
+from cloche.cli.request import options_of
+from cloche.sandbox.running import prepare
+top = parse(CLOCHE, ["run", "-m", "64m", "--allow-unenforced", "-v", "/tmp:/x", "-e", "A=b", *IMAGE, "true"])
+verb = find(top.positionals[0])
+prepare(options_of(verb, parse(verb, top.positionals[1:]))).close()
+"""
+
+
+def loaded(code: str, state: str = "") -> tuple[set[str], set[str]]:
+    """(cloche's modules, others) that running `code` loads in a fresh `python -I -S`."""
+    start = f"import sys; sys.path.insert(0, {str(SOURCE)!r}); before = set(sys.modules)\n"
+    env = {"PATH": os.environ["PATH"], "CLOCHE_STATE": state}
+    argv = [system_python(), "-I", "-S", "-B", "-c", start + code + SHOW]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False, env=env)
+    assert done.returncode == 0, done.stderr
+    names = set(done.stdout.split())
+    own = {name for name in names if name == "cloche" or name.startswith("cloche.")}
+    return own, names - own
+
+
+def test_the_stage_loads_what_it_may_and_no_more() -> None:
+    own, others = loaded("import cloche.stage.main")
+    assert others <= STAGE
+    assert {name for name in own if not name.startswith(STAGE_ROOMS)} == {"cloche"}
+    assert "cloche.stage.operations.roots" in own
+
+
+def test_a_stage_has_everything_before_it_freezes() -> None:
+    """Every module of the stage but the caller's end is there after start, so that none is looked for later."""
+    own, _ = loaded("import cloche.stage.main")
+    caller_only = {"cloche.stage.client", "cloche.stage.seal"}
+    rooms = {f"cloche.stage.{path.stem}" for path in (SOURCE / "cloche/stage").glob("[a-z]*.py")}
+    rooms |= {f"cloche.stage.operations.{p.stem}" for p in (SOURCE / "cloche/stage/operations").glob("[a-z]*.py")}
+    assert rooms - own == caller_only
+
+
+def test_the_package_itself_loads_nothing() -> None:
+    own, others = loaded("import cloche")
+    assert own == {"cloche"}
+    assert others <= {"__future__"}
+
+
+@pytest.mark.parametrize("image", ["host", "--rootfs"])
+def test_run_up_to_a_plan_loads_what_it_may_and_no_more(image: str, tmp_path: Path) -> None:
+    words = ["host"] if image == "host" else ["--rootfs", "/usr"]
+    own, others = loaded(f"IMAGE = {words}\n{PREPARE}", str(tmp_path))
+    assert others <= (RUN if os.geteuid() == 0 else RUN_AS_USER)
+    assert "cloche.cli.explain" not in own
+    assert "cloche.cli.options_other" not in own
+    assert "cloche.sandbox.api" not in own
+    assert "cloche.runtime.planning" in own
+
+
+HEAVY = "asyncio collections dataclasses enum inspect json logging pathlib re subprocess typing".split()
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_a_heavy_import_would_be_noticed(name: str) -> None:
+    _, others = loaded(f"import cloche.stage.main, {name}")
+    assert name in others - RUN_AS_USER

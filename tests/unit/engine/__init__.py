@@ -1,0 +1,1 @@
+"""Tests of cloche.engine that need no container."""

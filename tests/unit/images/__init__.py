@@ -1,0 +1,1 @@
+"""Tests of cloche.images that need no container."""

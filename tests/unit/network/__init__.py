@@ -1,0 +1,1 @@
+"""Tests of cloche.network that need no container."""

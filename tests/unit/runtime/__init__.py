@@ -1,0 +1,1 @@
+"""Tests of cloche.runtime that need no container."""

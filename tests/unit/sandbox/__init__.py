@@ -1,0 +1,1 @@
+"""Tests of cloche.sandbox that need no container."""

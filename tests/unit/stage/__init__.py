@@ -1,0 +1,1 @@
+"""Tests of cloche.stage that need no container."""
