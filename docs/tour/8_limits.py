@@ -10,9 +10,9 @@ from pathlib import Path
 
 from cloche.linux import files, process, scheduling
 
-VERSION_1 = ("memory", "memory.limit_in_bytes", "128M"), ("pids", "pids.max", "16")  # each controller has a tree
-VERSION_2 = ("", "memory.max", "128M"), ("", "pids.max", "16")  # one tree, without a name
-HUNGRY = ["sh", "-c", "sh -c 'a=$(printf %200000000d 1)' || echo 200 million characters: ended with $?"]
+VERSION_1 = ("memory", "memory.limit_in_bytes", "64M"), ("pids", "pids.max", "16")  # each controller has a tree
+VERSION_2 = ("", "memory.max", "64M"), ("", "pids.max", "16")  # one tree, without a name
+HUNGRY = ["sh", "-c", "sh -c 'a=$(printf %100000000d 1)' || echo 100 million characters: ended with $?"]
 own = dict(line.split(":", 2)[1:] for line in Path("/proc/self/cgroup").read_text().splitlines())
 groups = set()
 try:
@@ -23,8 +23,8 @@ try:
         files.write_value(f"{group}/{name}", value)
         print(f"together: {group}/{name} is {value}", flush=True)
 except (OSError, KeyError) as error:
-    scheduling.set_rlimit(scheduling.RLIMITS["RLIMIT_AS"], 128 << 20, 128 << 20)
-    print(f"no control group ({error}): 128M for each process, and any number of them", flush=True)
+    scheduling.set_rlimit(scheduling.RLIMITS["RLIMIT_AS"], 64 << 20, 64 << 20)
+    print(f"no control group ({error}): 64M for each process, and any number of them", flush=True)
 if child := os.fork():
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is for the child
     status = os.waitpid(child, 0)[1]

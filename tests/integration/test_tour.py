@@ -38,7 +38,7 @@ COMMANDS = [text.strip() for _, text in BLOCKS if text.startswith("python3 docs/
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 ORDINARY = 1500
 PATIENCE = 10  # seconds; what takes longer is stuck
-LIMIT = 128 << 20
+LIMIT = 64 << 20
 NAMESPACES = {"user", "uts", "pid", "mnt", "net", "ipc", "cgroup", "time"}
 FULL_MAP = ["0", "0", "4294967295"]
 
@@ -339,7 +339,7 @@ def test_step_8_bounds_memory(walker: Walker) -> None:
             assert re.search(rf"^Max address space +{LIMIT} +{LIMIT} ", it.proc("limits"), re.MULTILINE)
     assert not any(group.exists() for group in groups)
     output = walker.run(walker.script(8))[1]
-    ended = re.search(r"200 million characters: ended with (\d+)", output)
+    ended = re.search(r"100 million characters: ended with (\d+)", output)
     assert ended, output
     assert ended[1] == "137" if groups else ended[1] != "0"
 

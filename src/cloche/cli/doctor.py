@@ -20,6 +20,7 @@ from cloche.linux import process
 from cloche.runtime.checks import run_checks
 from cloche.runtime.checks.attempt import attempt
 from cloche.runtime.checks.finding import LIMITED, MISSING, OK, Finding
+from cloche.runtime.checks.place import Place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ def doctor(parsed: Parsed) -> int:
     """Carry out the verb; returns 0 when `cloche run` works for this user here, else 1."""
     _adopt_orphans()
     try:
-        findings = run_checks()
-        findings.append(state())
+        place = Place()
+        findings = run_checks(place)
+        findings.append(state(place))
         findings.append(container())
     finally:
         _reap()
@@ -121,18 +123,18 @@ def _columns() -> int:
     return max(WIDTHS[0], min(WIDTHS[1], size))
 
 
-def state() -> Finding:
+def state(place: Place) -> Finding:
     """Something can be written where run-time state goes; by a file without a name, so that none stays."""
     top = state_dir()
-    place = top
-    while not os.path.exists(place) and place != "/":
-        place = os.path.dirname(place)
-    outcome = attempt(lambda: _write_nameless(place))
-    detail = f"made a file without a name in {place}: {outcome.says}"
-    needed = os.geteuid() == 0  # whose containers lease a range of ids by a file there
+    folder = top
+    while not os.path.exists(folder) and folder != "/":
+        folder = os.path.dirname(folder)
+    outcome = attempt(lambda: _write_nameless(folder))
+    detail = f"made a file without a name in {folder}: {outcome.says}"
+    needed = place.ids is not None and place.ids.kind == "range"  # which is leased by a file there
     if outcome.ok:
         return Finding("state", OK, detail, f"running containers are kept in {top}", needed=needed)
-    meaning = f"no state can be kept in {top}, which containers with a name" + (" and those of root" * needed) + " need"
+    meaning = f"no state can be kept in {top}, which containers with a name" + (" and all of root's" * needed) + " need"
     return Finding("state", MISSING, detail, meaning, 'export CLOCHE_STATE="$HOME/.cache/cloche"', needed)
 
 
@@ -156,10 +158,10 @@ def container() -> Finding:
         return Finding("container", MISSING, f"{tried}: {outcome.says}", "no container can be started", "", True)
     failed, text, hint = outcome.value
     if failed:
-        return Finding("container", MISSING, f"{tried}: {text}", hint or "no container can be started", "", True)
-    return Finding(
-        "container", OK, f"{tried}: {text}", "containers run" + (f"; not in force: {hint}" * bool(hint)), "", True
-    )
+        meaning = "no container can be started" + f": {hint}" * bool(hint)
+        return Finding("container", MISSING, f"{tried}: {text}", meaning, "", True)
+    meaning = "containers run" + f"; not in force: {hint}" * bool(hint)
+    return Finding("container", OK, f"{tried}: {text}", meaning, "", True)
 
 
 def _run() -> tuple[bool, str, str]:

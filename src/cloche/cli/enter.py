@@ -73,9 +73,10 @@ def _entry(parsed: Parsed, target: str, command: tuple[str, ...], *, tty: bool) 
         argv=command,
         env=tuple(env),
         cwd=cwd,
-        user=parsed.text("user") or "",
+        user=parsed.text("user") or (found["user"] if found and whole else ""),
         machine=MACHINE,
         terminal_size=front.terminal_size() if tty else None,
+        first=(_first_id(pid, "uid"), _first_id(pid, "gid")),
     )
     if found is None or not whole:
         return entry
@@ -86,6 +87,12 @@ def _entry(parsed: Parsed, target: str, command: tuple[str, ...], *, tty: bool) 
         "groups": tuple(found["groups"]),
     }
     return Entry(**{**vars(entry), **restricted})
+
+
+def _first_id(pid: int, kind: str) -> int:
+    """0, or the lowest id that the users of a process have where there is no 0."""
+    with open(f"/proc/{pid}/{kind}_map", encoding="ascii") as file:
+        return min((int(line.split()[0]) for line in file), default=0)
 
 
 def _kinds(only: str | None, pid: int) -> tuple[str, ...]:

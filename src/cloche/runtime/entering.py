@@ -42,6 +42,7 @@ class Entry:
     seccomp: bool = False
     groups: tuple[str, ...] = ()
     terminal_size: tuple[int, int] | None = None
+    first: tuple[int, int] = (0, 0)  # uid and gid there that set up: root, where there is one
 
 
 def plan_entry(entry: Entry) -> tuple[Plan, Receipt]:
@@ -57,7 +58,7 @@ def plan_entry(entry: Entry) -> tuple[Plan, Receipt]:
     steps.append(processes.Clone((), born_in))
     steps += [groups.JoinGroup(path) for path in entry.groups if path != born_in]
     steps.append(processes.Release())
-    steps.append(processes.AwaitRelease("user" in entry.kinds))
+    steps.append(processes.AwaitRelease("user" in entry.kinds, *entry.first))
     steps.append(processes.KeepRoot())
     steps.append(identity.FindUser(entry.user))
     if entry.terminal_size is not None:

@@ -47,9 +47,18 @@ class IdMaps:
         """The host's uid for a uid inside, None when it has none."""
         return _outside(self.uids, uid)
 
+    def first(self) -> tuple[int, int]:
+        """The uid and gid inside that set the container up."""
+        return first_of(self.uids), first_of(self.gids)
+
     def outside_gid(self, gid: int) -> int | None:
         """The host's gid for a gid inside, None when it has none."""
         return _outside(self.gids, gid)
+
+
+def first_of(entries: Map) -> int:
+    """The id inside that sets a container up: 0, or the lowest where the map has no 0."""
+    return min((inside for inside, _, _ in entries), default=0)
 
 
 def _outside(entries: Map, number: int) -> int | None:

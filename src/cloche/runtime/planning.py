@@ -102,7 +102,7 @@ def _inside(
         offsets = linux.timeOffsets or {}
         nanoseconds = {name: value.secs * 10**9 + value.nanosecs for name, value in offsets.items()}
         steps.append(processes.OffsetClocks(nanoseconds.get("monotonic"), nanoseconds.get("boottime")))
-    steps.append(processes.AwaitRelease("user" in new or "user" in joined))
+    steps.append(processes.AwaitRelease("user" in new or "user" in joined, *request.ids.first()))
     if "cgroup" in new:
         steps.append(processes.UnshareGroup())
     steps += inner

@@ -55,6 +55,11 @@ def build(
     security = decide(options)
     sharing = _sharing(options, host, find)
     ids = _ids(options, host, lease, sharing)
+    if options.group_add and ids.deny_setgroups:
+        raise ForbiddenError(
+            "--group-add needs a range of group ids: an ordinary user's single one leaves groups as they are",
+            hint="give the user a range in /etc/subuid and /etc/subgid, and install uidmap",
+        )
     host_files = None if options.rootfs else host_image(python_environment())
     root = _root(options) if host_files is None else _host_root(options, host_files, host)
     command = _command(options)
@@ -102,7 +107,7 @@ def build(
         root=root,
         ids=ids,
         name=group_name(container_id),
-        user=options.user,
+        user=options.user or (f"{host.uid}:{host.gid}" if options.userns == "keep-id" else ""),
         groups=tuple(options.group_add),
         files=_files(options, hostname, sharing),
         make_cwd=bool(options.workdir),

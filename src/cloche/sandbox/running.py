@@ -78,6 +78,7 @@ class Prepared:
             "command": list(process.args or []),
             "env": list(process.env or []),
             "cwd": process.cwd,
+            "user": self.request.user,
             "capabilities": list(bounding or []),
             "no_new_privs": process.noNewPrivileges,
             "seccomp": self.request.default_seccomp,

@@ -71,6 +71,7 @@ class Plan:
     counters     files of those groups to read at the end: (name, path)
     unlink       files to remove at the end
     failpoint    (operation or point name, action) for tests, from CLOCHE_FAILPOINT
+    made_room    a cgroup whose processes stepped aside, and come back at the end
     """
 
     operations: tuple[Operation, ...]
@@ -82,6 +83,7 @@ class Plan:
     counters: tuple[tuple[str, str], ...] = ()
     unlink: tuple[str, ...] = ()
     failpoint: tuple[str, str] | None = None
+    made_room: str = ""
 
 
 def encode(plan: Plan) -> tuple[Any, ...]:

@@ -53,10 +53,12 @@ def receive(sock: _socket.socket) -> tuple[Any, list[int]] | None:
     size = int.from_bytes(head, "little")
     body = bytearray()
     while len(body) < size:
-        part = sock.recv(size - len(body))
+        try:
+            part = sock.recv(size - len(body))
+        except ConnectionResetError:
+            part = b""
         if not part:
-            for fd in fds:
-                os.close(fd)
+            _close(fds)
             return None
         body += part
     return marshal.loads(body), fds
@@ -68,11 +70,18 @@ def _receive_head(sock: _socket.socket) -> tuple[bytes | None, list[int]]:
         try:
             part, ancillary, _, _ = sock.recvmsg(4 - len(head), _socket.CMSG_SPACE(4 * MAX_FDS), MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
-            return None, []
+            part, ancillary = b"", []
         if not part:
+            _close(fds)
             return None, []
         head += part
         for level, kind, data in ancillary:
             if (level, kind) == (SOL_SOCKET, SCM_RIGHTS):
                 fds += [int.from_bytes(data[i : i + 4], "little") for i in range(0, len(data) // 4 * 4, 4)]
     return head, fds
+
+
+def _close(fds: list[int]) -> None:
+    """The rest of a message will never come: let go of what came with its beginning."""
+    for fd in fds:
+        os.close(fd)

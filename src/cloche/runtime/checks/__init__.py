@@ -1,7 +1,7 @@
 """Trying out what this machine can isolate, for this user: every check is a real attempt.
 
-    run_checks() ─ Place: who asks, where ─▶ check(place) … ─▶ Finding: name, status, detail, meaning, fix
-                                              └─ attempt(f): a forked child, at most 5 s
+    Place(): who asks, where ─▶ run_checks ─▶ check(place) … ─▶ Finding: name, status, detail, meaning, fix
+                                                 └─ attempt(f): a forked child, at most 5 s
 
 The user namespace is tried first, because what an ordinary user fails at afterwards mostly fails for
 want of it. Nothing is changed: what is made (groups, mounts, namespaces) is gone before a check returns,
@@ -33,6 +33,7 @@ CHECKS: tuple[Check, ...] = (
     calls.openat2,
     calls.close_range,
     calls.mount_api,
+    mounts.tree_copy,
     mounts.overlay,
     mounts.idmapped_bind,
     mounts.idmapped_overlay,
@@ -54,9 +55,8 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def run_checks() -> list[Finding]:
+def run_checks(place: Place) -> list[Finding]:
     """Carry out every check that applies to this user, in order; the caller is single-threaded."""
-    place = Place()
     found = (_carry_out(check, place) for check in CHECKS)
     return [finding for finding in found if finding is not None]
 

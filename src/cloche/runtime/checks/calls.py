@@ -153,6 +153,6 @@ def mount_api(place: Place) -> Finding:
         "made a file system in memory and then read-only, by descriptor",
         good="read-only in a container is read-only, all the way down",
         bad="no container can be started: its file systems cannot be put together",
-        fix=place.fix(outcome),
+        fix=(place.fix if place.privileged else place.fix_inside)(outcome),
         needed=True,
     )

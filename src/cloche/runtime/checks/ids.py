@@ -85,7 +85,7 @@ def id_map(place: Place) -> Finding | None:
         tried,
         good="containers have the users they ask for",
         bad="no container can be started: its users cannot be given to it",
-        fix=place.fix(outcome, fix),
+        fix=place.fix_inside(outcome, fix),
         needed=True,
     )
     if found.status == OK and ids.kind == "single":

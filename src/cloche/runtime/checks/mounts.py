@@ -23,6 +23,23 @@ IN_USERNS = process.CLONE_NEWUSER | process.CLONE_NEWNS
 SOURCE = "/usr"  # a directory every machine has, on the file system most have it on
 
 
+def tree_copy(place: Place) -> Finding:
+    """A mount of this machine can be copied, by who would do it: root himself, or root inside."""
+    copy = lambda: os.close(mount.open_tree(files.AT_FDCWD, SOURCE))  # noqa: E731
+    outcome = attempt(copy if place.privileged else lambda: in_new(IN_USERNS, copy))
+    # root of a user namespace who has not made a mount namespace in it
+    foreign = place.privileged and outcome.code == errno.EPERM and not place.filtered
+    return judge(
+        "mount-copy",
+        outcome,
+        f"copied the mount of {SOURCE}",
+        good="directories of this machine can be shown in a container",
+        bad="no container can be started" + (": these mounts belong to a user namespace outside of this" * foreign),
+        fix="unshare --mount cloche run …" if foreign else place.fix_inside(outcome),
+        needed=True,
+    )
+
+
 def _layer(lower: int = -1, *, user_attributes: bool = True) -> None:
     """Lay a throwaway layer over a tree, change something, and see that the tree did not."""
     mount.make_private()
@@ -56,7 +73,7 @@ def overlay(place: Place) -> Finding:
         "mounted one in a user namespace and wrote to it",
         good="a container can change every file it sees, and yours stay as they are",
         bad="no container can be started: its root is made of overlays",
-        fix=place.fix(outcome, fix),
+        fix=place.fix_inside(outcome, fix),
         needed=True,
     )
 
@@ -95,7 +112,7 @@ def idmapped_bind(place: Place) -> Finding | None:
         f"copied the mount of {SOURCE} and shifted its owners",
         good="files of this machine belong to the right users in a container, and nothing is copied for it",
         bad="files of this machine belong to nobody in a container",
-        fix=place.fix(outcome),
+        fix=place.fix_inside(outcome),
     )
     return _weaker(found)
 
@@ -117,7 +134,7 @@ def idmapped_overlay(place: Place) -> Finding | None:
         f"laid one over an id-mapped copy of {SOURCE}, in a user namespace",
         good="root's containers may change files in the system they see, with the owners these have",
         bad="root's containers find files of this machine owned by nobody, and cannot change them",
-        fix=place.fix(outcome),
+        fix=place.fix_inside(outcome),
     )
     return _weaker(found)
 
@@ -135,7 +152,7 @@ def _new(kind: str, options: dict[str, str | None] | None = None) -> Callable[[]
 
 def _masked(place: Place, outcome: Outcome) -> str:
     """The fix for a file system that is refused because the one here is partly covered."""
-    return place.fix(outcome, UNMASK if outcome.code == errno.EPERM else "")
+    return place.fix_inside(outcome, UNMASK if outcome.code == errno.EPERM else "")
 
 
 def proc(place: Place) -> Finding:
@@ -178,7 +195,7 @@ def mqueue(place: Place) -> Finding:
         "mounted a new one in a user and ipc namespace",
         good="message queues of a container are its own",
         bad="no container can be started: /dev/mqueue is part of every one",
-        fix=place.fix(outcome),
+        fix=place.fix_inside(outcome),
         needed=True,
     )
 
@@ -205,6 +222,6 @@ def devpts(place: Place) -> Finding:
         "mounted a new devpts in a user namespace and opened a terminal",
         good="--tty gives a container a terminal of its own, out of reach of yours",
         bad="no container can be started: /dev/pts is part of every one",
-        fix=place.fix(outcome),
+        fix=place.fix_inside(outcome),
         needed=True,
     )

@@ -36,12 +36,16 @@ class Place:
         return command if self.uid == 0 else f"sudo {command}"
 
     def fix(self, outcome: Outcome, otherwise: str = "") -> str:
-        """The command that helps: an outer container's filter and user namespaces come first."""
+        """The command that helps: lifting an outer container's filter, if that was it, comes first."""
         if outcome.ok:
             return ""
-        if not self.userns.ok and self.userns_fix:
-            return self.userns_fix
         return OUTER if self.by_filter(outcome) else otherwise
+
+    def fix_inside(self, outcome: Outcome, otherwise: str = "") -> str:
+        """The same for what is tried in a user namespace, and fails where there is none."""
+        if not outcome.ok and not self.userns.ok and self.userns_fix:
+            return self.userns_fix
+        return self.fix(outcome, otherwise)
 
     def by_filter(self, outcome: Outcome) -> bool:
         """Whether it looks as if a seccomp filter that was here before us refused it."""

@@ -135,7 +135,7 @@ def packet_filter(place: Place) -> Finding:
         "made a table in a new network namespace",
         good="ports of containers can be published; not needed yet",
         bad="not needed yet; publishing ports will want it",
-        fix=place.fix(outcome, place.as_root("modprobe nf_tables")),
+        fix=(place.fix if place.privileged else place.fix_inside)(outcome, place.as_root("modprobe nf_tables")),
     )
 
 

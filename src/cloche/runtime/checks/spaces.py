@@ -128,7 +128,7 @@ def namespace(kind: str) -> Callable[[Place], Finding]:
             "made one" + ("" if place.privileged else " within a user namespace"),
             good=WITH[kind],
             bad=WITHOUT[kind],
-            fix=place.fix(outcome, limit),
+            fix=(place.fix if place.privileged else place.fix_inside)(outcome, limit),
             needed=kind != "time",
         )
 

@@ -6,6 +6,7 @@ import os
 
 from cloche.linux import files, scheduling
 from cloche.records import record
+from cloche.stage import delegation
 from cloche.stage.operation import OutsideOperation
 
 TYPE_CHECKING = False
@@ -31,6 +32,35 @@ class CreateGroup(OutsideOperation):
 
     def hint(self, code: int) -> str:
         return "a group of that name is there already; remove it with rmdir" if code == 17 else ""
+
+
+@record
+class CreateGroupBelow(OutsideOperation):
+    """Make a cgroup v2 directory in a group that may hold processes, such as our own."""
+
+    above: str
+    path: str
+    controllers: tuple[str, ...]
+    own: bool  # the processes in `above` are ours to move
+
+    def execute(self, scene: Outside) -> None:
+        del scene
+        delegation.make_below(self.above, self.path, self.controllers, own=self.own)
+
+    def calls(self) -> list[str]:
+        aside = f"{self.above}/{delegation.ASIDE}"
+        words = " ".join(f"+{name}" for name in self.controllers)
+        moves = [f'mkdir("{aside}", 0755)', f'write("{aside}/cgroup.procs", each pid in there)'] if self.own else []
+        return [*moves, f'write("{self.above}/cgroup.subtree_control", "{words}")', f'mkdir("{self.path}", 0755)']
+
+    def meaning(self) -> str:
+        text = "the container gets a control group of its own within yours"
+        return f"{text}; what is in yours goes one level down meanwhile, to make room" if self.own else text
+
+    def hint(self, code: int) -> str:
+        if code == 16:
+            return f"{self.above} holds processes; give a group without: --cgroup-parent"
+        return "to have a group handed to you: systemd-run --user --scope -p Delegate=yes cloche …" if code == 13 else ""
 
 
 @record

@@ -194,6 +194,8 @@ class MapIds(OutsideOperation):
     def hint(self, code: int) -> str:
         if self.helper:
             return "check that /etc/subuid and /etc/subgid give your user this range"
+        if code == 22:
+            return "ranges may not overlap, and ids outside must exist in this user namespace"
         return "the kernel refuses this map for this caller; try without --uidmap/--gidmap" if code == 1 else ""
 
 
@@ -235,6 +237,8 @@ class AwaitRelease(InsideOperation):
     """Wait for the stage; become the container's root; stop being inspectable."""
 
     change_ids: bool
+    uid: int = 0  # another where the map has no 0
+    gid: int = 0
 
     def execute(self, scene: Inside) -> None:
         more = True
@@ -245,12 +249,13 @@ class AwaitRelease(InsideOperation):
             (_, names, more), fds = got
             scene.trees.update(zip(names, fds, strict=True))
         if self.change_ids:
-            os.setresgid(0, 0, 0)
-            os.setresuid(0, 0, 0)
+            os.setresgid(self.gid, self.gid, self.gid)
+            os.setresuid(self.uid, self.uid, self.uid)
         process.set_dumpable(False)
 
     def calls(self) -> list[str]:
-        become = ["setresgid(0, 0, 0)", "setresuid(0, 0, 0)"] if self.change_ids else []
+        ids = (("setresgid", self.gid), ("setresuid", self.uid))
+        become = [f"{call}({number}, {number}, {number})" for call, number in ids] if self.change_ids else []
         return ["recvmsg(channel)", *become, "prctl(PR_SET_DUMPABLE, 0)"]
 
     def meaning(self) -> str:

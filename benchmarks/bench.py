@@ -1,0 +1,293 @@
+"""Start-to-exit of `true`, beside the floor in C and the peers, in one run: `make bench`.
+
+Every contender takes turns in each round, so that a busy moment hits all alike. Prints a Markdown table
+with medians, 95th percentiles and the ratio to the floor, and writes it to docs/benchmarks.md with --write.
+Nothing here asserts a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HERE = Path(__file__).resolve().parent
+SOURCE = HERE.parent / "src"
+PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
+sys.path.insert(0, str(SOURCE))
+
+import cloche  # noqa: E402
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="cloche-bench-") as folder:
+        top = Path(folder)
+        top.chmod(0o755)
+        text = measure(top, given.rounds)
+    print(text)
+    if given.write:
+        (HERE.parent / "docs/benchmarks.md").write_text(text)
+
+
+def measure(top: Path, rounds: int) -> str:
+    """The whole document."""
+    rootfs = make_rootfs(top)
+    bundle = make_bundle(top, rootfs)
+    contenders = find_contenders(top, rootfs, bundle)
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(rounds + 3):
+        for name, once in contenders.items():
+            elapsed = once()
+            if turn >= 3:
+                times[name].append(elapsed)
+    floor = statistics.median(times["C floor (benchmarks/floor.c)"])
+    rows = [
+        f"| {name} | {statistics.median(values):.2f} | {percentile(values, 95):.2f} | "
+        f"{statistics.median(values) / floor:.2f} |"
+        for name, values in times.items()
+    ]
+    more = [*in_a_row(rootfs), *threads(rootfs), *split_of_imports(rootfs), *idle(rootfs)]
+    return "\n".join(
+        [
+            "# What it costs to start a container",
+            "",
+            "Made by `make bench` (`benchmarks/bench.py --write`); milliseconds from start to exit of `true`, each",
+            f"contender once a round, {rounds} rounds. {platform.system()} {platform.release()}, {os.cpu_count()} cores",
+            f"and CPython {platform.python_version()} here and {python_version()} for the command line, "
+            f"{'root' if os.geteuid() == 0 else 'an ordinary user'}.",
+            "",
+            "| who | median | p95 | × floor |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            "The floor does seven namespaces, id maps, six mounts, pivot_root and exec, and nothing else: no cgroup,",
+            "no seccomp filter, no capabilities, no masks, no throwaway layer. cloche does all of these each time.",
+            "",
+            "| more | |",
+            "|---|---|",
+            *more,
+            "",
+        ]
+    )
+
+
+def make_rootfs(top: Path) -> Path:
+    """A root file system with busybox."""
+    rootfs = top / "rootfs"
+    for name in ("bin", "dev", "etc", "proc", "sys", "tmp"):
+        (rootfs / name).mkdir(parents=True)
+    shutil.copy(shutil.which("busybox") or sys.exit("needs busybox-static"), rootfs / "bin/busybox")
+    for applet in ("true", "sh", "sleep"):
+        (rootfs / "bin" / applet).symlink_to("busybox")
+    (rootfs / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    return rootfs
+
+
+def make_bundle(top: Path, rootfs: Path) -> Path:
+    """An OCI bundle that runs `true`, made by runc or crun."""
+    bundle = top / "bundle"
+    bundle.mkdir()
+    (bundle / "rootfs").symlink_to(rootfs)
+    maker = shutil.which("runc") or shutil.which("crun")
+    if maker:
+        subprocess.run([maker, "spec"], cwd=bundle, check=True)
+        config = json.loads((bundle / "config.json").read_text())
+        config["process"]["terminal"] = False
+        config["process"]["args"] = ["/bin/true"]
+        config["root"]["path"] = str(rootfs)
+        (bundle / "config.json").write_text(json.dumps(config))
+    return bundle
+
+
+def find_contenders(top: Path, rootfs: Path, bundle: Path) -> dict[str, Callable[[], float]]:
+    """Everything that is on this machine and works, as a function that runs once and returns milliseconds."""
+    floor = top / "floor"
+    subprocess.run(["cc", "-O2", "-o", str(floor), str(HERE / "floor.c")], check=True)
+    code = "import sys; sys.path.insert(0, {src!r}); from cloche.cli.main import entry; entry()"
+    cli = [PYTHON, "-I", "-S", "-c", code.format(src=str(SOURCE))]
+    found: dict[str, Callable[[], float]] = {
+        "C floor (benchmarks/floor.c)": lambda: float(output([str(floor), str(rootfs), "1"])) / 1e6,
+        "cloche.run, rootfs": lambda: timed(lambda: cloche.run(["true"], rootfs=rootfs)),
+        "cloche.run, host": lambda: timed(lambda: cloche.run(["true"])),
+        "`cloche run --rootfs` (process)": command([*cli, "run", "--rootfs", str(rootfs), "true"]),
+        "`cloche run host` (process)": command([*cli, "run", "host", "true"]),
+        "python3 -I -S -c pass": command([PYTHON, "-I", "-S", "-c", "pass"]),
+    }
+    peers = {
+        "unshare": ["unshare", "-Urmpfinu", "--mount-proc", "true"],
+        "bwrap --unshare-all": [
+            "bwrap",
+            "--unshare-all",
+            "--bind",
+            str(rootfs),
+            "/",
+            "--proc",
+            "/proc",
+            "--dev",
+            "/dev",
+            "true",
+        ],
+        "runc run": ["runc", "run", "-b", str(bundle), "cloche-bench"],
+        "crun run": ["crun", "run", "-b", str(bundle), "cloche-bench"],
+    }
+    for name, words in peers.items():
+        if name == "crun run" and os.path.isdir("/sys/fs/cgroup/unified"):
+            # crun refuses a hybrid host: it gets a view without the v2 tree, as a private mount namespace
+            hide = 'umount /sys/fs/cgroup/unified; exec "$@"'
+            peers[name] = ["unshare", "-m", "--propagation", "private", "sh", "-c", hide, "sh", *words]
+        if shutil.which(words[0]) and subprocess.run(peers[name], capture_output=True, check=False).returncode == 0:
+            found[name] = command(peers[name])
+    return found
+
+
+def command(words: list[str]) -> Callable[[], float]:
+    """Time a process from start to exit."""
+
+    def once() -> float:
+        start = time.perf_counter()
+        pid = os.posix_spawnp(words[0], words, os.environ)
+        _, status = os.waitpid(pid, 0)
+        if status:
+            raise RuntimeError(f"{words}: {status}")
+        return (time.perf_counter() - start) * 1000
+
+    return once
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Milliseconds of a call."""
+    start = time.perf_counter()
+    work()
+    return (time.perf_counter() - start) * 1000
+
+
+def output(words: list[str]) -> str:
+    """What a command prints."""
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def percentile(values: list[float], percent: int) -> float:
+    """The value below which that many percent lie."""
+    return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
+
+
+def python_version() -> str:
+    """The version of the interpreter the command line is measured with."""
+    return output([PYTHON, "-c", "import platform; print(platform.python_version())"]).strip()
+
+
+def in_a_row(rootfs: Path) -> list[str]:
+    """200 containers, one after another."""
+    values = [timed(lambda: cloche.run(["true"], rootfs=rootfs)) for _ in range(200)]
+    total = sum(values)
+    return [
+        f"| 200 in a row from Python | {total:.0f} ms, {total / 200:.2f} ms each, p95 {percentile(values, 95):.2f} |"
+    ]
+
+
+def threads(rootfs: Path) -> list[str]:
+    """8 threads with 25 containers each."""
+
+    def work() -> None:
+        for _ in range(25):
+            cloche.run(["true"], rootfs=rootfs)
+
+    workers = [threading.Thread(target=work) for _ in range(8)]
+    start = time.perf_counter()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    total = (time.perf_counter() - start) * 1000
+    return [f"| 8 threads at once, 25 each | {total:.0f} ms, {total / 200:.2f} ms for each container |"]
+
+
+def split_of_imports(rootfs: Path) -> list[str]:
+    """What of a command line is the interpreter, what our imports, what the container."""
+    code = f"import sys; sys.path.insert(0, {str(SOURCE)!r}); "
+    imports = "import cloche.cli.main, cloche.cli.run, cloche.stage.server, cloche.cli.options_run; "
+    bare = [command([PYTHON, "-I", "-S", "-c", "pass"])() for _ in range(30)]
+    loaded = [command([PYTHON, "-I", "-S", "-c", code + imports])() for _ in range(30)]
+    rest = "from cloche.cli.main import entry; entry()"
+    whole = [
+        command([PYTHON, "-I", "-S", "-c", code + rest, "run", "--rootfs", str(rootfs), "true"])() for _ in range(30)
+    ]
+    a, b, c = (statistics.median(values) for values in (bare, loaded, whole))
+    return [
+        f"| `cloche run --rootfs`, split | interpreter {a:.1f} ms, imports {b - a:.1f} ms, container {c - b:.1f} ms |"
+    ]
+
+
+def idle(rootfs: Path, count: int = 500) -> list[str]:
+    """Memory of idle containers beside the stage: what the machine has less, for each."""
+    before = available()
+    go = threading.Barrier(count + 1)
+    stop = threading.Event()
+
+    def work() -> None:
+        read, write = os.pipe()
+        with os.fdopen(read) as source:
+            worker = threading.Thread(target=lambda: cloche.run(["sh", "-c", "read x"], rootfs=rootfs, stdin=source))
+            worker.start()
+            go.wait()
+            stop.wait()
+            os.close(write)
+            worker.join()
+
+    workers = [threading.Thread(target=work) for _ in range(count)]
+    for worker in workers:
+        worker.start()
+    go.wait()
+    time.sleep(5)
+    used = before - available()
+    processes = rss_of_idle()
+    stop.set()
+    for worker in workers:
+        worker.join()
+    return [
+        f"| {count} idle containers (`sh` reading) | {used / count / 1024:.0f} KiB each of the machine's memory, "
+        f"of that {processes / 1024:.0f} KiB private memory of the shell |"
+    ]
+
+
+def available() -> int:
+    """MemAvailable in bytes."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def rss_of_idle() -> float:
+    """Median private memory of processes that run our idle shell."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/smaps_rollup"):
+        try:
+            if (path.parent / "cmdline").read_bytes() == b"sh\0-c\0read x\0":
+                lines = dict(line.split(":")[:2] for line in path.read_text().splitlines()[1:])
+                found.append(sum(int(lines[k].split()[0]) for k in ("Private_Clean", "Private_Dirty")) * 1024)
+        except OSError:
+            continue
+    return statistics.median(found) if found else 0.0
+
+
+if __name__ == "__main__":
+    main()
