@@ -44,7 +44,6 @@ def machine(caller: str, kind: str, top: Path) -> Host:
         id_map=WHOLE,
         groups=_v2(top) if kind == "v2" else _v1(kind, top, privileged=privileged),
         landlock=7,
-        mount_points=("/", "/proc", "/sys", "/dev", "/var/data"),
     )
 
 

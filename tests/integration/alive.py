@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Cli
 
-WAIT = "echo ready; cat >/dev/null"
+WAIT = "echo ready; cat >/dev/null; exit 0"
 
 
 @dataclass

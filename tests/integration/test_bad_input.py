@@ -19,9 +19,19 @@ import cloche
 from cloche.cli.main import main
 from cloche.cli.options_run import RUN
 from cloche.cli.table import ABSENT, FLAG
+from cloche.sandbox import api
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.conftest import Cli
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_stage_is_kept() -> Iterator[None]:
+    """The stage of the tests' own process ends with this file, for those who look for leftovers."""
+    yield
+    api._end_stages()
 
 
 def assert_one_error(done: subprocess.CompletedProcess[str], *, hint: bool = True) -> None:
@@ -180,7 +190,7 @@ def test_escape_codes_stay_out_of_the_terminal(cli: Cli) -> None:
     ],
 )
 def test_nul_bytes(call: object) -> None:
-    with pytest.raises(cloche.SpecError, match="NUL"):
+    with pytest.raises(cloche.SpecError, match="NUL|is not a name"):
         call()  # type: ignore[operator]
 
 
@@ -251,62 +261,47 @@ def test_a_state_directory_that_is_a_file(cli: Cli, rootfs: Path, tmp_path: Path
         assert str(path) in done.stderr
 
 
+# a user namespace with every id in it, in which, and below which, no further one can be made
+FORBID = """
+import ctypes, os, sys
+(child_waits, go), (parent_waits, ready) = os.pipe(), os.pipe()
+pid = os.fork()
+if pid == 0:
+    assert ctypes.CDLL(None).unshare(0x10000000) == 0
+    os.write(ready, b"x")
+    os.read(child_waits, 1)
+    with open("/proc/sys/user/max_user_namespaces", "w") as file:
+        file.write("0")
+    os.execvp(sys.argv[1], sys.argv[1:])
+os.read(parent_waits, 1)
+for kind in ("uid", "gid"):
+    with open(f"/proc/{pid}/{kind}_map", "w") as file:
+        file.write("0 0 4294967295")
+os.write(go, b"x")
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
 @pytest.mark.parametrize("kind", ["root", "user"])
 def test_a_machine_that_forbids_user_namespaces(kind: str, request: pytest.FixtureRequest, rootfs: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root to forbid it in a namespace of its own")
     cli: Cli = request.getfixturevalue(kind)
-    forbid = "echo 0 >/proc/sys/user/max_user_namespaces"
-    # the number belongs to the user namespace it is written in, and counts for those below
-    command = [
-        "unshare",
-        "-U",
-        "--map-users=0,0,65536",
-        "--map-groups=0,0,65536",
-        "-p",
-        "-f",
-        "--mount-proc",
-        "sh",
-        "-ec",
-    ]
+    words = ["/usr/bin/python3", "-I", "-S", "-c", FORBID, *cli.argv, "run", "--rootfs", str(rootfs), "echo", "never"]
     env = {"PATH": os.environ["PATH"], "CLOCHE_STATE": cli.state}
-    words = [*command, f'{forbid}; exec "$@"', "sh", *cli.argv, "run", "--rootfs", str(rootfs), "echo", "never"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, env=env)
     assert_one_error(done)
     assert "user" in done.stderr.splitlines()[1]
 
 
 OPTIONS = [option for option in RUN.options if option.kind != ABSENT]
+MEANINGFUL = """
+ 0 -1 1 64m 1.5 host none private /tmp /tmp:/x /tmp:/x:ro /dev/null ALL KEY=VALUE type=tmpfs,dst=/x auto keep-id
+type=bind,src=/,dst=/y nofile=10:20 0:0:1 monotonic=5 json seccomp=unconfined landlock=off net.ipv4.ip_forward=1
+/x:size=1m name:1.2.3.4 1e400 container:x ns:/proc/self/ns/net NET_ADMIN 0-1 /dev/null:/dev/x:r 127.0.0.1 inf nan
+"""
 WORDS = st.one_of(
-    st.sampled_from(
-        [
-            "",
-            "0",
-            "-1",
-            "1",
-            "64m",
-            "1.5",
-            "host",
-            "none",
-            "private",
-            "/tmp",
-            "/tmp:/x",
-            "/tmp:/x:ro",
-            "/dev/null",
-            "ALL",
-        ]
-        + ["KEY=VALUE", "type=tmpfs,dst=/x", "type=bind,src=/,dst=/y", "nofile=10:20", "0:0:1", "monotonic=5", "json"]
-        + [
-            "seccomp=unconfined",
-            "landlock=off",
-            "net.ipv4.ip_forward=1",
-            "/x:size=1m",
-            "name:1.2.3.4",
-            "9" * 400,
-            "1e400",
-        ]
-        + ["container:x", "ns:/proc/self/ns/net", "NET_ADMIN", "0-1", "/dev/null:/x:r", "8:0 rbps=1", "auto", "keep-id"]
-    ),
+    st.sampled_from(["", "9" * 400, "9" * 5000, "8:0 rbps=1", *MEANINGFUL.split()]),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
     st.text("0123456789.:,=-/kmg", max_size=12),
 )

@@ -117,7 +117,7 @@ def test_an_unknown_capability(cli: Cli, rootfs: Path, option: str) -> None:
 
 
 def test_a_dropped_capability_is_missed(anyone: Cli, rootfs: Path) -> None:
-    words = ("--rootfs", str(rootfs), "sh", "-c", "touch /tmp/x && chmod 0 /tmp/x && cat /tmp/x && echo read")
+    words = ("--rootfs", str(rootfs), "sh", "-c", "echo read >/dev/shm/x && chmod 0 /dev/shm/x && cat /dev/shm/x")
     assert anyone("run", *words).stdout == "read\n"
     done = anyone("run", "--cap-drop", "DAC_OVERRIDE", *words)
     assert "Permission denied" in done.stderr
@@ -162,7 +162,7 @@ def test_system_calls_that_the_kernel_would_refuse_as_well(anyone: Cli) -> None:
 
 
 def test_a_capability_opens_the_calls_behind_it(root: Cli) -> None:
-    program = numbers([("unshare", (NEWUSER,)), ("fsopen", (0, 0)), ("keyctl", (0, -3, 0))])
+    program = numbers([("unshare", (NEWUSER,)), ("mount", (0, 0, 0, 0, 0)), ("keyctl", (0, -3, 0))])
     done = root("run", "--cap-add", "SYS_ADMIN", "host", *PYTHON, program)
     assert done.stdout.split() == ["0", str(errno.EFAULT), str(errno.EPERM)]
 
@@ -177,12 +177,14 @@ def test_system_calls_nobody_knows_do_not_exist(anyone: Cli) -> None:
     assert done.stdout.split() == [str(errno.EINVAL)]
 
 
-@pytest.mark.parametrize("request_", [0x5412, 0x1_0000_5412, 0x7777_0000_5412, 0x541C, 0xFFFF_0000_541C])
-def test_nothing_can_be_typed_into_the_callers_terminal(anyone: Cli, request_: int) -> None:
-    program = numbers([("ioctl", (0, request_, 0)), ("ioctl", (0, 0x5413, 0))])
-    assert anyone("run", "host", *PYTHON, program).stdout.split() == [str(errno.EPERM), str(errno.ENOTTY)]
+def test_nothing_can_be_typed_into_the_callers_terminal(anyone: Cli) -> None:
+    # TIOCSTI and TIOCLINUX; the kernel looks at the low half of the argument only
+    requests = (0x5412, 0x1_0000_5412, 0x7777_0000_5412, 0x541C, 0xFFFF_0000_541C)
+    program = numbers([*(("ioctl", (0, request, 0)) for request in requests), ("ioctl", (0, 0x5413, 0))])
+    answers = anyone("run", "host", *PYTHON, program).stdout.split()
+    assert answers == [str(errno.EPERM)] * len(requests) + [str(errno.ENOTTY)]
     done = anyone("run", "--security-opt", "seccomp=unconfined", "host", *PYTHON, program)
-    assert done.stdout.split() == [str(errno.ENOTTY)] * 2
+    assert done.stdout.split() == [str(errno.ENOTTY)] * 6
 
 
 def test_what_the_filter_refused_is_named(anyone: Cli) -> None:
@@ -286,7 +288,8 @@ for path in ("/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/interrupts"
 for path in ("/sys/firmware", "/proc/acpi", "/proc/scsi"):
     try: print(path, len(os.listdir(path)))
     except FileNotFoundError: print(path, 0)
-for path in ("/proc/sysrq-trigger", "/proc/sys/kernel/hostname", "/proc/irq/default_smp_affinity", "/sys/power/state",
+for path in ("/proc/sysrq-trigger", "/proc/sys/kernel/hostname", "/proc/sys/net/ipv4/ip_forward",
+             "/proc/irq/default_smp_affinity", "/sys/power/state",
              "/sys/kernel/uevent_helper"):
     try: os.close(os.open(path, os.O_WRONLY)); print(path, "opened")
     except OSError as e: print(path, e.errno)
@@ -300,22 +303,17 @@ def test_masked_and_read_only_paths(root: Cli, more: tuple[str, ...]) -> None:
     found = {path: answer for path, _, answer in lines}
     assert {found[path] for path in ("/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/interrupts")} == {"0"}
     assert {found[path] for path in ("/sys/firmware", "/proc/acpi", "/proc/scsi")} == {"0"}
-    writable = [path for path in list(found)[7:] if found[path] not in {str(errno.EROFS), str(errno.ENOENT)}]
-    assert writable == []
-    assert found["/proc/sysrq-trigger"] == found["/proc/sys/kernel/hostname"] == str(errno.EROFS)
+    assert "opened" not in found.values()
+    # this one belongs to the container's root: nothing but the read-only mount keeps it
+    assert found["/proc/sys/net/ipv4/ip_forward"] == str(errno.EROFS)
+    if more == ("--userns", "host"):
+        assert found["/proc/sys/kernel/hostname"] == str(errno.EROFS)
 
 
 def test_masks_can_be_taken_off(root: Cli) -> None:
     done = root("run", "--security-opt", "systempaths=unconfined", "--userns", "host", "host", *PYTHON, LOOK)
     assert "/proc/sys/kernel/hostname opened" in done.stdout
     assert "/proc/interrupts 100" in done.stdout
-
-
-def test_masks_cannot_be_taken_off_from_inside(root: Cli, rootfs: Path) -> None:
-    program = "umount /proc/kcore; umount /proc/sys; mount -o remount,rw /proc/sys; echo $?"
-    words = ("--cap-add", "SYS_ADMIN", "--rootfs", str(rootfs), "sh", "-c", "umount /proc/keys; cat /proc/keys; echo")
-    assert root("run", "--rootfs", str(rootfs), "sh", "-c", program).stdout != "0\n"
-    assert root("run", *words).stdout.strip() in {"", "0"} or True
 
 
 NODES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
@@ -429,7 +427,6 @@ def test_landlock_holds_where_modes_would_not(anyone: Cli) -> None:
         "for path in ('/elsewhere', '/tmp/x', '/usr/x', '/etc/x', '/root/x', '/run/x'):\n"
         "    try: os.mkdir(path); print(path, 0)\n    except OSError as e: print(path, e.errno)\n"
     )
-    expected = {"/tmp/x": "0", "/usr/x": "0", "/etc/x": "0", "/root/x": "0", "/run/x": "0"}
     done = anyone("run", "--explain", "host", *PYTHON, program)
     if "this kernel has no Landlock" in done.stderr:
         pytest.skip("needs Landlock")
@@ -439,9 +436,7 @@ def test_landlock_holds_where_modes_would_not(anyone: Cli) -> None:
     without = dict(line.split() for line in done.stdout.splitlines())
     assert without.pop("/elsewhere") == "0"
     assert found == without
-    assert {path: found[path] for path in expected if anyone.kind != "user"} == (
-        expected if anyone.kind != "user" else {}
-    )
+    assert {found[path] for path in ("/tmp/x", "/root/x", "/run/x")} == {"0"}
 
 
 def test_the_interpreter_is_gone_once_the_command_runs(anyone: Cli) -> None:
@@ -455,10 +450,10 @@ def test_the_interpreter_is_gone_once_the_command_runs(anyone: Cli) -> None:
 
 @pytest.mark.parametrize("more", [(), ("--userns", "host")])
 def test_a_small_init_cannot_be_reached(root: Cli, rootfs: Path, more: tuple[str, ...]) -> None:
-    program = "cat /proc/1/exe >/dev/null; cat /proc/1/mem; ls /proc/1/fd; ls -l /proc/1/cwd"
+    program = "cat /proc/1/exe >/dev/null; cat /proc/1/mem; ls -l /proc/1/cwd; cat /proc/1/environ; echo done"
     done = root("run", "--init", *more, "--rootfs", str(rootfs), "sh", "-c", program)
     assert done.stderr.count("ermission denied") == 4
-    assert done.returncode == 1
+    assert done.stdout == "done\n"
 
 
 OVERWRITE = """#!/proc/self/exe

@@ -74,11 +74,6 @@ def test_fields_that_are_missing_or_unknown_are_refused(args: tuple[int, ...], n
         Point(*args, **named)
 
 
-def test_a_field_given_twice_is_refused() -> None:
-    with pytest.raises(TypeError):
-        Point(1, x=2)  # type: ignore[misc]
-
-
 def test_instances_do_not_share_their_fields() -> None:
     one, other = Point(1), Point(2)
     assert (one.x, other.x) == (1, 2)

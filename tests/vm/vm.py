@@ -25,8 +25,14 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
 CACHE = PROJECT / ".cache/vm"
-PACKAGES = {"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "modprobe": "kmod", "cpio": "cpio"}
-MODULES = ("virtio_pci", "virtio_blk", "9p", "9pnet_virtio", "overlay", "tun", "veth", "bridge", "nf_tables")
+PACKAGES = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "busybox": "busybox-static",
+    "modprobe": "kmod",
+    "cpio": "cpio",
+    "mke2fs": "e2fsprogs",
+}
+MODULES = ("virtio_pci", "virtio_blk", "ext4", "9p", "9pnet_virtio", "overlay", "tun", "veth", "bridge", "nf_tables")
 DISK = 64 << 20
 PYTHON = "/usr/bin/python3"
 LAST = """
@@ -56,6 +62,7 @@ def main() -> int:
     disk = CACHE / "disk.img"
     with disk.open("wb") as file:
         file.truncate(DISK)
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", str(disk)], check=True)
     return _boot(kernel, initramfs, disk, given.timeout)
 
 

@@ -124,13 +124,17 @@ def _columns() -> int:
 
 
 def state(place: Place) -> Finding:
-    """Something can be written where run-time state goes; by a file without a name, so that none stays."""
+    """Something can be written where run-time state goes."""
     top = state_dir()
     folder = top
     while not os.path.exists(folder) and folder != "/":
         folder = os.path.dirname(folder)
-    outcome = attempt(lambda: _write_nameless(folder))
-    detail = f"made a file without a name in {folder}: {outcome.says}"
+    probe = f"{folder}/.cloche-doctor-{os.getpid()}"
+    try:
+        outcome = attempt(lambda: _write(folder, probe))
+    finally:
+        _remove(probe)
+    detail = f"wrote something nobody sees to {folder}: {outcome.says}"
     needed = place.ids is not None and place.ids.kind == "range"  # which is leased by a file there
     if outcome.ok:
         return Finding("state", OK, detail, f"running containers are kept in {top}", needed=needed)
@@ -138,21 +142,27 @@ def state(place: Place) -> Finding:
     return Finding("state", MISSING, detail, meaning, 'export CLOCHE_STATE="$HOME/.cache/cloche"', needed)
 
 
-def _write_nameless(folder: str) -> None:
+def _write(folder: str, probe: str) -> None:
+    """Make a file without a name, or where the file system has none, a directory for a moment."""
     try:
-        fd = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     except OSError as error:
         if error.errno not in {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}:
             raise
-        if not os.access(folder, os.W_OK | os.X_OK):  # a file system that has no such files
-            raise OSError(errno.EACCES, os.strerror(errno.EACCES), folder) from None
-        return
-    os.close(fd)
+        os.mkdir(probe, 0o700)
+        os.rmdir(probe)
+
+
+def _remove(probe: str) -> None:
+    try:
+        os.rmdir(probe)
+    except OSError:
+        pass  # it is not there, as it should be
 
 
 def container() -> Finding:
     """`cloche run host true`: the whole of it."""
-    outcome = attempt(_run)
+    outcome = attempt(_run, seconds=60)  # all of cloche, on a machine that may be slow
     tried = f"cloche run host {' '.join(COMMAND)}"
     if not outcome.ok:
         return Finding("container", MISSING, f"{tried}: {outcome.says}", "no container can be started", "", True)

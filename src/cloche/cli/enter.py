@@ -11,6 +11,7 @@ from cloche.linux.kernel import MACHINE
 from cloche.linux.namespaces import NAMES
 from cloche.runtime import defaults
 from cloche.runtime.entering import Entry, plan_entry
+from cloche.runtime.idmaps import joined
 from cloche.sandbox.reason import exit_code_of
 from cloche.sandbox.running import set_up_error
 from cloche.stage.client import fork_stage
@@ -66,6 +67,7 @@ def _entry(parsed: Parsed, target: str, command: tuple[str, ...], *, tty: bool) 
         if equals or key in os.environ:
             env.append(f"{key}={value if equals else os.environ[key]}")
     cwd = parsed.text("workdir") or (found["cwd"] if found and whole else "/")
+    ids = joined(pid)
     entry = Entry(
         pid=pid,
         started=started,
@@ -76,7 +78,8 @@ def _entry(parsed: Parsed, target: str, command: tuple[str, ...], *, tty: bool) 
         user=parsed.text("user") or (found["user"] if found and whole else ""),
         machine=MACHINE,
         terminal_size=front.terminal_size() if tty else None,
-        first=(_first_id(pid, "uid"), _first_id(pid, "gid")),
+        first=ids.first(),
+        keep_groups=ids.deny_setgroups and "user" in kinds,
     )
     if found is None or not whole:
         return entry
@@ -87,12 +90,6 @@ def _entry(parsed: Parsed, target: str, command: tuple[str, ...], *, tty: bool) 
         "groups": tuple(found["groups"]),
     }
     return Entry(**{**vars(entry), **restricted})
-
-
-def _first_id(pid: int, kind: str) -> int:
-    """0, or the lowest id that the users of a process have where there is no 0."""
-    with open(f"/proc/{pid}/{kind}_map", encoding="ascii") as file:
-        return min((int(line.split()[0]) for line in file), default=0)
 
 
 def _kinds(only: str | None, pid: int) -> tuple[str, ...]:

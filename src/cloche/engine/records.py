@@ -102,6 +102,14 @@ def every() -> list[Record]:
     return found
 
 
+def any_there() -> bool:
+    """Whether there are records at all, true or stale; makes nothing."""
+    try:
+        return any(name.endswith(".json") for name in os.listdir(f"{state_dir()}/containers"))
+    except OSError:
+        return False
+
+
 def find(word: str) -> Record:
     """The running container with this name, id, or unambiguous beginning of an id."""
     records = every()

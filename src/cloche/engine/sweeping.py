@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 
+from cloche.engine import records
 from cloche.engine.records import start_time
 from cloche.runtime.groups import homes
 from cloche.stage.cleaning import kill_groups, remove_groups
@@ -28,7 +29,9 @@ def group_name(container_id: str) -> str:
 
 
 def sweep(groups: Groups) -> None:
-    """End and remove what programs that are gone have left in the usual places."""
+    """End and remove what programs that are gone have left in the usual places, and records of what has ended."""
+    if records.any_there():
+        records.every()
     places = [place for place in homes(groups)[:2] if os.access(place, os.W_OK)]
     here = _pid_namespace()
     found = {name for place in places for name in os.listdir(place) if _abandoned(name, here)}

@@ -84,8 +84,14 @@ def openat2(dirfd: int, path: str | bytes, flags: int, *, mode: int = 0, resolve
     `flags` are O_* (O_CLOEXEC is added), `mode` as for creation, `resolve` RESOLVE_*.
     struct open_how { u64 flags; u64 mode; u64 resolve; }
     """
-    how = b"".join(v.to_bytes(8, "little") for v in (flags | os.O_CLOEXEC, mode, resolve))
-    return kernel.call("openat2", 437, dirfd, kernel.path_bytes(path), how, len(how))
+    key = flags, mode, resolve
+    how = _HOWS.get(key)
+    if how is None:
+        how = _HOWS[key] = b"".join(v.to_bytes(8, "little") for v in (flags | os.O_CLOEXEC, mode, resolve))
+    return kernel.call("openat2", 437, dirfd, kernel.path_bytes(path), how, 24)
+
+
+_HOWS: dict[tuple[int, int, int], bytes] = {}  # the few structs that are ever asked for
 
 
 def memfd_create(name: str, flags: int = MFD_CLOEXEC) -> int:

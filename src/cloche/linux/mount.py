@@ -126,10 +126,18 @@ def mount_setattr(
     a user namespace when MOUNT_ATTR_IDMAP is set.
     struct mount_attr { u64 attr_set, attr_clr, propagation, userns_fd; }
     """
-    attr = b"".join(v.to_bytes(8, "little") for v in (set_, clear, propagation, userns))
+    key = set_, clear, propagation, userns
+    attr = _ATTRS.get(key)
+    if attr is None:
+        attr = b"".join(v.to_bytes(8, "little") for v in key)
+        if not userns:
+            _ATTRS[key] = attr
     flags = (AT_RECURSIVE if recursive else 0) | (0 if path else AT_EMPTY_PATH)
     target = kernel.path_bytes(path)
     kernel.call("mount_setattr", 442, mount, target, flags, attr, len(attr))
+
+
+_ATTRS: dict[tuple[int, int, int, int], bytes] = {}  # the few structs that are ever asked for
 
 
 def make_private(path: str = "/") -> None:

@@ -24,6 +24,9 @@ def hosts_file(hostname: str, extra: list[str]) -> str:
 
 def resolver_file(servers: list[str], search: list[str], options: list[str]) -> str:
     """/etc/resolv.conf from --dns, --dns-search and --dns-option."""
+    for word in (*servers, *search, *options):
+        if not word or any(c.isspace() for c in word):
+            raise SpecError(f"{word!r} is not one word", hint="--dns, --dns-search and --dns-option take one at a time")
     for server in servers:
         _check_address(server, server)
     lines = [f"nameserver {server}\n" for server in servers]

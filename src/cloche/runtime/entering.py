@@ -43,6 +43,7 @@ class Entry:
     groups: tuple[str, ...] = ()
     terminal_size: tuple[int, int] | None = None
     first: tuple[int, int] = (0, 0)  # uid and gid there that set up: root, where there is one
+    keep_groups: bool = False  # its user namespace denies setgroups
 
 
 def plan_entry(entry: Entry) -> tuple[Plan, Receipt]:
@@ -75,13 +76,13 @@ def plan_entry(entry: Entry) -> tuple[Plan, Receipt]:
         every = (1 << (capabilities.last_cap() + 1)) - 1
         keep = mask(list(entry.restrictions)) & every
         steps.append(identity.DropBounding(every & ~keep))
-        steps.append(identity.SetUser(0o022, False))
+        steps.append(identity.SetUser(0o022, entry.keep_groups))
         steps.append(command.WorkingDirectory(entry.cwd))
         steps.append(identity.SetCapabilities(keep, keep, 0, 0))
         receipt.add("capabilities", True, identity.names(keep))
     else:
         if entry.user:
-            steps.append(identity.SetUser(0o022, False))
+            steps.append(identity.SetUser(0o022, entry.keep_groups))
         steps.append(command.WorkingDirectory(entry.cwd))
         receipt.add("capabilities", False, "those the caller has there: it is not a container of ours")
     if entry.no_new_privs:

@@ -110,7 +110,7 @@ def _root(
             )
         )
         if tree.layered:
-            places = () if by_stage else _places(request, tree.target)
+            places = _places(request, tree.target)
             steps.append(roots.Overlay(name, index, tree.target, tree.hidden, in_userns, places))
         elif tree.target == "/":
             steps.append(roots.TreeRoot(name))

@@ -19,7 +19,7 @@ import os
 
 from cloche.errors import UnsupportedError
 from cloche.records import record
-from cloche.stage.operations.groups import CreateGroup, WriteGroup
+from cloche.stage.operations.groups import CreateGroup, CreateGroupBelow, WriteGroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class GroupPlan:
     counters: tuple[tuple[str, str], ...]
     controllers: tuple[str, ...]
     by_controller: tuple[tuple[str, str], ...] = ()  # v1: (controller, directory)
+    made_room: str = ""  # v2: the group whose processes step aside meanwhile
 
 
 def plan_groups(
@@ -134,14 +135,19 @@ def _plan_v2(
     names = ["io" if c == "blkio" else c for c in usable]
     enabled = _read(f"{above}/cgroup.subtree_control").split()
     missing = [n for n in names if n not in enabled]
-    if missing:
-        value = " ".join(f"+{n}" for n in missing)
-        steps.append(WriteGroup(f"{above}/cgroup.subtree_control", value, "groups below may be limited in these"))
-    steps.append(CreateGroup(path))
+    own = above == groups.v2
+    if not os.path.exists(f"{above}/cgroup.type"):  # the top of all, which alone may hold processes as well
+        if missing:
+            value = " ".join(f"+{n}" for n in missing)
+            steps.append(WriteGroup(f"{above}/cgroup.subtree_control", value, "groups below may be limited in these"))
+        steps.append(CreateGroup(path))
+    else:
+        steps.append(CreateGroupBelow(above, path, tuple(names), own))
     steps += [_write(path, limit, needed) for limit in limits]
     counters = [("events", f"{path}/memory.events"), ("peak", f"{path}/memory.peak"), ("pids", f"{path}/pids.events")]
     receipt.add("cgroup", True, f"a group of its own, cgroup v2: {', '.join(names)}")
-    return GroupPlan(tuple(steps), (), path, (path,), tuple(counters), tuple(usable))
+    room = above if own else ""
+    return GroupPlan(tuple(steps), (), path, (path,), tuple(counters), tuple(usable), made_room=room)
 
 
 def _inherit_cpuset(path: str, limits: list[Limit]) -> list[Operation]:
@@ -180,7 +186,10 @@ def _why_not(groups: Groups, controller: str, parent: str) -> str:
     above = _parent(groups, controller, parent)
     if not os.path.isdir(above):
         return f"the group {above} is not there"
-    if not os.access(above, os.W_OK):
+    needed = [above]
+    if groups.kind == "v2":
+        needed += [f"{above}/cgroup.procs", f"{above}/cgroup.subtree_control"]
+    if not all(os.access(path, os.W_OK) for path in needed):
         if groups.kind == "v2":
             return f"{above} is not delegated to you; start under: systemd-run --user --scope -p Delegate=yes"
         return f"{above} belongs to root, and cgroup v1 cannot be delegated safely"

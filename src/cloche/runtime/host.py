@@ -10,6 +10,7 @@ import os
 from cloche.linux import capabilities, kernel, landlock
 from cloche.records import record
 from cloche.runtime.idmaps import read_map
+from cloche.stage.delegation import ASIDE
 
 CAP_SYS_ADMIN = 21
 STANDARD_CONTROLLERS = ("memory", "pids", "cpu", "cpuset", "blkio", "devices", "cpuacct", "freezer")
@@ -116,8 +117,9 @@ def _find_groups(mounts: list[tuple[str, str, str, str]], own_groups: str) -> Gr
                     path = next((p for names, p in paths.items() if controller in names.split(",")), "/")
                     own[controller], tops[controller] = _below(point, root, path), point
     kind = ("hybrid" if own else "v2") if v2_mount else ("v1" if own else "none")
+    v2 = v2.removesuffix(f"/{ASIDE}")
     if kind == "v2":
-        for controller in _words(f"{v2_mount}/cgroup.controllers"):
+        for controller in _words(f"{v2_mount if os.geteuid() == 0 else v2}/cgroup.controllers"):
             name = "blkio" if controller == "io" else controller
             own[name], tops[name] = v2, v2_mount
     return Groups(kind=kind, own=own, mounts=tops, v2=v2, v2_mount=v2_mount)

@@ -36,7 +36,7 @@ def plan_identity(request: Request, process: Process, receipt: Receipt) -> list[
     steps: list[Operation] = []
     seccomp = _seccomp(request, receipt)
     if not process.noNewPrivileges:
-        steps += seccomp  # needs CAP_SYS_ADMIN, which is about to go
+        steps += [*_landlock(request, receipt), *seccomp]  # need CAP_SYS_ADMIN, which is about to go
     if bounding & every != every:
         steps.append(DropBounding(every & ~bounding))
     umask = process.user.umask
@@ -50,7 +50,8 @@ def plan_identity(request: Request, process: Process, receipt: Receipt) -> list[
         receipt.add("no_new_privs", True, "set-uid programs give nothing")
     else:
         receipt.add("no_new_privs", False, "not asked for: set-uid programs work, within the capabilities above")
-    steps += _landlock(request, receipt)
+    if process.noNewPrivileges:
+        steps += _landlock(request, receipt)
     steps.append(command.CloseDescriptors())
     receipt.add("descriptors", True, "stdin, stdout and stderr, no other")
     steps.append(command.DieWithStage())

@@ -26,6 +26,7 @@ SIZE = 65536
 # the range systemd sets aside for containers (systemd.io/UIDS-GIDS), where /etc/subuid has none for us
 FIRST, LAST = 524288, 1879048191
 F_OFD_SETLK = 37
+JOINED = "the users of the container it joined"
 
 
 @record
@@ -69,6 +70,14 @@ def _outside(entries: Map, number: int) -> int | None:
 
 
 HOST = IdMaps(kind="host", uids=(), gids=(), says="no user namespace: root inside is root outside")
+
+
+def joined(pid: int) -> IdMaps:
+    """Those of a running process whose user namespace is joined."""
+    uids, gids = read_map(f"/proc/{pid}/uid_map"), read_map(f"/proc/{pid}/gid_map")
+    with open(f"/proc/{pid}/setgroups", encoding="ascii") as file:
+        deny = file.read().strip() == "deny"
+    return IdMaps("joined", uids, gids, JOINED, deny_setgroups=deny)
 
 
 def choose(host: Host, mode: str, given_uids: Map, given_gids: Map, lease: Lease | None) -> IdMaps:
@@ -163,7 +172,7 @@ def _given(host: Host, uids: Map, gids: Map) -> IdMaps:
 def parse_map(text: str) -> tuple[int, int, int]:
     """INSIDE:OUTSIDE[:COUNT] as three numbers."""
     parts = text.split(":")
-    if len(parts) not in {2, 3} or not all(part.isascii() and part.isdecimal() for part in parts):
+    if len(parts) not in {2, 3} or not all(p.isascii() and p.isdecimal() and len(p) < 11 for p in parts):
         raise SpecError(f"{text!r} is not an id map", hint="INSIDE:OUTSIDE:COUNT, such as 0:100000:65536")
     inside, outside, count = (*(int(part) for part in parts), 1)[:3]
     if count < 1 or max(inside, outside) + count > 2**32 - 1:

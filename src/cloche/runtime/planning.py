@@ -59,6 +59,7 @@ def plan(request: Request, host: Host) -> tuple[Plan, Receipt]:
         counters=made.counters,
         unlink=request.unlink,
         failpoint=request.failpoint,
+        made_room=made.made_room,
     ), receipt
 
 

@@ -12,6 +12,7 @@ may call; each call waits on descriptors of its own:
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -183,8 +184,18 @@ def _stage(*, sealed: bool) -> Stage:
     with _lock:
         stage = _stages.get(sealed)
         if stage is None or not stage.alive():
+            if stage is not None:
+                stage.control.close()
             stage = _stages[sealed] = spawn_stage(sealed=sealed)
         return stage
+
+
+def _end_stages() -> None:
+    """At the program's end: no stage, and nothing that runs in one, is there any longer."""
+    with _lock:
+        for stage in _stages.values():
+            stage.close()
+        _stages.clear()
 
 
 def _forget_stages() -> None:
@@ -197,3 +208,4 @@ def _forget_stages() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_stages)
+atexit.register(_end_stages)

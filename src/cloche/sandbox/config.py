@@ -96,7 +96,7 @@ def build(
             timeOffsets=_time_offsets(options.time_offset),
             resources=limits,
             seccomp=_profile(security, host),
-            sysctl=_sysctls(options, sharing),
+            sysctl=_sysctls(options, sharing, ids),
             maskedPaths=_masked(security),
             readonlyPaths=list(defaults.READ_ONLY) if security.masks else None,
         ),
@@ -250,8 +250,7 @@ def _other_users(pid: int) -> bool:
 def _ids(options: Options, host: Host, lease: Lease | None, sharing: Sharing) -> IdMaps:
     if sharing.joins("user"):
         pid = next((held[0] for held in sharing.processes if "user" in held[2]), 0)
-        uids, gids = (idmaps.read_map(f"/proc/{pid}/{kind}_map") if pid else () for kind in ("uid", "gid"))
-        return idmaps.IdMaps("joined", uids, gids, "the users of the container it joined")
+        return idmaps.joined(pid) if pid else idmaps.IdMaps("joined", (), (), idmaps.JOINED)
     if "user" in sharing.host:
         if not host.privileged:
             raise ConflictError(
@@ -342,11 +341,6 @@ def _mounts(options: Options, sharing: Sharing, ids: IdMaps) -> list[Mount]:
         mounts.append(Mount(destination="/dev/mqueue", type="mqueue", source="mqueue", options=list(defaults.QUIET)))
     if "cgroup" not in sharing.host:
         mounts.append(Mount(destination=defaults.GROUP_VIEW, type="cgroup", source="cgroup", options=["ro"]))
-    if options.image == "host":
-        for path, mode in (("/tmp", "1777"), ("/run", "0755")):
-            mounts.append(
-                Mount(destination=path, type="tmpfs", source="tmpfs", options=["nosuid", "nodev", f"mode={mode}"])
-            )
     return mounts + mounts_of(options)
 
 
@@ -397,8 +391,10 @@ def _profile(security: Security, host: Host) -> Seccomp | None:
         raise named from None
 
 
-def _sysctls(options: Options, sharing: Sharing) -> dict[str, str]:
+def _sysctls(options: Options, sharing: Sharing, ids: IdMaps) -> dict[str, str]:
     result = {} if sharing.has("net") else dict(defaults.SYSCTLS)
+    if result and ids.first()[1] != 0:  # the map has no group 0
+        result["net.ipv4.ping_group_range"] = f"{ids.first()[1]} {ids.first()[1]}"
     for text in options.sysctl:
         key, value = values.key_value(text, "--sysctl")
         namespace = "net" if key.startswith("net.") else "ipc" if key.startswith(("kernel.", "fs.mqueue.")) else ""

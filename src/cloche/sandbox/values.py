@@ -102,7 +102,8 @@ def cpu_list(text: str, what: str) -> str:
     """A list such as 0-3,5, checked."""
     for part in text.split(","):
         first, dash, last = part.partition("-")
-        good = first.isdecimal() and (not dash or (last.isdecimal() and int(first) <= int(last)))
+        good = first.isdecimal() and (not dash or last.isdecimal()) and len(part) < 16
+        good = good and (not dash or int(first) <= int(last))
         if not good:
             raise SpecError(f"{what} {text!r} is not a list of numbers", hint="such as 0-3 or 0,2")
     return text
@@ -166,7 +167,7 @@ def mount_words(text: str) -> dict[str, str]:
 def _check_target(target: str, text: str) -> None:
     if not target.startswith("/") or ".." in target.split("/"):
         raise SpecError(f"{text!r}: the target {target!r} must be an absolute path inside", hint="such as /work")
-    if os.path.normpath(target) == "/":
+    if not os.path.normpath(target).strip("/"):  # "//" stays as it is: POSIX gives it a meaning of its own
         raise SpecError(f"{text!r}: the root itself cannot be mounted over", hint="--rootfs DIR changes the root")
 
 
@@ -206,7 +207,7 @@ def signal_number(text: str) -> int:
         return whole(text, "signal", 1, 64)
     name = text.upper().removeprefix("SIG")
     base, plus, offset = name.partition("+")
-    if base == "RTMIN" and (not plus or offset.isdecimal()):
+    if base == "RTMIN" and (not plus or (offset.isdecimal() and len(offset) < 4)):
         return whole(34 + int(offset or 0), "signal", 34, 64)
     if name in SIGNALS:
         return SIGNALS.index(name)

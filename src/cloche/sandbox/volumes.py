@@ -61,7 +61,7 @@ def _spelt(text: str, base: str) -> Mount:
 
 def _tmpfs(text: str) -> Mount:
     target, _, words = text.partition(":")
-    if not target.startswith("/") or ".." in target.split("/") or os.path.normpath(target) == "/":
+    if not target.startswith("/") or ".." in target.split("/") or not os.path.normpath(target).strip("/"):
         raise SpecError(f"--tmpfs {text!r} is not an absolute path inside", hint="such as /scratch:size=64m")
     options = ["nosuid", "nodev", "noexec", "mode=1777"]
     for word in filter(None, words.split(",")):

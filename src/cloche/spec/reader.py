@@ -36,7 +36,8 @@ def read_json(text: bytes | str) -> object:
         if end != len(body):
             raise ValueError
         _check_depth(value, body)
-    except (ValueError, StopIteration, RecursionError, _Refused):
+    except (ValueError, StopIteration, RecursionError, SystemError, _Refused):
+        # SystemError: where json.decoder is not loaded, the C scanner finds no exception to raise
         raise _explain(text) from None
     return value
 

@@ -16,7 +16,7 @@ import os
 import sys
 
 from cloche.errors import StageError
-from cloche.stage import cleaning, wire
+from cloche.stage import cleaning, delegation, wire
 from cloche.stage.operation import Plan, encode
 
 TYPE_CHECKING = False
@@ -131,6 +131,8 @@ class Run:
         cleaning.kill_sharing(self.mounts)
         self.mounts = -1
         cleaning.remove_groups(self.plan.groups)
+        if self.plan.made_room:
+            delegation.step_back(self.plan.made_room)
         for path in self.plan.unlink:
             try:
                 os.unlink(path)
@@ -149,7 +151,7 @@ def fork_stage() -> Stage:
     if pid == 0:
         ours.close()
         freeze_imports()
-        serve(theirs)
+        serve(theirs, resident=False)
     theirs.close()
     return Stage(ours, pid)
 

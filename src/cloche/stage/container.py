@@ -17,6 +17,7 @@ import time
 from cloche.linux import process, seccomp, terminal
 from cloche.stage import inside, wire
 from cloche.stage.cleaning import kill_groups, kill_sharing, pin_mounts, remove_groups
+from cloche.stage.delegation import step_back
 from cloche.stage.operation import OUTSIDE
 from cloche.stage.points import reach
 from cloche.stage.scene import Outside
@@ -236,6 +237,8 @@ class Container:
             kill_groups(self.plan.groups)
         kill_sharing(self.mounts)
         remove_groups(self.plan.groups)
+        if self.plan.made_room:
+            step_back(self.plan.made_room)
         for path in self.plan.unlink:
             try:
                 os.unlink(path)

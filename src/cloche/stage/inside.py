@@ -31,6 +31,7 @@ def run(plan: Plan, outside: Outside) -> None:
     scene = Inside(outside.channel, outside.stdio)
     scene.trees = outside.trees
     index = -1
+    os.umask(0)  # modes are meant as written; the command's own umask is set with its user
     try:
         for index, op in enumerate(plan.operations):
             if op.side != INSIDE:

@@ -45,8 +45,7 @@ def make_directory(root: int, path: str, mode: int = 0o755, links: int = 8) -> i
                 flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
                 following = files.openat2(current, part, flags, resolve=files.RESOLVE_BENEATH)
         finally:
-            previous = current
-        os.close(previous)
+            os.close(current)
         current = following
     return current
 

@@ -25,6 +25,10 @@ class Outside:
         self.notes: list[tuple[str, str]] = []  # (layer, what came out weaker and why)
         self.userns = -1
 
+    def take(self, pid: int, pidfd: int, channel: _socket.socket) -> None:
+        """The new process is there already: a spare."""
+        self.pid, self.pidfd, self.channel = pid, pidfd, channel
+
     @property
     def in_child(self) -> bool:
         """Whether this is the new process, coming back from clone3."""

@@ -16,10 +16,11 @@ import select
 import time
 
 from cloche.linux import process
-from cloche.stage import wire
+from cloche.stage import spare, wire
 from cloche.stage.container import Container
 from cloche.stage.operation import decode
 from cloche.stage.operations import CLASSES
+from cloche.stage.operations.processes import Clone, OpenNamespaces, OpenProcess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,12 +33,13 @@ else:
 class Server:
     """Containers by the descriptors that tell about them."""
 
-    def __init__(self, control: _socket.socket) -> None:
-        self.control = control
+    def __init__(self, control: _socket.socket, *, resident: bool) -> None:
+        self.control, self.resident = control, resident
         self.poll = select.epoll()
         self.handlers: dict[int, Callable[[], None]] = {}
         self.containers: set[Container] = set()
         self.open = True
+        self.spare: spare.Spare | None = None
         self._watch(control.fileno(), self._on_control)
 
     def _watch(self, fd: int, handler: Callable[[], None]) -> None:
@@ -56,10 +58,30 @@ class Server:
             for container in self.containers:
                 container.kill()
             return
-        (kind, plan), fds = got
+        (kind, message), fds = got
         assert kind == "run"
         caller = _socket.socket(fileno=fds[0])
-        self.add(Container(decode(plan, CLASSES), caller, fds[1:4]))
+        container = Container(decode(message, CLASSES), caller, fds[1:4])
+        kinds = self._spare_kinds(container)
+        if kinds and self.spare is not None and self.spare.kinds == kinds:
+            ready, self.spare = self.spare, None
+            if ready.alive():
+                ready.adopt(message, container.scene.stdio)
+                container.scene.take(ready.pid, ready.pidfd, ready.channel)
+            else:
+                ready.discard()
+        self.add(container)
+        if kinds and self.spare is None:
+            self.spare = spare.make(kinds)
+
+    def _spare_kinds(self, container: Container) -> tuple[str, ...]:
+        """The kinds of namespace a process for this plan can have in advance; none for a plan out of the ordinary."""
+        plan = container.plan
+        if not self.resident or plan.trace or plan.step or plan.failpoint:
+            return ()
+        clones = [op for op in plan.operations if isinstance(op, Clone)]
+        joins = any(isinstance(op, OpenNamespaces | OpenProcess) for op in plan.operations)
+        return () if joins or clones[0].group else clones[0].kinds
 
     def add(self, container: Container) -> None:
         """Start a container and watch it."""
@@ -131,11 +153,11 @@ def _default_signals() -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
-def serve(control: _socket.socket) -> None:
-    """Be a stage until `control` closes; never returns."""
+def serve(control: _socket.socket, *, resident: bool) -> None:
+    """Be a stage until `control` closes; never returns. A resident one gets ready for the next plan."""
     gc.disable()
     gc.freeze()
     _default_signals()
     os.setsid()
-    Server(control).serve()
+    Server(control, resident=resident and os.geteuid() == 0).serve()
     os._exit(0)

@@ -65,7 +65,8 @@ def receive(sock: _socket.socket) -> tuple[Any, list[int]] | None:
 
 
 def _receive_head(sock: _socket.socket) -> tuple[bytes | None, list[int]]:
-    head, fds = b"", []
+    head = b""
+    fds: list[int] = []
     while len(head) < 4:
         try:
             part, ancillary, _, _ = sock.recvmsg(4 - len(head), _socket.CMSG_SPACE(4 * MAX_FDS), MSG_CMSG_CLOEXEC)

@@ -7,12 +7,16 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloche.stage import paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NAMES = ("a", "b", "c", "d")
 places = st.lists(st.sampled_from(NAMES), min_size=1, max_size=4).map("/".join)
@@ -70,7 +74,7 @@ def test_no_tree_leads_out_of_its_root(tree: list[tuple[str, tuple[str, str]]], 
     (outside / "a").write_text("secret")
     plant(root, tree, outside)
     before = snapshot(outside)
-    opened = set(os.listdir("/proc/self/fd"))
+    opened = len(os.listdir("/proc/self/fd"))
     directory = os.open(root, os.O_PATH)
     try:
         result = getattr(paths, how)(directory, "/" + path)
@@ -85,14 +89,14 @@ def test_no_tree_leads_out_of_its_root(tree: list[tuple[str, tuple[str, str]]], 
         pass  # a loop, a file where a directory should be, a link that dangles: refused is fine
     finally:
         os.close(directory)
-        after, still = snapshot(outside), set(os.listdir("/proc/self/fd"))
+        after, still = snapshot(outside), len(os.listdir("/proc/self/fd"))
         shutil.rmtree(top)
     assert after == before
-    assert still <= opened, "a descriptor was leaked"
+    assert still == opened, "a descriptor was leaked"
 
 
 @pytest.fixture
-def root(tmp_path: Path):  # type: ignore[no-untyped-def]
+def root(tmp_path: Path) -> Iterator[int]:
     (tmp_path / "root").mkdir()
     fd = os.open(tmp_path / "root", os.O_PATH)
     yield fd
@@ -122,10 +126,10 @@ def test_an_absolute_link_is_one_inside(root: int, tmp_path: Path) -> None:
 
 
 def test_dots_that_lead_up_are_refused_where_something_must_be_made(root: int) -> None:
-    before = set(os.listdir("/proc/self/fd"))
+    before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(OSError, match="may not contain"):
         paths.make_directory(root, "/a/../../b")
-    assert set(os.listdir("/proc/self/fd")) <= before
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_only_regular_files_are_read_and_only_short_ones(root: int, tmp_path: Path) -> None:
@@ -136,6 +140,5 @@ def test_only_regular_files_are_read_and_only_short_ones(root: int, tmp_path: Pa
     (top / "null").symlink_to("/dev/null")
     assert paths.read_file(root, "/long", 101) == b"x" * 101
     for name, code in (("pipe", 22), ("dir", 22), ("long", 27), ("missing", 2), ("null", 2)):
-        with pytest.raises(OSError, match="") as caught:
+        with pytest.raises(OSError, match=rf"^\[Errno {code}\]"):
             paths.read_file(root, f"/{name}", 100)
-        assert caught.value.errno == code, name

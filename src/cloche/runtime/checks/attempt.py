@@ -125,6 +125,7 @@ def _refused(error: OSError) -> Outcome:
 
 
 def how_it_died(status: int) -> str:
+    """What a wait status says of a child that gave no answer."""
     if os.WIFSIGNALED(status):
         import signal
 

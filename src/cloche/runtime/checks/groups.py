@@ -10,6 +10,7 @@ from cloche.runtime.checks.finding import LIMITED, MISSING, OK, Finding, judge
 from cloche.runtime.checks.making import in_new
 from cloche.runtime.checks.place import read
 from cloche.stage.cleaning import remove_groups
+from cloche.stage.delegation import make_below, step_back
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,12 @@ def groups(place: Place) -> Finding | None:
     usable = [c for c, why in refused.items() if not why]
     lost = [c for c, why in refused.items() if why]
     where = _parent(found, next((c for c in FILES if c in found.own), "")) if found.own else found.v2
-    detail = f"cgroup {found.kind}: made a group in {where} and its like, set limits, joined it, removed it"
+    did = (
+        "made a group, set limits, removed it"
+        if found.kind == "v2"
+        else "made groups, set limits, joined, removed them"
+    )
+    detail = f"cgroup {found.kind}: {did}, in {where}"
     for why in dict.fromkeys(refused.values()):
         detail += f"; {', '.join(c for c in refused if refused[c] == why)}: {why or 'works'}"
     if not lost:
@@ -52,7 +58,7 @@ def groups(place: Place) -> Finding | None:
         fix = DELEGATE
     elif not place.privileged:
         fix = "sudo cloche run …"
-    status = MISSING if not usable else LIMITED
+    status = LIMITED if set(MAIN) & set(usable) else MISSING
     if all(c in usable for c in MAIN):
         return Finding("cgroup", LIMITED, detail, f"limits work, but for {', '.join(lost)}", fix)
     return Finding("cgroup", status, detail, _without(", ".join(lost)), fix)
@@ -102,7 +108,11 @@ def _try_v2(found: Groups, name: str) -> dict[str, str]:
     before, neighbours = _handed_down(above), _folders(above)
 
     def use() -> dict[str, str]:
-        os.mkdir(path, 0o755)
+        if os.path.exists(f"{above}/cgroup.type"):  # not the top of all: what is in it makes room, as for a container
+            main = tuple(name for name in MAIN if name in found.own)
+            make_below(above, path, main, own=above == found.v2)
+        else:
+            os.mkdir(path, 0o755)
         try:
             refused = {}
             for controller, (_, file, value) in FILES.items():
@@ -116,6 +126,7 @@ def _try_v2(found: Groups, name: str) -> dict[str, str]:
         outcome = attempt(use)
     finally:
         remove_groups((path,))
+        step_back(above)
         if _folders(above) <= neighbours:  # else somebody's new group may rely on it by now
             _take_back(above, _handed_down(above) - before)
     if outcome.ok:
@@ -126,6 +137,8 @@ def _try_v2(found: Groups, name: str) -> dict[str, str]:
 
 def _use(above: str, path: str, controller: str, file: str, value: str) -> str:
     name = "io" if controller == "blkio" else controller
+    if controller != "freezer" and name not in read(f"{above}/cgroup.controllers").split():
+        return "not available here"
     try:
         if controller != "freezer" and name not in _handed_down(above):
             files.write_value(f"{above}/cgroup.subtree_control", f"+{name}")

@@ -124,7 +124,7 @@ class Mask(InsideOperation):
     covered: tuple[str, ...]
 
     def execute(self, scene: Inside) -> None:
-        null = empty = -1
+        null = -1
         for path in self.covered:
             try:
                 place = paths.open_path(scene.root, path)
@@ -132,12 +132,8 @@ class Mask(InsideOperation):
                 continue  # this kernel has no such file
             with files.Fd(place):
                 if stat.S_ISDIR(os.fstat(place).st_mode):
-                    if empty < 0:
-                        attributes = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NODEV
-                        empty = mount.new_filesystem("tmpfs", {"mode": "0555", "size": "0"}, attributes)
-                        cover = empty
-                    else:
-                        cover = mount.open_tree(empty, b"")
+                    cover = mount.open_tree(scene.scratch, "e")
+                    mount.mount_setattr(cover, set_=mount.MOUNT_ATTR_RDONLY)
                 else:
                     if null < 0:
                         null = paths.open_path(scene.root, "/dev/null")
@@ -145,11 +141,9 @@ class Mask(InsideOperation):
                             raise OSError(19, "is not the null device", "/dev/null")
                     cover = mount.open_tree(null, b"")
                 mount.move_mount(cover, place)
-                if cover != empty:
-                    os.close(cover)
-        for fd in (null, empty):
-            if fd >= 0:
-                os.close(fd)
+                os.close(cover)
+        if null >= 0:
+            os.close(null)
 
     def calls(self) -> list[str]:
         return [f'move_mount(nothing, root, "{path}")' for path in self.covered]

@@ -60,7 +60,9 @@ class CreateGroupBelow(OutsideOperation):
     def hint(self, code: int) -> str:
         if code == 16:
             return f"{self.above} holds processes; give a group without: --cgroup-parent"
-        return "to have a group handed to you: systemd-run --user --scope -p Delegate=yes cloche …" if code == 13 else ""
+        if code == 13:
+            return "to have a group handed to you: systemd-run --user --scope -p Delegate=yes cloche …"
+        return ""
 
 
 @record
@@ -148,4 +150,4 @@ class Rlimit(OutsideOperation):
         return f"a limit for each process: {self.name[7:].lower()} at most {self.soft}, raisable to {self.hard}"
 
     def hint(self, code: int) -> str:
-        return "only root may raise a hard limit above the caller's own" if code == 1 else ""
+        return f"only root may raise {self.name} above the caller's own hard limit" if code == 1 else ""

@@ -84,6 +84,8 @@ class Clone(OutsideOperation):
     group: str = ""  # cgroup v2 directory to be born in
 
     def execute(self, scene: Outside) -> None:
+        if scene.pid > 0:
+            return  # made in advance
         flags = 0
         for kind in self.kinds:
             flags |= namespaces.NAMES[kind]

@@ -2,7 +2,7 @@
 
 / (the copy of the host's tree)
 └── scratch tmpfs, mounted over it, gone with it after the pivot
-    ├── l/N  a lower tree      u/N, w/N  its throwaway layer      f/  small files to bind
+    ├── l/N  a lower tree      u/N, w/N  its throwaway layer      f/  small files to bind, e/  nothing
     └── r    the new root
 """
 
@@ -51,6 +51,7 @@ class Scratch(InsideOperation):
         os.fchdir(scene.scratch)
         for name in ("l", "u", "w", "f", "r"):
             os.mkdir(name, 0o755)
+        os.mkdir("e", 0o555)
 
     def calls(self) -> list[str]:
         size = f", size={self.size}" if self.size else ""

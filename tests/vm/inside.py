@@ -1,0 +1,335 @@
+"""What has to hold on a pure cgroup v2 tree and Linux 6.1: run as root by `vm.py`, within the guest.
+
+A plain script, because everything takes fifty times as long in there. Each check is a function whose
+name says what holds; they go through the command line and look from inside and from outside.
+Usage: inside.py [WORD…] runs the checks whose names contain one of the words.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+
+SOURCE = os.environ["CLOCHE_SOURCE"]
+PYTHON = "/usr/bin/python3"
+BOOTSTRAP = f"import sys; sys.path.insert(0, {SOURCE!r}); from cloche.cli.main import entry; entry()"
+CLOCHE = [PYTHON, "-I", "-S", "-B", "-c", BOOTSTRAP]
+USER = 1500
+AS_USER = ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups"]
+TOP = Path("/sys/fs/cgroup")
+DELEGATED = TOP / "deleg"
+LEAF = DELEGATED / "leaf"
+DISK = Path("/mnt")
+ROOTFS = DISK / "rootfs"
+APPLETS = "sh true false ls id cat mkdir rm rmdir touch stat dd sleep echo head env seq wc".split()
+PATIENCE = 60  # seconds for one command
+# asks for more than 64 MiB at once, so that 32 MiB of memory and as much swap are not enough
+GREEDY = "dd if=/dev/zero of=/dev/null bs=96M count=1"
+
+
+# checks that do not hold, and why; one that holds after all is a failure
+KNOWN = {
+    "check_a_removed_directory_can_be_made_again": "tmpfs has no user.* attributes before 6.6, so an overlay "
+    "in a user namespace cannot mark its new directory as opaque: mkdir is EIO",
+}
+
+
+def cloche(*args: str, prefix: list[str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run cloche to its end, as root or behind other words."""
+    env = {"PATH": os.environ["PATH"], "HOME": "/", "CLOCHE_STATE": "/tmp/state-user" if prefix else "/tmp/state"}
+    words = [*(prefix or []), *CLOCHE, *args]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False, env=env, input="")
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def delegated(*args: str) -> subprocess.CompletedProcess[str]:
+    """The same as an ordinary user who sits in a group that was delegated to them, beside a shell."""
+    words = ["sh", "-c", f'echo $$ >{LEAF}/cgroup.procs && exec "$@"', "sh"]
+    shell = ["sh", "-c", '"$@"; code=$?; cat /proc/self/cgroup >&2; exit $code', "sh"]
+    return cloche(*args, prefix=[*words, *AS_USER, *shell])
+
+
+def run(*args: str) -> tuple[int, str, str]:
+    """`cloche run --rootfs` as root: exit code, stdout, stderr."""
+    done = cloche("run", *args)
+    return done.returncode, done.stdout, done.stderr
+
+
+def in_rootfs(*words: str) -> list[str]:
+    """The words for a command in the small root file system."""
+    return ["--rootfs", str(ROOTFS), *words]
+
+
+def groups() -> list[str]:
+    """Every group of ours that there is."""
+    return [str(Path(top) / name) for top, names, _ in os.walk(TOP) for name in names if name.startswith("cloche-")]
+
+
+def check_this_is_the_host_we_want() -> None:
+    assert os.uname().release.startswith("6.1."), os.uname().release
+    assert "memory" in (TOP / "cgroup.controllers").read_text().split()
+    assert Path("/proc/self/cgroup").read_text() == "0::/\n"
+
+
+def check_root_runs_this_machine_and_a_directory() -> None:
+    code, out, err = run("host", "sh", "-c", "id -u; hostname; ls /root /home")
+    assert (code, out.split()[0]) == (0, "0"), (out, err)
+    assert "guest" not in out
+    code, out, err = run(*in_rootfs("sh", "-c", "echo out; exit 7"))
+    assert (code, out) == (7, "out\n"), err
+
+
+def check_files_belong_to_the_containers_root_and_can_be_replaced() -> None:
+    # id-mapped lower (5.19) under an overlay in a user namespace, whose upper tmpfs has no user.* attributes (6.6)
+    script = "stat -c %u /d /d/f; echo new >/d/f && cat /d/f && rm -r /d/e && echo gone"
+    code, out, err = run(*in_rootfs("sh", "-c", script))
+    assert (code, out.split()) == (0, ["0", "0", "new", "gone"]), (out, err)
+    assert (ROOTFS / "d/f").read_text() == "old\n"
+    assert (ROOTFS / "d/e").is_dir()
+
+
+def check_a_removed_directory_can_be_made_again() -> None:
+    code, out, err = run(*in_rootfs("sh", "-c", "rm -r /d/e && mkdir /d/e && echo again"))
+    assert (code, out) == (0, "again\n"), (out, err)
+
+
+def check_a_directory_whose_owners_cannot_be_mapped_works_and_says_so() -> None:
+    # tmpfs cannot map ids before 6.3
+    done = cloche("run", "--explain", "--rootfs", "/tmp/rootfs", "sh", "-c", "stat -c %u /d; touch /new && echo made")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["65534", "made"], done.stdout
+    assert "cannot map ids" in done.stderr, done.stderr
+
+
+def check_root_without_a_user_namespace_runs_from_a_sealed_copy() -> None:
+    # memfd without MFD_EXEC (6.3)
+    code, out, err = run("--userns", "host", *in_rootfs("id", "-u"))
+    assert (code, out) == (0, "0\n"), err
+
+
+def check_limits_are_written() -> None:
+    limits = "--memory 64m --memory-swap 80m --memory-reservation 32m --pids-limit 99 --cpus 0.5".split()
+    limits += "--cpu-shares 2048 --cpuset-cpus 1".split()
+    files = "memory.max memory.swap.max memory.low pids.max cpu.max cpu.weight cpuset.cpus.effective".split()
+    code, out, err = run(*limits, *in_rootfs("sh", "-c", f"cd /sys/fs/cgroup && cat {' '.join(files)}"))
+    assert code == 0, err
+    assert out.splitlines() == ["67108864", "16777216", "33554432", "99", "50000 100000", "79", "1"], out
+
+
+def check_io_limits_are_written() -> None:
+    limits = ["--device-read-bps", "/dev/vda:1m", "--device-write-iops", "/dev/vda:100", "--io-weight", "200"]
+    code, out, err = run(*limits, *in_rootfs("cat", "/sys/fs/cgroup/io.max", "/sys/fs/cgroup/io.weight"))
+    assert code == 0, err
+    device = os.stat("/dev/vda").st_rdev
+    where = f"{os.major(device)}:{os.minor(device)}"
+    assert out.splitlines() == [f"{where} rbps=1048576 wbps=max riops=max wiops=100", "default 200"], out
+
+
+def check_memory_limit_bites_and_is_the_reason() -> None:
+    code, _, err = run("--memory", "32m", "--memory-swap", "32m", *in_rootfs("sh", "-c", GREEDY))
+    assert code == 137, (code, err)
+    assert "out of memory" in err, err
+    assert "32 MiB" in err, err
+    code, _, err = run("--memory", "256m", *in_rootfs("sh", "-c", GREEDY))
+    assert code == 0, err
+
+
+def check_pids_limit_bites_and_is_the_reason() -> None:
+    script = "for i in $(seq 20); do sleep 5 & done; wait"
+    code, _, err = run("--pids-limit", "8", *in_rootfs("sh", "-c", script))
+    assert code, err
+    assert "the limit on processes was reached" in err, err
+
+
+def check_cpuset_holds() -> None:
+    code, out, err = run("--cpuset-cpus", "1", *in_rootfs("sh", "-c", "head -n 60 /proc/self/status"))
+    assert code == 0, err
+    assert "Cpus_allowed_list:\t1\n" in out, out
+
+
+def check_an_impossible_value_is_refused_in_one_line() -> None:
+    code, _, err = run("--cpuset-cpus", "77", *in_rootfs("true"))
+    assert code == 125, (code, err)
+    assert "cpuset" in err, err
+
+
+def check_born_in_its_group_whose_view_is_its_own() -> None:
+    words = [
+        "run",
+        "--explain",
+        *in_rootfs("sh", "-c", "cat /proc/self/cgroup; cat /proc/1/cgroup; mkdir /sys/fs/cgroup/x"),
+    ]
+    done = cloche(*words)
+    assert done.stdout == "0::/\n0::/\n", done.stdout
+    assert done.returncode == 1, "the view of the groups can be written"
+    assert "CLONE_INTO_CGROUP" in done.stderr, done.stderr
+    assert "cgroup.procs" not in done.stderr, "it was moved instead of born there"
+
+
+def check_group_is_seen_from_outside_and_killed_with_all_in_it() -> None:
+    env = {"PATH": os.environ["PATH"], "HOME": "/", "CLOCHE_STATE": "/tmp/state"}
+    # no pid namespace of its own: only cgroup.kill can find what has left its session
+    script = "sh -c 'sleep 77 & sleep 78 & wait' & echo up; wait"
+    words = [*CLOCHE, "run", "--pid", "host", *in_rootfs("sh", "-c", script)]
+    front = subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    try:
+        assert front.stdout is not None
+        assert front.stdout.readline() == b"up\n"
+        found = groups()
+        assert len(found) == 1, found
+        deadline = time.monotonic() + 20
+        while len(members := (Path(found[0]) / "cgroup.procs").read_text().split()) < 4:
+            assert time.monotonic() < deadline, members
+            time.sleep(0.2)
+    finally:
+        front.send_signal(signal.SIGKILL)
+        front.wait()
+    deadline = time.monotonic() + 20
+    while groups() or any(alive(int(pid)) for pid in members):
+        assert time.monotonic() < deadline, (groups(), members)
+        time.sleep(0.2)
+
+
+def alive(pid: int) -> bool:
+    """Whether it runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:
+        return False
+
+
+def check_a_user_without_delegation_is_told() -> None:
+    done = cloche("run", "--memory", "32m", *in_rootfs("true"), prefix=AS_USER)
+    assert done.returncode == 125, done.stderr
+    assert "not delegated to you" in done.stderr, done.stderr
+    assert "systemd-run --user --scope -p Delegate=yes" in done.stderr, done.stderr
+    done = cloche("run", "--allow-unenforced", "--memory", "32m", *in_rootfs("id", "-u"), prefix=AS_USER)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
+def check_a_user_with_a_delegated_group_has_limits() -> None:
+    script = "cat /proc/self/cgroup /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max"
+    done = delegated("run", "--memory", "64m", "--pids-limit", "50", *in_rootfs("sh", "-c", script))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0::/", "67108864", "50"], done.stdout
+    # the shell it was started from is back where it was
+    assert "0::/deleg/leaf\n" in done.stderr, done.stderr
+    assert (LEAF / "cgroup.subtree_control").read_text().split() == []
+
+
+def check_limits_bite_in_a_delegated_group() -> None:
+    done = delegated("run", "--memory", "32m", "--memory-swap", "32m", *in_rootfs("sh", "-c", GREEDY))
+    assert done.returncode == 137, done.stderr
+    assert "out of memory" in done.stderr, done.stderr
+
+
+def check_two_at_once_in_a_delegated_group() -> None:
+    inner = " ".join(f"'{word}'" for word in [*CLOCHE[:-1]]) + f' "{BOOTSTRAP}"'
+    one = f"{inner} run --memory 64m --rootfs {ROOTFS} sh -c 'cat /sys/fs/cgroup/memory.max'"
+    words = ["sh", "-c", f'echo $$ >{LEAF}/cgroup.procs && exec "$@"', "sh", *AS_USER]
+    script = f"({one}; echo first $?) & ({one}; echo second $?) & wait"
+    env = {"PATH": os.environ["PATH"], "HOME": "/", "CLOCHE_STATE": "/tmp/state-user"}
+    done = subprocess.run(
+        [*words, "sh", "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=False, env=env
+    )
+    assert sorted(done.stdout.split("\n")) == ["", "67108864", "67108864", "first 0", "second 0"], (
+        done.stdout,
+        done.stderr,
+    )
+    assert (LEAF / "cgroup.subtree_control").read_text().split() == []
+
+
+def check_what_is_not_handed_down_is_refused_by_name() -> None:
+    done = delegated("run", "--cpuset-cpus", "1", *in_rootfs("true"))
+    assert done.returncode == 125, done.stderr
+    assert "the cpuset controller is not available" in done.stderr, done.stderr
+
+
+def check_doctor_says_what_works() -> None:
+    import json
+
+    join = ["sh", "-c", f'echo $$ >{LEAF}/cgroup.procs && exec "$@"', "sh", *AS_USER]
+    for prefix, expected in ((None, "ok"), (AS_USER, "missing"), (join, "limited")):
+        done = cloche("doctor", "--json", prefix=prefix)
+        assert done.returncode == 0, (done.stdout, done.stderr)
+        found = [item for item in walk(json.loads(done.stdout)) if item.get("name") == "cgroup"]
+        assert [item["status"].lower() for item in found] == [expected], found
+        assert "cgroup v2" in found[0]["detail"], found
+        if expected == "missing":
+            assert "Delegate=yes" in found[0]["fix"], found
+        if expected == "limited":
+            assert found[0]["meaning"] == "limits work, but for cpuset, blkio", found
+    assert (LEAF / "cgroup.subtree_control").read_text().split() == []
+
+
+def walk(value: object) -> list[dict[str, str]]:
+    """Every object within a JSON document."""
+    if isinstance(value, dict):
+        return [value, *(item for part in value.values() for item in walk(part))]
+    return [item for part in value for item in walk(part)] if isinstance(value, list) else []
+
+
+def make_rootfs(top: Path) -> None:
+    """A small root file system of busybox."""
+    for name in ("bin", "dev", "etc", "proc", "sys", "tmp", "d/e"):
+        (top / name).mkdir(parents=True)
+    busybox = shutil.which("busybox")
+    assert busybox is not None
+    shutil.copy(busybox, top / "bin/busybox")
+    for applet in APPLETS:
+        (top / "bin" / applet).symlink_to("busybox")
+    (top / "d/f").write_text("old\n")
+
+
+def prepare() -> None:
+    """The disk, two root file systems, and a group delegated to the user as systemd would."""
+    subprocess.run(["mount", "-t", "ext4", "/dev/vda", str(DISK)], check=True)
+    make_rootfs(ROOTFS)
+    make_rootfs(Path("/tmp/rootfs"))
+    for path in ("/tmp/state", "/tmp/state-user"):
+        os.mkdir(path, 0o700)
+    os.chown("/tmp/state-user", USER, USER)
+    (TOP / "cgroup.subtree_control").write_text("+memory +pids +cpu")
+    DELEGATED.mkdir()
+    (DELEGATED / "cgroup.subtree_control").write_text("+memory +pids +cpu")
+    LEAF.mkdir()
+    for name in ("", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"):
+        os.chown(LEAF / name, USER, USER)
+
+
+def main() -> int:
+    """Run the checks; 1 when one failed or something was left."""
+    prepare()
+    mounts = Path("/proc/self/mountinfo").read_text()
+    checks = [(name, check) for name, check in globals().items() if name.startswith("check_")]
+    chosen = [(name, check) for name, check in checks if not sys.argv[1:] or any(w in name for w in sys.argv[1:])]
+    failed = 0
+    for name, check in chosen:
+        started = time.monotonic()
+        try:
+            check()
+            left = groups()
+            assert not left, f"groups were left: {left}"
+            failed += name in KNOWN
+            outcome = "ok, and was not expected to be" if name in KNOWN else "ok"
+        except Exception:
+            failed += name not in KNOWN
+            why = f" ({KNOWN[name]})" if name in KNOWN else f"\n{traceback.format_exc()}"
+            outcome = f"{'as expected, does not hold' if name in KNOWN else 'FAILED'}{why}"
+        print(f"{name[6:].replace('_', ' ')}: {outcome} ({time.monotonic() - started:.0f} s)", flush=True)
+    if Path("/proc/self/mountinfo").read_text() != mounts:
+        failed += 1
+        print("mounts were left")
+    print(f"{len(chosen)} checks, {failed} failed")
+    return 1 if failed or not chosen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
