@@ -1,5 +1,6 @@
 # make try    open an isolated shell on this machine; nothing is installed outside this folder
 # make test   everything that proves it works
+# make test-vm  what needs a pure cgroup v2 machine, in one of software; about two minutes
 # make bench  the table of docs/benchmarks.md
 # make soak   longer runs of the fuzz and kill tests (SOAK_SECONDS=600)
 
@@ -7,13 +8,16 @@ PYTHON ?= $(shell for p in /usr/bin/python3 python3; do command -v $$p && break;
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: try test lint unit bench soak clean packages
+.PHONY: try test test-vm lint unit bench soak clean packages
 
 try: $(VENV)/cloche.stamp
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/cloche shell; \
 	else $(BIN)/cloche run --explain host uname -sr 2>&1 | sed -n '/^exited\|^receipt/,$$p;/^Linux/p'; fi
 
 test: packages $(VENV)/dev.stamp lint unit
+
+test-vm:
+	/usr/bin/python3 -B tests/vm/vm.py
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check

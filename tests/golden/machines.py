@@ -76,5 +76,6 @@ def settle(monkeypatch: pytest.MonkeyPatch, caller: str) -> None:
     monkeypatch.setattr(idmaps, "_helper", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(idmaps, "_own_name", lambda _: "ann")
     monkeypatch.setattr(config, "host_image", lambda _: IMAGE)
+    monkeypatch.setattr(config, "mount_points", lambda: ["/", "/proc", "/sys", "/dev", "/var/data"])
     for name in ("LANG", "LC_ALL", "TZ", "CLOCHE_FAILPOINT"):
         monkeypatch.delenv(name, raising=False)

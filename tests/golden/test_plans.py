@@ -48,7 +48,10 @@ SETS: dict[str, tuple[dict[str, object], tuple[tuple[str, str], ...]]] = {
     "volumes": (
         {
             "volume": ("SHARED:/data", "SHARED:/data/inner:ro,bind", "SHARED/file:/etc/file:ro"),
-            "mount": ("type=tmpfs,dst=/scratch,tmpfs-size=1m,ro", "type=bind,src=SHARED,dst=/m,bind-propagation=rslave"),
+            "mount": (
+                "type=tmpfs,dst=/scratch,tmpfs-size=1m,ro",
+                "type=bind,src=SHARED,dst=/m,bind-propagation=rslave",
+            ),
             "device": ("/dev/full:/dev/brim:r",),
         },
         SAME,
@@ -114,7 +117,7 @@ def lines_of(given: dict[str, object], caller: str, kind: str, tmp_path: Path) -
         rest = {name: value for name, value in vars(made).items() if name != "operations"}
         lines += ["", "plan:", *(f"    {name} = {value!r}" for name, value in rest.items())]
         lines += ["", "receipt:", *(f"    {line}" for line in str(receipt).splitlines())]
-    return [_plain(line, {**places, "": top}) for line in lines if "thermal_throttle\"" not in line]
+    return [_plain(line, {**places, "": top}) for line in lines if 'thermal_throttle"' not in line]
 
 
 def _replace(given: dict[str, object], places: dict[str, Path]) -> dict[str, object]:
@@ -147,7 +150,9 @@ def check(name: str, lines: list[str]) -> None:
         KEPT.mkdir(exist_ok=True)
         path.write_text(text)
     assert path.exists(), "never written: run once with UPDATE_GOLDEN=1"
-    changed = list(difflib.unified_diff(path.read_text().splitlines(), text.splitlines(), "kept", "now", n=1, lineterm=""))
+    changed = list(
+        difflib.unified_diff(path.read_text().splitlines(), text.splitlines(), "kept", "now", n=1, lineterm="")
+    )
     assert not changed, "the plan has changed; if that is meant, UPDATE_GOLDEN=1:\n" + "\n".join(changed)
 
 

@@ -127,9 +127,21 @@ def refused(done: subprocess.CompletedProcess[str], *words: str) -> bool:
     return True
 
 
-def gone(pid: int) -> bool:
+def members(namespace: int) -> set[int]:
+    """The processes in a pid namespace, zombies left out."""
+    found = set()
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            if os.stat(f"/proc/{name}/ns/pid").st_ino == namespace:
+                found.add(int(name))
+        except OSError:
+            continue
+    return found
+
+
+def gone(pid: int, patience: float = PATIENCE) -> bool:
     """Whether a process has ended, or ends soon; a zombie counts as ended."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         try:
             state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]

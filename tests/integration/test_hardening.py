@@ -304,8 +304,9 @@ def test_masked_and_read_only_paths(root: Cli, more: tuple[str, ...]) -> None:
     assert {found[path] for path in ("/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/interrupts")} == {"0"}
     assert {found[path] for path in ("/sys/firmware", "/proc/acpi", "/proc/scsi")} == {"0"}
     assert "opened" not in found.values()
-    # this one belongs to the container's root: nothing but the read-only mount keeps it
-    assert found["/proc/sys/net/ipv4/ip_forward"] == str(errno.EROFS)
+    if more:
+        # with this much power nothing but the read-only mount keeps it
+        assert found["/proc/sys/net/ipv4/ip_forward"] == str(errno.EROFS)
     if more == ("--userns", "host"):
         assert found["/proc/sys/kernel/hostname"] == str(errno.EROFS)
 
@@ -453,7 +454,8 @@ def test_a_small_init_cannot_be_reached(root: Cli, rootfs: Path, more: tuple[str
     program = "cat /proc/1/exe >/dev/null; cat /proc/1/mem; ls -l /proc/1/cwd; cat /proc/1/environ; echo done"
     done = root("run", "--init", *more, "--rootfs", str(rootfs), "sh", "-c", program)
     assert done.stderr.count("ermission denied") == 4
-    assert done.stdout == "done\n"
+    assert done.stdout.endswith("done\n")
+    assert "->" not in done.stdout
 
 
 OVERWRITE = """#!/proc/self/exe
@@ -477,12 +479,13 @@ def test_an_entry_point_cannot_overwrite_the_interpreter(root: Cli, shared_dir: 
     evil.write_text(OVERWRITE)
     evil.chmod(0o755)
     cli = Cli("root", root.source, str(python))
-    done = cli("run", "--userns", "host", "-v", f"{evil}:/evil:ro", "host", "/evil")
+    words = ("--security-opt", "landlock=off", "-v", f"{evil}:/evil:ro", "host", "/evil")
+    done = cli("run", "--userns", "host", *words)
     assert done.stdout.startswith("interpreter reached\n/memfd:"), done.stderr
     assert done.stdout.endswith("refused\n")
     assert python.read_bytes() == before
     # with ids of its own, the container has nobody who may write that file
-    done = cli("run", "-v", f"{evil}:/evil:ro", "host", "/evil")
+    done = cli("run", *words)
     assert "overwritten" not in done.stdout
     assert python.read_bytes() == before
 

@@ -71,7 +71,7 @@ def test_the_hosts_objects_can_be_shared(anyone: Cli, rootfs: Path, key: int) ->
 
 def test_objects_made_inside_stay_inside(anyone: Cli) -> None:
     key = int.from_bytes(os.urandom(3), "little") | 1 << 25
-    script = f"{PYTHON} -c \"{MAKE_OBJECTS}\" {key}; cat /proc/sysvipc/shm /proc/sysvipc/sem /proc/sysvipc/msg"
+    script = f'{PYTHON} -c "{MAKE_OBJECTS}" {key}; cat /proc/sysvipc/shm /proc/sysvipc/sem /proc/sysvipc/msg'
     with running(anyone, "host", script=script) as inside:
         assert inside.said[0] == "True"
         assert sum(str(key) in line.split() for line in inside.said) == 3
@@ -97,7 +97,9 @@ def test_shared_memory_is_its_own(anyone: Cli, rootfs: Path) -> None:
         listing = ("ls", "/dev/shm")
         assert anyone("run", "--rootfs", str(rootfs), *listing).stdout == ""
         assert name in anyone("run", "--ipc", "host", "--rootfs", str(rootfs), *listing).stdout
-        with running(anyone, "--rootfs", str(rootfs), script=f"echo inside >/dev/shm/{name}; cat /dev/shm/{name}") as it:
+        with running(
+            anyone, "--rootfs", str(rootfs), script=f"echo inside >/dev/shm/{name}; cat /dev/shm/{name}"
+        ) as it:
             assert it.said == ["inside"]
             assert here.read_text() == "the host's"
     finally:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.background import refused, running
+from tests.integration.background import gone, members, refused, running
 
 if TYPE_CHECKING:
     from tests.conftest import Cli
@@ -27,10 +27,10 @@ def own(kind: str) -> int:
 
 @pytest.mark.parametrize("by", ["name", "pid"])
 def test_entering_joins_every_namespace(anyone: Cli, rootfs: Path, by: str) -> None:
-    script = "echo mine >/tmp/file"
+    script = "echo mine >/dev/shm/file"
     with running(anyone, "--hostname", "walnut", "--rootfs", str(rootfs), script=script) as inside:
         target = inside.name if by == "name" else str(inside.pid)
-        done = anyone("enter", target, "sh", "-c", f"hostname; cat /tmp/file; id -u; {LIST}")
+        done = anyone("enter", target, "sh", "-c", f"hostname; cat /dev/shm/file; id -u; {LIST}")
         name, file, uid, *inodes = done.stdout.splitlines()
         assert (name, file, uid) == ("walnut", "mine", "0"), done.stderr
         theirs = [inside.namespace(kind) for kind in ALL]
@@ -103,7 +103,10 @@ def test_what_enters_has_no_more_power_than_the_container(
 
 
 def test_what_enters_has_the_containers_own_filter(root: Cli, rootfs: Path, place: Path) -> None:
-    profile = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]}
+    profile = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}],
+    }
     (place / "profile.json").write_text(json.dumps(profile))
     options = ("--security-opt", f"seccomp={place}/profile.json", "--rootfs", str(rootfs))
     with running(root, *options, script="mkdir /tmp/a 2>/dev/null || echo refused") as inside:
@@ -203,7 +206,9 @@ def test_a_record_of_another_process_with_the_same_number_is_not_believed(root: 
         assert inside.answers()
 
 
-@pytest.mark.parametrize(("option", "kind"), [("--network", "net"), ("--pid", "pid"), ("--ipc", "ipc"), ("--uts", "uts")])
+@pytest.mark.parametrize(
+    ("option", "kind"), [("--network", "net"), ("--pid", "pid"), ("--ipc", "ipc"), ("--uts", "uts")]
+)
 def test_a_namespace_can_be_shared_with_a_container(anyone: Cli, rootfs: Path, option: str, kind: str) -> None:
     words = ("--rootfs", str(rootfs))
     with running(anyone, *words) as first:
@@ -222,12 +227,36 @@ def test_processes_can_be_seen_across_containers(anyone: Cli, rootfs: Path) -> N
         shared = ("--pid", f"container:{first.name}", *words)
         done = anyone("run", *shared, "sh", "-c", "cat /proc/1/comm; echo $PPID; [ $$ != 1 ] && echo another")
         assert done.stdout == "cat\n0\nanother\n", done.stderr
-        with running(anyone, *shared, script="(sleep 600 </dev/null >/dev/null 2>&1 &)") as second:
-            assert second.answers()
         assert first.answers()
-        # what the second one left behind lives on: process 1, that sleep, and the shell that looks
-        left = anyone("enter", first.name, "sh", "-c", "cat /proc/[0-9]*/comm")
-        assert sorted(left.stdout.split()[:3]) == ["cat", "sh", "sleep"]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "root",
+        pytest.param(
+            "user",
+            marks=pytest.mark.xfail(
+                strict=True, reason="without a group of its own, what it leaves in a shared pid namespace lives on"
+            ),
+        ),
+    ],
+)
+def test_nothing_of_a_container_stays_in_a_shared_pid_namespace(root: Cli, rootfs: Path, kind: str) -> None:
+    cli = type(root)(kind, root.source, root.python)
+    words = ("--rootfs", str(rootfs))
+    with running(cli, *words) as first:
+        shared = ("--pid", f"container:{first.name}", *words)
+        before = members(first.namespace("pid"))
+        with running(cli, *shared, script="(sleep 600 </dev/null >/dev/null 2>&1 &)") as second:
+            orphans = members(first.namespace("pid")) - before - {second.pid}
+        assert len(orphans) == 1
+        assert first.answers()
+        try:
+            assert gone(orphans.pop(), patience=2)
+        finally:
+            for pid in members(first.namespace("pid")) - before:
+                os.kill(pid, 9)
 
 
 def test_names_and_memory_can_be_shared(anyone: Cli, rootfs: Path) -> None:

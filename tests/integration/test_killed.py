@@ -25,6 +25,8 @@ from tests.conftest import ORDINARY
 from tests.integration.alive import until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.conftest import Cli
 
 F_OFD_GETLK, F_WRLCK, F_UNLCK = 36, 1, 2
@@ -79,7 +81,7 @@ class Trial:
     def gone(self) -> None:
         """Nothing is left, or soon is not."""
         try:
-            until(lambda: not self.left(), "everything is gone")
+            until(lambda: not self.left(), "everything is gone", patience=6)
         except AssertionError:
             pytest.fail(f"left behind: {self.left()}")
         self.cidfile.unlink(missing_ok=True)
@@ -140,9 +142,24 @@ def strike(front: subprocess.Popen[bytes], victim: str) -> None:
     front.wait(20)
 
 
+FRONTS: list[subprocess.Popen[bytes]] = []
+
+
 def quiet(cli: Cli, *words: str, **env: str) -> subprocess.Popen[bytes]:
     null = subprocess.DEVNULL
-    return cli.popen(*words, stdin=null, stdout=null, stderr=null, env=env)
+    front = cli.popen(*words, stdin=null, stdout=null, stderr=null, env=env)
+    FRONTS.append(front)
+    return front
+
+
+@pytest.fixture(autouse=True)
+def _no_front_stays() -> Iterator[None]:
+    """A test that fails half way leaves no running container."""
+    yield
+    while FRONTS:
+        front = FRONTS.pop()
+        front.kill()
+        front.wait()
 
 
 def works(cli: Cli, image: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.background import gone, refused, running
+from tests.integration.background import gone, members, refused, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,18 +25,6 @@ def canary() -> Iterator[int]:
     yield process.pid
     process.kill()
     process.wait()
-
-
-def members(namespace: int) -> set[int]:
-    """The processes in a pid namespace, zombies left out."""
-    found = set()
-    for name in filter(str.isdecimal, os.listdir("/proc")):
-        try:
-            if os.stat(f"/proc/{name}/ns/pid").st_ino == namespace:
-                found.add(int(name))
-        except OSError:
-            continue
-    return found
 
 
 def test_the_command_is_process_1_and_sees_nobody_else(anyone: Cli, rootfs: Path) -> None:

@@ -103,7 +103,7 @@ def test_limits_and_usage() -> None:
 def test_options_nobody_knows() -> None:
     for name in ("tty", "interactive", "command", "step", "trace", "colour", "cap-add"):
         with pytest.raises(TypeError, match=name):
-            cloche.run(["true"], **{name: True})
+            cloche.run(["true"], **{name: True})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="colour"):
         asyncio.run(cloche.run_async(["true"], colour="red"))
 
@@ -414,6 +414,7 @@ def test_the_stage_stays_and_comes_back(rootfs: Path) -> None:
     assert sh("true", rootfs).ok
     assert stages() == [first]
     os.kill(first, 9)
+    until(lambda: ended(first), "the stage has ended")
     assert sh("echo again", rootfs).stdout == "again\n"
     assert stages() != [first]
 

@@ -25,7 +25,9 @@ def uptime(text: str) -> float:
 
 def test_the_boot_clock_is_shifted(anyone: Cli, rootfs: Path) -> None:
     offset = f"boottime={1000 * DAY},monotonic={2000 * DAY}"
-    with running(anyone, "--time-offset", offset, "--rootfs", str(rootfs), script="cat /proc/uptime; date +%s") as inside:
+    with running(
+        anyone, "--time-offset", offset, "--rootfs", str(rootfs), script="cat /proc/uptime; date +%s"
+    ) as inside:
         here = uptime(Path("/proc/uptime").read_text())
         assert 0 <= here + 1000 * DAY - uptime(inside.said[0]) < AN_HOUR
         assert abs(int(inside.said[1]) - time.time()) < AN_HOUR  # the date is the host's

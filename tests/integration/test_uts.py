@@ -32,7 +32,9 @@ def test_names_are_its_own(anyone: Cli, rootfs: Path) -> None:
 
 
 def test_without_an_option_it_is_called_by_its_id(anyone: Cli, rootfs: Path, place: Path) -> None:
-    done = anyone("run", "--cidfile", str(place / "id"), "--rootfs", str(rootfs), "sh", "-c", "hostname; cat /etc/hosts")
+    done = anyone(
+        "run", "--cidfile", str(place / "id"), "--rootfs", str(rootfs), "sh", "-c", "hostname; cat /etc/hosts"
+    )
     name, *hosts = done.stdout.splitlines()
     assert name == (place / "id").read_text()[:12]
     assert f"127.0.1.1\t{name}" in hosts

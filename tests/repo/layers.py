@@ -103,10 +103,10 @@ class _Reader:
 
     def _walk(self, node: ast.AST, how: str) -> None:
         if isinstance(node, ast.If) and _names_type_checking(node.test):
-            for child in node.body:
-                self._walk(child, "for the type checker")
-            for child in node.orelse:
-                self._walk(child, how)
+            for inner in node.body:
+                self._walk(inner, "for the type checker")
+            for inner in node.orelse:
+                self._walk(inner, how)
             return
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and how == "top":
             how = "inside a function"
@@ -116,11 +116,10 @@ class _Reader:
         elif isinstance(node, ast.ImportFrom):
             source = self._absolute(node)
             for alias in node.names:
-                inner = f"{source}.{alias.name}"
-                self._note(inner if inner in self.modules else source, node.lineno, how)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in self.modules:
-            if node.value != PACKAGE:
-                self._note(node.value, node.lineno, "by name")
+                name = f"{source}.{alias.name}"
+                self._note(name if name in self.modules else source, node.lineno, how)
+        elif isinstance(node, ast.Constant) and node.value in self.modules - {PACKAGE}:
+            self._note(str(node.value), node.lineno, "by name")
         for child in ast.iter_child_nodes(node):
             self._walk(child, how)
 

@@ -45,7 +45,8 @@ COMMANDS = [(path.name, command) for path in DOCUMENTS if path.exists() for comm
 
 
 def test_commands_are_found_as_people_write_them() -> None:
-    text = "```console\n$ a b\nout\n$ sudo c\n$ d \\\n  e\n> no\n```\n```sh\n$ no\n```\n$ no\n```console\n$ git f\n$ g\n```\n"
+    text = "```console\n$ a b\nout\n$ sudo c\n$ d \\\n  e\n> no\n```\n```sh\n$ no\n```\n$ no\n"
+    text += "```console\n$ git f\n$ g\n```\n"
     assert commands_of(text) == ["a b", "d \\\n  e", "g"]
 
 

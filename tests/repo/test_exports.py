@@ -27,7 +27,13 @@ def type_checking_names() -> set[str]:
     """The names cloche/__init__.py imports for the type checker."""
     tree = ast.parse((TOP / "__init__.py").read_text())
     blocks = [node for node in tree.body if isinstance(node, ast.If)]
-    return {alias.name for block in blocks for node in ast.walk(block) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    return {
+        alias.name
+        for block in blocks
+        for node in ast.walk(block)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
 
 
 def test_all_is_sorted_as_ruff_sorts_it_and_has_no_twins() -> None:
@@ -46,7 +52,7 @@ def test_what_is_exported_is_what_the_type_checker_sees() -> None:
 
 def test_a_name_that_is_not_exported_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'Stage'"):
-        cloche.Stage  # type: ignore[attr-defined]  # noqa: B018
+        cloche.Stage  # noqa: B018
 
 
 def test_every_error_somebody_can_meet_is_exported() -> None:
@@ -66,7 +72,7 @@ def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
 @pytest.mark.parametrize("name", [name for name in cloche.__all__ if not name.isupper()])
 def test_every_exported_name_has_a_docstring_of_its_own(name: str) -> None:
     value = getattr(cloche, name)
-    assert (vars(value).get("__doc__") if isinstance(value, type) else value.__doc__), name
+    assert vars(value).get("__doc__") if isinstance(value, type) else value.__doc__, name
     members = inspect.getmembers(value) if isinstance(value, type) else []
     public = [m for n, m in members if not n.startswith("_") and n in vars(value)]
     undocumented = [m for m in public if callable(m) or isinstance(m, property)]

@@ -92,3 +92,9 @@ HEAVY = "asyncio collections dataclasses enum inspect json logging pathlib re su
 def test_a_heavy_import_would_be_noticed(name: str) -> None:
     _, others = loaded(f"import cloche.stage.main, {name}")
     assert name in others - RUN_AS_USER
+
+
+def test_the_stage_needs_no_codec_that_would_have_to_be_loaded() -> None:
+    """With imports frozen `open(…, encoding="ascii")` is a LookupError: only UTF-8 is there from the start."""
+    files = [path for room in ("stage", "linux") for path in (SOURCE / "cloche" / room).rglob("*.py")]
+    assert [path.name for path in files if 'encoding="' in path.read_text().replace('encoding="utf-8"', "")] == []

@@ -65,7 +65,11 @@ BAD = {
         "images imports sideways, cloche.network.b (top)",
     ),
     "relative": ("spec/a.py", "from ..stage import b\n", "spec imports up, cloche.stage.b (top)"),
-    "relative, the package": ("linux/c/a.py", "from ...spec.b import x\n", "linux imports sideways, cloche.spec.b (top)"),
+    "relative, the package": (
+        "linux/c/a.py",
+        "from ...spec.b import x\n",
+        "linux imports sideways, cloche.spec.b (top)",
+    ),
     "by name": (
         "runtime/a.py",
         "import importlib\nimportlib.import_module('cloche.cli.b')\n",

@@ -77,7 +77,9 @@ def test_no_file_names_somebodys_home() -> None:
 
 def test_addresses_are_public_ones() -> None:
     pattern = re.compile(r"https?://([^/\s\"'<>)\]}:,]+)")
-    found = {(name, host) for name, text in FILES.items() for host in pattern.findall(text) if not HOSTS.fullmatch(host)}
+    found = {
+        (name, host) for name, text in FILES.items() for host in pattern.findall(text) if not HOSTS.fullmatch(host)
+    }
     assert found == {item for item in found if item[0] == "tests/repo/test_words.py"}
 
 
@@ -89,9 +91,9 @@ def debugging(source: str) -> list[int]:
     """Lines of calls to print or breakpoint, and of imports of a debugger."""
     found = []
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in DEBUGGING:
-            found.append(node.lineno)
-        elif isinstance(node, ast.Import) and any(alias.name in {"pdb", "pprint"} for alias in node.names):
+        if (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in DEBUGGING) or (
+            isinstance(node, ast.Import) and any(alias.name in {"pdb", "pprint"} for alias in node.names)
+        ):
             found.append(node.lineno)
     return sorted(found)
 
@@ -103,7 +105,7 @@ def test_nothing_in_the_package_prints_but_the_command_line() -> None:
 
 
 def test_nothing_left_from_debugging_in_the_command_line() -> None:
-    assert [line for line in lines_with(re.compile(r"\bbreakpoint\(|\bimport pdb\b|\bset_trace\("), "src/")] == []
+    assert lines_with(re.compile(r"\bbreakpoint\(|\bimport pdb\b|\bset_trace\("), "src/") == []
 
 
 def test_lines_end_as_they_should() -> None:

@@ -20,6 +20,7 @@ from cloche.linux import process
 from cloche.runtime.checks import run_checks
 from cloche.runtime.checks.attempt import attempt
 from cloche.runtime.checks.finding import LIMITED, MISSING, OK, Finding
+from cloche.runtime.checks.groups import as_before
 from cloche.runtime.checks.place import Place
 
 TYPE_CHECKING = False
@@ -38,7 +39,7 @@ def doctor(parsed: Parsed) -> int:
         place = Place()
         findings = run_checks(place)
         findings.append(state(place))
-        findings.append(container())
+        findings.append(container(place))
     finally:
         _reap()
     if parsed.flag("json"):
@@ -160,9 +161,11 @@ def _remove(probe: str) -> None:
         pass  # it is not there, as it should be
 
 
-def container() -> Finding:
+def container(place: Place) -> Finding:
     """`cloche run host true`: the whole of it."""
-    outcome = attempt(_run, seconds=60)  # all of cloche, on a machine that may be slow
+    with as_before(place.host.groups if place.host else None):
+        outcome = attempt(_run, seconds=60)  # all of cloche, on a machine that may be slow
+        _reap()  # what it left when it was cut short
     tried = f"cloche run host {' '.join(COMMAND)}"
     if not outcome.ok:
         return Finding("container", MISSING, f"{tried}: {outcome.says}", "no container can be started", "", True)

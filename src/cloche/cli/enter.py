@@ -87,6 +87,7 @@ def _entry(parsed: Parsed, target: str, command: tuple[str, ...], *, tty: bool) 
         "restrictions": tuple(found["capabilities"]),
         "no_new_privs": found["no_new_privs"],
         "seccomp": found["seccomp"],
+        "profile": (bytes.fromhex(found["filter"][0]), found["filter"][1]) if found["filter"] else None,
         "groups": tuple(found["groups"]),
     }
     return Entry(**{**vars(entry), **restricted})

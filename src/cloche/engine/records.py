@@ -13,7 +13,7 @@ import fcntl
 import os
 import stat
 
-from cloche.errors import ConflictError, ForbiddenError, NotFoundError
+from cloche.errors import ConflictError, ForbiddenError, NotFoundError, SpecError
 from cloche.linux import files
 from cloche.spec.reader import read_json, write_json
 from cloche.stage.cleaning import kill_groups, remove_groups
@@ -92,7 +92,7 @@ def every() -> list[Record]:
         try:
             with open(path, "rb") as file:
                 record = read_json(file.read())
-        except (OSError, ValueError):
+        except (OSError, SpecError):  # just removed, or cut short when the machine lost power
             continue
         if isinstance(record, dict):
             if alive(record):

@@ -30,13 +30,16 @@ def group_name(container_id: str) -> str:
 
 def sweep(groups: Groups) -> None:
     """End and remove what programs that are gone have left in the usual places, and records of what has ended."""
-    if records.any_there():
-        records.every()
     places = [place for place in homes(groups)[:2] if os.access(place, os.W_OK)]
     here = _pid_namespace()
     found = {name for place in places for name in os.listdir(place) if _abandoned(name, here)}
-    if not found:
-        return
+    if found:
+        _remove(found, groups)
+    if records.any_there():
+        records.every()
+
+
+def _remove(found: set[str], groups: Groups) -> None:
     # the program may have been in other groups than this one, and so its containers' elsewhere
     tops = dict.fromkeys(groups.mounts.values())
     left = tuple(f"{path}/{name}" for top in tops for path, names, _ in os.walk(top) for name in names if name in found)

@@ -40,6 +40,7 @@ class Entry:
     restrictions: tuple[str, ...] | None = None
     no_new_privs: bool = False
     seccomp: bool = False
+    profile: tuple[bytes, int] | None = None  # a filter of the container's own: program, flags
     groups: tuple[str, ...] = ()
     terminal_size: tuple[int, int] | None = None
     first: tuple[int, int] = (0, 0)  # uid and gid there that set up: root, where there is one
@@ -70,6 +71,9 @@ def plan_entry(entry: Entry) -> tuple[Plan, Receipt]:
         program = default_filter(frozenset(entry.restrictions), entry.machine)
         filters = [identity.LoadSeccomp(program.program, program.flags, False)]
         receipt.add("seccomp", True, "the default profile, as its container has it")
+    elif entry.profile is not None:
+        filters = [identity.LoadSeccomp(*entry.profile, False)]
+        receipt.add("seccomp", True, "the profile as given to its container")
     if not entry.no_new_privs:
         steps += filters
     if entry.restrictions is not None:

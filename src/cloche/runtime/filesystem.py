@@ -41,7 +41,7 @@ def plan_filesystem(
 ) -> tuple[list[Operation], list[Operation]]:
     """What the stage takes from the host, and every step from the scratch tmpfs to the last mask."""
     by_stage = host.privileged
-    mapped = by_stage and ("user" in new or "user" in joined)
+    mapped = by_stage and host.initial and ("user" in new or "user" in joined)
     taken, steps = _root(request, by_stage=by_stage, mapped=mapped, in_userns=request.ids.kind != "host")
     config, linux = request.config, request.config.linux
     for index, item in enumerate(config.mounts or []):
@@ -51,7 +51,7 @@ def plan_filesystem(
                 taken += found
                 steps += placed
             continue
-        if item.destination == "/dev" and item.type == "tmpfs" and by_stage:
+        if item.destination == "/dev" and item.type == "tmpfs" and by_stage and host.initial:
             taken.append(_dev(request, item))
             steps.append(filesystems.Attach("dev", "/dev", "the devices every program expects, and those asked for"))
             continue

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 
-from cloche.linux import capabilities, kernel, landlock
+from cloche.linux import capabilities, files, kernel, landlock, namespaces
 from cloche.records import record
 from cloche.runtime.idmaps import read_map
 from cloche.stage.delegation import ASIDE
 
 CAP_SYS_ADMIN = 21
+INITIAL_USERS = 0xEFFFFFFD  # linux/proc_ns.h PROC_USER_INIT_INO
 STANDARD_CONTROLLERS = ("memory", "pids", "cpu", "cpuset", "blkio", "devices", "cpuacct", "freezer")
 
 
@@ -37,21 +38,26 @@ class Host:
 
     uid: int
     gid: int
-    privileged: bool  # CAP_SYS_ADMIN over its own user namespace, and root in it
+    privileged: bool  # root, with CAP_SYS_ADMIN over its own mounts
     kernel: tuple[int, int]
     machine: str
     id_map: tuple[tuple[int, int, int], ...]  # of this process' own user namespace
     groups: Groups
     landlock: int
+    initial: bool = True  # it is in the initial user namespace: device nodes and id-mapped mounts are possible
+    groups_frozen: bool = False  # setgroups is denied in its user namespace, and so in all below
+    nested_root: bool = False  # root of a user namespace that does not own the mounts it sees
 
 
 def probe_host() -> Host:
     """The facts of this machine, for this process; what cannot change is read once."""
     uid, gid = os.geteuid(), os.getegid()
-    privileged = uid == 0 and bool(capabilities.get()[0] >> CAP_SYS_ADMIN & 1)
+    root = uid == 0 and bool(capabilities.get()[0] >> CAP_SYS_ADMIN & 1)
+    users = os.stat("/proc/self/ns/user").st_ino
+    privileged = root and (users == INITIAL_USERS or _owner_of_mounts() == users)
     with open("/proc/self/cgroup", "rb", buffering=0) as file:
         own_groups = _read_all(file.fileno())
-    key = uid, gid, privileged, own_groups
+    key = uid, gid, users if root else 0, own_groups
     host = _KNOWN.get(key)
     if host is None:
         host = _KNOWN[key] = Host(
@@ -62,12 +68,37 @@ def probe_host() -> Host:
             machine=kernel.MACHINE,
             id_map=read_map("/proc/self/uid_map"),
             groups=_find_groups(read_mounts(), own_groups),
-            landlock=landlock.abi(),
+            landlock=_landlock(),
+            initial=users == INITIAL_USERS,
+            groups_frozen=_setgroups() == "deny",
+            nested_root=root and not privileged,
         )
     return host
 
 
-_KNOWN: dict[tuple[int, int, bool, str], Host] = {}
+_KNOWN: dict[tuple[int, int, int, str], Host] = {}
+
+
+def _owner_of_mounts() -> int:
+    """The user namespace that owns the mount namespace this process is in, by its inode; 0 if out of reach."""
+    with files.Fd(os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)) as mounts:
+        try:
+            with files.Fd(namespaces.owner(mounts.number)) as users:
+                return os.fstat(users.number).st_ino
+        except PermissionError:
+            return 0
+
+
+def _setgroups() -> str:
+    with open("/proc/self/setgroups", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def _landlock() -> int:
+    try:
+        return landlock.abi()
+    except PermissionError:  # a filter around us refuses to say
+        return 0
 
 
 def mount_points() -> list[str]:

@@ -91,7 +91,7 @@ def choose(host: Host, mode: str, given_uids: Map, given_gids: Map, lease: Lease
         return HOST
     if mode not in {"", "auto", "keep-id", "private"}:
         raise SpecError(f"--userns={mode} is not a mode", hint="auto, keep-id, host or container:NAME")
-    if host.privileged:
+    if host.privileged or host.nested_root:
         return _for_root(host, lease)
     return _for_user(host, keep=mode == "keep-id")
 
@@ -104,7 +104,8 @@ def _for_root(host: Host, lease: Lease | None) -> IdMaps:
         # root of a user namespace that is itself small, as inside another container
         size = min(whole, SIZE)
         entry = ((0, 0, size),)
-        return IdMaps("same", entry, entry, f"the {size} ids this process has itself: no others exist here")
+        says = f"the {size} ids this process has itself: no others exist here"
+        return IdMaps("same", entry, entry, says, deny_setgroups=host.groups_frozen)
     slots = max(1, count // SIZE)
     slot = lease.take(slots) if lease is not None else 0
     entry = ((0, start + slot * SIZE, SIZE),)
@@ -156,7 +157,7 @@ def _given(host: Host, uids: Map, gids: Map) -> IdMaps:
     uids, gids = uids or gids, gids or uids
     helpers = ("", "")
     deny = False
-    if not host.privileged:
+    if not (host.privileged or host.nested_root):
         own = (len(uids) == 1 and uids[0][1:] == (host.uid, 1)) and (len(gids) == 1 and gids[0][1:] == (host.gid, 1))
         deny = own
         if not own:

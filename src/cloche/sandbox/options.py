@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from cloche.records import record
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 @record
 class Options:
@@ -86,8 +82,3 @@ class Options:
     time_offset: str = ""
     trace: bool = False
     step: bool = False
-
-
-def with_values(options: Options, values: Mapping[str, object]) -> Options:
-    """The options with some of them replaced."""
-    return Options(**{**vars(options), **values})

@@ -82,7 +82,13 @@ class Prepared:
             "capabilities": list(bounding or []),
             "no_new_privs": process.noNewPrivileges,
             "seccomp": self.request.default_seccomp,
+            "filter": [] if self.request.default_seccomp else self._filter(),
         }
+
+    def _filter(self) -> list[Any]:
+        """The filter of a profile as given, for others that enter: [program in hex, flags]."""
+        loads = [op for op in self.plan.operations if type(op).__name__ == "LoadSeccomp"]
+        return [found for op in loads for found in (op.program.hex(), op.flags)]  # type: ignore[attr-defined]
 
     def close(self) -> None:
         """Give the range of ids back, and take back a record that was written after the stage had removed it."""

@@ -107,5 +107,5 @@ def _move(pids: list[str], group: str) -> None:
 
 
 def _words(path: str) -> list[str]:
-    with open(path, encoding="ascii") as file:
-        return file.read().split()
+    with open(path, "rb") as file:  # as bytes: a stage can load no codec any more
+        return file.read().decode().split()

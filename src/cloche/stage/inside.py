@@ -28,6 +28,7 @@ def run(plan: Plan, outside: Outside) -> None:
     """Carry out the plan's inside steps in this process; never returns."""
     assert outside.channel is not None
     process.set_name(SETTING_UP)
+    process.die_with_parent()  # a change of ids takes it back: `AwaitRelease` and `DieWithStage` say it again
     scene = Inside(outside.channel, outside.stdio)
     scene.trees = outside.trees
     index = -1

@@ -21,7 +21,9 @@ def test_resolver() -> None:
     assert text == "nameserver 10.0.0.1\nnameserver fe80::1%eth0\nsearch a.example b.example\noptions ndots:2\n"
 
 
-@pytest.mark.parametrize("entry", ["", "db", ":10.0.0.1", "db:", "db:x", "d b:10.0.0.1", "db:10.0.0.1\n1.1.1.1\tbank", "db:999.1.1.1"])
+@pytest.mark.parametrize(
+    "entry", ["", "db", ":10.0.0.1", "db:", "db:x", "d b:10.0.0.1", "db:10.0.0.1\n1.1.1.1\tbank", "db:999.1.1.1"]
+)
 def test_no_hosts(entry: str) -> None:
     with pytest.raises(SpecError):
         hosts_file("box", [entry])
@@ -38,7 +40,11 @@ def test_an_entry_is_one_line_or_a_spec_error(entry: str) -> None:
 
 @pytest.mark.parametrize(
     ("servers", "search", "options"),
-    [(["fe80::1%a\nnameserver 9.9.9.9"], [], []), ([], ["a\nnameserver 9.9.9.9"], []), ([], [], ["a\nnameserver 9.9.9.9"])],
+    [
+        (["fe80::1%a\nnameserver 9.9.9.9"], [], []),
+        ([], ["a\nnameserver 9.9.9.9"], []),
+        ([], [], ["a\nnameserver 9.9.9.9"]),
+    ],
 )
 def test_a_line_cannot_be_smuggled_in(servers: list[str], search: list[str], options: list[str]) -> None:
     with pytest.raises(SpecError):

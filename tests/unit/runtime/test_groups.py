@@ -22,7 +22,11 @@ def test_nothing_asked_is_nothing_written() -> None:
 
 def test_memory() -> None:
     asked = Resources(memory=Memory(limit=64 * M, swap=96 * M, reservation=32 * M))
-    assert written(asked, v2=True) == {"memory.max": str(64 * M), "memory.swap.max": str(32 * M), "memory.low": str(32 * M)}
+    assert written(asked, v2=True) == {
+        "memory.max": str(64 * M),
+        "memory.swap.max": str(32 * M),
+        "memory.low": str(32 * M),
+    }
     assert list(written(asked, v2=False).items()) == [
         ("memory.limit_in_bytes", str(64 * M)),
         ("memory.memsw.limit_in_bytes", str(96 * M)),

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.golden.machines import machine, settle
 
 from cloche.errors import ConflictError, SpecError
 from cloche.runtime import idmaps
-from tests.golden.machines import machine, settle
 
 if TYPE_CHECKING:
     from pathlib import Path

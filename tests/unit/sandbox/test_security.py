@@ -22,7 +22,12 @@ def test_everything_is_on_by_default() -> None:
 
 def test_privileged_switches_it_off() -> None:
     security = decide(Options(privileged=True))
-    assert (security.seccomp, security.no_new_privileges, security.landlock, security.masks) == ("unconfined", False, False, False)
+    assert (security.seccomp, security.no_new_privileges, security.landlock, security.masks) == (
+        "unconfined",
+        False,
+        False,
+        False,
+    )
     assert security.capabilities == tuple(NAMES)
 
 
@@ -43,7 +48,9 @@ def test_one_word_switches_one_thing(word: str, field: str, value: object) -> No
     assert {name: other[name] for name in other if other[name] != plain[name]} == {field: value}
 
 
-@pytest.mark.parametrize("word", ["", "seccomp", "seccomp=", "landlock", "landlock=maybe", "apparmor=x", "label=disable", "x=y"])
+@pytest.mark.parametrize(
+    "word", ["", "seccomp", "seccomp=", "landlock", "landlock=maybe", "apparmor=x", "label=disable", "x=y"]
+)
 def test_no_words(word: str) -> None:
     with pytest.raises(SpecError, match="--security-opt"):
         decide(Options(security_opt=(word,)))

@@ -7,8 +7,9 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from cloche.stage.cleaning import remove_groups
 from tests.conftest import SOURCE
+
+from cloche.stage.cleaning import remove_groups
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,7 +23,9 @@ places = st.lists(st.sampled_from(NAMES), min_size=1, max_size=4).map("/".join)
 targets = st.one_of(
     places,
     places.map(lambda path: "/" + path),
-    st.sampled_from(["/", "..", "../..", "../../..", ".", "a/../..", "/../../outside", "OUTSIDE", "OUTSIDE/in", "/proc/self/root"]),
+    st.sampled_from(
+        ["/", "..", "../..", "../../..", ".", "a/../..", "/../../outside", "OUTSIDE", "OUTSIDE/in", "/proc/self/root"]
+    ),
     places.map(lambda path: "../" * 3 + path),
 )
 trees = st.lists(
@@ -62,7 +64,7 @@ def real_place(fd: int) -> str:
     return os.readlink(f"/proc/self/fd/{fd}")
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(trees, places, st.sampled_from(["make_directory", "make_file", "open_path", "read_file"]))
 def test_no_tree_leads_out_of_its_root(tree: list[tuple[str, tuple[str, str]]], path: str, how: str) -> None:
     top = Path(tempfile.mkdtemp(prefix="cloche-paths-"))

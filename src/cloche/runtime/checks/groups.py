@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 
 from cloche.linux import files
 from cloche.runtime.checks.attempt import attempt
 from cloche.runtime.checks.finding import LIMITED, MISSING, OK, Finding, judge
 from cloche.runtime.checks.making import in_new
 from cloche.runtime.checks.place import read
+from cloche.stage import delegation
 from cloche.stage.cleaning import remove_groups
-from cloche.stage.delegation import make_below, step_back
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cloche.runtime.checks.place import Place
     from cloche.runtime.host import Groups
 
@@ -27,6 +30,7 @@ FILES = {
     "devices": ("devices.deny", "", ""),
     "freezer": ("freezer.state", "cgroup.freeze", ""),
 }
+NAMES = {"io": "blkio"}  # what v2 calls otherwise
 MAIN = ("memory", "pids")
 DELEGATE = "systemd-run --user --scope -p Delegate=yes cloche …"
 
@@ -69,7 +73,12 @@ def _without(what: str) -> str:
 
 
 def _parent(found: Groups, controller: str) -> str:
-    return found.v2_mount if found.kind == "v2" and os.geteuid() == 0 else found.own[controller]
+    return _home(found) if found.kind == "v2" else found.own[controller]
+
+
+def _home(found: Groups) -> str:
+    """The group of v2 below which containers have theirs."""
+    return found.v2_mount if os.geteuid() == 0 else found.v2
 
 
 def _try_v1(found: Groups, name: str) -> dict[str, str]:
@@ -103,49 +112,44 @@ def _try_v1(found: Groups, name: str) -> dict[str, str]:
 
 def _try_v2(found: Groups, name: str) -> dict[str, str]:
     """The same for the one tree of v2, whose controllers may have to be handed down first."""
-    above = found.v2_mount if os.geteuid() == 0 else found.v2
-    path = f"{above}/{name}"
-    before, neighbours = _handed_down(above), _folders(above)
+    above = _home(found)
+    path, own = f"{above}/{name}", above == found.v2
+    offered = [c for c in read(f"{above}/cgroup.controllers").split() if NAMES.get(c, c) in FILES]
 
     def use() -> dict[str, str]:
-        if os.path.exists(f"{above}/cgroup.type"):  # not the top of all: what is in it makes room, as for a container
-            main = tuple(name for name in MAIN if name in found.own)
-            make_below(above, path, main, own=above == found.v2)
-        else:
-            os.mkdir(path, 0o755)
+        _make_below(above, path, offered, own=own)
+        return {c: _use(path, c, file, value, offered) for c, (_, file, value) in FILES.items() if file}
+
+    with as_before(found):
         try:
-            refused = {}
-            for controller, (_, file, value) in FILES.items():
-                if file:
-                    refused[controller] = _use(above, path, controller, file, value)
-            return refused
+            outcome = attempt(use)
         finally:
             remove_groups((path,))
-
-    try:
-        outcome = attempt(use)
-    finally:
-        remove_groups((path,))
-        step_back(above)
-        if _folders(above) <= neighbours:  # else somebody's new group may rely on it by now
-            _take_back(above, _handed_down(above) - before)
+            if own:
+                delegation.step_back(above)
     if outcome.ok:
-        found_out: dict[str, str] = outcome.value
-        return found_out
+        refused: dict[str, str] = outcome.value
+        return refused
     return dict.fromkeys(MAIN, outcome.says)
 
 
-def _use(above: str, path: str, controller: str, file: str, value: str) -> str:
-    name = "io" if controller == "blkio" else controller
-    if controller != "freezer" and name not in read(f"{above}/cgroup.controllers").split():
+def _make_below(above: str, path: str, controllers: list[str], *, own: bool) -> None:
+    """As a container's group is made: only the top of all may hand controllers down and hold processes."""
+    if os.path.exists(f"{above}/cgroup.type"):
+        delegation.make_below(above, path, tuple(controllers), own=own)
+        return
+    os.mkdir(path, 0o755)
+    for name in set(controllers) - _handed_down(above):
+        files.write_value(f"{above}/cgroup.subtree_control", f"+{name}")
+
+
+def _use(path: str, controller: str, file: str, value: str, offered: list[str]) -> str:
+    if controller != "freezer" and controller not in {NAMES.get(c, c) for c in offered}:
         return "not available here"
     try:
-        if controller != "freezer" and name not in _handed_down(above):
-            files.write_value(f"{above}/cgroup.subtree_control", f"+{name}")
         _write(f"{path}/{file}", value)
     except OSError as error:
-        culprit = f"{error.filename}: " if error.filename else ""
-        return f"{culprit}{error.strerror}"
+        return f"{file}: {error.strerror}"
     return ""
 
 
@@ -167,6 +171,21 @@ def _folders(group: str) -> set[str]:
         return set()
 
 
+@contextmanager
+def as_before(found: Groups | None) -> Iterator[None]:
+    """See to it that what is run in the block leaves v2 handing down the controllers it did before."""
+    if found is None or found.kind != "v2":
+        yield
+        return
+    above = _home(found)
+    before, neighbours = _handed_down(above), _folders(above)
+    try:
+        yield
+    finally:
+        if _folders(above) <= neighbours:  # else somebody's new group may rely on it by now
+            _take_back(above, _handed_down(above) - before)
+
+
 def _take_back(group: str, names: set[str]) -> None:
     for name in names:
         try:
@@ -180,7 +199,7 @@ def birth(place: Place) -> Finding | None:
     found = place.host.groups if place.host else None
     if found is None or not found.v2:
         return None
-    above = found.v2_mount if place.uid == 0 and found.kind == "v2" else found.v2
+    above = _home(found) if found.kind == "v2" else found.v2
     path = f"{above}/cloche-doctor-{os.getpid()}-birth"
 
     def use() -> None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from cloche.runtime.checks.place import Place
 
 FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin", "/usr/local/sbin")
-NOEXEC = "/proc/sys/vm/memfd_noexec"
 CODE = 42
 
 # linux/netfilter/nfnetlink.h and nf_tables.h
@@ -53,7 +52,7 @@ def sealed_program(place: Place) -> Finding:
         "sealed a copy of this Python in memory and executed it",
         good="even a container with root's own users cannot change the Python that starts containers",
         bad="containers whose users may write this Python (--userns=host and the like) cannot be started",
-        fix=place.fix(outcome, place.as_root("sysctl -w vm.memfd_noexec=0")),
+        fix=place.fix(outcome, place.as_root("sysctl -w vm.memfd_noexec=0") if outcome.code == errno.EACCES else ""),
         needed=_owns_interpreter(place),
     )
 

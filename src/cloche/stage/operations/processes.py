@@ -254,11 +254,12 @@ class AwaitRelease(InsideOperation):
             os.setresgid(self.gid, self.gid, self.gid)
             os.setresuid(self.uid, self.uid, self.uid)
         process.set_dumpable(False)
+        process.die_with_parent()
 
     def calls(self) -> list[str]:
         ids = (("setresgid", self.gid), ("setresuid", self.uid))
         become = [f"{call}({number}, {number}, {number})" for call, number in ids] if self.change_ids else []
-        return ["recvmsg(channel)", *become, "prctl(PR_SET_DUMPABLE, 0)"]
+        return ["recvmsg(channel)", *become, "prctl(PR_SET_DUMPABLE, 0)", "prctl(PR_SET_PDEATHSIG, SIGKILL)"]
 
     def meaning(self) -> str:
         return "the process is now the container's root; nobody may look into it while it sets up"

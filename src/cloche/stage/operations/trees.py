@@ -39,14 +39,14 @@ class OpenTree(Operation):
                 if (os.major(rdev), os.minor(rdev)) != self.device:
                     raise OSError(19, "is not the device it should be", self.source)
             tree = mount.open_tree(found.number, b"", recursive=self.recursive)
-        if self.attributes or self.clear or self.propagation:
-            mount.mount_setattr(
-                tree,
-                set_=self.attributes,
-                clear=self.clear,
-                propagation=self.propagation,
-                recursive=self.recursive,
-            )
+        # a copy of a shared mount, which on most machines all are, would pass mounts on in both directions
+        mount.mount_setattr(
+            tree,
+            set_=self.attributes,
+            clear=self.clear,
+            propagation=self.propagation or mount.MS_PRIVATE,
+            recursive=self.recursive,
+        )
         if self.id_mapped:
             self._map_ids(tree, scene)
         scene.trees[self.name] = tree
