@@ -40,6 +40,7 @@ class Limit:
     file: str
     value: str
     says: str
+    v2_only: bool = False
 
 
 @record
@@ -72,8 +73,11 @@ def plan_groups(
     if parent and any(reasons.values()) and not allow_unenforced:
         needs = next(filter(None, reasons.values()))
         raise UnsupportedError("--cgroup-parent", needs=needs, hint="make it first; or go on: --allow-unenforced")
+    kept = []
     for limit in limits:
         why = reasons[limit.controller]
+        if limit.v2_only and groups.kind != "v2":
+            why = f"{limit.file} exists on cgroup v2 only, this is {groups.kind}"
         if why and limit.name in asked and not allow_unenforced:
             raise UnsupportedError(
                 limit.name,
@@ -81,8 +85,9 @@ def plan_groups(
                 hint="see `cloche doctor`; or go on without it: --allow-unenforced",
             )
         receipt.add(limit.name, not why, why or limit.says)
+        if not why:
+            kept.append(limit)
     usable = [c for c, why in reasons.items() if not why]
-    kept = [limit for limit in limits if limit.controller in usable]
     needed = set() if allow_unenforced else set(asked)
     if not usable:
         receipt.add("cgroup", False, reasons["pids"] or "no cgroup file system is mounted")
@@ -302,7 +307,7 @@ def _block_io(resources: Resources, *, v2: bool) -> list[Limit]:
                     limits.append(Limit("io", "blkio", file, f"{where} {device.rate}", says))
     for file, value in (resources.unified or {}).items():
         controller = {"io": "blkio"}.get(file.partition(".")[0], file.partition(".")[0])
-        limits.append(Limit(file, controller, file, value, f"{file} is {value}"))
+        limits.append(Limit(file, controller, file, value, f"{file} is {value}", v2_only=True))
     return limits
 
 

@@ -77,6 +77,7 @@ class Prepared:
             "image": options.image or options.rootfs,
             "command": list(process.args or []),
             "env": list(process.env or []),
+            "labels": list(options.label),
             "cwd": process.cwd,
             "user": self.request.user,
             "capabilities": list(bounding or []),

@@ -128,15 +128,14 @@ class Streams:
         if self._input_fd >= 0:
             poll.register(self._input_fd, select.POLLOUT)
         ended: dict[str, Any] | None = None
-        while ended is None or self._sinks:
+        while ended is None:
             for fd, _ in poll.poll():
                 if fd == run.fileno():
                     ended = _news(run, heard)
-                    if ended is not None:
-                        poll.unregister(fd)
                 elif not self._serve(fd):
                     poll.unregister(fd)
                     self._end(fd)
+        self._drain()
         return ended
 
     async def wait_async(self, run: Run, heard: Callable[[tuple[Any, ...]], None]) -> dict[str, Any]:
@@ -153,7 +152,7 @@ class Streams:
                 if not done.done():
                     done.set_exception(error)
                 return
-            if report and not self._sinks and not done.done():
+            if report and not done.done():
                 done.set_result(None)
 
         def news() -> None:
@@ -184,7 +183,19 @@ class Streams:
                 loop.remove_reader(fd)
             if self._input_fd >= 0:
                 loop.remove_writer(self._input_fd)
+        self._drain()
         return report
+
+    def _drain(self) -> None:
+        """After the end: take what is in the pipes, but wait for nobody who may still hold them."""
+        poll = select.poll()
+        for fd in self._sinks:
+            poll.register(fd, select.POLLIN)
+        while self._sinks and (ready := poll.poll(0)):
+            for fd, _ in ready:
+                if not self._serve(fd):
+                    poll.unregister(fd)
+                    self._end(fd)
 
 
 def _news(run: Run, heard: Callable[[tuple[Any, ...]], None]) -> dict[str, Any] | None:

@@ -160,7 +160,6 @@ def spawn_stage(*, sealed: bool) -> Stage:
     """A stage in a fresh interpreter, from a sealed copy of it when `sealed`."""
     if not sys.executable:
         raise StageError("this Python does not know its own path", hint="set sys.executable to a python3")
-    ours, theirs = wire.pair()
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     code = f"import sys; sys.path.insert(0, {root!r}); from cloche.stage.main import main; main(3)"
     argv = [sys.executable, "-I", "-S", "-c", code]
@@ -170,6 +169,7 @@ def spawn_stage(*, sealed: bool) -> Stage:
 
         copy = sealed_interpreter()
         path = f"/proc/self/fd/{copy}"
+    ours, theirs = wire.pair()
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     actions = [
         (os.POSIX_SPAWN_DUP2, null, 0),

@@ -36,14 +36,14 @@ class Server:
     def __init__(self, control: _socket.socket, *, resident: bool) -> None:
         self.control, self.resident = control, resident
         self.poll = select.epoll()
-        self.handlers: dict[int, Callable[[], None]] = {}
+        self.handlers: dict[int, tuple[Container | None, Callable[[], None]]] = {}
         self.containers: set[Container] = set()
         self.open = True
         self.spare: spare.Spare | None = None
         self._watch(control.fileno(), self._on_control)
 
-    def _watch(self, fd: int, handler: Callable[[], None]) -> None:
-        self.handlers[fd] = handler
+    def _watch(self, fd: int, handler: Callable[[], None], container: Container | None = None) -> None:
+        self.handlers[fd] = container, handler
         self.poll.register(fd, select.EPOLLIN)
 
     def _forget(self, fd: int) -> None:
@@ -90,9 +90,9 @@ class Server:
         self.containers.add(container)
         channel = container.scene.channel
         assert channel is not None
-        self._watch(channel.fileno(), lambda: self._on_channel(container))
-        self._watch(container.caller.fileno(), lambda: self._on_caller(container))
-        self._watch(container.scene.pidfd, lambda: self._on_end(container))
+        self._watch(channel.fileno(), lambda: self._on_channel(container), container)
+        self._watch(container.caller.fileno(), lambda: self._on_caller(container), container)
+        self._watch(container.scene.pidfd, lambda: self._on_end(container), container)
 
     def _on_channel(self, container: Container) -> None:
         assert container.scene.channel is not None
@@ -102,7 +102,7 @@ class Server:
             self._forget(fd)
             container.channel_closed()
         if container.listener != before:
-            self._watch(container.listener, lambda: self._on_refusal(container))
+            self._watch(container.listener, lambda: self._on_refusal(container), container)
 
     def _on_refusal(self, container: Container) -> None:
         fd = container.listener
@@ -130,14 +130,25 @@ class Server:
         deadlines = [c.deadline for c in self.containers if c.deadline]
         return max(0.0, min(deadlines) - time.monotonic()) if deadlines else -1.0
 
+    def _handle(self, fd: int, container: Container | None, handler: Callable[[], None]) -> None:
+        """Let one container's trouble be its own: it is ended, and the others go on."""
+        try:
+            handler()
+        except Exception as error:
+            if container is None or container.scene.pidfd == fd:
+                raise
+            container.result["failed"] = (-1, 0, f"{type(error).__name__}: {error}", "", [])
+            self._forget(fd)
+            container.kill()
+
     def serve(self) -> None:
         """Until the owner is gone and the last container has ended."""
         while self.open or self.containers:
             ready = [(fd, self.handlers.get(fd)) for fd, _ in self.poll.poll(self._wait())]
-            for fd, handler in ready:
+            for fd, entry in ready:
                 # an earlier handler of this round may have closed fd, and another opened it anew
-                if handler is not None and self.handlers.get(fd) is handler:
-                    handler()
+                if entry is not None and self.handlers.get(fd) is entry:
+                    self._handle(fd, *entry)
             now = time.monotonic()
             for container in list(self.containers):
                 if container.deadline and container.deadline <= now:

@@ -103,7 +103,9 @@ class File(InsideOperation):
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, self.mode)
         with files.Fd(fd):
             os.fchmod(fd, self.mode)
-            os.write(fd, self.content.encode())
+            left = memoryview(self.content.encode())
+            while left:
+                left = left[os.write(fd, left) :]
         with (
             files.Fd(mount.open_tree(scene.scratch, name)) as tree,
             files.Fd(paths.make_file(scene.root, self.target)) as place,
