@@ -34,9 +34,9 @@ else:
 def _init(self: Any, *args: Any, **named: Any) -> None:
     fields = self.record_fields
     values = self.__dict__
-    values.update(self.record_defaults)
-    values.update(zip(fields, args, strict=False))
-    values.update(named)
+    values.update(self.record_defaults, **named)
+    if args:
+        values.update(zip(fields, args, strict=False))
     if len(values) == len(fields) and len(args) <= len(fields):
         return
     unknown = [name for name in values if name not in fields]

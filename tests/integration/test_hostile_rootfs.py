@@ -70,29 +70,32 @@ def test_proc_may_not_lead_elsewhere_inside_either(anyone: Cli, own_rootfs: Path
     assert refused(anyone("run", "--rootfs", str(own_rootfs), "true"), "/proc", "not a link")
 
 
-@pytest.mark.parametrize("mode", ["", ":rw"])
 @pytest.mark.parametrize("how", AIMS)
-@pytest.mark.parametrize("name", ["dev", "etc", "tmp", "etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/passwd"])
+@pytest.mark.parametrize("name", ["dev", "etc", "tmp", "etc/hosts", "etc/resolv.conf", "etc/passwd"])
+@pytest.mark.parametrize("kind", ["root", "user"])
 def test_what_cloche_puts_in_place_stays_inside(
-    anyone: Cli, own_rootfs: Path, canary: Path, name: str, how: str, mode: str
+    root: Cli, own_rootfs: Path, canary: Path, kind: str, name: str, how: str
 ) -> None:
+    cli = type(root)(kind, root.source, root.python)
     aim(own_rootfs / name, own_rootfs, canary, how, "/sub/file" if "/" in name else "")
-    give(own_rootfs, anyone)
+    give(own_rootfs, cli)
     before = look(canary)
-    words = ("--dns", "10.0.0.53", "--tmpfs", "/tmp", "--rootfs", f"{own_rootfs}{mode}")
-    done = anyone(
-        "run", *words, "sh", "-c", "cat /secret /etc/secret /tmp/secret /dev/secret 2>/dev/null; cat /etc/hosts"
-    )
-    ends_well(done)
-    assert look(canary) == before
-    if done.returncode == 0:
-        assert "localhost" in done.stdout
+    script = "cat /secret /etc/secret /tmp/secret /dev/secret 2>/dev/null; cat /etc/hosts"
+    for mode in ("", ":rw"):
+        words = ("--dns", "10.0.0.53", "--tmpfs", "/tmp", "--rootfs", f"{own_rootfs}{mode}")
+        done = cli("run", *words, "sh", "-c", script)
+        ends_well(done)
+        assert look(canary) == before
+        if done.returncode == 0:
+            assert "localhost" in done.stdout
 
 
 @pytest.mark.parametrize("mode", ["", ":rw"])
 @pytest.mark.parametrize("how", AIMS)
-def test_mount_targets_stay_inside(anyone: Cli, own_rootfs: Path, canary: Path, how: str, mode: str) -> None:
+@pytest.mark.parametrize("kind", ["root", "user"])
+def test_mount_targets_stay_inside(root: Cli, own_rootfs: Path, canary: Path, kind: str, how: str, mode: str) -> None:
     """Targets below a link, at a link, and through one link to another."""
+    cli = type(root)(kind, root.source, root.python)
     aim(own_rootfs / "link", own_rootfs, canary, how)
     (own_rootfs / "chain").symlink_to("link/../link")
     aim(own_rootfs / "file", own_rootfs, canary, how, "/secret")
@@ -100,8 +103,9 @@ def test_mount_targets_stay_inside(anyone: Cli, own_rootfs: Path, canary: Path, 
     lent = own_rootfs.parent / "lent"
     lent.mkdir()
     (lent / "mark").write_text("lent\n")
-    give(own_rootfs, anyone)
+    give(own_rootfs, cli)
     before = look(canary)
+    ran = 0
     for options, where in (
         (("-v", f"{lent}:/link/sub/new"), "/link/sub/new/mark"),
         (("-v", f"{lent}:/link"), "/link/mark"),
@@ -113,19 +117,14 @@ def test_mount_targets_stay_inside(anyone: Cli, own_rootfs: Path, canary: Path, 
         (("--read-only", "-v", f"{lent}:/link/sub:ro"), "/link/sub/mark"),
     ):
         show = f"cat {where}; " if where else ""
-        words = (
-            *options,
-            "--rootfs",
-            f"{own_rootfs}{mode}",
-            "/bin/sh",
-            "-c",
-            f"{show}cat {canary}/secret 2>/dev/null; true",
-        )
-        done = anyone("run", *words)
+        script = f"{show}echo; cat {canary}/secret 2>/dev/null; true"
+        done = cli("run", *options, "--rootfs", f"{own_rootfs}{mode}", "/bin/sh", "-c", script)
         ends_well(done)
         assert look(canary) == before, options
-        if where and done.returncode == 0:
-            assert done.stdout == "lent\n", options
+        if done.returncode == 0:
+            ran += 1
+            assert done.stdout.startswith("lent\n" if where else "\n"), options
+    assert ran > 3 or mode == ""  # most of it works, on what the links lead to inside
 
 
 def test_links_in_a_circle_are_refused(anyone: Cli, own_rootfs: Path, place: Path) -> None:

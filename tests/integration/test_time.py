@@ -20,7 +20,7 @@ AN_HOUR = 3600
 
 def uptime(text: str) -> float:
     """The first number of /proc/uptime."""
-    return float(text.split()[0])
+    return float(text.split(maxsplit=1)[0])
 
 
 def test_the_boot_clock_is_shifted(anyone: Cli, rootfs: Path) -> None:

@@ -214,16 +214,15 @@ def test_a_range_is_returned_after_the_end(root: Cli, rootfs: Path, place: Path)
     (place / "subuid").write_text("cloche:700000:131072\n")
     narrow = Elsewhere(root, f"touch /etc/subuid; mount --bind {place}/subuid /etc/subuid")
     words = ("--rootfs", str(rootfs))
-    with running(narrow, *words, script=MAPS) as one:
-        with running(narrow, *words, script=MAPS) as other:
-            assert {maps(one.said)[0][1], maps(other.said)[0][1]} == {700000, 765536}
-            assert refused(narrow("run", *words, "true"), "every id range is in use")
-            other.front.kill()
-            other.front.wait(PATIENCE)
-            assert gone(other.pid)
-            freed = maps(other.said)[0][1]
-            _wait_for_a_range(Path(narrow.state, "id-ranges"))
-            assert maps(narrow("run", *words, "cat", "/proc/self/uid_map").stdout)[0][1] == freed
+    with running(narrow, *words, script=MAPS) as one, running(narrow, *words, script=MAPS) as other:
+        assert {maps(one.said)[0][1], maps(other.said)[0][1]} == {700000, 765536}
+        assert refused(narrow("run", *words, "true"), "every id range is in use")
+        other.front.kill()
+        other.front.wait(PATIENCE)
+        assert gone(other.pid)
+        freed = maps(other.said)[0][1]
+        _wait_for_a_range(Path(narrow.state, "id-ranges"))
+        assert maps(narrow("run", *words, "cat", "/proc/self/uid_map").stdout)[0][1] == freed
 
 
 def _wait_for_a_range(file: Path) -> None:

@@ -23,6 +23,7 @@ else:
 TERM, TSTP, CONT, STOP, WINCH = 15, 20, 18, 19, 28
 PASSED = (1, 2, 3, 10, 12, 14, 15, 30)  # HUP INT QUIT USR1 USR2 ALRM TERM PWR
 CHUNK = 65536
+HUP, PATIENCE = 1, 2.0  # what is told when the terminal is gone, and how long it is waited for
 
 
 class Observer:
@@ -93,6 +94,8 @@ class Streams:
                     elif not _copy(fd, self.relays[fd]):
                         poll.unregister(fd)
                         self._end_of(fd)
+                        if fd == 0:  # a raw terminal has no other end than that its window was closed
+                            run.send("stop", HUP, PATIENCE)
         for fd in list(self.relays):
             self._end_of(fd)
         run.close()

@@ -101,9 +101,16 @@ def _set_directories(top: Parsed) -> None:
             os.environ[variable] = os.path.abspath(value)
 
 
-def entry() -> None:
-    """What the installed command calls: run, flush, and leave without ceremony."""
+def entry(bundle_in: str = "") -> None:
+    """What the installed command calls: run, flush, and leave without ceremony.
+
+    `bundle_in` is the package's directory when the modules it runs on are to be bundled for the next time.
+    """
     code = main(sys.argv[1:])
+    if bundle_in and "cloche.stage.server" in sys.modules:
+        from cloche import bundle
+
+        bundle.write(bundle_in)
     try:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -9,6 +9,7 @@ from cloche.runtime.mounts import parse_options, plan_group_view, plan_mount
 from cloche.stage.operation import INSIDE, OUTSIDE
 from cloche.stage.operations import filesystems, roots
 from cloche.stage.operations.identity import FindUser
+from cloche.stage.operations.processes import AwaitTrees
 from cloche.stage.operations.trees import MakeDev, OpenTree
 
 TYPE_CHECKING = False
@@ -89,7 +90,7 @@ def _root(
 ) -> tuple[list[Operation], list[Operation]]:
     root = request.root
     trees: list[Operation] = []
-    steps: list[Operation] = [roots.Scratch("")]
+    steps: list[Operation] = [roots.Scratch(""), AwaitTrees()]
     whole = bool(root.trees) and root.trees[0].target == "/"
     if not whole:
         steps.append(roots.NewRoot())

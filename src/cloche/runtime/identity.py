@@ -6,6 +6,7 @@ from cloche.linux import capabilities
 from cloche.runtime.seccomp.compile import compile_filter
 from cloche.runtime.seccomp.default import default_filter
 from cloche.stage.operations import command
+from cloche.stage.operations.groups import Rlimit
 from cloche.stage.operations.identity import (
     DropBounding,
     Landlock,
@@ -55,8 +56,10 @@ def plan_identity(request: Request, process: Process, receipt: Receipt) -> list[
     steps.append(command.CloseDescriptors())
     receipt.add("descriptors", True, "stdin, stdout and stderr, no other")
     steps.append(command.DieWithStage())
-    if process.noNewPrivileges:
-        steps += seccomp
+    limits = [Rlimit(limit.type, limit.soft, limit.hard) for limit in process.rlimits or []]
+    last = seccomp if process.noNewPrivileges else []
+    # loading our filter needs a descriptor more than the command may have; another filter may refuse setrlimit
+    steps += [*last, *limits] if request.default_seccomp else [*limits, *last]
     steps.append(command.Execute(tuple(process.args or ()), tuple(process.env or ()), request.init))
     return steps
 

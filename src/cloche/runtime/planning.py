@@ -46,7 +46,7 @@ def plan(request: Request, host: Host) -> tuple[Plan, Receipt]:
     )
     taken, inner = plan_filesystem(request, host, made, new, joined)
     outside = _outside(request, made, new, taken)
-    inside = _inside(request, new, joined, inner, receipt)
+    inside = _inside(request, made, new, joined, inner, receipt)
     describing.describe_rest(request, receipt)
     steps = (*outside, *inside)
     return Plan(
@@ -70,7 +70,6 @@ def _outside(request: Request, made: GroupPlan, new: tuple[str, ...], taken: lis
     steps += [processes.OpenProcess(*held) for held in request.processes]
     at_birth = tuple(kind for kind in new if kind not in {"cgroup", "time"})
     steps.append(processes.Clone(at_birth, made.born_in))
-    steps += [groups.JoinGroup(path) for path in made.join]
     ids = request.ids
     if "user" in new:
         if ids.deny_setgroups:
@@ -81,17 +80,23 @@ def _outside(request: Request, made: GroupPlan, new: tuple[str, ...], taken: lis
     if process is not None:
         if process.oomScoreAdj is not None:
             steps.append(groups.OomScore(process.oomScoreAdj))
-        steps += [groups.Rlimit(limit.type, limit.soft, limit.hard) for limit in process.rlimits or []]
-    steps += taken
+        steps += [groups.RaiseRlimit(limit.type, limit.hard) for limit in process.rlimits or []]
     steps.append(processes.Release())
+    steps += taken
+    steps.append(processes.HandTrees())
     return steps
 
 
 def _inside(
-    request: Request, new: tuple[str, ...], joined: set[str], inner: list[Operation], receipt: Receipt
+    request: Request,
+    made: GroupPlan,
+    new: tuple[str, ...],
+    joined: set[str],
+    inner: list[Operation],
+    receipt: Receipt,
 ) -> list[Operation]:
     config, linux = request.config, request.config.linux
-    steps: list[Operation] = []
+    steps: list[Operation] = [groups.EnterGroup(path) for path in made.join]
     if "uts" in new and (config.hostname or config.domainname):
         steps.append(command.SetHostName(config.hostname or "", config.domainname or ""))
     if "net" in new:

@@ -111,7 +111,7 @@ def prepare(
     """
     host = host or probe_host()
     if not dry:
-        sweep(host.groups)
+        _sweep_once(host)
     if options.name:
         check_name(options.name)
         if not dry:
@@ -137,6 +137,16 @@ def prepare(
     prepared = Prepared(container_id, request, plan, receipt, sealed)
     prepared.lease = lease
     return prepared
+
+
+def _sweep_once(host: Host) -> None:
+    """What was left by programs that were killed is looked for once by each program."""
+    if not _SWEPT:
+        _SWEPT.append(True)
+        sweep(host.groups)
+
+
+_SWEPT: list[bool] = []
 
 
 def needs_seal(ids: idmaps.IdMaps) -> bool:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cloche.stage.operation import Plan
 
 EPERM, ENOENT = 1, 2
+STOPPED = "stopped here, before this step"
 MOST_REFUSALS = 10_000  # then the listener is closed, and the kernel answers ENOSYS by itself
 
 
@@ -57,8 +58,10 @@ class Container:
             for index, op in enumerate(plan.operations):
                 if op.side != OUTSIDE:
                     continue
-                if plan.step and not self._ask(("next", index)):
-                    raise OSError(125, "the caller went away")
+                if plan.step:
+                    self._say(("next", index))
+                    if self._answer() is None:
+                        raise OSError(125, STOPPED)
                 reach(plan.failpoint, type(op).__name__)
                 start = time.monotonic_ns()
                 op.execute(scene)
@@ -95,15 +98,17 @@ class Container:
             if kind == "failed":
                 self.result["failed"] = tuple(rest)
 
-    def _ask(self, question: tuple[Any, ...]) -> bool:
-        """Put a question of `--step` to the caller; a shell makes no sense on this side."""
-        while True:
-            self._say(question)
-            got = wire.receive(self.caller)
-            if got is None:
-                return False
-            if got[0][0] == "continue":
-                return True
+    def _answer(self) -> str | None:
+        """The caller's answer to a question of `--step`: "continue" or "shell"; None when it wants an end."""
+        while (got := wire.receive(self.caller)) is not None:
+            (kind, *rest), fds = got
+            if kind in {"continue", "shell"}:
+                return str(kind)
+            if kind == "terminal":
+                self.terminal = (fds.pop(), rest[0])
+            else:  # it shall be killed, or a signal came, such as Ctrl-C
+                return None
+        return None
 
     def on_channel(self) -> bool:
         """Take one message of the new process; False when it has closed its end."""
@@ -122,8 +127,12 @@ class Container:
             self.listener = fds.pop()
         elif kind == "next":
             self._say((kind, *rest))
-            answer = wire.receive(self.caller)
-            wire.send(self.scene.channel, answer[0] if answer else ("continue",))
+            answer = self._answer()
+            if answer is None:
+                self.result["failed"] = (rest[0], 125, STOPPED, "", [])
+                self.kill()
+            else:
+                wire.send(self.scene.channel, (answer,))
         else:
             self._say((kind, *rest), fds)
         for fd in fds:
@@ -247,16 +256,22 @@ class Container:
         if self.scene.pidfd >= 0:
             os.close(self.scene.pidfd)
             self.scene.pidfd = -1
+        if not self._say(("ended", result)):
+            while (got := wire.receive(self.caller)) is not None:
+                if got[0][0] == "terminal":
+                    self.terminal = (got[1].pop(), got[0][1])
+            if self.terminal is not None:
+                self._restore_terminal(*self.terminal)
         if self.terminal is not None:
             os.close(self.terminal[0])
-        self._say(("ended", result))
         self.caller.close()
 
-    def _say(self, message: tuple[Any, ...], fds: list[int] | None = None) -> None:
+    def _say(self, message: tuple[Any, ...], fds: list[int] | None = None) -> bool:
         try:
             wire.send(self.caller, message, fds or [])
         except OSError:
-            pass  # the caller is gone: its end of stream makes the server end the container
+            return False  # the caller is gone: its end of stream makes the server end the container
+        return True
 
 
 def _read(path: str) -> str:

@@ -10,6 +10,7 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Callable
 
 
 class Outside:
@@ -24,10 +25,7 @@ class Outside:
         self.joins: list[tuple[int, int]] = []  # (CLONE_NEW* flag or 0, descriptor)
         self.notes: list[tuple[str, str]] = []  # (layer, what came out weaker and why)
         self.userns = -1
-
-    def take(self, pid: int, pidfd: int, channel: _socket.socket) -> None:
-        """The new process is there already: a spare."""
-        self.pid, self.pidfd, self.channel = pid, pidfd, channel
+        self.adopt: Callable[[], None] | None = None  # take a process made in advance
 
     @property
     def in_child(self) -> bool:

@@ -40,6 +40,7 @@ class Server:
         self.containers: set[Container] = set()
         self.open = True
         self.spare: spare.Spare | None = None
+        self.kinds: tuple[str, ...] = ()
         self._watch(control.fileno(), self._on_control)
 
     def _watch(self, fd: int, handler: Callable[[], None], container: Container | None = None) -> None:
@@ -63,16 +64,23 @@ class Server:
         caller = _socket.socket(fileno=fds[0])
         container = Container(decode(message, CLASSES), caller, fds[1:4])
         kinds = self._spare_kinds(container)
-        if kinds and self.spare is not None and self.spare.kinds == kinds:
-            ready, self.spare = self.spare, None
-            if ready.alive():
-                ready.adopt(message, container.scene.stdio)
-                container.scene.take(ready.pid, ready.pidfd, ready.channel)
-            else:
-                ready.discard()
+        ready = self._take_spare(kinds)
+        if ready is not None:
+            container.scene.adopt = lambda: ready.adopt(message, container.scene)
         self.add(container)
-        if kinds and self.spare is None:
-            self.spare = spare.make(kinds)
+        if ready is not None and container.scene.channel is not ready.channel:
+            self.spare = ready  # a step before its turn failed
+        self.kinds = kinds
+
+    def _take_spare(self, kinds: tuple[str, ...]) -> spare.Spare | None:
+        """The spare, if there is one with these kinds and it still waits."""
+        if not kinds or self.spare is None or self.spare.kinds != kinds:
+            return None
+        ready, self.spare = self.spare, None
+        if ready.alive():
+            return ready
+        ready.discard()
+        return None
 
     def _spare_kinds(self, container: Container) -> tuple[str, ...]:
         """The kinds of namespace a process for this plan can have in advance; none for a plan out of the ordinary."""
@@ -125,6 +133,8 @@ class Server:
             self._forget(fd)
         self.containers.discard(container)
         container.finish(ended)
+        if self.kinds and self.spare is None and not self.containers:
+            self.spare = spare.make(self.kinds)
 
     def _wait(self) -> float:
         deadlines = [c.deadline for c in self.containers if c.deadline]

@@ -7,7 +7,8 @@
     adopt: plan, stdin/out/err ──────────▶ the plan's inside steps, as if it had just been made
 
 Making namespaces is a good third of the time to a container, and none of it depends on the plan. The
-steps taken early are taken again, and find nothing to do. Only a privileged stage keeps a spare: an
+memory it shares with the stage is made its own meanwhile, too, so that nothing has to be copied page by
+page later. Only a privileged stage keeps a spare: an
 ordinary user's container opens the host's trees in its own copy of the mounts, which must be new.
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 import os
 import select
 
-from cloche.linux import mount, namespaces, network, process
+from cloche.linux import keyring, memory, mount, namespaces, network, process
 from cloche.stage import inside, wire
 from cloche.stage.operation import decode
 from cloche.stage.operations import CLASSES
@@ -26,6 +27,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from typing import Any
+
+
+DONE = frozenset({"BringUp", "MakePrivate", "SessionKeyring"})
 
 
 class Spare:
@@ -40,9 +44,10 @@ class Spare:
         poll.register(self.pidfd, select.POLLIN)
         return not poll.poll(0)
 
-    def adopt(self, message: tuple[Any, ...], stdio: list[int]) -> None:
+    def adopt(self, message: tuple[Any, ...], scene: Outside) -> None:
         """Make it the process of this plan."""
-        wire.send(self.channel, ("adopt", message), stdio)
+        wire.send(self.channel, ("adopt", message), scene.stdio)
+        scene.pid, scene.pidfd, scene.channel = self.pid, self.pidfd, self.channel
 
     def discard(self) -> None:
         """Let go of one that has ended."""
@@ -83,12 +88,14 @@ def _wait(channel: _socket.socket, kinds: tuple[str, ...]) -> None:
         if "net" in kinds:
             network.bring_up("lo")
         mount.make_private("/")
+        keyring.join_session_keyring()
     except OSError:
         os._exit(125)  # the plan's own step will fail the same way, and tell
+    memory.unshare_pages()
     got = wire.receive(channel)
     if got is None:
         os._exit(125)
     (_, message), stdio = got
     scene = Outside(stdio)
     scene.channel = channel
-    inside.run(decode(message, CLASSES), scene)
+    inside.run(decode(message, CLASSES), scene, DONE)

@@ -7,11 +7,11 @@ import os
 from cloche.linux import files, scheduling
 from cloche.records import record
 from cloche.stage import delegation
-from cloche.stage.operation import OutsideOperation
+from cloche.stage.operation import InsideOperation, OutsideOperation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cloche.stage.scene import Outside
+    from cloche.stage.scene import Inside, Outside
 
 
 @record
@@ -98,8 +98,29 @@ class WriteGroup(OutsideOperation):
 
 
 @record
+class EnterGroup(InsideOperation):
+    """Enter a group of cgroup v1, by the new process itself (on v2 it is born there).
+
+    A thread that moves itself, through `tasks`, needs no lock on all thread groups; a move from outside
+    waits for one, which costs an RCU grace period of some 10 ms (Linux 5.4, cgroup_procs_write_start).
+    """
+
+    path: str
+
+    def execute(self, scene: Inside) -> None:
+        del scene
+        files.write_value(f"{self.path}/tasks", "0")
+
+    def calls(self) -> list[str]:
+        return [f'write("{self.path}/tasks", "0")']
+
+    def meaning(self) -> str:
+        return "everything the command starts is counted and limited together"
+
+
+@record
 class JoinGroup(OutsideOperation):
-    """Move the new process into its group (cgroup v1; on v2 it is born there)."""
+    """Move the new process into a group from outside: it cannot see the group from where it is."""
 
     path: str
 
@@ -133,21 +154,42 @@ class OomScore(OutsideOperation):
 
 
 @record
-class Rlimit(OutsideOperation):
-    """Set one resource limit of the new process, from outside, where raising may be allowed."""
+class RaiseRlimit(OutsideOperation):
+    """Raise a hard limit of the new process where it is too low, from outside, where that may be allowed."""
+
+    name: str  # RLIMIT_NOFILE …
+    hard: int
+
+    def execute(self, scene: Outside) -> None:
+        resource = scheduling.RLIMITS[self.name]
+        soft, hard = scheduling.get_rlimit(resource, pid=scene.pid)
+        if hard < self.hard:
+            scheduling.set_rlimit(resource, soft, self.hard, pid=scene.pid)
+
+    def calls(self) -> list[str]:
+        return [f"prlimit64(PID, {self.name}, {{…, {self.hard}}})"]
+
+    def meaning(self) -> str:
+        return f"the hard limit of {self.name[7:].lower()} is at least {self.hard}"
+
+    def hint(self, code: int) -> str:
+        return f"only root may raise {self.name} above the caller's own hard limit" if code == 1 else ""
+
+
+@record
+class Rlimit(InsideOperation):
+    """Set one resource limit, last of all: setting up may need more than the command is to have."""
 
     name: str  # RLIMIT_NOFILE …
     soft: int
     hard: int
 
-    def execute(self, scene: Outside) -> None:
-        scheduling.set_rlimit(scheduling.RLIMITS[self.name], self.soft, self.hard, pid=scene.pid)
+    def execute(self, scene: Inside) -> None:
+        del scene
+        scheduling.set_rlimit(scheduling.RLIMITS[self.name], self.soft, self.hard)
 
     def calls(self) -> list[str]:
-        return [f"prlimit64(PID, {self.name}, {{{self.soft}, {self.hard}}})"]
+        return [f"prlimit64(0, {self.name}, {{{self.soft}, {self.hard}}})"]
 
     def meaning(self) -> str:
         return f"a limit for each process: {self.name[7:].lower()} at most {self.soft}, raisable to {self.hard}"
-
-    def hint(self, code: int) -> str:
-        return f"only root may raise {self.name} above the caller's own hard limit" if code == 1 else ""

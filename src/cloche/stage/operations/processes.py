@@ -84,8 +84,9 @@ class Clone(OutsideOperation):
     group: str = ""  # cgroup v2 directory to be born in
 
     def execute(self, scene: Outside) -> None:
-        if scene.pid > 0:
-            return  # made in advance
+        if scene.adopt is not None:
+            scene.adopt()
+            return
         flags = 0
         for kind in self.kinds:
             flags |= namespaces.NAMES[kind]
@@ -217,7 +218,22 @@ class DenySetgroups(OutsideOperation):
 
 @record
 class Release(OutsideOperation):
-    """Tell the new process that its ids are mapped, and hand it the trees."""
+    """Tell the new process that its ids are mapped."""
+
+    def execute(self, scene: Outside) -> None:
+        assert scene.channel is not None
+        wire.send(scene.channel, ("release",))
+
+    def calls(self) -> list[str]:
+        return ["sendmsg(channel, release)"]
+
+    def meaning(self) -> str:
+        return "the new process goes on, now that its users exist"
+
+
+@record
+class HandTrees(OutsideOperation):
+    """Hand the new process the trees that were taken for it."""
 
     def execute(self, scene: Outside) -> None:
         assert scene.channel is not None
@@ -225,13 +241,13 @@ class Release(OutsideOperation):
         for start in range(0, max(len(fds), 1), wire.MAX_FDS):
             more = start + wire.MAX_FDS < len(fds)
             part = slice(start, start + wire.MAX_FDS)
-            wire.send(scene.channel, ("release", names[part], more), fds[part])
+            wire.send(scene.channel, ("trees", names[part], more), fds[part])
 
     def calls(self) -> list[str]:
-        return ["sendmsg(channel, release, SCM_RIGHTS)"]
+        return ["sendmsg(channel, trees, SCM_RIGHTS)"]
 
     def meaning(self) -> str:
-        return "the new process goes on, now that its users exist"
+        return "what it may see of the host is handed over as descriptors; it looks nothing up by itself"
 
 
 @record
@@ -243,13 +259,8 @@ class AwaitRelease(InsideOperation):
     gid: int = 0
 
     def execute(self, scene: Inside) -> None:
-        more = True
-        while more:
-            got = wire.receive(scene.channel)
-            if got is None:
-                os._exit(125)
-            (_, names, more), fds = got
-            scene.trees.update(zip(names, fds, strict=True))
+        if wire.receive(scene.channel) is None:
+            os._exit(125)
         if self.change_ids:
             os.setresgid(self.gid, self.gid, self.gid)
             os.setresuid(self.uid, self.uid, self.uid)
@@ -263,6 +274,26 @@ class AwaitRelease(InsideOperation):
 
     def meaning(self) -> str:
         return "the process is now the container's root; nobody may look into it while it sets up"
+
+
+@record
+class AwaitTrees(InsideOperation):
+    """Take the trees from the stage, which has opened them meanwhile."""
+
+    def execute(self, scene: Inside) -> None:
+        more = True
+        while more:
+            got = wire.receive(scene.channel)
+            if got is None:
+                os._exit(125)
+            (_, names, more), fds = got
+            scene.trees.update(zip(names, fds, strict=True))
+
+    def calls(self) -> list[str]:
+        return ["recvmsg(channel, SCM_RIGHTS)"]
+
+    def meaning(self) -> str:
+        return "from here on nothing of the host is opened any more"
 
 
 @record
