@@ -31,7 +31,7 @@ LEVELS = (
     ("runtime", "images", "network"),
     ("stage",),
     ("linux", "spec"),
-    ("errors", "ids", "records"),
+    ("errors", "ids", "records", "bundle"),
 )
 # (who, whom): why it may, all the same
 EXCEPTIONS = {

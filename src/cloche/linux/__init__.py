@@ -16,7 +16,6 @@ raises OSError with a note that names the call. Deciding what to call belongs to
     scheduling    rlimits, oom score, affinity, scheduler, I/O priority
     terminal      pseudo-terminals, window size, raw mode
     network       interfaces by ioctl
-    memory        pages of the process itself
 
 Nothing is imported here, so that a caller pays only for what it uses.
 """

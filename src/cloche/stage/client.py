@@ -151,7 +151,7 @@ def fork_stage() -> Stage:
     if pid == 0:
         ours.close()
         freeze_imports()
-        serve(theirs, resident=False)
+        serve(theirs)
     theirs.close()
     return Stage(ours, pid)
 

@@ -24,8 +24,8 @@ SET_UP_FAILED = 125
 SETTING_UP = "cloche set-up"  # the process' name until it is the command, or an init
 
 
-def run(plan: Plan, outside: Outside, done: frozenset[str] = frozenset()) -> None:
-    """Carry out the plan's inside steps in this process, but those `done` in advance; never returns."""
+def run(plan: Plan, outside: Outside) -> None:
+    """Carry out the plan's inside steps in this process; never returns."""
     assert outside.channel is not None
     process.set_name(SETTING_UP)
     process.die_with_parent()  # a change of ids takes it back: `AwaitRelease` and `DieWithStage` say it again
@@ -35,7 +35,7 @@ def run(plan: Plan, outside: Outside, done: frozenset[str] = frozenset()) -> Non
     os.umask(0)  # modes are meant as written; the command's own umask is set with its user
     try:
         for index, op in enumerate(plan.operations):
-            if op.side != INSIDE or type(op).__name__ in done:
+            if op.side != INSIDE:
                 continue
             if plan.step:
                 _wait_for_caller(scene, index)

@@ -16,7 +16,7 @@ def main(control: int) -> None:
     sock = _socket.socket(fileno=control)
     os.set_inheritable(control, False)
     freeze_imports()
-    server.serve(sock, resident=True)
+    server.serve(sock)
 
 
 def freeze_imports() -> None:

@@ -10,7 +10,6 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable
 
 
 class Outside:
@@ -25,7 +24,6 @@ class Outside:
         self.joins: list[tuple[int, int]] = []  # (CLONE_NEW* flag or 0, descriptor)
         self.notes: list[tuple[str, str]] = []  # (layer, what came out weaker and why)
         self.userns = -1
-        self.adopt: Callable[[], None] | None = None  # take a process made in advance
 
     @property
     def in_child(self) -> bool:

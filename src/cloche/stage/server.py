@@ -16,11 +16,10 @@ import select
 import time
 
 from cloche.linux import process
-from cloche.stage import spare, wire
+from cloche.stage import wire
 from cloche.stage.container import Container
 from cloche.stage.operation import decode
 from cloche.stage.operations import CLASSES
-from cloche.stage.operations.processes import Clone, OpenNamespaces, OpenProcess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,14 +32,12 @@ else:
 class Server:
     """Containers by the descriptors that tell about them."""
 
-    def __init__(self, control: _socket.socket, *, resident: bool) -> None:
-        self.control, self.resident = control, resident
+    def __init__(self, control: _socket.socket) -> None:
+        self.control = control
         self.poll = select.epoll()
         self.handlers: dict[int, tuple[Container | None, Callable[[], None]]] = {}
         self.containers: set[Container] = set()
         self.open = True
-        self.spare: spare.Spare | None = None
-        self.kinds: tuple[str, ...] = ()
         self._watch(control.fileno(), self._on_control)
 
     def _watch(self, fd: int, handler: Callable[[], None], container: Container | None = None) -> None:
@@ -63,33 +60,7 @@ class Server:
         assert kind == "run"
         caller = _socket.socket(fileno=fds[0])
         container = Container(decode(message, CLASSES), caller, fds[1:4])
-        kinds = self._spare_kinds(container)
-        ready = self._take_spare(kinds)
-        if ready is not None:
-            container.scene.adopt = lambda: ready.adopt(message, container.scene)
         self.add(container)
-        if ready is not None and container.scene.channel is not ready.channel:
-            self.spare = ready  # a step before its turn failed
-        self.kinds = kinds
-
-    def _take_spare(self, kinds: tuple[str, ...]) -> spare.Spare | None:
-        """The spare, if there is one with these kinds and it still waits."""
-        if not kinds or self.spare is None or self.spare.kinds != kinds:
-            return None
-        ready, self.spare = self.spare, None
-        if ready.alive():
-            return ready
-        ready.discard()
-        return None
-
-    def _spare_kinds(self, container: Container) -> tuple[str, ...]:
-        """The kinds of namespace a process for this plan can have in advance; none for a plan out of the ordinary."""
-        plan = container.plan
-        if not self.resident or plan.trace or plan.step or plan.failpoint:
-            return ()
-        clones = [op for op in plan.operations if isinstance(op, Clone)]
-        joins = any(isinstance(op, OpenNamespaces | OpenProcess) for op in plan.operations)
-        return () if joins or clones[0].group else clones[0].kinds
 
     def add(self, container: Container) -> None:
         """Start a container and watch it."""
@@ -133,8 +104,6 @@ class Server:
             self._forget(fd)
         self.containers.discard(container)
         container.finish(ended)
-        if self.kinds and self.spare is None and not self.containers:
-            self.spare = spare.make(self.kinds)
 
     def _wait(self) -> float:
         deadlines = [c.deadline for c in self.containers if c.deadline]
@@ -174,11 +143,11 @@ def _default_signals() -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
-def serve(control: _socket.socket, *, resident: bool) -> None:
-    """Be a stage until `control` closes; never returns. A resident one gets ready for the next plan."""
+def serve(control: _socket.socket) -> None:
+    """Be a stage until `control` closes; never returns."""
     gc.disable()
     gc.freeze()
     _default_signals()
     os.setsid()
-    Server(control, resident=resident and os.geteuid() == 0).serve()
+    Server(control).serve()
     os._exit(0)

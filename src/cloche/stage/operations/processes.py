@@ -84,9 +84,6 @@ class Clone(OutsideOperation):
     group: str = ""  # cgroup v2 directory to be born in
 
     def execute(self, scene: Outside) -> None:
-        if scene.adopt is not None:
-            scene.adopt()
-            return
         flags = 0
         for kind in self.kinds:
             flags |= namespaces.NAMES[kind]
