@@ -70,8 +70,8 @@ def measure(top: Path, rounds: int) -> str:
             "# What it costs to start a container",
             "",
             "Made by `make bench` (`benchmarks/bench.py --write`); milliseconds from start to exit of `true`, each",
-            f"contender once a round, {rounds} rounds. {platform.system()} {platform.release()}, {os.cpu_count()} cores",
-            f"and CPython {platform.python_version()} here and {python_version()} for the command line, "
+            f"contender once a round, {rounds} rounds. Linux {platform.release()}, {os.cpu_count()} cores,",
+            f"CPython {platform.python_version()} here and {python_version()} for the command line, "
             f"{'root' if os.geteuid() == 0 else 'an ordinary user'}.",
             "",
             "| who | median | p95 | × floor |",

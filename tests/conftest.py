@@ -46,7 +46,8 @@ class Cli:
         if self.kind == "user":
             return ["setpriv", *ids, *command]
         script = (
-            "mount --make-rprivate / && printf '1500:300000:65536\\n' >$0/subids.$$ && printf 'keeper:x:1500:1500::/:\\n' "
+            "mount --make-rprivate / && printf '1500:300000:65536\\n' >$0/subids.$$ && "
+            "printf 'keeper:x:1500:1500::/:\\n' "
             "| cat /etc/passwd - >$0/passwd.$$ && "
             "for f in subuid subgid; do touch /etc/$f; mount --bind $0/subids.$$ /etc/$f; done"
             '&& mount --bind $0/passwd.$$ /etc/passwd && exec setpriv --reuid 1500 --regid 1500 --clear-groups "$@"'

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from tests.conftest import Cli
 
-PATIENCE = 5.0
+PATIENCE = 20.0
 
 
 class Emulator:
@@ -26,7 +26,7 @@ class Emulator:
 
     def __init__(self, argv: list[str], env: dict[str, str], *, size: tuple[int, int] = (24, 80)) -> None:
         self.master, slave = pty.openpty()
-        self.seen = b""
+        self.seen = bytearray()
         self.resize(*size)
         self.kept = os.dup(slave)  # so that the attributes can be read when nobody is on it any more
         self.before = termios.tcgetattr(self.kept)
@@ -83,7 +83,7 @@ class Emulator:
         os.set_blocking(self.master, False)
         deadline = time.monotonic() + PATIENCE
         while data:
-            assert time.monotonic() < deadline, f"nobody takes what is typed; seen: {self.seen[-500:]!r}"
+            assert time.monotonic() < deadline, f"nobody takes what is typed; seen: {bytes(self.seen[-500:])!r}"
             readable, writable, _ = select.select([self.master], [self.master], [], 1)
             if readable:
                 self._take()
@@ -106,20 +106,23 @@ class Emulator:
         """Read until `text` has appeared; returns what came up to its end, and forgets it."""
         wanted = text.encode() if isinstance(text, str) else text
         deadline = time.monotonic() + PATIENCE
-        while wanted not in self.seen:
+        looked_at = 0
+        while self.seen.find(wanted, max(0, looked_at - len(wanted))) < 0:
+            looked_at = len(self.seen)
             left = deadline - time.monotonic()
             ready = select.select([self.master], [], [], max(0, left))[0] if left > 0 else []
-            assert ready, f"{wanted!r} did not appear; seen: {self.seen[-1000:]!r}"
+            assert ready, f"{wanted!r} did not appear; seen: {bytes(self.seen[-1000:])!r}"
             if not self._take():
                 break
-        head, found, rest = self.seen.partition(wanted)
-        assert found, f"{wanted!r} did not appear; seen: {self.seen[-1000:]!r}"
-        self.seen = rest
-        return head + found
+        end = self.seen.find(wanted) + len(wanted)
+        assert end >= len(wanted), f"{wanted!r} did not appear; seen: {bytes(self.seen[-1000:])!r}"
+        taken = bytes(self.seen[:end])
+        del self.seen[:end]
+        return taken
 
     def attributes(self) -> list[object]:
         """What stty shows: the attributes of the outer terminal."""
-        return termios.tcgetattr(self.kept)  # type: ignore[return-value]
+        return termios.tcgetattr(self.kept)
 
     def raw(self) -> bool:
         """Whether keys are passed on as they are."""
@@ -140,7 +143,7 @@ class Emulator:
                 os.kill(self.pid, signal.SIGKILL)
                 os.waitpid(self.pid, 0)
                 self.code = -9
-                raise AssertionError(f"it does not end; seen: {self.seen[-1000:]!r}")
+                raise AssertionError(f"it does not end; seen: {bytes(self.seen[-1000:])!r}")
         while self.master >= 0 and select.select([self.master], [], [], 0)[0] and self._take():
             pass
         return self.code

@@ -22,7 +22,7 @@ RICH = (
     *("--add-host", "a:10.0.0.1", "--dns", "10.0.0.2", "--env", "A=b", "-u", "0:0", "--oom-score-adj", "500"),
 )
 LAYERS = {
-    *("user", "mount", "pid", "network", "ipc", "uts", "cgroup", "time", "pids", "keyring", "root", "session"),
+    *("user", "mount", "pid", "network", "ipc", "uts", "cgroup view", "time", "pids", "keyring", "root", "session"),
     *("seccomp", "capabilities", "no_new_privs", "landlock", "descriptors", "masked paths", "read-only paths"),
     *("host files", "stage"),
 }
@@ -64,7 +64,7 @@ def watched(cli: Cli, *words: str) -> tuple[list[dict[str, Any]], dict[str, Any]
 
 def plain(value: object) -> str:
     """Text without what differs from one container to the next."""
-    return re.sub(r"cloche-[0-9.]+-|[0-9a-f]{12,64}|\b(524288|[1-9]\d{8,9}|\d{7})\b", "*", json.dumps(value))
+    return re.sub(r"cloche-[0-9.]+-|\b[0-9a-f]{12,64}|\b\d{6,10}\b", "*", json.dumps(value, ensure_ascii=False))
 
 
 @needs_strace
@@ -233,7 +233,6 @@ def outer(kind: str) -> str:
 
 
 STATUS = "grep -E '^(CapBnd|Seccomp|NoNewPrivs):' /proc/self/status | tr -d '\\t' | tr '\\n' ' '"
-EVERY = "(1 << n) - 1"
 SWITCHES = [
     (("--userns", "host"), ["user"], "cat /proc/self/uid_map", lambda text: "4294967295" in text),
     (("--network", "host"), ["network"], "readlink /proc/self/ns/net", lambda text: outer("net") in text),
@@ -242,7 +241,7 @@ SWITCHES = [
     (("--uts", "host"), ["uts"], "readlink /proc/self/ns/uts", lambda text: outer("uts") in text),
     (
         ("--cgroupns", "host"),
-        ["cgroup namespace", "cgroup"],
+        ["cgroup view"],
         "readlink /proc/self/ns/cgroup",
         lambda t: outer("cgroup") in t,
     ),
@@ -290,11 +289,7 @@ def test_privileged_switches_off_what_it_says(root: Cli) -> None:
     _, last, text = watched(root, "--privileged", "host", "sh", "-c", STATUS)
     layers = {"capabilities", "seccomp", "no_new_privs", "landlock", "masked paths", "read-only paths"}
     assert not [name for name in layers if last["receipt"][name]["enforced"]]
-    assert text.split() == [f"CapBnd:{every_capability()}", "NoNewPrivs:0", "Seccomp:0"] or set(text.split()) == {
-        f"CapBnd:{every_capability()}",
-        "NoNewPrivs:0",
-        "Seccomp:0",
-    }
+    assert set(text.split()) == {f"CapBnd:{every_capability()}", "NoNewPrivs:0", "Seccomp:0"}
     assert last["receipt"]["user"]["enforced"]
 
 
@@ -306,7 +301,7 @@ def test_a_root_that_can_be_written_is_said_to_be(
     shutil.copytree(rootfs, own, symlinks=True)
     for folder in (own, *list(own.parents)[:3]):
         folder.chmod(folder.stat().st_mode | 0o055)
-    _, last, _ = watched(root, "--rootfs", f"{own}{mode}", "sh", "-c", "echo changed >/etc/new")
+    _, last, _ = watched(root, "--rootfs", f"{own}{mode}", "sh", "-c", "(echo changed >/etc/new) 2>/dev/null; true")
     assert last["receipt"]["host files"]["enforced"] is enforced
     assert (own / "etc/new").exists() is not enforced
 
@@ -342,8 +337,6 @@ def test_step_by_step(request: pytest.FixtureRequest, kind: str, rootfs: Path) -
                 window.until(SHELL)
                 window.type("exit\r")
                 window.until(KEYS)
-            else:
-                assert b"/proc/self/root" not in window.seen
             window.until("> ")
             window.type("\r")
         window.until("done and dusted")
@@ -357,6 +350,7 @@ def test_stopping_between_steps_leaves_nothing(anyone: Cli, rootfs: Path, operat
     steps = explained(anyone, *words)["steps"]
     where = next(i for i, step in enumerate(steps) if step["operation"] == operation)
     cid = Path(anyone.state) / "step.cid"
+    cid.unlink(missing_ok=True)
     with Emulator.of(anyone, "run", "--step", "--cidfile", str(cid), *words) as window:
         for _ in range(where):
             window.until(KEYS)

@@ -242,6 +242,7 @@ def test_killed_in_the_middle_of_setting_up(anyone: Cli, rootfs: Path, point: st
 
 
 def test_killed_at_any_moment(anyone: Cli, image: tuple[str, ...]) -> None:
+    assert Path(anyone.state).is_dir()
     rounds = int(os.environ.get("SOAK_SECONDS", "0")) * 2 or 9
 
     def attempt(number: int) -> None:
@@ -250,7 +251,7 @@ def test_killed_at_any_moment(anyone: Cli, image: tuple[str, ...]) -> None:
         time.sleep(random.uniform(0.03, 0.15))
         victim = VICTIMS[number % 3]
         if victim == "stage":  # before there is one, nothing can happen to it
-            until(lambda: children(front.pid), "the stage is there")
+            until(lambda: trial.cidfile.exists() and children(front.pid), "the stage is there")
             time.sleep(random.uniform(0, 0.03))
         strike(front, victim)
         works(anyone, image)

@@ -132,7 +132,6 @@ def test_a_limit_of_each_process_bites(anyone: Cli) -> None:
     assert anyone("run", "--ulimit", "nofile=70:80", *words).stdout == "69 24\n"
 
 
-@pytest.mark.xfail(strict=True, reason="limits of each process count for the steps of setting up as well")
 @pytest.mark.parametrize("limit", ["nofile=4", "fsize=0"])
 def test_a_limit_of_each_process_is_the_commands_alone(root: Cli, rootfs: Path, limit: str) -> None:
     done = root("run", "--ulimit", limit, "--rootfs", str(rootfs), "cat", "/etc/group")

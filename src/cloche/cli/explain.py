@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from cloche.cli.front import Observer
+from cloche.cli.front import Observer, terminal_size
 from cloche.cli.options import find
 from cloche.cli.output import plain
 from cloche.cli.request import options_of
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def explain(parsed: Parsed) -> int:
     """Print what `run` would do with the same arguments."""
     options = options_of(find("explain"), parsed)
-    prepared = prepare(options, dry=True)
+    prepared = prepare(options, dry=True, size=terminal_size() if options.tty else (0, 0))
     steps = prepared.plan.operations
     if parsed.text("format") == "json":
         document = {

@@ -174,10 +174,13 @@ class passing_signals:
     ) -> None:
         self.run, self.streams, self.tty = run, streams, tty
         self.stop_signal, self.patience = stop_signal, patience
+        self.windows = [fd for fd in range(3) if os.isatty(fd)]
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         for number in PASSED:
+            if number == HUP and _signal.getsignal(HUP) is _signal.SIG_IGN:
+                continue  # started with nohup(1)
             self.before[number] = _signal.signal(number, self._pass_on)
         self.before[TSTP] = _signal.signal(TSTP, self._stop)
         if self.tty:
@@ -189,6 +192,10 @@ class passing_signals:
             _signal.signal(number, handler)
 
     def _pass_on(self, number: int, _frame: object) -> None:
+        if number == HUP and self.windows and not any(os.isatty(fd) for fd in self.windows):
+            # a first process ignores what it has no handler for, and nobody is there to end it any more
+            self.run.send("stop", HUP, PATIENCE)
+            return
         if number == TERM:
             number = self.stop_signal
             if self.patience is not None:

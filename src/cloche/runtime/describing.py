@@ -36,7 +36,7 @@ def plan_namespaces(request: Request, receipt: Receipt) -> tuple[tuple[str, ...]
     joined = {kind for kind, _ in request.joins} | {kind for held in request.processes for kind in held[2]}
     new = tuple(kind for kind in KINDS.values() if kind in listed and kind not in joined)
     for kind in KINDS.values():
-        name = {"mnt": "mount", "net": "network"}.get(kind, kind)
+        name = {"mnt": "mount", "net": "network", "cgroup": "cgroup view"}.get(kind, kind)
         if kind in joined:
             receipt.add(name, True, "shared with the container or process it joined")
         elif kind in new:

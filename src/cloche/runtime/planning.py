@@ -99,8 +99,6 @@ def _inside(
     steps: list[Operation] = [groups.EnterGroup(path) for path in made.join]
     if "uts" in new and (config.hostname or config.domainname):
         steps.append(command.SetHostName(config.hostname or "", config.domainname or ""))
-    if "net" in new:
-        steps.append(command.BringUp("lo"))
     steps.append(roots.MakePrivate())
     steps.append(SessionKeyring())
     receipt.add("keyring", True, "an empty session keyring of its own")
@@ -112,6 +110,9 @@ def _inside(
     if "cgroup" in new:
         steps.append(processes.UnshareGroup())
     steps += inner
+    if "net" in new:
+        # late, because it waits for the lock of all networks, which the end of another one may be holding
+        steps.append(command.BringUp("lo"))
     steps.append(roots.PivotRoot())
     receipt.add("root", True, "a root of its own; the host's is detached")
     process = config.process

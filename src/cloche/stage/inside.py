@@ -77,6 +77,9 @@ def _wait_for_caller(scene: Inside, index: int) -> None:
     while True:
         wire.send(scene.channel, ("next", index))
         got = wire.receive(scene.channel)
+        while got is not None and got[0][0] not in {"continue", "shell"}:
+            scene.early.append(got)
+            got = wire.receive(scene.channel)
         if got is None:
             os._exit(SET_UP_FAILED)
         if got[0][0] == "continue":

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import os
 
+from cloche.stage import wire
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+    from typing import Any
 
 
 class Outside:
@@ -56,6 +59,11 @@ class Inside:
         self.root = -1
         self.terminal = -1  # the number of its terminal on its devpts
         self.user: tuple[int, int, tuple[int, ...], str] = (0, 0, (), "/")  # uid, gid, groups, home
+        self.early: list[tuple[Any, list[int]]] = []  # messages that came while `--step` waited for another
+
+    def receive(self) -> tuple[Any, list[int]] | None:
+        """The stage's next message and its descriptors; None when the stage is gone."""
+        return self.early.pop(0) if self.early else wire.receive(self.channel)
 
     def user_namespace(self) -> int:
         """Only the stage, with its privileges, can map the ids of a mount."""

@@ -256,7 +256,7 @@ class AwaitRelease(InsideOperation):
     gid: int = 0
 
     def execute(self, scene: Inside) -> None:
-        if wire.receive(scene.channel) is None:
+        if scene.receive() is None:
             os._exit(125)
         if self.change_ids:
             os.setresgid(self.gid, self.gid, self.gid)
@@ -280,7 +280,7 @@ class AwaitTrees(InsideOperation):
     def execute(self, scene: Inside) -> None:
         more = True
         while more:
-            got = wire.receive(scene.channel)
+            got = scene.receive()
             if got is None:
                 os._exit(125)
             (_, names, more), fds = got
