@@ -30,6 +30,9 @@ PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.execu
 sys.path.insert(0, str(SOURCE))
 
 import cloche  # noqa: E402
+from cloche.sandbox.options import Options  # noqa: E402
+from cloche.sandbox.running import prepare  # noqa: E402
+from cloche.stage.client import spawn_stage  # noqa: E402
 
 
 def main() -> None:
@@ -51,7 +54,8 @@ def measure(top: Path, rounds: int) -> str:
     """The whole document."""
     rootfs = make_rootfs(top)
     bundle = make_bundle(top, rootfs)
-    contenders = find_contenders(top, rootfs, bundle)
+    cli = install(top)
+    contenders = find_contenders(top, cli, rootfs, bundle)
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(rounds + 3):
         for name, once in contenders.items():
@@ -64,7 +68,7 @@ def measure(top: Path, rounds: int) -> str:
         f"{statistics.median(values) / floor:.2f} |"
         for name, values in times.items()
     ]
-    more = [*in_a_row(rootfs), *threads(rootfs), *split_of_imports(rootfs), *idle(rootfs)]
+    more = [*in_a_row(rootfs), *threads(rootfs), *split_of_imports(cli, rootfs), *idle(rootfs)]
     return "\n".join(
         [
             "# What it costs to start a container",
@@ -117,12 +121,10 @@ def make_bundle(top: Path, rootfs: Path) -> Path:
     return bundle
 
 
-def find_contenders(top: Path, rootfs: Path, bundle: Path) -> dict[str, Callable[[], float]]:
+def find_contenders(top: Path, cli: list[str], rootfs: Path, bundle: Path) -> dict[str, Callable[[], float]]:
     """Everything that is on this machine and works, as a function that runs once and returns milliseconds."""
     floor = top / "floor"
     subprocess.run(["cc", "-O2", "-o", str(floor), str(HERE / "floor.c")], check=True)
-    code = "import sys; sys.path.insert(0, {src!r}); from cloche.cli.main import entry; entry()"
-    cli = [PYTHON, "-I", "-S", "-c", code.format(src=str(SOURCE))]
     found: dict[str, Callable[[], float]] = {
         "C floor (benchmarks/floor.c)": lambda: float(output([str(floor), str(rootfs), "1"])) / 1e6,
         "cloche.run, rootfs": lambda: timed(lambda: cloche.run(["true"], rootfs=rootfs)),
@@ -158,12 +160,27 @@ def find_contenders(top: Path, rootfs: Path, bundle: Path) -> dict[str, Callable
     return found
 
 
-def command(words: list[str]) -> Callable[[], float]:
+def install(top: Path) -> list[str]:
+    """The command as pip installs it: a launcher beside an interpreter, the package in site-packages."""
+    home = top / "installed"
+    version = "python" + ".".join(python_version().split(".")[:2])
+    library = home / "lib" / version / "site-packages"
+    library.mkdir(parents=True)
+    (home / "bin").mkdir()
+    (home / "bin/python3").symlink_to(PYTHON)
+    shutil.copy(HERE.parent / "scripts/cloche", home / "bin/cloche")
+    shutil.copytree(SOURCE / "cloche", library / "cloche", ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run([PYTHON, "-m", "compileall", "-q", str(library)], check=True)
+    return [str(home / "bin/cloche")]
+
+
+def command(words: list[str], *, quiet: bool = False) -> Callable[[], float]:
     """Time a process from start to exit."""
+    actions = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)] if quiet else []
 
     def once() -> float:
         start = time.perf_counter()
-        pid = os.posix_spawnp(words[0], words, os.environ)
+        pid = os.posix_spawnp(words[0], words, os.environ, file_actions=actions)
         _, status = os.waitpid(pid, 0)
         if status:
             raise RuntimeError(f"{words}: {status}")
@@ -220,51 +237,47 @@ def threads(rootfs: Path) -> list[str]:
     return [f"| 8 threads at once, 25 each | {total:.0f} ms, {total / 200:.2f} ms for each container |"]
 
 
-def split_of_imports(rootfs: Path) -> list[str]:
-    """What of a command line is the interpreter, what our imports, what the container."""
-    code = f"import sys; sys.path.insert(0, {str(SOURCE)!r}); "
-    imports = "import cloche.cli.main, cloche.cli.run, cloche.stage.server, cloche.cli.options_run; "
+def split_of_imports(cli: list[str], rootfs: Path) -> list[str]:
+    """What of a command line is the interpreter, what our imports and the plan, what the container."""
     bare = [command([PYTHON, "-I", "-S", "-c", "pass"])() for _ in range(30)]
-    loaded = [command([PYTHON, "-I", "-S", "-c", code + imports])() for _ in range(30)]
-    rest = "from cloche.cli.main import entry; entry()"
-    whole = [
-        command([PYTHON, "-I", "-S", "-c", code + rest, "run", "--rootfs", str(rootfs), "true"])() for _ in range(30)
-    ]
-    a, b, c = (statistics.median(values) for values in (bare, loaded, whole))
-    return [
-        f"| `cloche run --rootfs`, split | interpreter {a:.1f} ms, imports {b - a:.1f} ms, container {c - b:.1f} ms |"
-    ]
+    plan = [command([*cli, "explain", "--rootfs", str(rootfs), "true"], quiet=True)() for _ in range(30)]
+    whole = [command([*cli, "run", "--rootfs", str(rootfs), "true"])() for _ in range(30)]
+    a, b, c = (statistics.median(values) for values in (bare, plan, whole))
+    split = f"interpreter {a:.1f} ms, imports and plan {b - a:.1f} ms, container {c - b:.1f} ms"
+    return [f"| `cloche run --rootfs`, split | {split} |"]
 
 
 def idle(rootfs: Path, count: int = 500) -> list[str]:
     """Memory of idle containers beside the stage: what the machine has less, for each."""
+    stage = spawn_stage(sealed=False)
+    null = os.open(os.devnull, os.O_RDWR)
+    options = Options(command=("/bin/sleep", "1000"), image="", rootfs=str(rootfs))
+    runs = []
+
+    def start() -> None:
+        prepared = prepare(options)
+        run = stage.run(prepared.plan, [null, null, null])
+        while run.receive()[0][0] != "started":
+            pass
+        runs.append((prepared, run))
+
+    start()
+    time.sleep(1)
     before = available()
-    go = threading.Barrier(count + 1)
-    stop = threading.Event()
-
-    def work() -> None:
-        read, write = os.pipe()
-        with os.fdopen(read) as source:
-            worker = threading.Thread(target=lambda: cloche.run(["sh", "-c", "read x"], rootfs=rootfs, stdin=source))
-            worker.start()
-            go.wait()
-            stop.wait()
-            os.close(write)
-            worker.join()
-
-    workers = [threading.Thread(target=work) for _ in range(count)]
-    for worker in workers:
-        worker.start()
-    go.wait()
+    for _ in range(count):
+        start()
     time.sleep(5)
     used = before - available()
-    processes = rss_of_idle()
-    stop.set()
-    for worker in workers:
-        worker.join()
+    resident = private_memory(stage.pid)
+    shell = statistics.median(private_memory(run.pid) for _, run in runs)
+    for prepared, run in runs:
+        run.close()
+        prepared.close()
+    stage.close()
+    os.close(null)
     return [
-        f"| {count} idle containers (`sh` reading) | {used / count / 1024:.0f} KiB each of the machine's memory, "
-        f"of that {processes / 1024:.0f} KiB private memory of the shell |"
+        f"| {count} idle containers (busybox `sleep`) | {used / count / 1024:.0f} KiB each of the machine's memory, "
+        f"of which {shell / 1024:.0f} KiB are the command's own; the stage has {resident / 2**20:.1f} MiB |"
     ]
 
 
@@ -276,17 +289,13 @@ def available() -> int:
     return 0
 
 
-def rss_of_idle() -> float:
-    """Median private memory of processes that run our idle shell."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/smaps_rollup"):
-        try:
-            if (path.parent / "cmdline").read_bytes() == b"sh\0-c\0read x\0":
-                lines = dict(line.split(":")[:2] for line in path.read_text().splitlines()[1:])
-                found.append(sum(int(lines[k].split()[0]) for k in ("Private_Clean", "Private_Dirty")) * 1024)
-        except OSError:
-            continue
-    return statistics.median(found) if found else 0.0
+def private_memory(pid: int) -> int:
+    """Bytes of a process' memory that are its own (proc_pid_smaps_rollup)."""
+    try:
+        lines = dict(line.split(":")[:2] for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
+    except OSError:
+        return 0
+    return sum(int(lines[key].split()[0]) for key in ("Private_Clean", "Private_Dirty")) * 1024
 
 
 if __name__ == "__main__":

@@ -350,7 +350,6 @@ def test_devices_cannot_be_made(anyone: Cli, rootfs: Path) -> None:
     assert "Operation not permitted" in done.stderr
 
 
-@pytest.mark.xfail(strict=True, reason="the devices a container may open are not yet limited by its control group")
 def test_a_device_that_was_made_cannot_be_opened(root: Cli, rootfs: Path) -> None:
     program = "mknod /dev/mine c 10 235 && dd if=/dev/mine of=/dev/null count=0; echo $?"  # /dev/autofs
     done = root("run", "--userns", "host", "--cap-add", "MKNOD", "--rootfs", str(rootfs), "sh", "-c", program)
@@ -364,7 +363,6 @@ def test_a_device_that_was_asked_for(root: Cli, rootfs: Path) -> None:
     assert done.stdout.endswith("\n3\n")
 
 
-@pytest.mark.xfail(strict=True, reason="the ways a device may be used are not yet limited by its control group")
 def test_a_device_for_reading_cannot_be_written_even_by_root(root: Cli, rootfs: Path) -> None:
     words = ("--device", "/dev/zero:/dev/mine:r", "--rootfs", str(rootfs), "sh", "-c", "echo x >/dev/mine")
     assert root("run", *words).returncode != 0

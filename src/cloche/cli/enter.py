@@ -89,6 +89,9 @@ def _entry(parsed: Parsed, target: str, command: tuple[str, ...], *, tty: bool) 
         "seccomp": found["seccomp"],
         "profile": (bytes.fromhex(found["filter"][0]), found["filter"][1]) if found["filter"] else None,
         "groups": tuple(found["groups"]),
+        "landlock": tuple(
+            tuple(tuple(field) if isinstance(field, list) else field for field in rules) for rules in found["landlock"]
+        ),
     }
     return Entry(**{**vars(entry), **restricted})
 

@@ -41,6 +41,7 @@ class Entry:
     no_new_privs: bool = False
     seccomp: bool = False
     profile: tuple[bytes, int] | None = None  # a filter of the container's own: program, flags
+    landlock: tuple[tuple[object, ...], ...] = ()  # the container's own rules
     groups: tuple[str, ...] = ()
     terminal_size: tuple[int, int] | None = None
     first: tuple[int, int] = (0, 0)  # uid and gid there that set up: root, where there is one
@@ -74,8 +75,12 @@ def plan_entry(entry: Entry) -> tuple[Plan, Receipt]:
     elif entry.profile is not None:
         filters = [identity.LoadSeccomp(*entry.profile, False)]
         receipt.add("seccomp", True, "the profile as given to its container")
+    # signals may go to the container's own processes, so its rules count here without their scopes
+    walls = [identity.Landlock(*rules[:3], False) for rules in entry.landlock]  # type: ignore[arg-type, call-arg]
+    if walls:
+        receipt.add("landlock", True, "as its container has it")
     if not entry.no_new_privs:
-        steps += filters
+        steps += [*filters, *walls]
     if entry.restrictions is not None:
         every = (1 << (capabilities.last_cap() + 1)) - 1
         keep = mask(list(entry.restrictions)) & every
@@ -90,8 +95,7 @@ def plan_entry(entry: Entry) -> tuple[Plan, Receipt]:
         steps.append(command.WorkingDirectory(entry.cwd))
         receipt.add("capabilities", False, "those the caller has there: it is not a container of ours")
     if entry.no_new_privs:
-        steps.append(identity.NoNewPrivileges())
-        steps += filters
+        steps += [identity.NoNewPrivileges(), *walls, *filters]
     steps.append(command.CloseDescriptors())
     steps.append(command.DieWithStage())
     steps.append(command.Execute(entry.argv, entry.env))

@@ -219,7 +219,20 @@ def limits_of(resources: Resources | None, *, v2: bool) -> list[Limit]:
     """The values to write for a `linux.resources` section, in an order the kernel takes."""
     if resources is None:
         return []
-    return _memory(resources, v2=v2) + _cpu(resources, v2=v2) + _pids(resources) + _block_io(resources, v2=v2)
+    limits = _memory(resources, v2=v2) + _cpu(resources, v2=v2) + _pids(resources) + _block_io(resources, v2=v2)
+    return limits + _devices(resources)
+
+
+def _devices(resources: Resources) -> list[Limit]:
+    limits = []
+    for rule in resources.devices or []:
+        major, minor = (number if number is not None and number >= 0 else "*" for number in (rule.major, rule.minor))
+        whole = rule.type in {None, "a"} and major == minor == "*"
+        value = "a" if whole else f"{rule.type or 'a'} {major}:{minor} {rule.access or 'rwm'}"
+        file = "devices.allow" if rule.allow else "devices.deny"
+        says = "no other device can be opened, whatever node is made for it"
+        limits.append(Limit("devices", "devices", file, value, says))
+    return limits
 
 
 def _memory(resources: Resources, *, v2: bool) -> list[Limit]:

@@ -111,7 +111,7 @@ def build(
         groups=tuple(options.group_add),
         files=_files(options, hostname, sharing),
         make_cwd=bool(options.workdir),
-        devices=devices_of(options),
+        devices=tuple(device[:5] for device in devices_of(options)),
         init=options.init,
         default_seccomp=security.seccomp == "default",
         watch_refusals=security.watch_refusals and security.no_new_privileges,

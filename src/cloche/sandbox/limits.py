@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from cloche.errors import ConflictError, NotFoundError, SpecError
 from cloche.runtime.defaults import PIDS_LIMIT
+from cloche.runtime.filesystem import STANDARD_DEVICES
 from cloche.sandbox import values
-from cloche.spec.resources import CPU, BlockIO, Memory, Pids, Resources, ThrottleDevice
+from cloche.sandbox.volumes import devices_of
+from cloche.spec.resources import CPU, BlockIO, DeviceRule, Memory, Pids, Resources, ThrottleDevice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Literal
+
     from cloche.sandbox.options import Options
 
 LEAST_MEMORY = 512 << 10
@@ -32,8 +37,38 @@ def resources(options: Options) -> tuple[Resources, tuple[str, ...]]:
     if options.io_max:
         unified["io.max"] = "\n".join(options.io_max)
         asked.append("io.max")
-    result = Resources(memory=memory, cpu=cpu, pids=Pids(limit=pids), blockIO=block, unified=unified or None)
+    result = Resources(
+        memory=memory,
+        cpu=cpu,
+        pids=Pids(limit=pids),
+        blockIO=block,
+        unified=unified or None,
+        devices=_devices(options, asked),
+    )
     return result, tuple(asked)
+
+
+def _devices(options: Options, asked: list[str]) -> list[DeviceRule] | None:
+    """Device rules, where /dev alone does not settle it: root without a user namespace could make nodes of
+    its own, and root inside may write what was given for reading."""
+    given = devices_of(options)
+    limited = [device for device in given if device[5] != "rwm"]
+    if options.privileged or not (limited or options.userns == "host"):
+        return None
+    if limited:
+        asked.append("devices")
+    rules = [DeviceRule(allow=False, access="rwm")]
+    numbers: list[tuple[Literal["c", "b"], int, int | None, str]] = [
+        ("c", -1, None, "m"),
+        ("b", -1, None, "m"),
+        *(("c", major, minor, "rwm") for _, (major, minor) in STANDARD_DEVICES),
+        ("c", 5, 2, "rwm"),  # ptmx
+        ("c", 136, None, "rwm"),  # pts/*
+    ]
+    numbers += [("b" if stat.S_ISBLK(device[2]) else "c", *device[3:]) for device in given]
+    for kind, major, minor, access in numbers:
+        rules.append(DeviceRule(allow=True, type=kind, major=major, minor=minor, access=access))
+    return rules
 
 
 def _memory(options: Options, asked: list[str]) -> Memory | None:

@@ -13,7 +13,7 @@ from cloche.engine import records
 from cloche.engine.sweeping import sweep
 from cloche.errors import StageError
 from cloche.ids import check_name, new_id
-from cloche.records import record
+from cloche.records import record, values
 from cloche.runtime import idmaps
 from cloche.runtime.host import Host, probe_host
 from cloche.runtime.planning import plan as make_plan
@@ -83,6 +83,7 @@ class Prepared:
             "capabilities": list(bounding or []),
             "no_new_privs": process.noNewPrivileges,
             "seccomp": self.request.default_seccomp,
+            "landlock": [values(op) for op in self.plan.operations if type(op).__name__ == "Landlock"],
             "filter": [] if self.request.default_seccomp else self._filter(),
         }
 

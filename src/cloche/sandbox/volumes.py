@@ -88,12 +88,12 @@ def _devices(options: Options) -> list[str]:
     return [*options.device, *sorted(every)]
 
 
-def devices_of(options: Options) -> tuple[tuple[str, str, int, int, int], ...]:
-    """--device and --privileged: (source, target, mode with type, major, minor) for each."""
+def devices_of(options: Options) -> tuple[tuple[str, str, int, int, int, str], ...]:
+    """--device and --privileged: (source, target, mode with type, major, minor, access) for each."""
     return tuple(_device(text) for text in _devices(options))
 
 
-def _device(text: str) -> tuple[str, str, int, int, int]:
+def _device(text: str) -> tuple[str, str, int, int, int, str]:
     parts = text.split(":")
     source = parts[0]
     target, access = source, "rwm"
@@ -113,7 +113,14 @@ def _device(text: str) -> tuple[str, str, int, int, int]:
         raise SpecError(f"--device {source} is not a device", hint="for a file or directory use -v")
     bits = (0o444 if "r" in access else 0) | (0o222 if "w" in access else 0)
     mode = status.st_mode & ~0o7777 | (status.st_mode & bits)
-    return source, target, mode, os.major(status.st_rdev), os.minor(status.st_rdev)
+    return (
+        source,
+        target,
+        mode,
+        os.major(status.st_rdev),
+        os.minor(status.st_rdev),
+        "".join(sorted(access, key="rwm".find)),
+    )
 
 
 def _is_device(mode: int) -> bool:

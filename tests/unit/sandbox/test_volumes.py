@@ -60,8 +60,8 @@ def test_what_makes_no_sense(options: dict[str, tuple[str, ...]]) -> None:
 
 def test_devices() -> None:
     (full, brim) = devices_of(Options(device=("/dev/full", "/dev/full:/dev/brim:r")))
-    assert full == ("/dev/full", "/dev/full", 0o020666, 1, 7)
-    assert brim == ("/dev/full", "/dev/brim", 0o020444, 1, 7)
+    assert full == ("/dev/full", "/dev/full", 0o020666, 1, 7, "rwm")
+    assert brim == ("/dev/full", "/dev/brim", 0o020444, 1, 7, "r")
 
 
 @pytest.mark.parametrize(
