@@ -333,7 +333,7 @@ sys.path.insert(0, sys.argv[1])
 import cloche
 def one():
     try:
-        cloche.run(["sleep", sys.argv[3]], rootfs=sys.argv[2], name=None or "", cgroup_parent="")
+        cloche.run(["sleep", sys.argv[3]], rootfs=sys.argv[2])
     except cloche.ClocheError as error:
         print(error, flush=True)
 threads = [threading.Thread(target=one) for _ in range(2)]

@@ -415,3 +415,11 @@ def test_a_command_that_is_not_on_the_path(anyone: Cli, rootfs: Path) -> None:
     assert done.returncode == 127
     assert done.stderr.startswith("cloche: no-such-command: command not found in the container\n  hint: ")
     assert anyone("run", "-e", "PATH=/nowhere", "--rootfs", str(rootfs), "sh").returncode == 127
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_process_1_would_not_notice_ends_it(anyone: Cli, rootfs: Path, number: int) -> None:
+    with alive(anyone, "--rootfs", str(rootfs), "sh", "-c", "echo ready; exec sleep 1000") as it:
+        until(lambda: Path(f"/proc/{it.pid}/comm").read_text() == "sleep\n", "the shell has become sleep")
+        it.front.send_signal(number)
+        assert it.front.wait(20) == 128 + number

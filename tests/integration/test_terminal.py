@@ -9,6 +9,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -181,6 +182,24 @@ def test_a_large_paste_and_every_letter_arrive(person: Cli) -> None:
         assert window.ended() == 0
 
 
+def test_a_paste_into_a_program_that_answers_each_line(person: Cli, rootfs: Path) -> None:
+    # both directions are full: whoever waits for one of them to be taken, waits for ever
+    data = b"".join(b"%06d" % n + b"y" * 93 + b"\n" for n in range(3000))
+    with Emulator.of(person, *in_rootfs(rootfs, "stty raw -echo; echo ready; exec cat")) as window:
+        window.until("ready\n")
+        os.set_blocking(window.master, False)
+        sent = 0
+        deadline = time.monotonic() + 20
+        while sent < len(data) and time.monotonic() < deadline:
+            try:
+                sent += os.write(window.master, data[sent : sent + 4096])
+            except BlockingIOError:
+                break  # nothing is taken any more, as nobody reads what appears
+        os.set_blocking(window.master, True)
+        window.type(data[sent:])
+        assert window.until(data[-100:]) == data
+
+
 def test_letters_beyond_ascii_are_echoed(person: Cli, rootfs: Path) -> None:
     with Emulator.of(person, *in_rootfs(rootfs, "read line; echo [$line]")) as window:
         window.type("smörgåsbord 世界\r")
@@ -238,13 +257,16 @@ def test_a_terminal_and_a_keyboard_need_a_terminal(person: Cli, rootfs: Path) ->
     assert done.stderr.startswith("cloche: stdin is not a terminal\n  hint: ")
 
 
-def test_without_a_terminal_of_its_own_ours_is_out_of_reach(person: Cli, image: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("options", [(), ("-i",)])
+def test_without_a_terminal_of_its_own_ours_is_out_of_reach(
+    person: Cli, image: tuple[str, ...], options: tuple[str, ...]
+) -> None:
     script = (
         "for fd in 0 1 2; do test -t $fd && echo $fd is a terminal; done;"
         "for fd in 1 2; do stat -Lc %F /proc/self/fd/$fd; done;"
         "ls /proc/self/fd | tail -n +5; ls /dev/pts; tty </dev/tty || echo no tty; echo end"
     )
-    with Emulator.of(person, "run", *image, "sh", "-c", script) as window:
+    with Emulator.of(person, "run", *options, *image, "sh", "-c", script) as window:
         text = window.until("end").decode()
         assert window.ended() == 0
     assert "is a terminal" not in text

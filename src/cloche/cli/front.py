@@ -48,6 +48,9 @@ class Streams:
         self.tty, self.interactive = tty, interactive
         self.relays: dict[int, int] = {}  # read here, write there
         self.master = -1
+        self.poll = select.poll()
+        self.input = -1  # where what is typed at our terminal goes
+        self.typed = b""  # what the command has not taken yet
         self._close: list[int] = []
         null = -1
         if tty or not interactive:
@@ -56,7 +59,16 @@ class Streams:
         if tty:
             self.theirs = [null, null, null]
             return
-        self.theirs = [0 if interactive else null, self._output(1), self._output(2)]
+        self.theirs = [self._keyboard() if interactive else null, self._output(1), self._output(2)]
+
+    def _keyboard(self) -> int:
+        """Our own stdin, or a pipe where it is a terminal."""
+        if not os.isatty(0):
+            return 0
+        read, self.input = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.input, False)
+        self._close.append(read)
+        return read
 
     def _output(self, fd: int) -> int:
         """Our own descriptor, or a pipe where it is a terminal."""
@@ -75,9 +87,8 @@ class Streams:
 
     def relay(self, run: Run, observer: Observer, started: Callable[[int], None]) -> dict[str, Any]:
         """Until the container has ended and all it wrote has been passed on; returns the report."""
-        poll = select.poll()
-        poll.register(run.fileno(), select.POLLIN)
-        for fd in self.relays:
+        poll = self.poll
+        for fd in (run.fileno(), *self.relays, *([0] if self.input >= 0 else [])):
             poll.register(fd, select.POLLIN)
         ended: dict[str, Any] | None = None
         with RawTerminal(run) if self.tty and self.interactive else _Nothing():
@@ -86,24 +97,72 @@ class Streams:
                 ready = poll.poll(None if ended is None else 50)
                 if ended is not None and not ready:
                     break
-                for fd, _ in ready:
+                for fd, events in ready:
                     if fd == run.fileno():
-                        ended = self._news(run, observer, started, poll)
+                        ended = self._news(run, observer, started)
                         if ended is not None:
                             poll.unregister(fd)
-                    elif not _copy(fd, self.relays[fd]):
+                            self._no_more_keys()
+                    elif fd == 0 and self.input >= 0:
+                        self._type(run)
+                    elif fd == self.input != self.master and events & select.POLLERR:
+                        self._no_more_keys()  # nobody will read it any more
+                    elif fd == self.input and events & select.POLLOUT:
+                        self._feed()
+                    elif fd in self.relays and not _copy(fd, self.relays[fd]):
                         poll.unregister(fd)
                         self._end_of(fd)
-                        if fd == 0:  # a raw terminal has no other end than that its window was closed
-                            run.send("stop", HUP, PATIENCE)
+        self._no_more_keys()
         for fd in list(self.relays):
             self._end_of(fd)
         run.close()
         return ended if ended is not None else {}
 
-    def _news(
-        self, run: Run, observer: Observer, started: Callable[[int], None], poll: select.poll
-    ) -> dict[str, Any] | None:
+    def _type(self, run: Run) -> None:
+        """Take what was typed; nothing more of it before the command has taken that."""
+        try:
+            data = os.read(0, CHUNK)
+        except OSError:
+            data = b""  # EIO: the window was closed
+        if data:
+            self.typed = data
+            self.poll.unregister(0)
+            self._feed()
+            return
+        self._no_more_keys()
+        if self.tty:  # a raw terminal has no other end than that its window was closed
+            run.send("stop", HUP, PATIENCE)
+
+    def _feed(self) -> None:
+        """Pass on what was typed as far as it is taken, and see to it that we hear when there is room."""
+        try:
+            self.typed = self.typed[os.write(self.input, self.typed) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._no_more_keys()  # nobody will read it any more
+            return
+        reading = select.POLLIN if self.input == self.master else 0
+        self.poll.register(self.input, reading | (select.POLLOUT if self.typed else 0))
+        if not self.typed:
+            self.poll.register(0, select.POLLIN)
+
+    def _no_more_keys(self) -> None:
+        """Stop listening to the keyboard; a pipe is closed, so that its end can be seen."""
+        if self.input < 0:
+            return
+        for fd in (0, self.input):
+            try:
+                self.poll.unregister(fd)
+            except KeyError:
+                pass
+        if self.input == self.master:
+            self.poll.register(self.master, select.POLLIN)
+        else:
+            os.close(self.input)
+        self.input, self.typed = -1, b""
+
+    def _news(self, run: Run, observer: Observer, started: Callable[[int], None]) -> dict[str, Any] | None:
         message, fds = run.receive()
         kind = message[0]
         if kind == "ended":
@@ -117,10 +176,11 @@ class Streams:
         elif kind == "console":
             self.master = fds.pop()
             self.relays[self.master] = 1
-            poll.register(self.master, select.POLLIN)
+            self.poll.register(self.master, select.POLLIN)
             if self.interactive:
-                self.relays[0] = self.master
-                poll.register(0, select.POLLIN)
+                os.set_blocking(self.master, False)
+                self.input = self.master
+                self.poll.register(0, select.POLLIN)
             self.resize()
         return None
 
@@ -131,12 +191,13 @@ class Streams:
             terminal.set_window_size(self.master, rows, columns)
 
     def _end_of(self, fd: int) -> None:
-        self.relays.pop(fd, None)
-        if fd != 0:
-            os.close(fd)
-            if fd == self.master:
-                self.master = -1
-                self.relays.pop(0, None)
+        if fd == self.master:
+            if self.input == fd:
+                self._no_more_keys()
+                self.poll.unregister(fd)
+            self.master = -1
+        del self.relays[fd]
+        os.close(fd)
 
 
 class _Nothing:
@@ -226,6 +287,8 @@ def _copy(source: int, target: int) -> bool:
     """Pass on what there is to read; False at the end of the stream, or when nobody takes it."""
     try:
         data = os.read(source, CHUNK)
+    except BlockingIOError:
+        return True
     except OSError as error:
         if error.errno == 5:  # EIO: the last process on the terminal is gone
             return False

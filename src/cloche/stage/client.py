@@ -90,8 +90,9 @@ class Run:
             )
         message, fds = got
         if message[0] == "started":
-            self.pid, self.pidfd = message[1], fds.pop()
-            self.mounts = cleaning.pin_mounts(self.plan, self.pid)
+            self.pid, self.pidfd = message[1], fds.pop(0)
+            if fds:
+                self.mounts = fds.pop()
         return message, fds
 
     def __iter__(self) -> Iterator[Message]:

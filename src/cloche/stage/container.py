@@ -19,6 +19,7 @@ from cloche.stage import inside, wire
 from cloche.stage.cleaning import kill_groups, kill_sharing, pin_mounts, remove_groups
 from cloche.stage.delegation import step_back
 from cloche.stage.operation import OUTSIDE
+from cloche.stage.operations.command import Execute
 from cloche.stage.points import reach
 from cloche.stage.scene import Outside
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from cloche.stage.operation import Plan
 
 EPERM, ENOENT = 1, 2
+KILL = 9
+ENDING = {1, 2, 3, 10, 12, 13, 14, 15, 16, 26, 27, 29, 30}  # end a process that does nothing about them
 STOPPED = "stopped here, before this step"
 MOST_REFUSALS = 10_000  # then the listener is closed, and the kernel answers ENOSYS by itself
 
@@ -42,6 +45,7 @@ class Container:
         self.scene = Outside(stdio)
         self.started = time.monotonic_ns()
         self.deadline = 0.0
+        self.ended_by = 0  # a signal that process 1 would not have noticed
         self.stopping = False  # it was asked to end, and is killed at the deadline
         self.listener = -1
         self.mounts = -1
@@ -67,6 +71,8 @@ class Container:
                 op.execute(scene)
                 if scene.in_child:
                     inside.run(plan, scene)
+                if type(op).__name__ == "Clone":  # later it cannot be looked into, until it is the command
+                    self.mounts = pin_mounts(plan, scene.pid)
                 if plan.trace:
                     self._say(("step", index, time.monotonic_ns() - start))
         except OSError as error:
@@ -83,10 +89,9 @@ class Container:
             return False
         self.result["notes"] += scene.notes
         scene.close()
-        self.mounts = pin_mounts(plan, scene.pid)
         if plan.timeout:
             self.deadline = time.monotonic() + plan.timeout
-        self._say(("started", scene.pid), [scene.pidfd])
+        self._say(("started", scene.pid), [scene.pidfd, *([self.mounts] if self.mounts >= 0 else [])])
         return True
 
     def _hear_last_words(self) -> None:
@@ -212,11 +217,24 @@ class Container:
             pass  # the terminal went away with the caller
 
     def signal(self, number: int) -> None:
-        """Send a signal to the first process."""
+        """Send a signal to the first process.
+
+        Process 1 of a pid namespace does not get signals it has no handler for (pid_namespaces(7)). One
+        that would have ended any other process ends the container here, and counts as what ended it.
+        """
+        own_init = any(isinstance(op, Execute) and op.init for op in self.plan.operations)
+        if number in ENDING and self.plan.own_pids and not own_init and self._would_be_lost(number):
+            self.ended_by, number = number, KILL
         try:
             process.pidfd_send_signal(self.scene.pidfd, number)
         except ProcessLookupError:
             pass  # it has ended; the end is on its way to the caller
+
+    def _would_be_lost(self, number: int) -> bool:
+        """Whether the first process neither handles, ignores nor blocks a signal (proc_pid_status(5))."""
+        fields = (line.partition(":")[::2] for line in _read(f"/proc/{self.scene.pid}/status").splitlines())
+        masks = [int(value, 16) for name, value in fields if name in {"SigCgt", "SigIgn", "SigBlk"}]
+        return bool(masks) and not any(mask >> (number - 1) & 1 for mask in masks)
 
     def time_out(self) -> None:
         """The time the caller gave is over: end everything and say why."""
@@ -237,6 +255,8 @@ class Container:
         result["wall"] = (time.monotonic_ns() - self.started) / 1e9
         if ended is not None:
             result["code"], result["status"] = ended.code, ended.status
+            if self.ended_by and (ended.code, ended.status) == (process.CLD_KILLED, KILL):
+                result["status"] = self.ended_by
             result["cpu"] = (ended.user_time, ended.system_time)
             result["max_rss"] = ended.max_rss
         self.close_listener()
