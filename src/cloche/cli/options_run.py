@@ -185,7 +185,7 @@ OPTIONS = (
         VALUE,
         NETWORK,
         "MODE",
-        "the network the command sees: none (only itself) or host (the same as this machine)",
+        "the network the command sees: none (only itself), host (this machine's), ns:PATH or container:NAME",
         aliases=("--net",),
         complete="none host",
     ),
@@ -376,7 +376,7 @@ OPTIONS = (
         LIST,
         SECURITY,
         "KEY[=VALUE]",
-        "change one protection: seccomp=FILE, seccomp=unconfined, landlock=off, no-new-privileges",
+        "change one protection: seccomp=FILE, seccomp=unconfined, landlock=off, no-new-privileges=false",
         complete="no-new-privileges seccomp=unconfined landlock=off",
     ),
     Option(
@@ -421,7 +421,7 @@ OPTIONS = (
         VALUE,
         NAMESPACES,
         "MODE",
-        "which processes can be seen: private (those inside) or host (all of them)",
+        "which processes can be seen: private (those inside), host (all of them) or container:NAME",
         complete="private host",
     ),
     Option(
@@ -429,7 +429,7 @@ OPTIONS = (
         VALUE,
         NAMESPACES,
         "MODE",
-        "which shared memory and message queues: private or host",
+        "which shared memory and message queues: private, host or container:NAME",
         complete="private host",
     ),
     Option(
@@ -437,7 +437,7 @@ OPTIONS = (
         VALUE,
         NAMESPACES,
         "MODE",
-        "which host name: private (its own) or host",
+        "which host name: private (its own), host or container:NAME",
         complete="private host",
     ),
     Option(
