@@ -43,7 +43,7 @@ def _check_address(address: str, entry: str) -> None:
     for family in (_socket.AF_INET, _socket.AF_INET6):
         try:
             _socket.inet_pton(family, address.partition("%")[0])
-        except (OSError, UnicodeEncodeError):
+        except (OSError, ValueError):  # ValueError: a NUL or a letter no address has
             continue
         return
     raise SpecError(f"{address!r} in {entry!r} is not an IP address", hint="a number such as 10.0.0.5 or fd00::1")
