@@ -14,7 +14,6 @@ from cloche.runtime.entering import Entry, plan_entry
 from cloche.runtime.idmaps import joined
 from cloche.sandbox.reason import exit_code_of
 from cloche.sandbox.running import set_up_error
-from cloche.stage.client import fork_stage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,15 +34,7 @@ def enter(parsed: Parsed) -> int:
 
         restart_sealed()
     plan, _ = plan_entry(entry)
-    stage = fork_stage()
-    try:
-        streams = front.Streams(interactive=interactive, tty=tty)
-        run = stage.run(plan, streams.theirs)
-        streams.handed_over()
-        with front.passing_signals(run, streams, tty=tty):
-            ended = streams.relay(run, front.Observer(), lambda _pid: None)
-    finally:
-        stage.close()
+    ended = front.drive(plan, interactive=interactive, tty=tty)
     if "failed" in ended:
         raise set_up_error(plan, ended["failed"])
     if "not executed" in ended:

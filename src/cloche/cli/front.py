@@ -8,6 +8,7 @@ import sys
 
 from cloche.errors import ForbiddenError, StageError
 from cloche.linux import terminal
+from cloche.stage.client import fork_stage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from cloche.sandbox.running import Result
     from cloche.stage.client import Run
+    from cloche.stage.operation import Plan
 else:
     import _signal
 
@@ -269,6 +271,31 @@ class passing_signals:
         self.run.send("signal", STOP)
         os.kill(os.getpid(), STOP)
         self.run.send("signal", CONT)
+
+
+def drive(
+    plan: Plan,
+    *,
+    interactive: bool,
+    tty: bool,
+    observer: Observer | None = None,
+    started: Callable[[int], None] = lambda _pid: None,
+    stop_signal: int = TERM,
+    patience: float | None = None,
+) -> dict[str, Any]:
+    """Have a plan carried out by a stage forked from here, between our streams; returns the stage's report.
+
+    `started` is called with the pid of the first process; the rest as for `passing_signals`.
+    """
+    stage = fork_stage()
+    try:
+        streams = Streams(interactive=interactive, tty=tty)
+        run = stage.run(plan, streams.theirs)
+        streams.handed_over()
+        with passing_signals(run, streams, tty=tty, stop_signal=stop_signal, patience=patience):
+            return streams.relay(run, observer or Observer(), started)
+    finally:
+        stage.close()
 
 
 def terminal_size() -> tuple[int, int]:

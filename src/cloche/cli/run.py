@@ -18,7 +18,6 @@ from cloche.engine import records
 from cloche.errors import ConflictError, ForbiddenError
 from cloche.sandbox import values
 from cloche.sandbox.running import Prepared, Result, conclude, prepare
-from cloche.stage.client import fork_stage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,18 +52,16 @@ def run(verb: Verb, parsed: Parsed) -> int:
 
 
 def _drive(options: Options, prepared: Prepared, observer: front.Observer) -> Result:
-    stage = fork_stage()
-    try:
-        streams = front.Streams(interactive=options.interactive, tty=options.tty)
-        run = stage.run(prepared.plan, streams.theirs)
-        streams.handed_over()
-        number = values.signal_number(options.stop_signal)
-        patience = None if options.stop_timeout is None else values.duration(options.stop_timeout, "--stop-timeout")
-        with front.passing_signals(run, streams, tty=options.tty, stop_signal=number, patience=patience):
-            ended = streams.relay(run, observer, lambda pid: _started(options, prepared, pid))
-        return conclude(prepared, ended)
-    finally:
-        stage.close()
+    ended = front.drive(
+        prepared.plan,
+        interactive=options.interactive,
+        tty=options.tty,
+        observer=observer,
+        started=lambda pid: _started(options, prepared, pid),
+        stop_signal=values.signal_number(options.stop_signal),
+        patience=None if options.stop_timeout is None else values.duration(options.stop_timeout, "--stop-timeout"),
+    )
+    return conclude(prepared, ended)
 
 
 def _started(options: Options, prepared: Prepared, pid: int) -> None:

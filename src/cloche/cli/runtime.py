@@ -81,7 +81,6 @@ def _run(bundle: str, container_id: str) -> int:
     from cloche.runtime.planning import plan
     from cloche.sandbox.reason import exit_code_of
     from cloche.sandbox.running import set_up_error
-    from cloche.stage.client import fork_stage
     from cloche.stage.seal import restart_sealed
 
     check_id(container_id)
@@ -92,15 +91,7 @@ def _run(bundle: str, container_id: str) -> int:
     restart_sealed()
     request = request_of(config, bundle, container_id, probe_host(), front.terminal_size() if tty else (0, 0))
     steps, _ = plan(request, probe_host())
-    stage = fork_stage()
-    try:
-        streams = front.Streams(interactive=True, tty=tty)
-        run = stage.run(steps, streams.theirs)
-        streams.handed_over()
-        with front.passing_signals(run, streams, tty=tty):
-            ended = streams.relay(run, front.Observer(), lambda _pid: None)
-    finally:
-        stage.close()
+    ended = front.drive(steps, interactive=True, tty=tty)
     if "failed" in ended:
         raise set_up_error(steps, ended["failed"])
     if "not executed" in ended:
