@@ -2,13 +2,12 @@
 # make test   everything that proves it works
 # make test-vm  what needs a pure cgroup v2 machine, in one of software; about two minutes
 # make bench  the table of docs/benchmarks.md
-# make soak   longer runs of the fuzz and kill tests (SOAK_SECONDS=600)
 
 PYTHON ?= $(shell for p in /usr/bin/python3 python3; do command -v $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: try test test-vm lint unit bench soak clean packages
+.PHONY: try test test-vm lint unit bench clean packages
 
 try: $(VENV)/cloche.stamp
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/cloche shell; \
@@ -32,9 +31,6 @@ packages:
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/bench.py
-
-soak: $(VENV)/dev.stamp
-	SOAK_SECONDS=$${SOAK_SECONDS:-600} $(BIN)/python -X dev -m pytest -q -m soak tests
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
