@@ -155,7 +155,10 @@ def test_a_directory_that_cannot_be_read(user: Cli, shared_dir: Path) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     if os.geteuid() != 0:
         folder.chmod(0)
-    done = user("run", "--rootfs", str(folder), "true")
+    try:
+        done = user("run", "--rootfs", str(folder), "true")
+    finally:
+        folder.chmod(0o700)  # or nobody could remove it
     assert_one_error(done)
     assert f"the root file system {folder} cannot be read by you" in done.stderr
 

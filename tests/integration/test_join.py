@@ -269,3 +269,14 @@ def test_names_and_memory_can_be_shared(anyone: Cli, rootfs: Path) -> None:
 @pytest.mark.parametrize("option", ["--network", "--pid", "--ipc", "--uts"])
 def test_a_container_that_is_not_there_cannot_be_shared_with(cli: Cli, rootfs: Path, option: str) -> None:
     assert refused(cli("run", option, "container:nobody-here", "--rootfs", str(rootfs), "true"), "nobody-here")
+
+
+def test_a_container_with_an_init_is_entered_with_its_restrictions(anyone: Cli, rootfs: Path) -> None:
+    with running(anyone, "--init", "--hostname", "glass", "--rootfs", str(rootfs)) as inside:
+        done = anyone(
+            "enter", inside.name, "sh", "-c", "hostname; grep -E '^(Seccomp|NoNewPrivs|CapBnd):' /proc/self/status"
+        )
+    assert done.returncode == 0, done.stderr
+    name, *status = done.stdout.split("\n")
+    assert name == "glass"
+    assert [line.split()[1] for line in sorted(status) if line] == ["00000000800405fb", "1", "2"]

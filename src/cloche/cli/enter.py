@@ -47,7 +47,7 @@ def enter(parsed: Parsed) -> int:
 
 def _entry(parsed: Parsed, target: str, command: tuple[str, ...], *, tty: bool) -> Entry:
     pid, started = records.find_process(target)
-    found = next((r for r in records.every() if int(r["pid"]) == pid), None)
+    found = records.meant_by(target)
     kinds = _kinds(parsed.text("only"), pid)
     whole = parsed.text("only") is None
     env = list(found["env"]) if found and whole else [f"PATH={defaults.PATH}"]

@@ -122,13 +122,40 @@ def find(word: str) -> Record:
     return matches[0]
 
 
+def meant_by(word: str) -> Record | None:
+    """The record of the running container that a name, id, beginning of an id or pid stands for, if any."""
+    for record in every():
+        if str(record["pid"]) == word:
+            return record
+    try:
+        return find(word)
+    except NotFoundError:
+        return None
+
+
 def find_process(word: str) -> tuple[int, int]:
     """(pid, start time) of a container's first process, by name or id, or of any process by its number."""
     start = start_time(int(word)) if word.isdecimal() and len(word) < 10 else None
     if start is not None:
         return int(word), start
     record = find(word)
-    return int(record["pid"]), int(record["start"])
+    pid = _within_reach(int(record["pid"]))
+    start = start_time(pid)
+    return pid, int(record["start"]) if start is None else start
+
+
+def _within_reach(pid: int) -> int:
+    """A process whose namespaces this user may join: the first one, or its child where that is our init,
+    which is not dumpable."""
+    try:
+        os.stat(f"/proc/{pid}/ns/user")
+    except PermissionError:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            children = file.read().split()
+        return int(children[0]) if children else pid
+    except OSError:
+        pass  # it has ended, which is told when it is joined
+    return pid
 
 
 def alive(record: Record) -> bool:
