@@ -123,11 +123,14 @@ class Server:
     def serve(self) -> None:
         """Until the owner is gone and the last container has ended."""
         while self.open or self.containers:
-            ready = [(fd, self.handlers.get(fd)) for fd, _ in self.poll.poll(self._wait())]
-            for fd, entry in ready:
+            ready = [(fd, self.handlers.get(fd), events) for fd, events in self.poll.poll(self._wait())]
+            for fd, entry, events in ready:
                 # an earlier handler of this round may have closed fd, and another opened it anew
                 if entry is not None and self.handlers.get(fd) is entry:
-                    self._handle(fd, *entry)
+                    if events == select.EPOLLHUP:
+                        self._forget(fd)  # a listener whose filter nobody is under any longer
+                    else:
+                        self._handle(fd, *entry)
             now = time.monotonic()
             for container in list(self.containers):
                 if container.deadline and container.deadline <= now:
