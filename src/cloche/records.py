@@ -54,4 +54,12 @@ def _repr(self: Any) -> str:
 
 def values(item: Any) -> tuple[Any, ...]:
     """The field values of a record, in order, for sending it elsewhere."""
-    return tuple(getattr(item, name) for name in item.record_fields)
+    found = item.__dict__
+    return tuple([found[name] for name in item.record_fields])
+
+
+def rebuild(cls: type[T], fields: tuple[Any, ...]) -> T:
+    """The record whose `values` these are; checks nothing."""
+    item = cls.__new__(cls)
+    item.__dict__.update(zip(cls.record_fields, fields, strict=True))  # type: ignore[attr-defined]
+    return item

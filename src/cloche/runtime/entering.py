@@ -13,7 +13,7 @@ from cloche.linux import capabilities, files
 from cloche.records import record
 from cloche.runtime.identity import mask
 from cloche.runtime.receipt import Receipt
-from cloche.runtime.seccomp.default import default_filter
+from cloche.runtime.seccomp.default import default_program
 from cloche.stage.operation import Plan
 from cloche.stage.operations import command, filesystems, groups, identity, processes
 
@@ -69,8 +69,7 @@ def plan_entry(entry: Entry) -> tuple[Plan, Receipt]:
     steps.append(command.NewSession(entry.terminal_size is not None))
     filters = []
     if entry.restrictions is not None and entry.seccomp:
-        program = default_filter(frozenset(entry.restrictions), entry.machine)
-        filters = [identity.LoadSeccomp(program.program, program.flags, False)]
+        filters = [identity.LoadSeccomp(*default_program(frozenset(entry.restrictions), entry.machine), False)]
         receipt.add("seccomp", True, "the default profile, as its container has it")
     elif entry.profile is not None:
         filters = [identity.LoadSeccomp(*entry.profile, False)]

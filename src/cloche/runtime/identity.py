@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from cloche.linux import capabilities
-from cloche.runtime.seccomp.compile import compile_filter
-from cloche.runtime.seccomp.default import default_filter
+from cloche.runtime.seccomp.default import default_program
 from cloche.stage.operations import command
 from cloche.stage.operations.groups import Rlimit
 from cloche.stage.operations.identity import (
@@ -69,22 +68,24 @@ def _seccomp(request: Request, receipt: Receipt) -> list[Operation]:
     if request.default_seccomp:
         sets = process.capabilities if process else None
         held = frozenset((sets.bounding if sets else None) or ())
-        program = default_filter(held, request.machine, notify_denied=request.watch_refusals)
+        program, flags = default_program(held, request.machine, notify_denied=request.watch_refusals)
         says = (
-            f"the default profile: an allow-list in {program.instructions} instructions; "
+            f"the default profile: an allow-list in {len(program) // 8} instructions; "
             "what containers have no use for is refused, what is unknown does not exist",
         )
         watched = ", refusals are reported" if request.watch_refusals else ""
         receipt.add("seccomp", True, f"the default profile{watched}")
-        return [LoadSeccomp(program.program, program.flags, request.watch_refusals, says)]
+        return [LoadSeccomp(program, flags, request.watch_refusals, says)]
     if linux is None or linux.seccomp is None:
         receipt.add("seccomp", False, "switched off: every system call of the kernel can be reached")
         return []
-    program = compile_filter(linux.seccomp.to_dict(), request.machine)
-    says = (f"the profile as given, in {program.instructions} instructions",)
-    unknown = f"; {len(program.unknown)} names unknown here" if program.unknown else ""
+    from cloche.runtime.seccomp.compile import compile_filter
+
+    made = compile_filter(linux.seccomp.to_dict(), request.machine)
+    says = (f"the profile as given, in {made.instructions} instructions",)
+    unknown = f"; {len(made.unknown)} names unknown here" if made.unknown else ""
     receipt.add("seccomp", True, f"the profile as given{unknown}")
-    return [LoadSeccomp(program.program, program.flags, False, says)]
+    return [LoadSeccomp(made.program, made.flags, False, says)]
 
 
 def _landlock(request: Request, receipt: Receipt) -> list[Operation]:

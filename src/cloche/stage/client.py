@@ -178,7 +178,8 @@ def spawn_stage(*, sealed: bool) -> Stage:
         (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
     ]
     try:
-        pid = os.posix_spawn(path, argv, {}, file_actions=actions)
+        # what the C library would look up at its first use would be looked up again in every container
+        pid = os.posix_spawn(path, argv, {"LD_BIND_NOW": "1"}, file_actions=actions)
     finally:
         theirs.close()
         for fd in (null, copy):

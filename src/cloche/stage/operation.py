@@ -8,7 +8,7 @@ What does not belong here: deciding which operations a container needs; that is 
 
 from __future__ import annotations
 
-from cloche.records import record, values
+from cloche.records import rebuild, record, values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,5 +94,5 @@ def encode(plan: Plan) -> tuple[Any, ...]:
 
 def decode(message: tuple[Any, ...], classes: dict[str, type[Operation]]) -> Plan:
     """The plan that `encode` was given."""
-    steps = tuple(classes[name](*fields) for name, fields in message[0])
-    return Plan(steps, *message[1:])
+    steps = tuple(rebuild(classes[name], fields) for name, fields in message[0])
+    return rebuild(Plan, (steps, *message[1:]))

@@ -25,29 +25,19 @@ def make_directory(root: int, path: str, mode: int = 0o755, links: int = 8) -> i
         return files.open_in_root(root, path or "/", os.O_PATH | os.O_DIRECTORY)
     except FileNotFoundError:
         pass
-    current = files.open_in_root(root, "/", os.O_PATH | os.O_DIRECTORY)
-    walked = ""
-    parts = [part for part in path.split("/") if part not in {"", "."}]
-    if ".." in parts:
-        os.close(current)
+    if ".." in path.split("/"):
         raise OSError(22, "may not contain '..'", path)
-    for index, part in enumerate(parts):
-        walked += "/" + part
+    parent, _, name = path.rstrip("/").rpartition("/")
+    if name == ".":
+        return make_directory(root, parent, mode, links)
+    with files.Fd(make_directory(root, parent, 0o755, links)) as place:
         try:
-            following = files.open_in_root(root, walked, os.O_PATH | os.O_DIRECTORY)
-        except FileNotFoundError:
-            try:
-                os.mkdir(part, mode if index == len(parts) - 1 else 0o755, dir_fd=current)
-            except FileExistsError:
-                os.close(make_directory(root, _leads_to(current, walked, links), 0o755, links - 1))
-                following = files.open_in_root(root, walked, os.O_PATH | os.O_DIRECTORY)
-            else:
-                flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
-                following = files.openat2(current, part, flags, resolve=files.RESOLVE_BENEATH)
-        finally:
-            os.close(current)
-        current = following
-    return current
+            os.mkdir(name, mode, dir_fd=place.number)
+        except FileExistsError:
+            os.close(make_directory(root, _leads_to(place.number, path, links), 0o755, links - 1))
+            return files.open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
+        return files.openat2(place.number, name, flags, resolve=files.RESOLVE_BENEATH)
 
 
 def make_file(root: int, path: str, mode: int = 0o644, links: int = 8) -> int:

@@ -12,12 +12,13 @@ Capabilities here are those the container gets (its bounding set). They are name
 
 from __future__ import annotations
 
-from cloche.runtime.seccomp.compile import Filter, compile_filter
-from cloche.runtime.seccomp.vocabulary import ENOSYS, EPERM
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from cloche.runtime.seccomp.compile import Filter
+
+EPERM, ENOSYS = 1, 38
 
 ALLOWED = """
 read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 close close_range dup dup2 dup3
@@ -131,9 +132,10 @@ _AF_NETLINK, _AF_ALG, _AF_VSOCK, _NETLINK_AUDIT = 16, 38, 40, 9
 
 CONDITIONAL = ("clone", "clone3", "personality", "ioctl", "socket")
 
-# The capabilities that make a difference, and the compiled profile for each combination seen.
+# The capabilities that make a difference, and the compiled profile for each combination seen: the program
+# and its flags. `cloche.bundle` keeps them with the code they were made by, so that a command need not compile.
 _MATTER = frozenset(capability for capability, _ in GRANTS) | {"CAP_AUDIT_WRITE"}
-_compiled: dict[tuple[frozenset[str], str, bool], Filter] = {}
+REMEMBERED: dict[tuple[frozenset[str], str, bool], tuple[bytes, int]] = {}
 
 
 def default_profile(capabilities: frozenset[str], arch: str = "x86_64") -> dict[str, Any]:
@@ -176,12 +178,19 @@ def default_profile(capabilities: frozenset[str], arch: str = "x86_64") -> dict[
 
 
 def default_filter(capabilities: frozenset[str], arch: str = "x86_64", *, notify_denied: bool = False) -> Filter:
-    """The default profile compiled; the same object for the same question."""
+    """The default profile compiled."""
+    from cloche.runtime.seccomp.compile import compile_filter
+
+    return compile_filter(default_profile(capabilities, arch), arch, notify_denied=notify_denied)
+
+
+def default_program(capabilities: frozenset[str], arch: str, *, notify_denied: bool = False) -> tuple[bytes, int]:
+    """What seccomp(2) takes for the default profile, and the flags to load it with; compiled once."""
     key = (capabilities & _MATTER, arch, notify_denied)
-    found = _compiled.get(key)
+    found = REMEMBERED.get(key)
     if found is None:
-        profile = default_profile(capabilities, arch)
-        found = _compiled[key] = compile_filter(profile, arch, notify_denied=notify_denied)
+        made = default_filter(capabilities, arch, notify_denied=notify_denied)
+        found = REMEMBERED[key] = made.program, made.flags
     return found
 
 

@@ -172,7 +172,9 @@ class Execute(InsideOperation):
 
 
 def _candidates(name: str, path: str) -> list[str]:
-    return [f"{folder.rstrip('/')}/{name}" for folder in path.split(":") if folder.startswith("/")]
+    """Where a command may be, what can be executed first: the others only tell why not."""
+    found = [f"{folder.rstrip('/')}/{name}" for folder in path.split(":") if folder.startswith("/")]
+    return sorted(found, key=lambda place: not os.access(place, os.X_OK))
 
 
 def _hung_up(fd: int) -> bool:
