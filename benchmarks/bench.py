@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -33,6 +34,9 @@ import cloche  # noqa: E402
 from cloche.sandbox.options import Options  # noqa: E402
 from cloche.sandbox.running import prepare  # noqa: E402
 from cloche.stage.client import spawn_stage  # noqa: E402
+from cloche.stage.operations.identity import LoadSeccomp  # noqa: E402
+
+SAME = "the same in C (benchmarks/same.c)"
 
 
 def main() -> None:
@@ -55,7 +59,7 @@ def measure(top: Path, rounds: int) -> str:
     rootfs = make_rootfs(top)
     bundle = make_bundle(top, rootfs)
     cli = install(top)
-    contenders = find_contenders(top, cli, rootfs, bundle)
+    contenders = find_contenders(top, cli, rootfs, bundle, same := build_same(top, rootfs))
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(rounds + 3):
         for name, once in contenders.items():
@@ -63,12 +67,13 @@ def measure(top: Path, rounds: int) -> str:
             if turn >= 3:
                 times[name].append(elapsed)
     floor = statistics.median(times["C floor (benchmarks/floor.c)"])
+    alike = statistics.median(times[SAME]) if SAME in times else floor
     rows = [
         f"| {name} | {statistics.median(values):.2f} | {percentile(values, 95):.2f} | "
-        f"{statistics.median(values) / floor:.2f} |"
+        f"{statistics.median(values) / floor:.2f} | {statistics.median(values) / alike:.2f} |"
         for name, values in times.items()
     ]
-    more = [*in_a_row(rootfs), *threads(rootfs), *split_of_imports(cli, rootfs), *idle(rootfs)]
+    more = [*in_a_row(rootfs), *threads(rootfs), *split_of_imports(cli, rootfs), *idle(rootfs, same)]
     return "\n".join(
         [
             "# What it costs to start a container",
@@ -78,12 +83,13 @@ def measure(top: Path, rounds: int) -> str:
             f"CPython {platform.python_version()} here and {python_version()} for the command line, "
             f"{'root' if os.geteuid() == 0 else 'an ordinary user'}.",
             "",
-            "| who | median | p95 | × floor |",
-            "|---|---|---|---|",
+            "| who | median | p95 | × floor | × the same in C |",
+            "|---|---|---|---|---|",
             *rows,
             "",
             "The floor does seven namespaces, id maps, six mounts, pivot_root and exec, and nothing else: no cgroup,",
-            "no seccomp filter, no capabilities, no masks, no throwaway layer. cloche does all of these each time.",
+            "no seccomp filter, no capabilities, no masks, no throwaway layer. `same.c` does all of these, as cloche",
+            "does each time: the system calls of `cloche run --rootfs`, in the same order, without the Python.",
             "",
             "| more | |",
             "|---|---|",
@@ -121,7 +127,25 @@ def make_bundle(top: Path, rootfs: Path) -> Path:
     return bundle
 
 
-def find_contenders(top: Path, cli: list[str], rootfs: Path, bundle: Path) -> dict[str, Callable[[], float]]:
+def build_same(top: Path, rootfs: Path) -> Callable[[int], list[str]] | None:
+    """same.c compiled, as a function from a number of rounds to its words; None where it cannot run here."""
+    plan = prepare(Options(command=("true",), image="", rootfs=str(rootfs)), dry=True).plan
+    loads = [op for op in plan.operations if isinstance(op, LoadSeccomp)]
+    parents = [os.path.dirname(group) for group in plan.groups]
+    if os.geteuid() or len(parents) != 2 or not loads:
+        return None
+    subprocess.run(["cc", "-O2", "-o", str(top / "same"), str(HERE / "same.c")], check=True)
+    (top / "filter").write_bytes(loads[0].program)
+
+    def words(rounds: int) -> list[str]:
+        return [str(top / "same"), str(rootfs), str(rounds), str(top / "filter"), *parents]
+
+    return words
+
+
+def find_contenders(
+    top: Path, cli: list[str], rootfs: Path, bundle: Path, same: Callable[[int], list[str]] | None
+) -> dict[str, Callable[[], float]]:
     """Everything that is on this machine and works, as a function that runs once and returns milliseconds."""
     floor = top / "floor"
     subprocess.run(["cc", "-O2", "-o", str(floor), str(HERE / "floor.c")], check=True)
@@ -133,6 +157,8 @@ def find_contenders(top: Path, cli: list[str], rootfs: Path, bundle: Path) -> di
         "`cloche run host` (process)": command([*cli, "run", "host", "true"]),
         "python3 -I -S -c pass": command([PYTHON, "-I", "-S", "-c", "pass"]),
     }
+    if same:
+        found[SAME] = lambda: float(output(same(1))) / 1e6
     peers = {
         "unshare": ["unshare", "-Urmpfinu", "--mount-proc", "true"],
         "bwrap --unshare-all": [
@@ -247,8 +273,8 @@ def split_of_imports(cli: list[str], rootfs: Path) -> list[str]:
     return [f"| `cloche run --rootfs`, split | {split} |"]
 
 
-def idle(rootfs: Path, count: int = 500) -> list[str]:
-    """Memory of idle containers beside the stage: what the machine has less, for each."""
+def idle(rootfs: Path, same: Callable[[int], list[str]] | None, count: int = 500) -> list[str]:
+    """Memory of idle containers beside the stage, as the kernel accounts for it, and that of the same in C."""
     stage = spawn_stage(sealed=False)
     null = os.open(os.devnull, os.O_RDWR)
     options = Options(command=("/bin/sleep", "1000"), image="", rootfs=str(rootfs))
@@ -262,31 +288,55 @@ def idle(rootfs: Path, count: int = 500) -> list[str]:
         runs.append((prepared, run))
 
     start()
-    time.sleep(1)
-    before = available()
+    before = settled()
     for _ in range(count):
         start()
-    time.sleep(5)
-    used = before - available()
+    used = {name: value - before[name] for name, value in settled().items()}
     resident = private_memory(stage.pid)
-    shell = statistics.median(private_memory(run.pid) for _, run in runs)
+    own = statistics.median(private_memory(run.pid) for _, run in runs)
     for prepared, run in runs:
         run.close()
         prepared.close()
     stage.close()
     os.close(null)
-    return [
-        f"| {count} idle containers (busybox `sleep`) | {used / count / 1024:.0f} KiB each of the machine's memory, "
-        f"of which {shell / 1024:.0f} KiB are the command's own; the stage has {resident / 2**20:.1f} MiB |"
+    parts = ", ".join(f"{name} {value / count:.0f}" for name, value in used.items())
+    lines = [
+        f"| {count} idle containers (busybox `sleep`) | {sum(used.values()) / count:.0f} KiB each ({parts}), of which "
+        f"{own / 1024:.0f} are the command's own; the stage has {resident / 2**20:.1f} MiB |"
     ]
+    if same:
+        before = settled()
+        words = same(-count)
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            alike = sum(settled().values()) - sum(before.values())
+            for index in range(count):
+                end_group([f"{parent}/same-{process.pid}-{index}-{k}" for k, parent in enumerate(words[4:])])
+        lines.append(f"| the same {count} in C | {alike / count:.0f} KiB each |")
+    return lines
 
 
-def available() -> int:
-    """MemAvailable in bytes."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 0
+def settled() -> dict[str, int]:
+    """What the kernel holds for processes and for itself, in KiB, once what is freed late has been freed."""
+    time.sleep(5)
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    names = ("AnonPages", "Slab", "KernelStack", "PageTables", "Percpu", "Shmem")
+    return {name: int(lines[name].split()[0]) for name in names}
+
+
+def end_group(groups: list[str]) -> None:
+    """Kill what is in a container of same.c, and remove its groups."""
+    for pid in (Path(groups[0]) / "cgroup.procs").read_text().split():
+        os.kill(int(pid), signal.SIGKILL)
+    for group in groups:
+        while True:
+            try:
+                os.rmdir(group)
+            except OSError:
+                time.sleep(0.01)
+            else:
+                break
 
 
 def private_memory(pid: int) -> int:

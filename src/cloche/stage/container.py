@@ -18,7 +18,7 @@ from cloche.linux import process, seccomp, terminal
 from cloche.stage import inside, wire
 from cloche.stage.cleaning import kill_groups, kill_sharing, pin_mounts, remove_groups
 from cloche.stage.delegation import step_back
-from cloche.stage.operation import OUTSIDE
+from cloche.stage.operation import OUTSIDE, without_operations
 from cloche.stage.operations.command import Execute
 from cloche.stage.points import reach
 from cloche.stage.scene import Outside
@@ -42,6 +42,7 @@ class Container:
 
     def __init__(self, plan: Plan, caller: _socket.socket, stdio: list[int]) -> None:
         self.plan, self.caller = plan, caller
+        self.own_init = any(isinstance(op, Execute) and op.init for op in plan.operations)
         self.scene = Outside(stdio)
         self.started = time.monotonic_ns()
         self.deadline = 0.0
@@ -89,6 +90,7 @@ class Container:
             return False
         self.result["notes"] += scene.notes
         scene.close()
+        self.plan = without_operations(plan)  # a container may run for months
         if plan.timeout:
             self.deadline = time.monotonic() + plan.timeout
         self._say(("started", scene.pid), [scene.pidfd, *([self.mounts] if self.mounts >= 0 else [])])
@@ -222,8 +224,7 @@ class Container:
         Process 1 of a pid namespace does not get signals it has no handler for (pid_namespaces(7)). One
         that would have ended any other process ends the container here, and counts as what ended it.
         """
-        own_init = any(isinstance(op, Execute) and op.init for op in self.plan.operations)
-        if number in ENDING and self.plan.own_pids and not own_init and self._would_be_lost(number):
+        if number in ENDING and self.plan.own_pids and not self.own_init and self._would_be_lost(number):
             self.ended_by, number = number, KILL
         try:
             process.pidfd_send_signal(self.scene.pidfd, number)

@@ -96,3 +96,8 @@ def decode(message: tuple[Any, ...], classes: dict[str, type[Operation]]) -> Pla
     """The plan that `encode` was given."""
     steps = tuple(rebuild(classes[name], fields) for name, fields in message[0])
     return rebuild(Plan, (steps, *message[1:]))
+
+
+def without_operations(plan: Plan) -> Plan:
+    """What is left to know of a plan once it has been carried out."""
+    return rebuild(Plan, ((), *values(plan)[1:]))
