@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     Entry = tuple[str, bool, int, int, CodeType | bytes, dict[Any, Any]]
 
 
-EVERY_RUN = ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server")  # and what these import
-
-
 class Finder:
     """Finds and loads the modules of a bundle (importlib.abc.MetaPathFinder and Loader)."""
 
@@ -88,8 +85,10 @@ def load_all() -> None:
             setattr(sys.modules[parent], own, module)
 
 
-def write(folder: str) -> None:
+def write(folder: str, every_run: tuple[str, ...]) -> None:
     """Make the bundle of the package in `folder` from the modules imported so far; does nothing where it may not.
+
+    `every_run` names the modules that `load_all` loads, with all they import.
 
     Without docstrings, line numbers and the annotations of functions, which take a third of the space (the
     launcher leaves the bundle alone for --debug). Each module comes after those it imports. What a module has
@@ -125,7 +124,7 @@ def write(folder: str) -> None:
         package = origin.endswith("/__init__.py")
         modules[name] = origin, package, status.st_mtime_ns, status.st_size, code if always else dumps(code), remembered
 
-    for name in EVERY_RUN:
+    for name in every_run:
         add(name, always=True)
     for name in list(sys.modules):
         add(name, always=False)

@@ -230,18 +230,7 @@ def test_processes_can_be_seen_across_containers(anyone: Cli, rootfs: Path) -> N
         assert first.answers()
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "root",
-        pytest.param(
-            "user",
-            marks=pytest.mark.xfail(
-                strict=True, reason="without a group of its own, what it leaves in a shared pid namespace lives on"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("kind", ["root", "user"])
 def test_nothing_of_a_container_stays_in_a_shared_pid_namespace(root: Cli, rootfs: Path, kind: str) -> None:
     cli = type(root)(kind, root.source, root.python)
     words = ("--rootfs", str(rootfs))

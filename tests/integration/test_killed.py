@@ -78,12 +78,16 @@ class Trial:
         found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if self.name in line]
         return found + taken_ranges(self.cli)
 
-    def gone(self, patience: float = 6) -> None:
-        """Nothing is left, or soon is not."""
+    def gone(self, patience: float = 6, but: str = "\0") -> None:
+        """Nothing is left, or soon is not, `but` what has this word in it."""
+
+        def left() -> list[str]:
+            return [line for line in self.left() if but not in line]
+
         try:
-            until(lambda: not self.left(), "everything is gone", patience)
+            until(lambda: not left(), "everything is gone", patience)
         except AssertionError:
-            pytest.fail(f"left behind: {self.left()}")
+            pytest.fail(f"left behind: {left()}")
         self.cidfile.unlink(missing_ok=True)
 
 
@@ -255,8 +259,7 @@ def test_killed_at_any_moment(anyone: Cli, image: tuple[str, ...]) -> None:
             time.sleep(random.uniform(0, 0.03))
         strike(front, victim)
         works(anyone, image)
-        until(lambda: not [line for line in trial.left() if "leased" not in line], f"round {number}: all is gone")
-        trial.cidfile.unlink(missing_ok=True)
+        trial.gone(20, but="leased")
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(attempt, range(rounds)))
@@ -271,13 +274,7 @@ sleep {} & wait"""
 
 @pytest.mark.parametrize("victim", VICTIMS)
 @pytest.mark.parametrize("how", ["plain", "--init", "--pid=host"])
-def test_killed_while_stubborn_children_run(
-    request: pytest.FixtureRequest, anyone: Cli, rootfs: Path, how: str, victim: str
-) -> None:
-    hopeless = how == "--pid=host" and victim == "both" and anyone.kind != "root"
-    if hopeless:
-        reason = "without a group or a pid namespace nothing outside tells these processes from others"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+def test_killed_while_stubborn_children_run(anyone: Cli, rootfs: Path, how: str, victim: str) -> None:
     trial = Trial(anyone)
     options = [] if how == "plain" else [how]
     front = quiet(anyone, *trial.words(*options, "--rootfs", str(rootfs), script=STUBBORN))
@@ -286,7 +283,7 @@ def test_killed_while_stubborn_children_run(
         strike(front, victim)
         assert front.returncode == (125 if victim == "stage" else -9)
         works(anyone, ("--rootfs", str(rootfs)))
-        trial.gone(0.5 if hopeless else 6)
+        trial.gone(6)
     finally:
         for pid in trial.sleepers():
             os.kill(pid, signal.SIGKILL)

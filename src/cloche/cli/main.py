@@ -113,7 +113,7 @@ def entry(bundle_in: str = "") -> None:
     if bundle_in and "cloche.stage.server" in sys.modules:
         from cloche import bundle
 
-        bundle.write(bundle_in)
+        bundle.write(bundle_in, ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server"))
     try:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
+UNFINISHED = ".new"
+
 
 def state_dir() -> str:
     """Where run-time state lives: CLOCHE_STATE, or /run/cloche, or $XDG_RUNTIME_DIR/cloche."""
@@ -76,16 +78,19 @@ def add(record: Record) -> None:
             reserve(record["name"])
         record["start"], record["boot"] = start_time(record["pid"]), boot_id()
         path = path_of(record["id"])
-        with open(f"{path}.new", "w", encoding="utf-8") as file:
+        with open(f"{path}{UNFINISHED}", "w", encoding="utf-8") as file:
             file.write(write_json(record))
-        os.rename(f"{path}.new", path)
+        os.rename(f"{path}{UNFINISHED}", path)
 
 
 def every() -> list[Record]:
     """The records of containers that run; those of others are removed, with their groups."""
     folder = containers_dir()
     found = []
-    for name in os.listdir(folder):
+    names = os.listdir(folder)
+    if any(name.endswith(UNFINISHED) for name in names):
+        _remove_unfinished(folder)
+    for name in names:
         if not name.endswith(".json"):
             continue
         path = f"{folder}/{name}"
@@ -102,10 +107,22 @@ def every() -> list[Record]:
     return found
 
 
+def _remove_unfinished(folder: str) -> None:
+    """Remove what a command left that was killed while it wrote; who writes holds the lock."""
+    with files.Fd(os.open(f"{folder}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
+        try:
+            fcntl.flock(lock.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # somebody is writing now: next time
+        for name in os.listdir(folder):
+            if name.endswith(UNFINISHED):
+                os.unlink(f"{folder}/{name}")
+
+
 def any_there() -> bool:
     """Whether there are records at all, true or stale; makes nothing."""
     try:
-        return any(name.endswith(".json") for name in os.listdir(f"{state_dir()}/containers"))
+        return any(name.endswith((".json", UNFINISHED)) for name in os.listdir(f"{state_dir()}/containers"))
     except OSError:
         return False
 

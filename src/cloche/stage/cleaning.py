@@ -5,10 +5,6 @@ from __future__ import annotations
 import os
 import time
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from cloche.stage.operation import Plan
-
 
 def kill_groups(groups: tuple[str, ...]) -> None:
     """SIGKILL everything in these groups: cgroup.kill (v2, Linux 5.14) or process by process (v1)."""
@@ -41,44 +37,6 @@ def _kill_each(group: str) -> None:
             except (ProcessLookupError, PermissionError):
                 pass
         time.sleep(0.001)
-
-
-def pin_mounts(plan: Plan, pid: int) -> int:
-    """A descriptor of process `pid`'s mount namespace, where that is all that tells its children from others.
-
-    -1 for containers that end with their pid namespace or group, and for what was run in another's mounts.
-    The descriptor keeps the namespace's number from being used again.
-    """
-    own_mounts = any("mnt" in getattr(op, "kinds", ()) for op in plan.operations if type(op).__name__ == "Clone")
-    if plan.own_pids or plan.groups or not own_mounts:
-        return -1
-    try:
-        return os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return -1  # it has ended already
-
-
-def kill_sharing(mounts: int) -> None:
-    """SIGKILL everything in the mount namespace that `pin_mounts` returned, and close it."""
-    if mounts < 0:
-        return
-    wanted = os.fstat(mounts).st_ino
-    for _ in range(100):
-        found = [pid for pid in os.listdir("/proc") if pid.isdecimal() and _kill_if_in(int(pid), wanted)]
-        if not found:
-            break
-        time.sleep(0.001)
-    os.close(mounts)
-
-
-def _kill_if_in(pid: int, wanted: int) -> bool:
-    try:
-        if os.stat(f"/proc/{pid}/ns/mnt").st_ino != wanted:
-            return False
-        os.kill(pid, 9)
-    except OSError:
-        return False  # it has ended, or is somebody else's
-    return True
 
 
 def remove_groups(groups: tuple[str, ...]) -> list[str]:

@@ -16,7 +16,7 @@ import os
 import sys
 
 from cloche.errors import StageError
-from cloche.stage import cleaning, delegation, wire
+from cloche.stage import cleaning, delegation, watching, wire
 from cloche.stage.operation import Plan, encode
 
 TYPE_CHECKING = False
@@ -91,8 +91,8 @@ class Run:
         message, fds = got
         if message[0] == "started":
             self.pid, self.pidfd = message[1], fds.pop(0)
-            if fds:
-                self.mounts = fds.pop()
+        if message[0] in {"started", "pinned"} and fds:
+            self.mounts = fds.pop()
         return message, fds
 
     def __iter__(self) -> Iterator[Message]:
@@ -129,7 +129,7 @@ class Run:
             except OSError:
                 pass  # it died with its stage, as it should
         cleaning.kill_groups(self.plan.groups)
-        cleaning.kill_sharing(self.mounts)
+        watching.kill_sharing(self.mounts)
         self.mounts = -1
         cleaning.remove_groups(self.plan.groups)
         if self.plan.made_room:

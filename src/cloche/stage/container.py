@@ -15,8 +15,8 @@ import os
 import time
 
 from cloche.linux import process, seccomp, terminal
-from cloche.stage import inside, wire
-from cloche.stage.cleaning import kill_groups, kill_sharing, pin_mounts, remove_groups
+from cloche.stage import inside, watching, wire
+from cloche.stage.cleaning import kill_groups, remove_groups
 from cloche.stage.delegation import step_back
 from cloche.stage.operation import OUTSIDE, without_operations
 from cloche.stage.operations.command import Execute
@@ -49,7 +49,9 @@ class Container:
         self.ended_by = 0  # a signal that process 1 would not have noticed
         self.stopping = False  # it was asked to end, and is killed at the deadline
         self.listener = -1
+        self.pins = watching.wanted(plan)
         self.mounts = -1
+        self.watcher = 0
         self.terminal: tuple[int, bytes] | None = None
         self.refused: dict[int, int] = {}
         self.refusals = 0
@@ -73,7 +75,7 @@ class Container:
                 if scene.in_child:
                     inside.run(plan, scene)
                 if type(op).__name__ == "Clone":  # later it cannot be looked into, until it is the command
-                    self.mounts = pin_mounts(plan, scene.pid)
+                    self._pin()
                 if plan.trace:
                     self._say(("step", index, time.monotonic_ns() - start))
         except OSError as error:
@@ -95,6 +97,15 @@ class Container:
             self.deadline = time.monotonic() + plan.timeout
         self._say(("started", scene.pid), [scene.pidfd, *([self.mounts] if self.mounts >= 0 else [])])
         return True
+
+    def _pin(self) -> bool:
+        """Where it is all that tells its processes from others, hold its mount namespace; False if not now."""
+        if not self.pins or self.mounts >= 0:
+            return False
+        self.mounts = watching.pin_mounts(self.scene.pid)
+        if self.mounts >= 0:
+            self.watcher = watching.watch(self.mounts)
+        return self.mounts >= 0
 
     def _hear_last_words(self) -> None:
         """Prefer the reason of the new process: a step out here may fail only because it gave up first."""
@@ -150,6 +161,8 @@ class Container:
         """The new process has closed its end: unless it said otherwise, it is now the command."""
         assert self.scene.channel is not None
         self.scene.channel.close()
+        if self._pin():
+            self._say(("pinned",), [self.mounts])
         if "failed" not in self.result and "not executed" not in self.result:
             self._attest()
 
@@ -265,7 +278,9 @@ class Container:
         result["counters"] = {name: _read(path) for name, path in self.plan.counters}
         if not self.plan.own_pids:
             kill_groups(self.plan.groups)
-        kill_sharing(self.mounts)
+        watching.kill_sharing(self.mounts)
+        if self.watcher:
+            watching.end_watcher(self.watcher)
         remove_groups(self.plan.groups)
         if self.plan.made_room:
             step_back(self.plan.made_room)

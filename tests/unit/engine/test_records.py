@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 from typing import TYPE_CHECKING
@@ -50,6 +51,18 @@ def test_a_name_is_taken_once() -> None:
     with pytest.raises(ConflictError, match="'one' is in use"):
         records.add(record(OTHER, "one", os.getpid()))
     assert [found["id"] for found in records.every()] == [ONE]
+
+
+def test_what_a_killed_writer_left_goes_but_not_what_is_being_written(state: Path) -> None:
+    records.add(record(ONE, "one", os.getpid()))
+    unfinished = state / "containers" / f"{OTHER}.json{records.UNFINISHED}"
+    unfinished.write_text("{")
+    with open(state / "containers/.lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert [found["id"] for found in records.every()] == [ONE]
+        assert unfinished.exists()
+    assert [found["id"] for found in records.every()] == [ONE]
+    assert not unfinished.exists()
 
 
 def test_a_record_goes_with_its_process(sleeper: subprocess.Popen[bytes], state: Path) -> None:

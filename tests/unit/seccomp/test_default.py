@@ -10,7 +10,7 @@ import pytest
 
 from cloche.runtime.seccomp import default, syscalls
 from cloche.runtime.seccomp.compile import compile_filter
-from cloche.runtime.seccomp.default import default_filter, default_profile
+from cloche.runtime.seccomp.default import default_filter, default_profile, default_program
 
 from .bpf import AUDIT_ARCH, EDGES, ERRNO, I386, KILL_PROCESS, decode, run, verdict
 
@@ -125,9 +125,11 @@ def test_refusals_for_the_supervisor() -> None:
 
 
 def test_one_compilation_for_the_capabilities_that_matter() -> None:
-    assert default_filter(PODMAN) is default_filter(frozenset({"CAP_SYS_CHROOT", "CAP_NET_RAW"}))
-    assert default_filter(PODMAN) is not default_filter(ADMIN)
-    assert default_filter(PODMAN) is not default_filter(PODMAN, "aarch64")
+    made = default_program(PODMAN, "x86_64")
+    assert made is default_program(frozenset({"CAP_SYS_CHROOT", "CAP_NET_RAW"}), "x86_64")
+    assert made[0] == default_filter(PODMAN).program
+    assert made != default_program(ADMIN, "x86_64")
+    assert made != default_program(PODMAN, "aarch64")
 
 
 def test_it_survives_being_written_as_json() -> None:
