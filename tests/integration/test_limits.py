@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
+import subprocess
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
@@ -222,6 +224,22 @@ def parent_group(*controllers: str) -> Iterator[tuple[str, list[Path]]]:
     finally:
         for path in made:
             path.rmdir()
+
+
+def test_a_group_below_another_parent_goes_after_both_were_killed(root: Cli, rootfs: Path) -> None:
+    with parent_group("memory", "pids") as (name, paths):
+        words = ("--cgroup-parent", name, "--rootfs", str(rootfs))
+        front = root.popen("run", *words, "sleep", "600", stdin=subprocess.DEVNULL)
+        until(lambda: list(Path(root.state).glob("containers/*.json")), "it runs")
+        stage = int(Path(f"/proc/{front.pid}/task/{front.pid}/children").read_text())
+        for pid in (front.pid, stage):
+            os.kill(pid, signal.SIGSTOP)
+        for pid in (front.pid, stage):
+            os.kill(pid, signal.SIGKILL)
+        front.wait()
+        assert all(list(path.glob("cloche-*")) for path in paths)
+        assert root("run", "--rootfs", str(rootfs), "true").returncode == 0
+        assert not any(list(path.glob("cloche-*")) for path in paths)
 
 
 def test_a_parent_groups_limits_count_too(root: Cli) -> None:

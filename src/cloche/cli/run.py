@@ -17,7 +17,7 @@ from cloche.cli.request import options_of
 from cloche.engine import records
 from cloche.errors import ConflictError, ForbiddenError
 from cloche.sandbox import values
-from cloche.sandbox.running import Prepared, Result, conclude, prepare
+from cloche.sandbox.running import Prepared, Result, conclude, is_recorded, prepare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _started(options: Options, prepared: Prepared, pid: int) -> None:
     """The command's process is there: leave word of it where that was asked for."""
     if options.pidfile:
         front.write_file(options.pidfile, str(pid))
-    if options.name:
+    if is_recorded(options):
         records.add(prepared.record(options, pid))
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from cloche.engine import records
 from cloche.errors import RunError, SpecError
 from cloche.sandbox.options import Options
-from cloche.sandbox.running import Prepared, Result, conclude, prepare
+from cloche.sandbox.running import Prepared, Result, conclude, is_recorded, prepare
 from cloche.sandbox.streams import DEVNULL, PIPE, Streams
 from cloche.stage.client import Stage, spawn_stage
 
@@ -163,7 +163,7 @@ class _Session:
 
     def heard(self, message: tuple[Any, ...]) -> None:
         """News from the stage before the end."""
-        if message[0] == "started" and self.options.name:
+        if message[0] == "started" and is_recorded(self.options):
             records.add(self.prepared.record(self.options, message[1]))
 
     def result(self, ended: dict[str, Any], *, text: bool, check: bool) -> Result:

@@ -126,7 +126,7 @@ def prepare(
             "stage_says": "runs from a sealed copy of the interpreter"
             if sealed
             else "the interpreter belongs to a user the container cannot become",
-            "unlink": (records.path_of(container_id),) if options.name or options.pidfile else (),
+            "unlink": (records.path_of(container_id),) if is_recorded(options) else (),
             "failpoint": from_environment(os.environ.get("CLOCHE_FAILPOINT", "")),
         }
         request = type(request)(**{**vars(request), **extra})
@@ -138,6 +138,11 @@ def prepare(
     prepared = Prepared(container_id, request, plan, receipt, sealed)
     prepared.lease = lease
     return prepared
+
+
+def is_recorded(options: Options) -> bool:
+    """Whether others have to find the container: by its name, or, where nobody would look, by its groups."""
+    return bool(options.name or options.cgroup_parent)
 
 
 def _sweep_once(host: Host) -> None:
