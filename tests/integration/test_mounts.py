@@ -330,3 +330,11 @@ def test_set_uid_programs_and_devices_of_a_volume_have_no_power(root: Cli, rootf
     options = ("--user", "ann", "--security-opt", "no-new-privileges=false", "-v", f"{place}:/v")
     done = root("run", *options, "--rootfs", str(rootfs), "sh", "-c", script)
     assert done.stdout == "1000\nrefused\n", done.stderr
+
+
+def test_a_read_only_etc_without_the_files_it_needs(root: Cli, rootfs: Path, tmp_path: Path) -> None:
+    etc = tmp_path / "etc"
+    etc.mkdir(mode=0o755)
+    done = root("run", "--rootfs", str(rootfs), "-v", f"{etc}:/etc:ro", "true")
+    assert refused(done, "hostname: read-only file system", "/etc/hostname is not there and cannot be made")
+    assert list(etc.iterdir()) == []

@@ -88,7 +88,11 @@ def openat2(dirfd: int, path: str | bytes, flags: int, *, mode: int = 0, resolve
     how = _HOWS.get(key)
     if how is None:
         how = _HOWS[key] = b"".join(v.to_bytes(8, "little") for v in (flags | os.O_CLOEXEC, mode, resolve))
-    return kernel.call("openat2", 437, dirfd, kernel.path_bytes(path), how, 24)
+    try:
+        return kernel.call("openat2", 437, dirfd, kernel.path_bytes(path), how, 24)
+    except OSError as error:
+        error.filename = path
+        raise
 
 
 _HOWS: dict[tuple[int, int, int], bytes] = {}  # the few structs that are ever asked for

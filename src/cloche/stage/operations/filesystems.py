@@ -85,9 +85,7 @@ class Attach(InsideOperation):
     def hint(self, code: int) -> str:
         if code == 20:
             return f"a file and a directory cannot be mounted over each other at {self.target}"
-        if code in {30, 13}:
-            return f"{self.target} is not there and cannot be made: make it in the root file system"
-        return ""
+        return _cannot_be_made(self.target) if code in {30, 13} else ""
 
 
 @record
@@ -117,6 +115,13 @@ class File(InsideOperation):
 
     def meaning(self) -> str:
         return f"{self.target} is the container's own"
+
+    def hint(self, code: int) -> str:
+        return _cannot_be_made(self.target) if code in {30, 13} else ""
+
+
+def _cannot_be_made(target: str) -> str:
+    return f"{target} is not there and cannot be made: make it in the root file system"
 
 
 @record
