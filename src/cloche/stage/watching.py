@@ -13,7 +13,7 @@ import os
 import select
 import time
 
-from cloche.linux import process
+from cloche.linux import files, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,11 +39,15 @@ def pin_mounts(pid: int) -> int:
 
 def watch(mounts: int) -> int:
     """A process that ends what is in this mount namespace when its parent has ended; returns its pid."""
-    parent = process.pidfd_open(os.getpid())
-    pid = os.fork()
-    if pid:
-        os.close(parent)
-        return pid
+    with files.Fd(process.pidfd_open(os.getpid())) as parent:
+        pid = os.fork()
+        if pid == 0:
+            _wait_and_kill(parent.number, mounts)
+    return pid
+
+
+def _wait_and_kill(parent: int, mounts: int) -> None:
+    """The watcher's own side; never returns."""
     try:
         process.set_name("cloche watcher")
         os.dup2(parent, 0)
