@@ -40,6 +40,7 @@ def run(verb: Verb, parsed: Parsed) -> int:
         restart_sealed()
     try:
         _write_cidfile(options, prepared)
+        _check_pidfile(options)
         observer = _observer(parsed, prepared) if watch else front.Observer()
         result = _drive(options, prepared, observer)
     finally:
@@ -90,6 +91,15 @@ def _write_cidfile(options: Options, prepared: Prepared) -> None:
         raise ForbiddenError(f"--cidfile {options.cidfile} cannot be written: {error.strerror}") from None
     with os.fdopen(fd, "w") as file:
         file.write(prepared.id)
+
+
+def _check_pidfile(options: Options) -> None:
+    """Before anything is started: whether it can be written; it stays as it is."""
+    folder = os.path.dirname(os.path.abspath(options.pidfile))
+    place = options.pidfile if os.path.exists(options.pidfile) else folder
+    if options.pidfile and not os.access(place, os.W_OK):
+        why = "it may not be written" if os.path.exists(place) else f"{folder} is not there"
+        raise ForbiddenError(f"--pidfile {options.pidfile} cannot be written: {why}")
 
 
 def _observer(parsed: Parsed, prepared: Prepared) -> front.Observer:

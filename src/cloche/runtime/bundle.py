@@ -6,6 +6,7 @@ What config.json asks for and this runtime does not carry out yet is an error, n
 from __future__ import annotations
 
 import os
+import stat
 
 from cloche.errors import NotFoundError, SpecError, UnsupportedError
 from cloche.runtime.describing import KINDS
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cloche.runtime.host import Host
+    from cloche.spec.linux import Device
     from cloche.spec.mounts import IDMapping
+    from cloche.spec.resources import Resources
 
 _NOT_YET: tuple[tuple[str, Callable[[Config], object]], ...] = (
     ("/hooks", lambda c: c.hooks and any(vars(c.hooks).values())),
@@ -34,7 +37,19 @@ _NOT_YET: tuple[tuple[str, Callable[[Config], object]], ...] = (
     ("/linux/personality", lambda c: c.linux and c.linux.personality),
     ("/linux/mountLabel", lambda c: c.linux and c.linux.mountLabel),
     ("/linux/seccomp/listenerPath", lambda c: c.linux and c.linux.seccomp and c.linux.seccomp.listenerPath),
+    ("/linux/cgroupsPath", lambda c: c.linux and c.linux.cgroupsPath),
+    (
+        "/linux/rootfsPropagation",
+        lambda c: c.linux and c.linux.rootfsPropagation in {"shared", "rshared", "unbindable"},
+    ),
+    ("/linux/devices", lambda c: any(not _can_be_made(device) for device in (c.linux and c.linux.devices) or [])),
+    ("/mounts/uidMappings", lambda c: any(item.uidMappings or item.gidMappings for item in c.mounts or [])),
 )
+_LESS_THAN_PRIVATE = {"shared", "rshared", "unbindable", "runbindable"}  # slave is done as private
+_RESOURCES_NOT_YET = (
+    "memory/kernel memory/kernelTCP memory/swappiness memory/disableOOMKiller cpu/burst cpu/realtimeRuntime "
+    "cpu/realtimePeriod cpu/idle blockIO/leafWeight blockIO/weightDevice hugepageLimits network rdma"
+).split()
 
 
 def read_config(bundle: str) -> Config:
@@ -49,12 +64,36 @@ def read_config(bundle: str) -> Config:
         ) from None
     config = Config.parse(read_json(text))
     validate(config)
-    for pointer, present in _NOT_YET:
-        if present(config):
-            raise UnsupportedError(
-                pointer, needs="cloche does not carry it out yet", hint="leave it out of config.json"
-            )
+    resources = config.linux.resources if config.linux else None
+    missing = [pointer for pointer, present in _NOT_YET if present(config)]
+    missing += [f"/linux/resources/{path}" for path in _RESOURCES_NOT_YET if resources and _asked(resources, path)]
+    if missing:
+        needs = "cloche does not carry it out yet"
+        raise UnsupportedError(", ".join(missing), needs=needs, hint="leave it out of config.json")
     return config
+
+
+def _asked(resources: Resources, path: str) -> bool:
+    found: object = resources
+    for name in path.split("/"):
+        found = getattr(found, name, None)
+    return bool(found)
+
+
+def _can_be_made(device: Device) -> bool:
+    """A character or block device below /dev, of the container's root."""
+    owned = not device.uid and not device.gid
+    return owned and device.type != "p" and device.path.startswith("/dev/") and ".." not in device.path.split("/")
+
+
+def _devices(config: Config) -> tuple[tuple[str, str, int, int, int], ...]:
+    """The devices as a request has them: (source, target, mode with type, major, minor)."""
+    found = []
+    for device in (config.linux and config.linux.devices) or []:
+        kind = stat.S_IFBLK if device.type == "b" else stat.S_IFCHR
+        mode = kind | (0o666 if device.fileMode is None else device.fileMode & 0o777)
+        found.append((device.path, device.path, mode, device.major or 0, device.minor or 0))
+    return tuple(found)
 
 
 def request_of(config: Config, bundle: str, container_id: str, host: Host, size: tuple[int, int]) -> Request:
@@ -95,6 +134,7 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, size:
             "pids",
             "io",
         ),
+        devices=_devices(config),
         joins=tuple((KINDS[item.type], item.path) for item in listed if item.path),
         terminal_size=size if process.terminal else None,
         machine=host.machine,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cloche.runtime.mounts import is_writable_bind
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.runtime.receipt import Receipt
@@ -38,7 +40,8 @@ def plan_namespaces(request: Request, receipt: Receipt) -> tuple[tuple[str, ...]
     for kind in KINDS.values():
         name = {"mnt": "mount", "net": "network", "cgroup": "cgroup view"}.get(kind, kind)
         if kind in joined:
-            receipt.add(name, True, "shared with the container or process it joined")
+            rest = "; /dev/shm is its own" if kind == "ipc" else ""
+            receipt.add(name, True, f"shared with the container or process it joined{rest}")
         elif kind in new:
             receipt.add(name, True, request.ids.says if kind == "user" else "its own")
         else:
@@ -54,8 +57,10 @@ def describe_rest(request: Request, receipt: Receipt) -> None:
     receipt.add("masked paths", bool(masked), f"{len(masked)} covered" if masked else "nothing of /proc is covered")
     receipt.add("read-only paths", bool(frozen), f"{len(frozen)} read-only" if frozen else "/proc/sys can be written")
     layered = bool(request.root.trees) and all(t.layered or t.read_only for t in request.root.trees)
-    if layered or request.root.read_only:
-        receipt.add("host files", True, "never changed: writes go to memory, and are gone at the end")
+    kept = [] if layered or request.root.read_only else ["/"]
+    kept += [item.destination for item in request.config.mounts or [] if is_writable_bind(item)]
+    if kept:
+        receipt.add("host files", False, f"what is written below {', '.join(kept)} is written for good")
     else:
-        receipt.add("host files", False, "what is written to the root directory is written for good")
+        receipt.add("host files", True, "never changed: writes go to memory, and are gone at the end")
     receipt.add("stage", True, request.stage_says)

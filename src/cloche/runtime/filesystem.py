@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from cloche.errors import ConflictError
 from cloche.linux import mount
 from cloche.runtime.mounts import parse_options, plan_group_view, plan_mount
 from cloche.stage.operation import INSIDE, OUTSIDE
@@ -28,6 +29,7 @@ STANDARD_DEVICES = (
     ("urandom", (1, 9)),
     ("tty", (5, 0)),
 )
+OWN_DIRECTORIES = ("pts", "shm", "mqueue")  # of /dev
 DEVICE_LINKS = (
     ("/dev/fd", "/proc/self/fd"),
     ("/dev/stdin", "/proc/self/fd/0"),
@@ -59,7 +61,7 @@ def plan_filesystem(
         opened, placed = plan_mount(item, index, by_stage=by_stage, id_mapped=mapped)
         taken += opened
         steps += placed
-        if item.destination == "/dev":
+        if item.destination == "/dev" and item.type == "tmpfs":
             nodes, placed = _bound_devices(request)
             taken += nodes
             steps += placed
@@ -143,14 +145,23 @@ def _places(request: Request, target: str) -> tuple[tuple[str, bool], ...]:
 def _dev(request: Request, item: Mount) -> MakeDev:
     """/dev made by the stage, which may make device nodes."""
     options = parse_options(item.options or [])
-    wanted = {target.removeprefix("/dev/"): numbers for _, target, *numbers in request.devices}
+    wanted = {_below_dev(target): numbers for _, target, *numbers in request.devices}
     nodes = [(name, 0o020666, major, minor) for name, (major, minor) in STANDARD_DEVICES if name not in wanted]
     nodes += [(name, mode, major, minor) for name, (mode, major, minor) in wanted.items()]
-    above = {name.rpartition("/")[0] for name in wanted} - {""}
-    directories = ("pts", "shm", "mqueue", *sorted(above))
+    above = {"/".join(parts[:depth]) for parts in (n.split("/") for n in wanted) for depth in range(1, len(parts))}
+    directories = (*OWN_DIRECTORIES, *sorted(above))
     links = tuple((path.removeprefix("/dev/"), target) for path, target in DEVICE_LINKS)
     owner = request.ids.outside(0) or 0, request.ids.outside_gid(0) or 0
     return MakeDev("dev", tuple(nodes), links, directories, options.data, options.attributes, *owner)
+
+
+def _below_dev(target: str) -> str:
+    """A device's path below /dev. Raises ConflictError where the container has something of its own."""
+    name = os.path.normpath(target).removeprefix("/dev").strip("/")
+    links = {path.removeprefix("/dev/") for path, _ in DEVICE_LINKS}
+    if name in {"", *OWN_DIRECTORIES, *links} or name.split("/")[0] in {*OWN_DIRECTORIES, *links}:
+        raise ConflictError(f"--device at {target}: the container has its own there", hint="give another path in it")
+    return name
 
 
 def _bound_devices(request: Request) -> tuple[list[OpenTree], list[Operation]]:

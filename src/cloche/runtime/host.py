@@ -46,18 +46,20 @@ class Host:
     landlock: int
     initial: bool = True  # it is in the initial user namespace: device nodes and id-mapped mounts are possible
     groups_frozen: bool = False  # setgroups is denied in its user namespace, and so in all below
+    capabilities: int = -1  # permitted to this process: no others can be given without a user namespace
     nested_root: bool = False  # root of a user namespace that does not own the mounts it sees
 
 
 def probe_host() -> Host:
     """The facts of this machine, for this process; what cannot change is read once."""
     uid, gid = os.geteuid(), os.getegid()
-    root = uid == 0 and bool(capabilities.get()[0] >> CAP_SYS_ADMIN & 1)
+    effective, permitted, _ = capabilities.get()
+    root = uid == 0 and bool(effective >> CAP_SYS_ADMIN & 1)
     users = os.stat("/proc/self/ns/user").st_ino
     privileged = root and (users == INITIAL_USERS or _owner_of_mounts() == users)
     with open("/proc/self/cgroup", "rb", buffering=0) as file:
         own_groups = _read_all(file.fileno())
-    key = uid, gid, users if root else 0, own_groups
+    key = uid, gid, permitted, users if root else 0, own_groups
     host = _KNOWN.get(key)
     if host is None:
         host = _KNOWN[key] = Host(
@@ -70,13 +72,14 @@ def probe_host() -> Host:
             groups=_find_groups(read_mounts(), own_groups),
             landlock=_landlock(),
             initial=users == INITIAL_USERS,
+            capabilities=permitted,
             groups_frozen=_setgroups() == "deny",
             nested_root=root and not privileged,
         )
     return host
 
 
-_KNOWN: dict[tuple[int, int, int, str], Host] = {}
+_KNOWN: dict[tuple[int, int, int, int, str], Host] = {}
 
 
 def _owner_of_mounts() -> int:

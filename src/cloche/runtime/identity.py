@@ -18,13 +18,14 @@ from cloche.stage.operations.identity import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cloche.runtime.host import Host
     from cloche.runtime.receipt import Receipt
     from cloche.runtime.request import Request
     from cloche.spec.process import Process
     from cloche.stage.operation import Operation
 
 
-def plan_identity(request: Request, process: Process, receipt: Receipt) -> list[Operation]:
+def plan_identity(request: Request, host: Host, process: Process, receipt: Receipt) -> list[Operation]:
     """From the working directory to the command."""
     sets = process.capabilities
     bounding = mask(sets.bounding if sets else None)
@@ -33,6 +34,8 @@ def plan_identity(request: Request, process: Process, receipt: Receipt) -> list[
     inheritable = mask(sets.inheritable if sets else None)
     ambient = mask(sets.ambient if sets else None)
     every = (1 << (capabilities.last_cap() + 1)) - 1
+    missing = bounding & every & ~host.capabilities if request.ids.kind == "host" else 0
+    bounding &= ~missing
     steps: list[Operation] = []
     seccomp = _seccomp(request, receipt)
     if not process.noNewPrivileges:
@@ -42,9 +45,11 @@ def plan_identity(request: Request, process: Process, receipt: Receipt) -> list[
     umask = process.user.umask
     steps.append(SetUser(0o022 if umask is None else umask, request.ids.deny_setgroups))
     steps.append(command.WorkingDirectory(process.cwd))
-    steps.append(SetCapabilities(effective & every, permitted & every, inheritable & every, ambient & every))
+    given = every & ~missing
+    steps.append(SetCapabilities(effective & given, permitted & given, inheritable & given, ambient & given))
     dropped = bounding & every != every
-    receipt.add("capabilities", dropped, names(bounding & every) if dropped else "all of them are kept")
+    lacking = f"; cloche does not have {names(missing)} itself" if missing else ""
+    receipt.add("capabilities", dropped, (names(bounding & every) if dropped else "all of them are kept") + lacking)
     if process.noNewPrivileges:
         steps.append(NoNewPrivileges())
         receipt.add("no_new_privs", True, "set-uid programs give nothing")

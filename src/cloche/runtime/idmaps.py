@@ -13,11 +13,13 @@ from __future__ import annotations
 import fcntl
 import os
 
-from cloche.errors import ConflictError, ForbiddenError, SpecError
+from cloche.errors import ConflictError, ForbiddenError, SpecError, UnsupportedError
 from cloche.records import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cloche.runtime.host import Host
 
     Map = tuple[tuple[int, int, int], ...]
@@ -106,11 +108,31 @@ def _for_root(host: Host, lease: Lease | None) -> IdMaps:
         entry = ((0, 0, size),)
         says = f"the {size} ids this process has itself: no others exist here"
         return IdMaps("same", entry, entry, says, deny_setgroups=host.groups_frozen)
-    slots = max(1, count // SIZE)
-    slot = lease.take(slots) if lease is not None else 0
+    if count < SIZE:
+        raise UnsupportedError(
+            f"a range of {count} ids for containers of root", needs=f"{SIZE} in a row", hint="widen it in /etc/subuid"
+        )
+    foreign = others_ranges((start, count))
+
+    def usable(slot: int) -> bool:
+        first = start + slot * SIZE
+        return not any(first < theirs + size and theirs < first + SIZE for theirs, size in foreign)
+
+    slots = count // SIZE
+    slot = lease.take(slots, usable) if lease is not None else next(filter(usable, range(slots)), 0)
     entry = ((0, start + slot * SIZE, SIZE),)
     says = f"a range of its own: 0…{SIZE - 1} inside is {entry[0][1]}…{entry[0][1] + SIZE - 1} outside"
     return IdMaps("range", entry, entry, says)
+
+
+def others_ranges(own: tuple[int, int]) -> list[tuple[int, int]]:
+    """What /etc/subuid and /etc/subgid give to others within our own range, as (start, count)."""
+    found = []
+    for path in ("/etc/subuid", "/etc/subgid"):
+        for start, count in subordinate(path, None, -1):
+            if (start, count) != own and start < sum(own) and own[0] < start + count:
+                found.append((start, count))
+    return found
 
 
 def _for_user(host: Host, *, keep: bool) -> IdMaps:
@@ -187,15 +209,19 @@ def read_map(path: str) -> Map:
         return tuple((int(a), int(b), int(c)) for a, b, c in (line.split() for line in file))
 
 
-def subordinate(path: str, names: tuple[str, ...], uid: int) -> list[tuple[int, int]]:
-    """The (start, count) ranges that subuid(5) file `path` gives to any of `names` or to `uid`."""
+def subordinate(path: str, names: tuple[str, ...] | None, uid: int) -> list[tuple[int, int]]:
+    """The (start, count) ranges that subuid(5) file `path` gives to any of `names` or to `uid`; None for all."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             lines = [line.strip().split(":") for line in file]
     except OSError:
         return []
-    wanted = {*names, str(uid)} - {""}
-    return [(int(f[1]), int(f[2])) for f in lines if len(f) == 3 and f[0] in wanted and (f[1] + f[2]).isdecimal()]
+    wanted = {*(names or ()), str(uid)} - {""}
+    return [
+        (int(f[1]), int(f[2]))
+        for f in lines
+        if len(f) == 3 and (names is None or f[0] in wanted) and (f[1] + f[2]).isdecimal()
+    ]
 
 
 def _own_name(uid: int) -> str:
@@ -226,14 +252,16 @@ class Lease:
         self.path = path
         self.fd = -1
 
-    def take(self, slots: int) -> int:
-        """Lock a free slot of `slots` and return its number."""
+    def take(self, slots: int, usable: Callable[[int], bool] = lambda _: True) -> int:
+        """Lock a free slot of `slots`, one that is `usable`, and return its number."""
         if self.fd < 0:
             os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)
             self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         first = int.from_bytes(os.urandom(4), "little") % slots
-        for step in range(min(slots, 4096)):
+        for step in range(slots):
             slot = (first + step) % slots
+            if not usable(slot):
+                continue
             try:
                 fcntl.fcntl(self.fd, F_OFD_SETLK, _flock(slot))
             except (BlockingIOError, PermissionError):

@@ -93,6 +93,7 @@ def plan_mount(item: Mount, index: int, *, by_stage: bool, id_mapped: bool) -> t
             by_stage=by_stage,
             recursive=options.recursive,
             attributes=options.attributes,
+            clear=options.clear & ~mount.MOUNT_ATTR_RDONLY,  # what is read-only on the host stays so
             propagation=options.propagation,
             id_mapped=options.id_mapped and id_mapped,
         )
@@ -102,6 +103,12 @@ def plan_mount(item: Mount, index: int, *, by_stage: bool, id_mapped: bool) -> t
     kind = item.type or "tmpfs"
     says = SAYS.get(kind, f"a {kind} of its own") + ("" if kind != "tmpfs" else f" at {item.destination}")
     return [], [Filesystem(kind, item.destination, options.data, options.attributes, says)]
+
+
+def is_writable_bind(item: Mount) -> bool:
+    """Whether what is written below a mount is written to the host."""
+    options = parse_options(item.options or [])
+    return (options.bind or item.type == "bind") and not options.attributes & mount.MOUNT_ATTR_RDONLY
 
 
 def plan_group_view(destination: str, made: GroupPlan, *, by_stage: bool) -> tuple[list[OpenTree], list[Operation]]:

@@ -46,7 +46,7 @@ def plan(request: Request, host: Host) -> tuple[Plan, Receipt]:
     )
     taken, inner = plan_filesystem(request, host, made, new, joined)
     outside = _outside(request, made, new, taken)
-    inside = _inside(request, made, new, joined, inner, receipt)
+    inside = _inside(request, host, made, new, joined, inner, receipt)
     describing.describe_rest(request, receipt)
     steps = (*outside, *inside)
     return Plan(
@@ -89,6 +89,7 @@ def _outside(request: Request, made: GroupPlan, new: tuple[str, ...], taken: lis
 
 def _inside(
     request: Request,
+    host: Host,
     made: GroupPlan,
     new: tuple[str, ...],
     joined: set[str],
@@ -120,5 +121,5 @@ def _inside(
         raise SpecError("there is no command", pointer="/process/args")
     steps.append(command.NewSession(process.terminal))
     receipt.add("session", True, "its own session" + (" and terminal" if process.terminal else ", no terminal"))
-    steps += identity.plan_identity(request, process, receipt)
+    steps += identity.plan_identity(request, host, process, receipt)
     return steps

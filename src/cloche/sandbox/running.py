@@ -19,7 +19,7 @@ from cloche.runtime.host import Host, probe_host
 from cloche.runtime.planning import plan as make_plan
 from cloche.runtime.receipt import Receipt
 from cloche.sandbox.config import build
-from cloche.sandbox.reason import Reason, Usage, exit_code_of, reason_of, usage_of
+from cloche.sandbox.reason import Reason, Usage, exit_code_of, oom_kills, reason_of, usage_of
 from cloche.stage.operation import Plan
 from cloche.stage.points import from_environment
 
@@ -168,6 +168,8 @@ def needs_seal(ids: idmaps.IdMaps) -> bool:
 def conclude(prepared: Prepared, ended: dict[str, Any], stdout: Any = None, stderr: Any = None) -> Result:
     """The result of a container that has ended. Raises StageError when it could not be made."""
     if "failed" in ended:
+        if oom_kills(ended["counters"]):
+            raise StageError("the memory limit is too small for the container itself", hint="give it more: --memory")
         raise set_up_error(prepared.plan, ended["failed"])
     names = refused_names(ended["refused"], prepared.request.machine)
     receipt = prepared.receipt.with_notes(ended["notes"]).attest(ended.get("attested", {}))

@@ -79,16 +79,10 @@ class Container:
                 if plan.trace:
                     self._say(("step", index, time.monotonic_ns() - start))
         except OSError as error:
-            notes = getattr(error, "__notes__", [])
-            culprit = error.filename if isinstance(error.filename, str) else ""
-            code = error.errno or 0
-            self.result["failed"] = (index, code, error.strerror or str(error), culprit, notes)
-            self.kill()
-            if scene.pidfd >= 0:
-                process.wait_pidfd(scene.pidfd)
-                self._hear_last_words()
-            scene.close()
-            self.finish(None)
+            self._undo(index, error)
+            return False
+        except Exception as error:  # a defect of ours is this container's end, and no other's
+            self._undo(index, OSError(0, f"{type(error).__name__}: {error}"))
             return False
         self.result["notes"] += scene.notes
         scene.close()
@@ -97,6 +91,18 @@ class Container:
             self.deadline = time.monotonic() + plan.timeout
         self._say(("started", scene.pid), [scene.pidfd, *([self.mounts] if self.mounts >= 0 else [])])
         return True
+
+    def _undo(self, index: int, error: OSError) -> None:
+        """A step out here has failed: end what there is, and tell."""
+        notes = getattr(error, "__notes__", [])
+        culprit = error.filename if isinstance(error.filename, str) else ""
+        self.result["failed"] = (index, error.errno or 0, error.strerror or str(error), culprit, notes)
+        self.kill()
+        if self.scene.pidfd >= 0:
+            process.wait_pidfd(self.scene.pidfd)
+            self._hear_last_words()
+        self.scene.close()
+        self.finish(None)
 
     def _pin(self) -> bool:
         """Where it is all that tells its processes from others, hold its mount namespace; False if not now."""
@@ -215,8 +221,9 @@ class Container:
             self.signal(got[0][1])
         elif got[0][0] == "stop":
             self.signal(got[0][1])
-            self.deadline = min(self.deadline or 1e18, time.monotonic() + got[0][2])
-            self.stopping = True
+            patience = time.monotonic() + got[0][2]
+            if not self.deadline or patience < self.deadline:
+                self.deadline, self.stopping = patience, True
         elif got[0][0] == "terminal":
             self.terminal = (got[1].pop(), got[0][1])
         if got is None and self.terminal is not None:

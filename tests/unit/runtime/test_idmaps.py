@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.golden.machines import machine, settle
 
-from cloche.errors import ConflictError, SpecError
+from cloche.errors import ConflictError, SpecError, UnsupportedError
 from cloche.runtime import idmaps
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pieces = st.lists(st.tuples(st.integers(1, 50), st.integers(1, 40)), max_size=5)
 
@@ -101,3 +98,27 @@ def test_ranges_are_read_from_the_file(tmp_path: Path) -> None:
     file.write_text("ann:100:10\nbob:1:1\n1000:500:5\nann:x:1\nann:7\n\n#ann:1:1\n")
     assert idmaps.subordinate(str(file), ("ann",), 1000) == [(100, 10), (500, 5)]
     assert idmaps.subordinate(str(tmp_path / "none"), ("ann",), 1000) == []
+
+
+def test_ranges_of_other_users_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"/etc/subuid": "cloche:600000:262144\nalice:600000:65536\n", "/etc/subgid": "bob:731072:131072\n"}
+    read = idmaps.subordinate
+
+    def instead(path: str, names: tuple[str, ...] | None, uid: int) -> list[tuple[int, int]]:
+        place = tmp_path / Path(path).name
+        place.write_text(given[path])
+        return read(str(place), names, uid)
+
+    monkeypatch.setattr(idmaps, "subordinate", instead)
+    lease = idmaps.Lease(str(tmp_path / "lock"))
+    host = machine("root", "hybrid", tmp_path)
+    found = idmaps.choose(host, "auto", (), (), lease)
+    assert found.uids == ((0, 665536, 65536),)
+    other = idmaps.Lease(str(tmp_path / "lock"))
+    with pytest.raises(ConflictError, match="every id range"):
+        idmaps.choose(host, "auto", (), (), other)
+    given["/etc/subuid"] = "containers:100000:1000\n"
+    with pytest.raises(UnsupportedError, match="1000 ids"):
+        idmaps.choose(host, "auto", (), (), lease)
+    lease.close()
+    other.close()

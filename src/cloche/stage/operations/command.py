@@ -153,11 +153,12 @@ class Execute(InsideOperation):
             try:
                 os.execve(path, self.argv, env)
             except OSError as error:
-                if (error.errno not in {2, 20} and code in {2, 20}) or "/" in name:
+                missing = error.errno in {2, 20} and not os.access(path, os.F_OK)  # else its interpreter is
+                if (not missing and culprit == name) or "/" in name:
                     code, culprit = error.errno or 5, path
                 if error.errno not in {2, 20, 13, 116}:
                     break
-        exit_code, text, hint = why_not_executed(culprit, code, searched="/" not in name)
+        exit_code, text, hint = why_not_executed(culprit, code, searched="/" not in culprit)
         wire.send(scene.channel, ("not executed", exit_code, code, text, hint))
         os._exit(exit_code)
 
