@@ -9,8 +9,8 @@ BIN := $(VENV)/bin
 
 .PHONY: try test test-vm lint unit bench clean packages
 
-try: $(VENV)/cloche.stamp
-	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/cloche shell; \
+try: $(VENV)/try.stamp
+	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/cloche shell || true; \
 	else $(BIN)/cloche run --explain host uname -sr 2>&1 | sed -n '/^exited\|^receipt/,$$p;/^Linux/p'; fi
 
 test: packages $(VENV)/dev.stamp lint unit
@@ -34,6 +34,12 @@ bench: $(VENV)/dev.stamp
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
+
+# what `pip install -e .` would leave, without the build tools that pip would download for it
+$(VENV)/try.stamp: $(VENV)/bin/python scripts/cloche scripts/cloche-runtime
+	@echo "$(CURDIR)/src" >"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/cloche-try.pth"
+	@cp scripts/cloche scripts/cloche-runtime $(BIN)/
+	@touch $@
 
 $(VENV)/cloche.stamp: $(VENV)/bin/python pyproject.toml scripts/cloche scripts/cloche-runtime
 	$(BIN)/pip install --quiet --disable-pip-version-check -e .

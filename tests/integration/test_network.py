@@ -162,6 +162,14 @@ def test_hosts_is_written_for_the_container_alone(anyone: Cli, own_rootfs: Path)
     assert Path("/etc/hosts").read_bytes() == before
 
 
+def test_names_are_added_to_the_hosts_own_where_its_network_is_shared(anyone: Cli, rootfs: Path) -> None:
+    words = ("--network", "host", "--add-host", "db:10.0.0.5", "--rootfs", str(rootfs))
+    done = anyone("run", *words, "cat", "/etc/hosts")
+    lines = Path("/etc/hosts").read_text().splitlines()
+    assert done.stdout.splitlines()[: len(lines)] == lines, done.stderr
+    assert done.stdout.splitlines()[-1] == "10.0.0.5\tdb"
+
+
 @pytest.mark.parametrize("text", ["db", "db:", ":10.0.0.5", "db:here", "db:10.0.0", "a b:10.0.0.5", "a\nb:10.0.0.5"])
 def test_hosts_that_are_no_hosts_are_refused(cli: Cli, rootfs: Path, text: str) -> None:
     assert refused(cli("run", "--add-host", text, "--rootfs", str(rootfs), "true"))

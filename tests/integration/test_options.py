@@ -71,6 +71,15 @@ def test_variables_from_a_file(cli: Cli, rootfs: Path, tmp_path: Path) -> None:
     assert found.items() >= expected.items()
 
 
+def test_only_a_line_feed_ends_a_line_of_a_file_of_variables(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "variables"
+    file.write_bytes("\ufeffA=1\r\nB=x\u2028y\u0085\x0b\x0cC=z\n\r\nD=a\rb\r\n".encode())
+    python = "import os; print([os.environ[n] for n in 'ABD'], 'C' in os.environ)"
+    expected = ["1", "x\u2028y\u0085\x0b\x0cC=z", "a\rb"]
+    done = cli("run", "--env-file", str(file), "host", "/usr/bin/python3", "-X", "utf8", "-c", python)
+    assert done.stdout == f"{expected} False\n", done.stderr
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -189,7 +198,7 @@ def test_kernel_parameters(anyone: Cli, rootfs: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "kernel.hostname=x",
+        "kernel.panic=0",
         "vm.swappiness=1",
         "kernel.core_pattern=|/x",
         "net.ipv4.ip_forward",
@@ -203,7 +212,26 @@ def test_kernel_parameters_of_the_machine_are_refused(root: Cli, rootfs: Path, t
     assert len(done.stderr.splitlines()) <= 2
 
 
-@pytest.mark.parametrize(("text", "sharing"), [("net.ipv4.ip_forward=1", "--network"), ("kernel.msgmax=4096", "--ipc")])
+def test_kernel_parameters_of_the_machine_are_refused_without_a_user_namespace(root: Cli, rootfs: Path) -> None:
+    before = Path("/proc/sys/kernel/panic").read_text()
+    words = ("--userns", "host", "--sysctl", "kernel.panic=77", "--rootfs", str(rootfs))
+    done = root("run", *words, "cat", "/proc/sys/kernel/panic")
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "'kernel.panic' does not belong to a namespace of the container" in done.stderr
+    assert Path("/proc/sys/kernel/panic").read_text() == before
+
+
+def test_the_domain_name_is_a_kernel_parameter(root: Cli, rootfs: Path) -> None:
+    words = ("--sysctl", "kernel.domainname=here", "--rootfs", str(rootfs), "cat", "/proc/sys/kernel/domainname")
+    done = root("run", "--userns", "host", *words)
+    assert done.stdout == "here\n", done.stderr
+    assert "hint: --hostname and --domainname" in root("run", *words).stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "sharing"),
+    [("kernel.domainname=x", "--uts"), ("net.ipv4.ip_forward=1", "--network"), ("kernel.msgmax=4096", "--ipc")],
+)
 def test_kernel_parameters_of_a_shared_namespace_are_refused(root: Cli, rootfs: Path, text: str, sharing: str) -> None:
     done = root("run", sharing, "host", "--sysctl", text, "--rootfs", str(rootfs), "echo", "never")
     assert (done.returncode, done.stdout) == (125, "")
@@ -232,7 +260,7 @@ def test_the_id_is_written_to_a_file(anyone: Cli, rootfs: Path) -> None:
 def test_a_file_that_cannot_be_written(cli: Cli, rootfs: Path, option: str) -> None:
     done = cli("run", option, "/proc/nowhere/x", "--rootfs", str(rootfs), "sleep", "0.1")
     assert done.returncode == 125
-    assert "/proc/nowhere/x cannot be written: No such file" in done.stderr
+    assert f"{option} /proc/nowhere/x cannot be written: " in done.stderr
 
 
 def test_the_pid_is_that_of_the_host(anyone: Cli, rootfs: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
 import io
 import json
 import os
+import select
 import signal
 import struct
 import subprocess
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import cloche
-from cloche.sandbox import api
+from cloche.sandbox import api, running
 from tests.conftest import ORDINARY, SOURCE, system_python
 from tests.integration.alive import living, until
 
@@ -101,7 +103,7 @@ def test_limits_and_usage() -> None:
 
 
 def test_options_nobody_knows() -> None:
-    for name in ("tty", "interactive", "command", "step", "trace", "colour", "cap-add"):
+    for name in ("tty", "interactive", "command", "step", "trace", "cidfile", "pidfile", "colour", "cap-add"):
         with pytest.raises(TypeError, match=name):
             cloche.run(["true"], **{name: True})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="colour"):
@@ -208,6 +210,12 @@ def test_check(rootfs: Path) -> None:
     assert caught.value.hint
 
 
+def test_a_word_is_a_list_of_one(rootfs: Path) -> None:
+    program = "grep CapBnd /proc/self/status; grep -c /scratch /proc/mounts; ls /lent/bin/sh"
+    result = sh(program, rootfs, tmpfs="/scratch", cap_drop="ALL", volumes=f"{rootfs}:/lent", stop_signal=15)
+    assert result.stdout == "CapBnd:\t0000000000000000\n1\n/lent/bin/sh\n", result.stderr
+
+
 def test_errors_before_anything_is_started(rootfs: Path) -> None:
     wrong: list[tuple[type[cloche.ClocheError], Callable[[], object]]] = [
         (cloche.SpecError, lambda: cloche.run(["true"], memory="lots")),
@@ -217,6 +225,16 @@ def test_errors_before_anything_is_started(rootfs: Path) -> None:
         (cloche.SpecError, lambda: cloche.run(["true"], stdin=3.5)),  # type: ignore[arg-type]
         (cloche.SpecError, lambda: cloche.run(["true"], stdout="file")),  # type: ignore[arg-type]
         (cloche.SpecError, lambda: cloche.run([b"true"])),  # type: ignore[list-item]
+        (cloche.SpecError, lambda: cloche.run([])),
+        (cloche.SpecError, lambda: cloche.run(["true"], stdout=5555)),
+        (cloche.SpecError, lambda: cloche.run(["true"], stdin=5555)),
+        (cloche.SpecError, lambda: cloche.run(["true"], env={"A=B": "c"})),
+        (cloche.SpecError, lambda: cloche.run(["true"], env={"": "c"})),
+        (cloche.SpecError, lambda: cloche.run(["true"], env={"A": None})),  # type: ignore[dict-item]
+        (cloche.SpecError, lambda: cloche.run(["true"], cap_drop=[5])),
+        (cloche.SpecError, lambda: cloche.run(["true"], cap_drop=5)),
+        (cloche.SpecError, lambda: cloche.run(["true"], add_host=["\ud800:10.0.0.5"])),
+        (cloche.SpecError, lambda: cloche.run(["true"], stop_signal=0)),
         (cloche.NotFoundError, lambda: cloche.run(["true"], rootfs="/no/such")),
         (cloche.NotFoundError, lambda: cloche.run(["true"], volumes=["/no/such:/x"])),
         (cloche.ConflictError, lambda: cloche.run(["true"], cpus=1, cpu_quota=5000)),
@@ -231,6 +249,19 @@ def test_errors_before_anything_is_started(rootfs: Path) -> None:
         cloche.run(["true"], rootfs=rootfs, workdir="/etc/passwd/x")
     assert failed.value.op
     assert failed.value.errno
+
+
+def test_a_deleted_directory_is_missed_only_by_relative_paths(
+    rootfs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert sh("ls /lent/bin/sh", rootfs, volumes=[f"{rootfs}:/lent"]).ok
+    for wrong in ({"volumes": ["./x:/v"], "rootfs": rootfs}, {"rootfs": "x"}):
+        with pytest.raises(cloche.NotFoundError, match="current directory, which is no longer there"):
+            cloche.run(["true"], **wrong)  # type: ignore[arg-type]
 
 
 def test_eight_threads_at_once(rootfs: Path) -> None:
@@ -306,11 +337,42 @@ def test_asyncio_cancelling_kills(rootfs: Path) -> None:
     assert sh("echo next", rootfs).stdout == "next\n"
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_asyncio_cancelling_while_it_is_prepared(rootfs: Path, monkeypatch: pytest.MonkeyPatch, late: bool) -> None:
+    assert sh("true", rootfs).ok
+    before = set(os.listdir("/proc/self/fd"))
+    preparing, go_on = threading.Event(), threading.Event()
+
+    def slowly(options: Any) -> Any:
+        preparing.set()
+        assert go_on.wait(20)
+        return running.prepare(options)
+
+    monkeypatch.setattr(api, "prepare", slowly)
+    mark = uuid.uuid4().hex
+
+    async def cancel() -> None:
+        task = asyncio.create_task(cloche.run_async(["sh", "-c", "sleep 60; exit 0", mark], rootfs=rootfs))
+        await asyncio.get_running_loop().run_in_executor(None, preparing.wait, 20)
+        if late:  # it is ready, and the loop has not heard of it yet
+            go_on.set()
+            until(lambda: living(mark), "the command runs")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go_on.set()
+
+    asyncio.run(cancel())
+    until(lambda: not living(mark), "everything inside has ended")
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
 def test_stdin(rootfs: Path, tmp_path: Path) -> None:
     assert sh("cat", rootfs).stdout == ""
     assert sh("cat", rootfs, stdin="grün\n").stdout == "grün\n"
     assert sh("cat", rootfs, stdin=b"\xff\0x", text=False).stdout == b"\xff\0x"
     assert sh("cat", rootfs, stdin="").stdout == ""
+    assert sh("wc -c", rootfs, stdin=memoryview(array.array("q", range(100_000)))).stdout == "800000\n"
     assert sh("cat", rootfs, stdin=cloche.DEVNULL).stdout == ""
     (tmp_path / "file").write_text("from a file")
     with open(tmp_path / "file", encoding="utf-8") as file:
@@ -403,6 +465,53 @@ def test_a_closed_pipe_ends_cleanly(rootfs: Path) -> None:
     assert result.exit_code != 124
 
 
+def read_all(fd: int) -> bytes:
+    """What there is to read of a terminal's master."""
+    data = b""
+    while select.select([fd], [], [], 0.2)[0]:
+        data += os.read(fd, 4096)
+    return data
+
+
+ASK = "for fd in 0 1 2; do test -t $fd && echo $fd is a terminal >&2; done; read line; echo got $line; cat | wc -c"
+
+
+@pytest.mark.parametrize("way", ["run", "run_async"])
+def test_a_terminal_is_out_of_reach(rootfs: Path, way: str) -> None:
+    master, terminal = os.openpty()
+    streams: dict[str, Any] = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
+    os.write(master, b"hello\nmore\n\x04")
+    try:
+        if way == "run":
+            result = sh(ASK, rootfs, **streams, timeout=20)
+        else:
+            result = asyncio.run(cloche.run_async(ASK, rootfs=rootfs, timeout=20, **streams))
+        shown = read_all(master).decode()
+    finally:
+        os.close(master)
+        os.close(terminal)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, None, None)
+    assert shown.endswith("got hello\r\n5\r\n"), shown
+    assert "is a terminal" not in shown
+
+
+def test_the_callers_own_terminal_is_out_of_reach(rootfs: Path) -> None:
+    master, terminal = os.openpty()
+    code = (
+        f"import sys; sys.path.insert(0, {str(SOURCE)!r}); import cloche\n"
+        f"cloche.run('test -t 1 || test -t 2 || echo no terminal; echo err >&2', rootfs={str(rootfs)!r}, "
+        "stdout=None, stderr=None)"
+    )
+    try:
+        command = [sys.executable, "-c", code]
+        subprocess.run(command, stdin=terminal, stdout=terminal, stderr=terminal, timeout=30, check=True)
+        shown = read_all(master).decode()
+    finally:
+        os.close(master)
+        os.close(terminal)
+    assert sorted(shown.splitlines()) == ["err", "no terminal"]
+
+
 def stages() -> list[int]:
     """The stages of this program."""
     return [stage.pid for stage in api._stages.values() if stage.alive()]
@@ -453,6 +562,31 @@ def test_calls_in_a_fork(rootfs: Path) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert stages() == ours
     assert sh("echo in the parent", rootfs).stdout == "in the parent\n"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_in_another_thread_holds_nothing_open(rootfs: Path) -> None:
+    started, forked = threading.Event(), threading.Event()
+
+    def part(_: bytes) -> None:
+        started.set()
+        assert forked.wait(20)
+
+    with ThreadPoolExecutor(1) as pool:
+        # more than the pipe holds: it is being written when the fork comes
+        future = pool.submit(sh, "echo go; cat | wc -c >&2", rootfs, stdin=bytes(1 << 20), stdout=part, timeout=20)
+        assert started.wait(20)
+        pid = os.fork()
+        if pid == 0:
+            signal.pause()
+            os._exit(0)
+        forked.set()
+        try:
+            result = future.result()
+        finally:
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+    assert (result.exit_code, result.stderr) == (0, "1048576\n")
 
 
 def test_a_receipt_as_data(rootfs: Path) -> None:

@@ -111,6 +111,41 @@ def test_devices_deep_below_dev(root: Cli, rootfs: Path) -> None:
         assert refused(root(*words, "--device", f"/dev/zero:{target}", "true"), "--device", target)
 
 
+def test_a_device_is_made_nowhere_else(root: Cli, rootfs: Path, tmp_path: Path) -> None:
+    words = ("--device", f"/dev/zero:/dev/{tmp_path}/new/node", "--rootfs", str(rootfs))
+    done = root("run", *words, "sh", "-c", f"head -c 2 /dev{tmp_path}/new/node | wc -c")
+    assert (done.stdout, list(tmp_path.iterdir())) == ("2\n", []), done.stderr
+
+
+def test_a_limit_given_up_is_said(user: Cli, rootfs: Path) -> None:
+    words = ("--allow-unenforced", "--cpuset-cpus", "0", "--rootfs", str(rootfs), "true")
+    layer = receipt(user, *words)["cpuset"]
+    done = user("run", *words)
+    said = f"cloche: not enforced: cpuset: {layer['detail']}\n"
+    assert (done.returncode, done.stderr) == (0, "" if layer["enforced"] else said)
+    assert user("run", "-q", *words).stderr == ""
+
+
+def test_processors_that_are_not_there(root: Cli, rootfs: Path) -> None:
+    done = root("run", "--cpuset-cpus", "0,4095", "--rootfs", str(rootfs), "true")
+    assert refused(done, "--cpuset-cpus 0,4095", "more than this machine has")
+
+
+def test_mounting_works_for_who_is_given_the_capability(anyone: Cli) -> None:
+    script = "mount -t tmpfs none /tmp && echo mounted"
+    done = anyone("run", "--cap-add", "SYS_ADMIN", "host", "unshare", "--mount", "sh", "-c", script)
+    assert done.stdout == "mounted\n", done.stderr
+    assert "it forbids mounting" in receipt(anyone, "--cap-add", "SYS_ADMIN", "host", "true")["landlock"]["detail"]
+
+
+def test_what_is_not_here_yet_is_said(root: Cli, rootfs: Path) -> None:
+    assert refused(root("run", "--rm=false", "--rootfs", str(rootfs), "true"), "--rm=false", "not here yet")
+    assert refused(root("exec", "x", "true"), "cloche enter NAME")
+    assert refused(root("ps"), "not here yet")
+    words = ("run", "--rootfs", str(rootfs), "true")
+    assert refused(root("--state-dir", "/etc/passwd", *words), "/etc/passwd cannot be used", "--state-dir")
+
+
 def test_capabilities_that_are_not_there_to_give(root: Cli, rootfs: Path) -> None:
     words = ("--userns", "host", "--cap-add", "SYS_RESOURCE", "--rootfs", str(rootfs))
     done = root("run", *words, "true")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Self
 
+    from cloche.runtime.receipt import Receipt
     from cloche.sandbox.running import Result
     from cloche.stage.client import Run
     from cloche.stage.operation import Plan
@@ -339,6 +340,16 @@ def write_file(path: str, text: str) -> None:
             file.write(text)
     except OSError as error:
         raise ForbiddenError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def report_unenforced(receipt: Receipt, asked: tuple[str, ...]) -> None:
+    """Say on stderr which limits that were asked for this machine cannot enforce."""
+    given_up = [receipt[name] for name in asked if name in receipt and not receipt[name].enforced]
+    if given_up:
+        from cloche.cli.output import plain
+
+        for layer in given_up:
+            print(f"cloche: not enforced: {layer.name}: {plain(layer.detail)}", file=sys.stderr, flush=True)
 
 
 def report(result: Result) -> None:

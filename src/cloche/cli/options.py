@@ -65,6 +65,13 @@ CLOCHE = Verb(
 )
 
 
+HINT = "cloche --help lists what there is"
+NOT_YET = "detached containers and images from registries are not here yet; cloche run and enter are"
+KNOWN_ELSEWHERE = {"exec": "cloche enter NAME -- COMMAND", "create": NOT_YET, "start": NOT_YET} | dict.fromkeys(
+    "build images logs pull ps push rm rmi stop kill".split(), NOT_YET
+)
+
+
 def find(name: str) -> Verb:
     """The table of one verb.
 
@@ -76,7 +83,7 @@ def find(name: str) -> Verb:
 
         similar = nearest(name, list(MODULES))
         asked = f", did you mean {similar}?" if similar else ""
-        raise SpecError(f"unknown verb {name!r}{asked}", hint="cloche --help lists what there is")
+        raise SpecError(f"unknown verb {name!r}{asked}", hint=KNOWN_ELSEWHERE.get(name, HINT))
     __import__(module)
     table = getattr(sys.modules[module], name.upper())
     assert isinstance(table, Verb)

@@ -54,14 +54,15 @@ def _env_files(paths: list[str]) -> list[str]:
     found = []
     for path in paths:
         try:
-            with open(path, encoding="utf-8") as file:
-                lines = file.read().splitlines()
+            # utf-8-sig: editors on Windows put a mark at the start; only a line feed ends a line
+            with open(path, encoding="utf-8-sig", newline="") as file:
+                lines = file.read().split("\n")
         except OSError as error:
             raise NotFoundError(f"--env-file {path} cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
             raise SpecError(f"--env-file {path} is not UTF-8 text") from None
         for number, line in enumerate(lines, 1):
-            entry = line.lstrip()
+            entry = line.removesuffix("\r").lstrip()
             if not entry or entry.startswith("#"):
                 continue
             key = entry.partition("=")[0]

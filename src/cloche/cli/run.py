@@ -15,7 +15,7 @@ import os
 from cloche.cli import front
 from cloche.cli.request import options_of
 from cloche.engine import records
-from cloche.errors import ConflictError, ForbiddenError
+from cloche.errors import ConflictError, ForbiddenError, UnsupportedError
 from cloche.sandbox import values
 from cloche.sandbox.running import Prepared, Result, conclude, is_recorded, prepare
 
@@ -28,12 +28,16 @@ if TYPE_CHECKING:
 
 def run(verb: Verb, parsed: Parsed) -> int:
     """Carry out the verb; returns the exit code."""
+    if not parsed.flag("rm"):
+        raise UnsupportedError("--rm=false", needs="containers that are kept, which are not here yet")
     step = parsed.flag("step")
     watch = parsed.flag("explain") or step
     options = options_of(verb, parsed, trace=watch, step=step)
     _check_terminal(options, step=step)
     size = front.terminal_size() if options.tty else (0, 0)
     prepared = prepare(options, size=size)
+    if options.allow_unenforced and not parsed.flag("quiet"):
+        front.report_unenforced(prepared.receipt, prepared.request.asked)
     if prepared.sealed:
         from cloche.stage.seal import restart_sealed
 

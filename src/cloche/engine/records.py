@@ -45,12 +45,12 @@ def containers_dir() -> str:
         os.makedirs(top, mode=0o700, exist_ok=True)
         status = os.lstat(top)
         if status.st_uid != os.geteuid() or not stat.S_ISDIR(status.st_mode):
-            raise ForbiddenError(f"{top} belongs to somebody else", hint="set CLOCHE_STATE to a directory of your own")
+            raise ForbiddenError(f"{top} belongs to somebody else", hint="give one of your own: --state-dir")
         folder = f"{top}/containers"
         os.makedirs(folder, mode=0o700, exist_ok=True)
     except OSError as error:
         raise ForbiddenError(
-            f"the state directory {top} cannot be used: {error.strerror}", hint="set CLOCHE_STATE to another one"
+            f"the state directory {top} cannot be used: {error.strerror}", hint="give another: --state-dir"
         ) from None
     return folder
 

@@ -97,6 +97,10 @@ def _landlock(request: Request, receipt: Receipt) -> list[Operation]:
     if not request.landlock:
         receipt.add("landlock", False, "not used here: it is an additional layer for the image `host`")
         return []
+    bounding = request.config.process and request.config.process.capabilities
+    if "CAP_SYS_ADMIN" in ((bounding and bounding.bounding) or ()):
+        receipt.add("landlock", False, "left out: it forbids mounting, which CAP_SYS_ADMIN is for")
+        return []
     if request.landlock_abi < 1:
         receipt.add("landlock", False, "this kernel has no Landlock, or it is switched off")
         return []

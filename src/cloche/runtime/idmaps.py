@@ -255,8 +255,13 @@ class Lease:
     def take(self, slots: int, usable: Callable[[int], bool] = lambda _: True) -> int:
         """Lock a free slot of `slots`, one that is `usable`, and return its number."""
         if self.fd < 0:
-            os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)
-            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            folder = os.path.dirname(self.path)
+            try:
+                os.makedirs(folder, mode=0o755, exist_ok=True)
+                self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                why = f"the state directory {folder} cannot be used: {error.strerror}"
+                raise ForbiddenError(why, hint="give another: --state-dir, or CLOCHE_STATE") from None
         first = int.from_bytes(os.urandom(4), "little") % slots
         for step in range(slots):
             slot = (first + step) % slots

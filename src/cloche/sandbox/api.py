@@ -15,7 +15,9 @@ import asyncio
 import atexit
 import os
 import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from cloche.engine import records
 from cloche.errors import RunError, SpecError
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["DEVNULL", "PIPE", "run", "run_async"]
 
 _stages: dict[bool, Stage] = {}
+_sessions: WeakSet[_Session] = WeakSet()  # those that hold descriptors
 _lock = threading.Lock()
 
 
@@ -93,10 +96,34 @@ async def run_async(args: Sequence[str] | str, image: str = "host", **options: A
     loop = asyncio.get_running_loop()
     merged = _options(args, image, _DEFAULTS | options, {k: v for k, v in options.items() if k not in _DEFAULTS})
     outputs = known.get("stdout", PIPE), known.get("stderr", PIPE)
-    session = await loop.run_in_executor(None, _Session, merged, known.get("stdin"), *outputs)
+    made: Future[_Session] = Future()
+    loop.run_in_executor(None, _make_session, made, merged, known.get("stdin"), *outputs)
+    try:
+        session = await asyncio.wrap_future(made)
+    except asyncio.CancelledError:
+        made.add_done_callback(_give_back)
+        raise
     with session:
         ended = await session.streams.wait_async(session.run, session.heard)
         return session.result(ended, text=known.get("text", True), check=known.get("check", False))
+
+
+def _make_session(made: Future[_Session], options: Options, stdin: Input, stdout: Output, stderr: Output) -> None:
+    """Prepare a session in this thread, unless nobody wants it any more."""
+    if not made.set_running_or_notify_cancel():
+        return
+    try:
+        session = _Session(options, stdin, stdout, stderr)
+    except BaseException as error:
+        made.set_exception(error)
+    else:
+        made.set_result(session)
+
+
+def _give_back(made: Future[_Session]) -> None:
+    """End a session that became ready after its caller had been cancelled."""
+    if not made.cancelled() and made.exception() is None:
+        made.result().close()
 
 
 _DEFAULTS: dict[str, Any] = {
@@ -118,21 +145,46 @@ def _options(args: Sequence[str] | str, image: str, given: Mapping[str, Any], mo
     command = ("/bin/sh", "-c", args) if isinstance(args, str) else tuple(os.fspath(word) for word in args)
     if not all(isinstance(word, str) for word in command):
         raise SpecError("every argument of the command has to be a str")
+    if not command and not more.get("entrypoint"):
+        raise SpecError("the command is empty", hint="such as cloche.run(['id', '-u'])")
     values: dict[str, Any] = {"command": command, "image": "" if given["rootfs"] else image}
     known = Options.__annotations__
     for name, value in more.items():
-        if name not in known or name in {"tty", "interactive", "command", "step", "trace"}:
+        if name not in known or name in _COMMAND_LINE_ONLY:
             raise TypeError(f"run() got an unexpected keyword argument {name!r}")
-        values[name] = tuple(value) if isinstance(value, list | tuple) else value
+        values[name] = _several(value, name) if str(known[name]).startswith("tuple") else value
     if given["rootfs"]:
         values["rootfs"] = os.fspath(given["rootfs"])
-    values["env"] = tuple(f"{key}={value}" for key, value in (given["env"] or {}).items())
-    values["volume"] = tuple(given["volumes"])
+    values["env"] = tuple(_variable(key, value) for key, value in (given["env"] or {}).items())
+    values["volume"] = (*values.get("volume", ()), *_several(given["volumes"], "volumes"))
     names = (("memory", "memory"), ("cpus", "cpus"), ("pids", "pids_limit"), ("timeout", "timeout"))
     for name, option in (*names, ("network", "network"), ("workdir", "workdir"), ("user", "user")):
         if given[name] is not None:
             values[option] = str(given[name]) if name == "user" else given[name]
     return Options(**values)
+
+
+_COMMAND_LINE_ONLY = {"tty", "interactive", "command", "step", "trace", "cidfile", "pidfile"}
+
+
+def _several(value: Any, name: str) -> tuple[str, ...]:
+    """The items of a list; a str is one item."""
+    try:
+        items = (value,) if isinstance(value, str) else tuple(value)
+    except TypeError:
+        raise SpecError(f"{name} {value!r} is not a list of str") from None
+    for item in items:
+        if not isinstance(item, str):
+            raise SpecError(f"{name}: {item!r} is not a str")
+    return items
+
+
+def _variable(key: object, value: object) -> str:
+    if not isinstance(key, str) or not isinstance(value, str):
+        raise SpecError(f"env: {key!r}: {value!r} is not a str with a str", hint="leave out what is not to be set")
+    if not key or "=" in key:
+        raise SpecError(f"env: {key!r} is not a variable's name", hint="one character at least, and no =")
+    return f"{key}={value}"
 
 
 class _Session:
@@ -143,6 +195,7 @@ class _Session:
         self.prepared: Prepared = prepare(options)
         try:
             self.streams = Streams(stdin, stdout, stderr)
+            _sessions.add(self)
             try:
                 self.run = _stage(sealed=self.prepared.sealed).run(self.prepared.plan, self.streams.theirs)
             except BaseException:
@@ -157,9 +210,20 @@ class _Session:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of everything; what still runs inside is ended by the stage."""
+        _sessions.discard(self)
         self.run.close()
         self.streams.close()
         self.prepared.close()
+
+    def forget(self) -> None:
+        """In a fork: let go of descriptors that keep the parent's container waiting, and change nothing else."""
+        self.streams.close()
+        if hasattr(self, "run"):
+            self.run.sock.close()
 
     def heard(self, message: tuple[Any, ...]) -> None:
         """News from the stage before the end."""
@@ -199,12 +263,15 @@ def _end_stages() -> None:
 
 
 def _forget_stages() -> None:
-    """In a fork: the stage belongs to the parent, and must not be kept alive by us."""
+    """In a fork: stage and containers belong to the parent, and must not be kept waiting by us."""
     global _lock
     _lock = threading.Lock()
     for stage in _stages.values():
         stage.control.close()
     _stages.clear()
+    for session in list(_sessions):
+        session.forget()
+    _sessions.clear()
 
 
 os.register_at_fork(after_in_child=_forget_stages)

@@ -7,7 +7,7 @@ import os
 from cloche.engine.sweeping import group_name
 from cloche.errors import ConflictError, ForbiddenError, NotFoundError, SpecError
 from cloche.images.host import HostImage, host_image, python_environment
-from cloche.network.names import hosts_file, resolver_file
+from cloche.network.names import LOOPBACK, hosts_file, resolver_file
 from cloche.records import record
 from cloche.runtime import defaults, idmaps
 from cloche.runtime.host import mount_points
@@ -15,7 +15,7 @@ from cloche.runtime.request import Request, Root, Tree
 from cloche.sandbox import values
 from cloche.sandbox.limits import resources
 from cloche.sandbox.security import Security, decide, read_profile
-from cloche.sandbox.volumes import devices_of, mounts_of
+from cloche.sandbox.volumes import devices_of, here, mounts_of
 from cloche.spec.config import Config
 from cloche.spec.linux import Linux, Namespace, TimeOffset
 from cloche.spec.mounts import Mount
@@ -51,6 +51,7 @@ def build(
     container's name into (pid, start time); `size` is the terminal's rows and columns.
     Raises ClocheError for everything a person can get wrong.
     """
+    options = _without_zeros(options)
     _check(options)
     security = decide(options)
     sharing = _sharing(options, host, find)
@@ -69,7 +70,6 @@ def build(
     limits, asked = resources(options)
     capabilities = list(security.capabilities)
     timeout = values.duration(options.timeout, "--timeout")
-    rlimits = [Rlimit.parse(values.rlimit(text)) for text in options.ulimit]
     score = options.oom_score_adj
     process = Process(
         cwd=cwd,
@@ -81,7 +81,7 @@ def build(
         capabilities=Capabilities(
             bounding=capabilities, effective=capabilities, permitted=capabilities, inheritable=[], ambient=[]
         ),
-        rlimits=rlimits,
+        rlimits=_rlimits(options),
         noNewPrivileges=security.no_new_privileges,
         oomScoreAdj=None if score is None else values.whole(score, "--oom-score-adj", -1000, 1000),
     )
@@ -130,20 +130,36 @@ def build(
     )
 
 
+def _without_zeros(options: Options) -> Options:
+    """The options without those 0s that mean "not set" to docker."""
+    given = vars(options)
+    unset = [name for name in ("memory_swap", "cpus", "blkio_weight") if _is_zero(given[name])]
+    return type(options)(**{**given, **dict.fromkeys(unset)}) if unset else options
+
+
+def _is_zero(amount: object) -> bool:
+    try:
+        return float(str(amount)) == 0
+    except ValueError:
+        return False
+
+
 def _check(options: Options) -> None:
     """Contradictions, and characters no system call takes."""
     for field, value in vars(options).items():
         for text in value if isinstance(value, tuple) else (value,):
-            if isinstance(text, str) and "\0" in text:
-                raise SpecError(f"--{field.replace('_', '-')} has a NUL byte in it")
+            if isinstance(text, str):
+                _check_characters(text, f"--{field.replace('_', '-')}", strict=field in _WRITTEN)
     if options.rootfs and options.image:
         raise ConflictError("both an image and --rootfs were given", hint="leave one of them out")
     if not options.rootfs and options.image != "host":
         raise NotFoundError(
             f"image {options.image!r} is not known", hint="`host` is this machine's own system; or use --rootfs DIR"
         )
-    if options.userns == "host" and (options.uidmap or options.gidmap):
-        raise ConflictError("--userns=host contradicts --uidmap and --gidmap", hint="leave one of them out")
+    if options.userns not in {"", "private"} and (options.uidmap or options.gidmap):
+        raise ConflictError(
+            f"--userns={options.userns} contradicts --uidmap and --gidmap", hint="leave one of them out"
+        )
     if options.uts not in {"", "private"} and (options.hostname or options.domainname):
         raise ConflictError(
             f"--hostname and --domainname contradict --uts={options.uts}: the name is not the container's own",
@@ -164,6 +180,19 @@ def _check(options: Options) -> None:
         raise SpecError("the domain name is longer than 64 bytes")
     if ".." in options.cgroup_parent.split("/"):
         raise SpecError(f"--cgroup-parent {options.cgroup_parent!r} leads upwards", hint="a path below the top: /a/b")
+
+
+_WRITTEN = {"add_host", "dns", "dns_search", "dns_option", "domainname", "sysctl"}  # these reach files as UTF-8
+
+
+def _check_characters(text: str, option: str, *, strict: bool) -> None:
+    """No NUL, and nothing that has no bytes; `strict` text has to be UTF-8, other text may be any bytes."""
+    if "\0" in text:
+        raise SpecError(f"{option} has a NUL byte in it")
+    try:
+        text.encode("utf-8", "strict" if strict else "surrogateescape")
+    except UnicodeEncodeError:
+        raise SpecError(f"{option} {text!r} is not text that can be written as UTF-8") from None
 
 
 def _is_host_name(name: str) -> bool:
@@ -226,7 +255,7 @@ def _sharing(options: Options, host: Host, find: Finder) -> Sharing:
             paths.append((kind, mode[3:]))
         elif mode in {"bridge", "default", "slirp4netns", "pasta"} and kind == "net":
             raise SpecError(f"--network={mode} is not here yet", hint="none, host, ns:PATH or container:NAME")
-        elif mode not in {"", "private", "none"} and kind != "user":
+        elif mode not in {"", "private", *(["none"] if kind in {"net", "ipc"} else [])} and kind != "user":
             raise SpecError(f"{option}={mode} is not a mode", hint="private, host, ns:PATH or container:NAME")
     for (pid, _), kinds in held.items():
         # what belongs to namespaces, such as /proc, can be mounted only with power over their owner
@@ -267,7 +296,7 @@ def _root(options: Options) -> Root:
     path, colon, mode = options.rootfs.rpartition(":")
     if not colon or mode not in {"rw", "ro"}:
         path, mode = options.rootfs, ""
-    path = os.path.abspath(path)
+    path = values.absolute(path, here())
     if not os.path.isdir(path):
         why = "is not a directory" if os.path.exists(path) else "is not there"
         raise NotFoundError(f"the root file system {path} {why}", hint="--rootfs takes an existing directory")
@@ -287,6 +316,12 @@ def _host_root(options: Options, image: HostImage, host: Host) -> Root:
         trees.append(Tree(source, source, layered=whole, read_only=not whole, hidden=hidden))
     trees += [Tree(path, path, layered=False, read_only=True) for path in image.lent]
     return Root(tuple(trees), image.directories, image.symlinks, read_only=options.read_only)
+
+
+def _rlimits(options: Options) -> list[Rlimit]:
+    """--ulimit; of two for the same resource the last counts."""
+    limits = [values.rlimit(text) for text in options.ulimit]
+    return [Rlimit.parse(limit) for limit in {limit["type"]: limit for limit in limits}.values()]
 
 
 def _environment(options: Options, path: tuple[str, ...]) -> list[str]:
@@ -397,17 +432,29 @@ def _sysctls(options: Options, sharing: Sharing, ids: IdMaps) -> dict[str, str]:
         result["net.ipv4.ping_group_range"] = f"{ids.first()[1]} {ids.first()[1]}"
     for text in options.sysctl:
         key, value = values.key_value(text, "--sysctl")
-        namespace = "net" if key.startswith("net.") else "ipc" if key.startswith(("kernel.", "fs.mqueue.")) else ""
-        if not namespace or ".." in key or "/" in key:
-            raise SpecError(
-                f"--sysctl {key!r} is not a container's own", hint="net.*, kernel.msg*, kernel.shm*, fs.mqueue.*"
-            )
+        namespace = _sysctl_namespace(key)
         if sharing.has(namespace):
             raise ConflictError(
                 f"--sysctl {key} would change the host, or another container, whose {namespace} namespace is shared"
             )
+        if namespace == "uts" and ids.kind != "host":
+            # the kernel lets nobody of another user namespace write these (kernel/utsname_sysctl.c)
+            raise SpecError(f"--sysctl {key} cannot be written inside", hint="--hostname and --domainname do the same")
         result[key] = value
     return result
+
+
+def _sysctl_namespace(key: str) -> str:
+    from cloche.spec.checks import sysctl_path
+    from cloche.spec.validate_linux import namespace_of_sysctl
+
+    kind = namespace_of_sysctl(sysctl_path(key))
+    if not kind or ".." in key or "/" in key:
+        raise SpecError(
+            f"--sysctl {key!r} does not belong to a namespace of the container",
+            hint="net.*, kernel.msg*, kernel.sem, kernel.shm*, fs.mqueue.*",
+        )
+    return {"network": "net"}.get(kind, kind)
 
 
 def _masked(security: Security) -> list[str] | None:
@@ -430,15 +477,26 @@ def _files(options: Options, hostname: str, sharing: Sharing) -> tuple[tuple[str
     files = []
     if hostname:
         files.append(("/etc/hostname", hostname + "\n"))
-    if "net" not in sharing.host or options.add_host:
-        files.append(("/etc/hosts", hosts_file(hostname, list(options.add_host))))
+    hosts = hosts_file(hostname, list(options.add_host))
+    if "net" not in sharing.host:
+        files.append(("/etc/hosts", hosts))
+    elif options.add_host:
+        known = _text_of("/etc/hosts")
+        files.append(("/etc/hosts", known.rstrip("\n") + "\n" + hosts.removeprefix(LOOPBACK) if known else hosts))
     if options.dns or options.dns_search or options.dns_option:
         servers, search, words = list(options.dns), list(options.dns_search), list(options.dns_option)
         files.append(("/etc/resolv.conf", resolver_file(servers, search, words)))
     elif "net" in sharing.host and options.rootfs:
-        try:
-            with open("/etc/resolv.conf", encoding="utf-8", errors="replace") as file:
-                files.append(("/etc/resolv.conf", file.read()))
-        except OSError:
-            pass  # the host resolves names in another way
+        servers_file = _text_of("/etc/resolv.conf")
+        if servers_file:  # otherwise the host resolves names in another way
+            files.append(("/etc/resolv.conf", servers_file))
     return tuple(files)
+
+
+def _text_of(path: str) -> str:
+    """What is in a file of the host, "" where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""

@@ -115,9 +115,11 @@ def _cpu(options: Options, asked: list[str]) -> CPU | None:
         asked.append("cpu-shares")
     if options.cpuset_cpus:
         cpu.cpus = values.cpu_list(options.cpuset_cpus, "--cpuset-cpus")
+        _check_there(cpu.cpus, "--cpuset-cpus", "/sys/devices/system/cpu/online")
         asked.append("cpuset")
     if options.cpuset_mems:
         cpu.mems = values.cpu_list(options.cpuset_mems, "--cpuset-mems")
+        _check_there(cpu.mems, "--cpuset-mems", "/sys/devices/system/node/online")
         asked.append("cpuset-mems")
     return cpu if vars(cpu) else None
 
@@ -151,3 +153,23 @@ def _throttle(text: str, option: str) -> ThrottleDevice:
         raise SpecError(f"{option}: {path} is not a disk", hint="a block device such as /dev/sda; see lsblk")
     rate = values.positive_size(amount, option)
     return ThrottleDevice(major=os.major(status.st_rdev), minor=os.minor(status.st_rdev), rate=rate)
+
+
+def _check_there(wanted: str, option: str, online: str) -> None:
+    """Raise SpecError for numbers that this machine does not have."""
+    try:
+        with open(online, encoding="ascii") as file:
+            there = file.read().strip()
+    except OSError:
+        return  # the kernel was built without
+    if not _numbers(wanted) <= _numbers(there):
+        raise SpecError(f"{option} {wanted} is more than this machine has", hint=f"it has {there}")
+
+
+def _numbers(text: str) -> set[int]:
+    """The numbers of a list such as 0-3,5."""
+    found: set[int] = set()
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        found |= set(range(int(first), min(int(last or first), 1 << 20) + 1))
+    return found

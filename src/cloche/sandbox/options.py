@@ -25,7 +25,7 @@ class Options:
     group_add: tuple[str, ...] = ()
     umask: str | int = "0022"
     init: bool = False
-    stop_signal: str = "SIGTERM"
+    stop_signal: str | int = "SIGTERM"
     stop_timeout: float | str | None = None
     timeout: float | str = 0
     name: str = ""

@@ -2,6 +2,7 @@
 
 Nothing is cut off silently: what the command writes is collected or passed on until the container has
 ended and its pipes are empty. A reader inside that closes its stdin early ends the writing, quietly.
+A terminal stays out of the command's reach: a pipe stands between.
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ class Streams:
 
     def __init__(self, stdin: Any, stdout: Any, stderr: Any) -> None:
         self._ours: set[int] = set()
+        self._ended: list[int] = []  # of ours, to be closed
         self._handed: list[int] = []
-        self._sinks: dict[int, bytearray | Callable[[bytes], object]] = {}
+        # read here: to be collected, passed on, or written to a descriptor, which is a terminal's
+        self._sinks: dict[int, bytearray | int | Callable[[bytes], object]] = {}
         self._collected: list[bytearray | None] = [None, None]
         self._input = memoryview(b"")
         self._input_fd = -1
+        self._keyboard = -1  # a terminal: where the input comes from
         try:
             self.theirs = [self._source(stdin), self._sink(stdout, 0), self._sink(stderr, 1)]
         except BaseException:
@@ -50,38 +54,51 @@ class Streams:
         if isinstance(stdin, str):
             stdin = stdin.encode("utf-8", "surrogateescape")
         if isinstance(stdin, bytes | bytearray | memoryview):
-            read, write = os.pipe2(os.O_CLOEXEC)
-            os.set_blocking(write, False)
-            self._handed.append(read)
-            self._ours.add(write)
-            self._input, self._input_fd = memoryview(stdin), write
-            return read
-        return _descriptor(stdin, "stdin")
+            self._input = memoryview(bytes(stdin))  # bytes: what a memoryview has may be larger items
+            return self._fed()
+        fd = _descriptor(stdin, "stdin")
+        if not os.isatty(fd):
+            return fd
+        self._keyboard = os.dup(fd)  # an event loop may be watching the caller's own
+        self._ours.add(self._keyboard)
+        return self._fed()
+
+    def _fed(self) -> int:
+        """The end of a pipe into which we write."""
+        read, write = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(write, False)
+        self._handed.append(read)
+        self._ours.add(write)
+        self._input_fd = write
+        return read
 
     def _sink(self, output: Any, index: int) -> int:
-        if output is None:
-            return index + 1
         if isinstance(output, int) and output == DEVNULL:
             return self._null()
-        if (isinstance(output, int) and output == PIPE) or callable(output):
-            read, write = os.pipe2(os.O_CLOEXEC)
-            self._handed.append(write)
-            self._ours.add(read)
-            if callable(output):
-                self._sinks[read] = output
-            else:
-                buffer = bytearray()
-                self._sinks[read], self._collected[index] = buffer, buffer
-            return write
-        return _descriptor(output, ("stdout", "stderr")[index])
+        if isinstance(output, int) and output == PIPE:
+            buffer = self._collected[index] = bytearray()
+            return self._drained(buffer)
+        if callable(output):
+            return self._drained(output)
+        fd = _descriptor(index + 1 if output is None else output, ("stdout", "stderr")[index])
+        return self._drained(fd) if os.isatty(fd) else fd
+
+    def _drained(self, sink: bytearray | int | Callable[[bytes], object]) -> int:
+        """The end of a pipe from which we read for `sink`."""
+        read, write = os.pipe2(os.O_CLOEXEC)
+        self._handed.append(write)
+        self._ours.add(read)
+        self._sinks[read] = sink
+        return write
 
     def handed_over(self) -> None:
         """The stage has its copies: let go of ours, so that end of file can be seen."""
-        for fd in self._handed:
+        handed, self._handed = self._handed, []
+        for fd in handed:
             os.close(fd)
-        self._handed = []
-        if self._input_fd >= 0 and not self._input:
+        if self._input_fd >= 0 and self._keyboard < 0 and not self._input:
             self._end(self._input_fd)
+        self._close_ended()
 
     def collected(self) -> list[bytearray | None]:
         """What was written to stdout and stderr, where it was to be collected."""
@@ -89,52 +106,78 @@ class Streams:
 
     def close(self) -> None:
         """Close what is still open of ours."""
-        for fd in [*self._ours, *self._handed]:
+        # a fork in another thread may close what is in these: never a number that is free again
+        ours, self._ours, self._handed, self._ended = [*self._ours, *self._handed], set(), [], []
+        for fd in ours:
             os.close(fd)
-        self._ours, self._handed = set(), []
 
     def _end(self, fd: int) -> None:
-        os.close(fd)
-        self._ours.discard(fd)
+        """Be done with a descriptor; it is closed when nobody watches it any more."""
         self._sinks.pop(fd, None)
         if fd == self._input_fd:
             self._input_fd = -1
+        self._ended.append(fd)
 
-    def _serve(self, fd: int) -> bool:
-        """Read or write once; False when this descriptor is done with."""
+    def _close_ended(self) -> None:
+        while self._ended:
+            fd = self._ended.pop()
+            self._ours.discard(fd)
+            os.close(fd)
+
+    def _wanted(self) -> tuple[set[int], set[int]]:
+        """What to wait for: descriptors to read, descriptors to write."""
+        if self._input_fd < 0:
+            return {*self._sinks}, set()
+        if self._input or self._keyboard < 0:
+            return {*self._sinks}, {self._input_fd}
+        return {*self._sinks, self._keyboard}, set()  # nothing is typed ahead of what was taken
+
+    def _serve(self, fd: int) -> None:
+        """Read or write once, and let go of a descriptor that is done with."""
         if fd == self._input_fd:
-            try:
-                self._input = self._input[os.write(fd, self._input[:CHUNK]) :]
-            except BlockingIOError:
-                return True
-            except BrokenPipeError:
-                self._input = memoryview(b"")  # the command has closed its stdin: the rest is not wanted
-            return bool(self._input)
-        data = os.read(fd, CHUNK)
-        sink = self._sinks[fd]
-        if data:
-            if isinstance(sink, bytearray):
-                sink += data
-            else:
-                sink(data)
-        return bool(data)
+            self._feed()
+        elif fd == self._keyboard:
+            self._type()
+        else:
+            data = os.read(fd, CHUNK)
+            if not data or not _pass_on(data, self._sinks[fd]):
+                self._end(fd)
+
+    def _feed(self) -> None:
+        try:
+            self._input = self._input[os.write(self._input_fd, self._input[:CHUNK]) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:  # the command has closed its stdin: the rest is not wanted
+            self._end(self._input_fd)
+            return
+        if not self._input and self._keyboard < 0:
+            self._end(self._input_fd)
+
+    def _type(self) -> None:
+        try:
+            self._input = memoryview(os.read(self._keyboard, CHUNK))
+        except OSError:
+            self._input = memoryview(b"")  # EIO: the window was closed
+        if not self._input:
+            self._end(self._input_fd)
 
     def wait(self, run: Run, heard: Callable[[tuple[Any, ...]], None]) -> dict[str, Any]:
         """Feed and drain until the container has ended; returns the stage's report."""
-        poll = select.poll()
-        poll.register(run.fileno(), select.POLLIN)
-        for fd in self._sinks:
-            poll.register(fd, select.POLLIN)
-        if self._input_fd >= 0:
-            poll.register(self._input_fd, select.POLLOUT)
         ended: dict[str, Any] | None = None
         while ended is None:
+            poll = select.poll()
+            reading, writing = self._wanted()
+            for fd in (run.fileno(), *reading):
+                poll.register(fd, select.POLLIN)
+            for fd in writing:
+                poll.register(fd, select.POLLOUT)
             for fd, _ in poll.poll():
                 if fd == run.fileno():
                     ended = _news(run, heard)
-                elif not self._serve(fd):
-                    poll.unregister(fd)
-                    self._end(fd)
+                else:
+                    self._serve(fd)
+            self._close_ended()
         self._drain()
         return ended
 
@@ -143,46 +186,47 @@ class Streams:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         report: dict[str, Any] = {}
-        watched: set[int] = {run.fileno(), *self._sinks}
+        reading: set[int] = set()
+        writing: set[int] = set()
 
-        def guard(work: Callable[[], None]) -> None:
-            try:
-                work()
-            except Exception as error:
-                if not done.done():
-                    done.set_exception(error)
-                return
-            if report and not done.done():
-                done.set_result(None)
-
-        def news() -> None:
-            ended = _news(run, heard)
-            if ended is not None:
-                report.update(ended)
-                loop.remove_reader(run.fileno())
-                watched.discard(run.fileno())
+        def watch(to_read: set[int], to_write: set[int]) -> None:
+            for fd in reading - to_read:
+                loop.remove_reader(fd)
+            for fd in writing - to_write:
+                loop.remove_writer(fd)
+            for fd in to_read - reading:
+                loop.add_reader(fd, serve, fd)
+            for fd in to_write - writing:
+                loop.add_writer(fd, serve, fd)
+            reading.clear()
+            reading.update(to_read)
+            writing.clear()
+            writing.update(to_write)
 
         def serve(fd: int) -> None:
-            if not self._serve(fd):
-                if fd == self._input_fd:
-                    loop.remove_writer(fd)
+            if done.done():
+                return
+            try:
+                if fd == run.fileno():
+                    report.update(_news(run, heard) or {})
                 else:
-                    loop.remove_reader(fd)
-                    watched.discard(fd)
-                self._end(fd)
+                    self._serve(fd)
+            except Exception as error:
+                done.set_exception(error)
+                return
+            if report:
+                done.set_result(None)
+                return
+            to_read, to_write = self._wanted()
+            watch({run.fileno(), *to_read}, to_write)
+            self._close_ended()
 
-        loop.add_reader(run.fileno(), guard, news)
-        for fd in self._sinks:
-            loop.add_reader(fd, guard, lambda fd=fd: serve(fd))
-        if self._input_fd >= 0:
-            loop.add_writer(self._input_fd, guard, lambda fd=self._input_fd: serve(fd))
+        to_read, to_write = self._wanted()
+        watch({run.fileno(), *to_read}, to_write)
         try:
             await done
         finally:
-            for fd in watched:
-                loop.remove_reader(fd)
-            if self._input_fd >= 0:
-                loop.remove_writer(self._input_fd)
+            watch(set(), set())
         self._drain()
         return report
 
@@ -193,9 +237,10 @@ class Streams:
             poll.register(fd, select.POLLIN)
         while self._sinks and (ready := poll.poll(0)):
             for fd, _ in ready:
-                if not self._serve(fd):
+                self._serve(fd)
+                if fd not in self._sinks:
                     poll.unregister(fd)
-                    self._end(fd)
+            self._close_ended()
 
 
 def _news(run: Run, heard: Callable[[tuple[Any, ...]], None]) -> dict[str, Any] | None:
@@ -208,10 +253,37 @@ def _news(run: Run, heard: Callable[[tuple[Any, ...]], None]) -> dict[str, Any] 
     return None
 
 
+def _pass_on(data: bytes, sink: bytearray | int | Callable[[bytes], object]) -> bool:
+    """Give what was read to whom it is for; False when nobody takes it any more."""
+    if isinstance(sink, bytearray):
+        sink += data
+    elif isinstance(sink, int):
+        return _write_whole(sink, data)
+    else:
+        sink(data)
+    return True
+
+
+def _write_whole(terminal: int, data: bytes) -> bool:
+    while data:
+        try:
+            data = data[os.write(terminal, data) :]
+        except BlockingIOError:
+            select.select([], [terminal], [])
+        except OSError:
+            return False  # the window was closed
+    return True
+
+
 def _descriptor(value: Any, what: str) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
+    fd = value
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        try:
+            fd = int(value.fileno())
+        except (AttributeError, OSError, ValueError):
+            raise SpecError(f"{what} {value!r} is neither a file, a descriptor, PIPE nor DEVNULL") from None
     try:
-        return int(value.fileno())
-    except (AttributeError, OSError, ValueError):
-        raise SpecError(f"{what} {value!r} is neither a file, a descriptor, PIPE nor DEVNULL") from None
+        os.fstat(fd)
+    except (OSError, OverflowError):
+        raise SpecError(f"{what}: the descriptor {fd} is not open") from None
+    return int(fd)

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import os
 
-from cloche.errors import SpecError
+from cloche.errors import ConflictError, NotFoundError, SpecError
 from cloche.records import record
 
 UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 LARGEST = 2**63 - 1
+PROPAGATIONS = ("private", "slave", "shared", "rprivate", "rslave", "rshared")  # mount_namespaces(7)
+_ALTERNATIVES = (
+    ("ro", "rw"),
+    ("bind", "rbind"),
+    PROPAGATIONS,
+    ("z", "Z"),
+    ("exec", "noexec"),
+    ("suid", "nosuid"),
+    ("dev", "nodev"),
+)
 
 
 def size(text: str | int, what: str) -> int:
@@ -121,9 +131,9 @@ class Volume:
 
 
 def volume(text: str, base: str) -> Volume:
-    """SOURCE:TARGET[:OPTIONS] of -v. Relative sources start at `base`.
+    """SOURCE:TARGET[:OPTIONS] of -v. Relative sources start at `base` ("": the directory is gone).
 
-    Raises SpecError; named volumes (a source without a slash) are not there yet.
+    Raises ClocheError; named volumes (a source without a slash) are not there yet.
     """
     parts = text.split(":")
     if len(parts) not in {2, 3} or not parts[0] or not parts[1]:
@@ -135,33 +145,100 @@ def volume(text: str, base: str) -> Volume:
         )
     _check_target(target, text)
     read_only, recursive, propagation = False, True, ""
-    for option in parts[2].split(",") if len(parts) == 3 else []:
+    options = parts[2].split(",") if len(parts) == 3 else []
+    check_alternatives(options, f"volume {text!r}")
+    for option in options:
         if option in {"ro", "rw"}:
             read_only = option == "ro"
         elif option in {"bind", "rbind"}:
             recursive = option == "rbind"
-        elif option in {"private", "slave", "shared", "rprivate", "rslave", "rshared"}:
+        elif option in PROPAGATIONS:
             propagation = option
-        elif option not in {"z", "Z", "U", "cached", "delegated", "consistent", "nocopy", "idmap"}:
+        elif option == "U":
+            raise SpecError(
+                f"volume {text!r}: files are not given to other owners",
+                hint="leave U out: ids are mapped where the kernel can, and nothing is changed on disk",
+            )
+        elif option not in {"z", "Z", "cached", "delegated", "consistent", "nocopy", "idmap"}:
             raise SpecError(f"volume {text!r}: {option!r} is not an option", hint="ro, rw, z, Z, bind, rbind, rslave")
-    return Volume(os.path.abspath(os.path.join(base, source)), target, read_only, recursive, propagation)
+    return Volume(absolute(source, base), target, read_only, recursive, propagation)
+
+
+def absolute(path: str, base: str) -> str:
+    """`path`, from `base` on where it is relative; `base` is "" where the caller's directory was deleted.
+
+    Raises NotFoundError where there is nothing to start from.
+    """
+    if not base and not path.startswith("/"):
+        raise NotFoundError(
+            f"{path!r} starts at the current directory, which is no longer there", hint="an absolute path, or cd"
+        )
+    return os.path.abspath(os.path.join(base, path))
+
+
+def check_alternatives(words: list[str], what: str) -> None:
+    """Raise ConflictError where two of `words` exclude each other."""
+    for group in _ALTERNATIVES:
+        found = [word for word in group if word in words]
+        if len(found) > 1:
+            raise ConflictError(f"{what}: {found[0]} contradicts {found[1]}", hint="leave one of them out")
 
 
 def mount_words(text: str) -> dict[str, str]:
-    """--mount's type=bind,src=…,dst=…,ro as a dictionary with docker's long names."""
+    """--mount's type=bind,src=…,dst=…,ro as a dictionary with docker's long names.
+
+    Raises ClocheError for keys that are unknown, contradict each other, or belong to another type.
+    """
     names = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}
-    result: dict[str, str] = {"type": "volume"}
+    result: dict[str, str] = {}
     for word in text.split(","):
         key, equals, value = word.partition("=")
         key = names.get(key, key)
-        known = {"type", "source", "target", "readonly", "bind-propagation", "bind-recursive", "bind-nonrecursive"}
-        if key not in {*known, "tmpfs-size", "tmpfs-mode", "consistency"}:
+        if key not in _MOUNT_KEYS:
             raise SpecError(f"--mount {text!r}: {key!r} is not a key", hint="type=bind|tmpfs,src=DIR,dst=DIR,ro")
-        result[key] = value if equals else "true"
+        value = value if equals else "true"
+        if result.setdefault(key, value) != value:
+            raise ConflictError(f"--mount {text!r}: two values of {key}", hint="leave one of them out")
+    kind = result.setdefault("type", "volume")
     if "target" not in result:
         raise SpecError(f"--mount {text!r} has no target", hint="add dst=DIR")
     _check_target(result["target"], text)
+    foreign = [key for key in result if kind not in _MOUNT_KEYS[key]]
+    if foreign and kind in {"bind", "tmpfs"}:
+        raise ConflictError(f"--mount {text!r}: {foreign[0]} means nothing with type={kind}", hint="leave it out")
     return result
+
+
+_EVERY = ("bind", "tmpfs", "volume")
+_MOUNT_KEYS = {  # each key of --mount, and the types it belongs to
+    "type": _EVERY,
+    "source": ("bind", "volume"),
+    "target": _EVERY,
+    "readonly": _EVERY,
+    "consistency": _EVERY,
+    "bind-propagation": ("bind",),
+    "bind-recursive": ("bind",),
+    "bind-nonrecursive": ("bind",),
+    "tmpfs-size": ("tmpfs",),
+    "tmpfs-mode": ("tmpfs",),
+}
+
+
+def truth(word: str, what: str) -> bool:
+    """true, 1, false or 0."""
+    if word in {"true", "1"}:
+        return True
+    if word in {"false", "0"}:
+        return False
+    raise SpecError(f"{what} {word!r} is neither true nor false")
+
+
+def octal_mode(text: str, what: str) -> str:
+    """The permissions of a directory: octal digits, at most 7777."""
+    digits = text.lstrip("0") or "0"
+    if not text or len(digits) > 4 or not set(digits) <= set("01234567"):
+        raise SpecError(f"{what} {text!r} is not a mode", hint="octal, such as 1777")
+    return text
 
 
 def _check_target(target: str, text: str) -> None:
@@ -201,15 +278,17 @@ def key_value(text: str, what: str) -> tuple[str, str]:
     return key, value
 
 
-def signal_number(text: str) -> int:
-    """A signal by name (TERM, SIGTERM, RTMIN+1) or number."""
-    if text.isdecimal():
+def signal_number(text: str | int) -> int:
+    """A signal by name (TERM, SIGTERM, RTMIN+1, RTMAX-2) or number."""
+    if not isinstance(text, str) or text.isdecimal():
         return whole(text, "signal", 1, 64)
     name = text.upper().removeprefix("SIG")
-    base, plus, offset = name.partition("+")
-    if base == "RTMIN" and (not plus or (offset.isdecimal() and len(offset) < 4)):
-        return whole(34 + int(offset or 0), "signal", 34, 64)
-    if name in SIGNALS:
+    for base, sign, number in (("RTMIN", "+", 34), ("RTMAX", "-", 64)):
+        digits = name.removeprefix(base + sign)
+        if name == base or (digits != name and digits.isdecimal() and len(digits) < 4):
+            return whole(number + int(name.removeprefix(base) or 0), "signal", 34, 64)
+    name = _SYNONYMS.get(name, name)
+    if name in SIGNALS[1:]:
         return SIGNALS.index(name)
     raise SpecError(f"{text!r} is not a signal", hint="a name such as TERM or a number from 1 to 64")
 
@@ -217,6 +296,7 @@ def signal_number(text: str) -> int:
 _BY_NUMBER = """0 HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP
 TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS"""
 SIGNALS = tuple(_BY_NUMBER.split())  # signal(7)
+_SYNONYMS = {"CLD": "CHLD", "IOT": "ABRT", "POLL": "IO"}
 
 
 def signal_name(number: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from cloche.errors import NotFoundError, SpecError
+from cloche.errors import ConflictError, NotFoundError, SpecError
 from cloche.sandbox import values
 from cloche.spec.mounts import Mount
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 def mounts_of(options: Options) -> list[Mount]:
     """The mounts asked for, in the order in which outer ones come before inner ones."""
-    here = os.getcwd()
-    mounts = [_bind(values.volume(text, here)) for text in options.volume]
-    mounts += [_spelt(text, here) for text in options.mount]
+    base = here()
+    mounts = [_bind(values.volume(text, base)) for text in options.volume]
+    mounts += [_spelt(text, base) for text in options.mount]
     mounts += [_tmpfs(text) for text in options.tmpfs]
     mounts.sort(key=lambda item: item.destination.rstrip("/").count("/"))
     seen: set[str] = set()
@@ -28,6 +28,14 @@ def mounts_of(options: Options) -> list[Mount]:
             raise SpecError(f"two mounts at {place}", hint="leave one of them out")
         seen.add(place)
     return mounts
+
+
+def here() -> str:
+    """The caller's directory, "" where it was deleted: only relative paths need it."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""
 
 
 def _bind(volume: values.Volume) -> Mount:
@@ -42,9 +50,10 @@ def _bind(volume: values.Volume) -> Mount:
 def _spelt(text: str, base: str) -> Mount:
     words = values.mount_words(text)
     kind, target = words["type"], words["target"]
-    read_only = _truth(words.get("readonly", "false"))
+    read_only = values.truth(words.get("readonly", "false"), "readonly")
     if kind == "tmpfs":
-        options = ["nosuid", "nodev", f"mode={words.get('tmpfs-mode', '1777')}"]
+        mode = values.octal_mode(words.get("tmpfs-mode", "1777"), "tmpfs-mode")
+        options = ["nosuid", "nodev", f"mode={mode}"]
         if "tmpfs-size" in words:
             options.append(f"size={values.positive_size(words['tmpfs-size'], 'tmpfs-size')}")
         if read_only:
@@ -54,9 +63,26 @@ def _spelt(text: str, base: str) -> Mount:
         raise SpecError(f"--mount type={kind} is not here yet", hint="type=bind or type=tmpfs")
     if "source" not in words:
         raise SpecError(f"--mount {text!r} has no source", hint="add src=DIR")
-    source = os.path.abspath(os.path.join(base, words["source"]))
-    recursive = words.get("bind-recursive", "enabled") != "disabled" and "bind-nonrecursive" not in words
-    return _bind(values.Volume(source, target, read_only, recursive, words.get("bind-propagation", "")))
+    propagation = words.get("bind-propagation", "")
+    if "bind-propagation" in words and propagation not in values.PROPAGATIONS:
+        raise SpecError(f"bind-propagation={propagation} is not a propagation", hint=", ".join(values.PROPAGATIONS))
+    source = values.absolute(words["source"], base)
+    return _bind(values.Volume(source, target, read_only, _is_recursive(words, read_only=read_only), propagation))
+
+
+def _is_recursive(words: dict[str, str], *, read_only: bool) -> bool:
+    """What bind-recursive, or its older name bind-nonrecursive, says; a read-only one is so all the way down."""
+    depth = words.get("bind-recursive", "enabled")
+    if depth not in {"enabled", "disabled", "readonly"}:
+        raise SpecError(f"bind-recursive={depth} is not a depth", hint="enabled, disabled, or readonly with ro")
+    if depth == "readonly" and not read_only:
+        raise ConflictError("bind-recursive=readonly needs ro", hint="add ro, or leave it out")
+    if "bind-nonrecursive" not in words:
+        return depth != "disabled"
+    recursive = not values.truth(words["bind-nonrecursive"], "bind-nonrecursive")
+    if "bind-recursive" in words and recursive == (depth == "disabled"):
+        raise ConflictError("bind-recursive contradicts bind-nonrecursive", hint="leave the second out: it is older")
+    return recursive
 
 
 def _tmpfs(text: str) -> Mount:
@@ -64,11 +90,15 @@ def _tmpfs(text: str) -> Mount:
     if not target.startswith("/") or ".." in target.split("/") or not os.path.normpath(target).strip("/"):
         raise SpecError(f"--tmpfs {text!r} is not an absolute path inside", hint="such as /scratch:size=64m")
     options = ["nosuid", "nodev", "noexec", "mode=1777"]
+    values.check_alternatives(words.split(","), f"--tmpfs {text!r}")
     for word in filter(None, words.split(",")):
         key, equals, value = word.partition("=")
         if key == "size" and equals:
             options.append(f"size={values.positive_size(value, '--tmpfs size')}")
-        elif key in {"mode", "uid", "gid", "nr_inodes"} and value.isdecimal():
+        elif key == "mode":
+            options = [o for o in options if not o.startswith("mode=")]
+            options.append(f"mode={values.octal_mode(value, '--tmpfs mode')}")
+        elif key in {"uid", "gid", "nr_inodes"} and value.isascii() and value.isdecimal():
             options = [o for o in options if not o.startswith(f"{key}=")] + [word]
         elif word in {"exec", "suid", "dev", "rw"}:
             options = [o for o in options if o != f"no{word}"]
@@ -125,11 +155,3 @@ def _device(text: str) -> tuple[str, str, int, int, int, str]:
 
 def _is_device(mode: int) -> bool:
     return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
-
-
-def _truth(word: str) -> bool:
-    if word in {"true", "1"}:
-        return True
-    if word in {"false", "0"}:
-        return False
-    raise SpecError(f"{word!r} is neither true nor false")

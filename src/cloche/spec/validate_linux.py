@@ -97,14 +97,15 @@ def _check_sysctls(linux: Linux) -> None:
         parts = path.split("/")
         if len(parts) < 2 or any(part in ("", ".", "..") or not part.isprintable() for part in parts):
             fail(pointer, "is not the name of a sysctl such as net.ipv4.ip_forward")
-        needed = _namespace_of(path)
+        needed = namespace_of_sysctl(path)
         if not needed:
             fail(pointer, "belongs to no namespace: it would change the host")
         if linux.namespace(needed) is None:  # type: ignore[arg-type]  # one of the literals below
             fail(pointer, f"needs the container to have its own {needed} namespace")
 
 
-def _namespace_of(path: str) -> str:
+def namespace_of_sysctl(path: str) -> str:
+    """The kind of namespace a path below /proc/sys belongs to, "" for none."""
     if path.startswith("net/"):
         return "network"
     if path.startswith(_IPC_SYSCTLS):

@@ -57,6 +57,8 @@ def test_defaults(ask) -> None:  # type: ignore[no-untyped-def]
         {"rootfs": "/nowhere-at-all"},
         {"rootfs": "/etc/passwd"},
         {"userns": "host", "uidmap": ("0:1:1",)},
+        {"userns": "keep-id", "uidmap": ("0:1:1",)},
+        {"userns": "auto", "gidmap": ("0:1:1",)},
         {"userns": "odd"},
         {"cpus": 1, "cpu_quota": 10000},
         {"workdir": "relative"},
@@ -70,15 +72,26 @@ def test_defaults(ask) -> None:  # type: ignore[no-untyped-def]
         {"network": "bridge"},
         {"network": "ns:/nowhere-at-all"},
         {"pid": "odd"},
+        {"pid": "none"},
+        {"uts": "none"},
         {"time_offset": "monotonic"},
         {"time_offset": "wall=1"},
         {"sysctl": ("vm.swappiness=1",)},
+        {"sysctl": ("kernel.panic=1",)},
+        {"userns": "host", "sysctl": ("kernel.panic=1",)},
+        {"uts": "host", "userns": "host", "sysctl": ("kernel.domainname=x",)},
+        {"sysctl": ("kernel.domainname=x",)},
+        {"ipc": "host", "sysctl": ("kernel.msgmax=1",)},
+        {"userns": "host", "sysctl": ("user.max_net_namespaces=1",)},
         {"sysctl": ("net.ipv4/../x=1",)},
         {"sysctl": ("net.ipv4.ip_forward",)},
         {"network": "host", "sysctl": ("net.ipv4.ip_forward=1",)},
         {"env": ("=x",)},
         {"env": ("A=\0",)},
         {"command": ("a\0b",)},
+        {"command": ("a\ud800b",)},
+        {"add_host": ("\udcff:10.0.0.5",)},
+        {"dns_search": ("\ud800",)},
         {"annotation": ("x",)},
         {"stop_signal": "NOPE"},
         {"security_opt": ("seccomp=/nowhere-at-all",)},
@@ -102,6 +115,30 @@ def test_a_variable_without_a_value_is_the_callers(ask, monkeypatch: pytest.Monk
     assert "EMPTY=" in env
     assert "PATH=/x" in env
     assert not [entry for entry in env if entry.startswith("NOT_MINE")]
+
+
+def test_parameters_of_its_own_namespaces(ask) -> None:  # type: ignore[no-untyped-def]
+    texts = ("kernel.shm_rmid_forced=1", "fs.mqueue.msg_max=5", "net.core.somaxconn=9")
+    assert ask(sysctl=texts).config.linux.sysctl.items() >= dict(text.split("=") for text in texts).items()
+
+
+def test_of_two_limits_of_one_resource_the_last_counts(ask) -> None:  # type: ignore[no-untyped-def]
+    limits = ask(ulimit=("nofile=5", "core=0", "nofile=7:8")).config.process.rlimits
+    assert [(limit.type, limit.soft, limit.hard) for limit in limits] == [
+        ("RLIMIT_NOFILE", 7, 8),
+        ("RLIMIT_CORE", 0, 0),
+    ]
+
+
+@pytest.mark.parametrize("zero", ["0", 0])
+def test_nought_is_not_set(ask, zero: object) -> None:  # type: ignore[no-untyped-def]
+    limited = ask(memory="1g", memory_swap=zero, cpus=zero, blkio_weight=zero)
+    resources = limited.config.linux.resources
+    assert (resources.memory.swap, resources.cpu, resources.blockIO, limited.asked) == (None, None, None, ("memory",))
+
+
+def test_bytes_that_are_no_text_can_be_arguments(ask) -> None:  # type: ignore[no-untyped-def]
+    assert ask(command=("a\udcffb",)).config.process.args == ["a\udcffb"]
 
 
 def test_a_negative_offset_has_positive_nanoseconds(ask) -> None:  # type: ignore[no-untyped-def]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloche.errors import SpecError
+from cloche.errors import ClocheError, ConflictError, NotFoundError, SpecError
 from cloche.sandbox import values
 
 if TYPE_CHECKING:
@@ -108,11 +108,26 @@ def test_volumes() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", ":", "a", "/a:", ":/b", "/a:b", "/a:/../b", "/a:/", "/a:/.", "/a:/b:ro:x", "/a:/b:loud", "name:/b", "/a://"],
+    [
+        *["", ":", "a", "/a:", ":/b", "/a:b", "/a:/../b", "/a:/", "/a:/.", "/a:/b:ro:x", "/a:/b:loud", "name:/b"],
+        *["/a://", "/a:/b:U"],
+    ],
 )
 def test_no_volumes(text: str) -> None:
     with pytest.raises(SpecError):
         values.volume(text, "/")
+
+
+@pytest.mark.parametrize("options", ["ro,rw", "rw,z,ro", "bind,rbind", "rslave,rprivate", "z,Z"])
+def test_volumes_that_contradict_themselves(options: str) -> None:
+    with pytest.raises(ConflictError, match="contradicts"):
+        values.volume(f"/a:/b:{options}", "/")
+
+
+def test_a_deleted_directory_is_missed_only_by_relative_paths() -> None:
+    assert values.volume("/a:/b", "").source == "/a"
+    with pytest.raises(NotFoundError, match=r"'\./a' starts at the current directory"):
+        values.volume("./a:/b", "")
 
 
 def test_mount_words() -> None:
@@ -124,6 +139,27 @@ def test_mount_words() -> None:
 def test_no_mount_words(text: str) -> None:
     with pytest.raises(SpecError):
         values.mount_words(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "type=tmpfs,dst=/a,src=/b",
+        "type=tmpfs,dst=/a,bind-propagation=rslave",
+        "type=bind,src=/a,dst=/b,tmpfs-size=1m",
+        "type=bind,src=/a,dst=/b,ro,readonly=false",
+    ],
+)
+def test_mount_words_that_contradict_each_other(text: str) -> None:
+    with pytest.raises(ConflictError):
+        values.mount_words(text)
+
+
+@pytest.mark.parametrize("text", ["", "8", "rwx", "0o700", "77777", "-1", "²"])
+def test_no_modes(text: str) -> None:
+    assert values.octal_mode("01777", "mode") == "01777"
+    with pytest.raises(SpecError):
+        values.octal_mode(text, "mode")
 
 
 def test_rlimits() -> None:
@@ -142,14 +178,20 @@ def test_no_rlimits(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("TERM", 15), ("SIGTERM", 15), ("sigkill", 9), ("15", 15), ("RTMIN", 34), ("RTMIN+3", 37), ("SIGRTMIN+30", 64)],
+    [
+        *[("TERM", 15), ("SIGTERM", 15), ("sigkill", 9), ("15", 15), (15, 15), ("CLD", 17), ("SIGIOT", 6)],
+        *[("RTMIN", 34), ("RTMIN+3", 37), ("SIGRTMIN+30", 64), ("RTMAX", 64), ("SIGRTMAX-14", 50)],
+    ],
 )
-def test_signals(text: str, number: int) -> None:
+def test_signals(text: str | int, number: int) -> None:
     assert values.signal_number(text) == number
 
 
-@pytest.mark.parametrize("text", ["", "0", "65", "NOPE", "RTMIN+31", "RTMIN+", "-9", "SIG", "²"])
-def test_no_signals(text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    ["", "0", 0, "SIG0", "65", True, "NOPE", "RTMIN+31", "RTMIN+", "RTMIN-1", "RTMAX+1", "RTMAX-31", "-9", "SIG", "²"],
+)
+def test_no_signals(text: str | int) -> None:
     with pytest.raises(SpecError):
         values.signal_number(text)
 
@@ -185,10 +227,10 @@ written = (
 
 @pytest.mark.parametrize("name", PARSERS)
 @given(text=written)
-def test_whatever_is_written_it_is_a_value_or_a_spec_error(name: str, text: str) -> None:
+def test_whatever_is_written_it_is_a_value_or_an_error_of_ours(name: str, text: str) -> None:
     try:
         PARSERS[name](text)
-    except SpecError:
+    except ClocheError:
         return
 
 

@@ -47,15 +47,41 @@ def test_memory_as_a_directory() -> None:
         {"tmpfs": ("/a/../..",)},
         {"tmpfs": ("/a:loud",)},
         {"tmpfs": ("/a:size=",)},
+        {"tmpfs": ("/a:mode=8",)},
+        {"tmpfs": ("/a:uid=٣",)},
+        {"tmpfs": ("/a:ro,rw",)},
+        {"tmpfs": ("/a:exec,noexec",)},
         {"mount": ("type=volume,dst=/a",)},
         {"mount": ("type=bind,dst=/a",)},
         {"mount": ("type=tmpfs,dst=/a,ro=maybe",)},
+        {"mount": ("type=tmpfs,dst=/a,tmpfs-mode=888",)},
         {"mount": ("type=bind,src=/etc,dst=//",)},
+        {"mount": ("type=bind,src=/etc,dst=/a,bind-propagation=foo",)},
+        {"mount": ("type=bind,src=/etc,dst=/a,bind-propagation=",)},
+        {"mount": ("type=bind,src=/etc,dst=/a,bind-recursive=flase",)},
+        {"mount": ("type=bind,src=/etc,dst=/a,bind-recursive=readonly",)},
+        {"mount": ("type=bind,src=/etc,dst=/a,bind-nonrecursive=maybe",)},
+        {"mount": ("type=bind,src=/etc,dst=/a,bind-nonrecursive,bind-recursive=enabled",)},
     ],
 )
 def test_what_makes_no_sense(options: dict[str, tuple[str, ...]]) -> None:
     with pytest.raises(ClocheError):
         mounts_of(Options(**options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("bind-nonrecursive", "bind"),
+        ("bind-nonrecursive=true", "bind"),
+        ("bind-nonrecursive=false", "rbind"),
+        ("bind-recursive=disabled,bind-nonrecursive=1", "bind"),
+        ("bind-recursive=readonly,ro", "rbind"),
+    ],
+)
+def test_what_is_mounted_below_comes_along_unless_said_otherwise(words: str, kind: str) -> None:
+    (item,) = mounts_of(Options(mount=(f"type=bind,src=/etc,dst=/a,{words}",)))
+    assert (item.options or [])[0] == kind
 
 
 def test_devices() -> None:

@@ -106,6 +106,9 @@ class MakeDev(OutsideOperation):
 
     def execute(self, scene: Outside) -> None:
         owner = self.uid, self.gid
+        for name in (*self.directories, *(node[0] for node in self.nodes), *(link[0] for link in self.links)):
+            if name.startswith("/") or ".." in name.split("/"):  # dir_fd would not hold it
+                raise OSError(22, "is not a path below /dev", name)
         options = {"source": "tmpfs", "uid": str(self.uid), "gid": str(self.gid), **dict(self.options)}
         made = mount.new_filesystem("tmpfs", options, self.attributes)
         scene.trees[self.name] = made
