@@ -55,10 +55,15 @@ class Finder:
             vars(module)["REMEMBERED"].update(remembered)
 
 
-def use(modules: dict[str, Entry]) -> bool:
-    """Import from these modules of a bundle from now on; False when a source has changed since."""
+def use(modules: dict[str, Entry], folder: str) -> bool:
+    """Import from these modules of a bundle from now on; False when a source has changed since.
+
+    Likewise when they were found elsewhere than in `folder`, of which that is then a copy.
+    """
     try:
         for origin, _, changed, size, *_rest in modules.values():
+            if not origin.startswith(f"{folder}/"):
+                return False
             status = stat(origin)
             if (status.st_mtime_ns, status.st_size) != (changed, size):
                 return False
@@ -130,7 +135,10 @@ def write(folder: str, every_run: tuple[str, ...]) -> None:
         add(name, always=False)
     place = f"{folder}/__pycache__/run.{sys.implementation.cache_tag}.bundle"
     try:
-        with open(f"{place}.{os.getpid()}", "xb") as file:
+        # never writable by others, whatever the umask: it is code
+        fd = os.open(f"{place}.{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        with open(fd, "wb") as file:
+            os.fchmod(fd, 0o644)
             file.write(dumps((modules[__name__][4], modules)))
         os.replace(f"{place}.{os.getpid()}", place)
     except OSError:

@@ -37,7 +37,8 @@ def _init(self: Any, *args: Any, **named: Any) -> None:
     values.update(self.record_defaults, **named)
     if args:
         values.update(zip(fields, args, strict=False))
-    if len(values) == len(fields) and len(args) <= len(fields):
+    known = not named or named.keys() <= set(fields[len(args) :])
+    if known and len(values) == len(fields) and len(args) <= len(fields):
         return
     unknown = [name for name in values if name not in fields]
     missing = [name for name in fields if name not in values]

@@ -290,6 +290,20 @@ def test_killed_while_stubborn_children_run(anyone: Cli, rootfs: Path, how: str,
         trial.cidfile.unlink(missing_ok=True)
 
 
+@pytest.mark.parametrize("pid", ["private", "host"])
+def test_a_command_that_takes_back_the_order_to_die(anyone: Cli, pid: str) -> None:
+    # prctl(PR_SET_PDEATHSIG, 0); a change of user does the same
+    trial = Trial(anyone)
+    code = f"import ctypes, time; ctypes.CDLL(None).prctl(1, 0); print(1, flush=True); time.sleep({trial.seconds})"
+    words = ["run", "--pid", pid, "host", "/usr/bin/python3", "-S", "-c", code]
+    front = anyone.popen(*words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert front.stdout is not None
+    assert front.stdout.readline() == b"1\n"
+    strike(front, "both")
+    front.stdout.close()
+    trial.gone()
+
+
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_a_set_uid_command_cannot_stay_behind(root: Cli, rootfs: Path, tmp_path: Path, victim: str) -> None:
     # execve of a set-uid program takes back the order to die with the stage: prctl(2), PR_SET_PDEATHSIG

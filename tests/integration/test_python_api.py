@@ -261,7 +261,7 @@ def test_a_deleted_directory_is_missed_only_by_relative_paths(
     assert sh("ls /lent/bin/sh", rootfs, volumes=[f"{rootfs}:/lent"]).ok
     for wrong in ({"volumes": ["./x:/v"], "rootfs": rootfs}, {"rootfs": "x"}):
         with pytest.raises(cloche.NotFoundError, match="current directory, which is no longer there"):
-            cloche.run(["true"], **wrong)  # type: ignore[arg-type]
+            cloche.run(["true"], **wrong)
 
 
 def test_eight_threads_at_once(rootfs: Path) -> None:

@@ -29,7 +29,7 @@ def enter(parsed: Parsed) -> int:
     if tty and interactive and not os.isatty(0):
         raise ConflictError("stdin is not a terminal", hint="leave -t out")
     entry = _entry(parsed, target, tuple(command) or ("/bin/sh",), tty=tty)
-    if "mnt" in entry.kinds and "user" not in entry.kinds:
+    if "mnt" in entry.kinds:  # a program in there may be a script whose interpreter is /proc/self/exe
         from cloche.stage.seal import restart_sealed
 
         restart_sealed()

@@ -14,6 +14,7 @@ import sys
 from cloche.cli.grammar import parse
 from cloche.cli.options import CLOCHE, find
 from cloche.errors import ClocheError, StageError
+from cloche.linux.files import hold_standard_descriptors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ FAILED = 125
 
 def main(argv: list[str]) -> int:
     """Run a command line (without the program's name); returns the exit code."""
+    hold_standard_descriptors()
     debug = False
     try:
         top = parse(CLOCHE, argv)
@@ -115,8 +117,8 @@ def entry(bundle_in: str = "") -> None:
 
         bundle.write(bundle_in, ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server"))
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it was closed from the start
+            stream.flush()
     except BrokenPipeError:
         pass  # nobody reads it any more
     os._exit(code)

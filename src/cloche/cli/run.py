@@ -99,9 +99,11 @@ def _write_cidfile(options: Options, prepared: Prepared) -> None:
 
 def _check_pidfile(options: Options) -> None:
     """Before anything is started: whether it can be written; it stays as it is."""
+    if not options.pidfile:
+        return
     folder = os.path.dirname(os.path.abspath(options.pidfile))
     place = options.pidfile if os.path.exists(options.pidfile) else folder
-    if options.pidfile and not os.access(place, os.W_OK):
+    if not os.access(place, os.W_OK):
         why = "it may not be written" if os.path.exists(place) else f"{folder} is not there"
         raise ForbiddenError(f"--pidfile {options.pidfile} cannot be written: {why}")
 

@@ -76,6 +76,7 @@ def main(argv: list[str]) -> int:
 def _run(bundle: str, container_id: str) -> int:
     from cloche.cli import front
     from cloche.ids import check_id
+    from cloche.linux.files import hold_standard_descriptors
     from cloche.runtime.bundle import read_config, request_of
     from cloche.runtime.host import probe_host
     from cloche.runtime.planning import plan
@@ -83,6 +84,7 @@ def _run(bundle: str, container_id: str) -> int:
     from cloche.sandbox.running import set_up_error
     from cloche.stage.seal import restart_sealed
 
+    hold_standard_descriptors()
     check_id(container_id)
     config = read_config(bundle)
     tty = config.process is not None and config.process.terminal

@@ -98,6 +98,16 @@ def openat2(dirfd: int, path: str | bytes, flags: int, *, mode: int = 0, resolve
 _HOWS: dict[tuple[int, int, int], bytes] = {}  # the few structs that are ever asked for
 
 
+def hold_standard_descriptors() -> None:
+    """Open /dev/null in the place of each of 0, 1 and 2 that is closed, so that no file of ours takes it.
+
+    What is passed on as stdin, stdout or stderr by its number would otherwise be that file.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) < 3:
+        pass
+    os.close(fd)
+
+
 def memfd_create(name: str, flags: int = MFD_CLOEXEC) -> int:
     """memfd_create(2), Linux 3.17: an anonymous file in memory; returns its descriptor."""
     nr = kernel.number(319, 279)

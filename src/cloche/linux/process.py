@@ -15,6 +15,7 @@ from cloche.linux import kernel
 # linux/sched.h
 CLONE_NEWTIME = 0x80
 CLONE_VM = 0x100
+CLONE_CHILD_SETTID = 0x01000000
 CLONE_PIDFD = 0x1000
 CLONE_PARENT = 0x8000
 CLONE_NEWNS = 0x20000
@@ -65,22 +66,26 @@ def clone3(flags: int, *, cgroup: int = -1, exit_signal: int = 17) -> tuple[int,
 
     `flags` are CLONE_NEW* and CLONE_PARENT; `cgroup` a descriptor of a cgroup v2 directory to be
     born in (CLONE_INTO_CGROUP, Linux 5.7). CLONE_PIDFD is always added, and the pidfd is closed
-    on exec. With CLONE_PARENT the kernel takes the parent's exit signal.
+    on exec. With CLONE_PARENT the kernel takes the parent's exit signal. Raises OSError ENOSYS where a
+    filter around us answers with 0 and there is no new process.
 
     struct clone_args { u64 flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size,
                         tls, set_tid, set_tid_size, cgroup; }
     """
-    out = bytearray(4)
+    out, born = bytearray(4), bytearray(4)
     pointer = kernel.buffer(out)
-    flags |= CLONE_PIDFD
+    flags |= CLONE_PIDFD | CLONE_CHILD_SETTID
     if flags & CLONE_PARENT:
         exit_signal = 0
     if cgroup >= 0:
         flags |= CLONE_INTO_CGROUP
-    fields = (flags, kernel.address(pointer), 0, 0, exit_signal, 0, 0, 0, 0, 0, max(cgroup, 0))
+    child = kernel.buffer(born)
+    fields = (flags, kernel.address(pointer), kernel.address(child), 0, exit_signal, 0, 0, 0, 0, 0, max(cgroup, 0))
     args = b"".join(field.to_bytes(8, "little") for field in fields)
     pid = kernel.call("clone3", 435, args, len(args))
     if pid == 0:
+        if not any(born):
+            raise OSError(38, "clone3 made no process")
         return 0, -1
     return pid, int.from_bytes(out, "little")
 

@@ -21,6 +21,7 @@ from weakref import WeakSet
 
 from cloche.engine import records
 from cloche.errors import RunError, SpecError
+from cloche.linux.files import hold_standard_descriptors
 from cloche.sandbox.options import Options
 from cloche.sandbox.running import Prepared, Result, conclude, is_recorded, prepare
 from cloche.sandbox.streams import DEVNULL, PIPE, Streams
@@ -191,6 +192,7 @@ class _Session:
     """One call: what was prepared, its streams, and its run on the stage."""
 
     def __init__(self, options: Options, stdin: Input, stdout: Output, stderr: Output) -> None:
+        hold_standard_descriptors()
         self.options = options
         self.prepared: Prepared = prepare(options)
         try:

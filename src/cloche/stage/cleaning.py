@@ -18,6 +18,8 @@ def kill_groups(groups: tuple[str, ...]) -> None:
             continue  # not ours to end
         try:
             os.write(fd, b"1")
+        except OSError:
+            pass  # it is being removed
         finally:
             os.close(fd)
 

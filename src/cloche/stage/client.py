@@ -89,6 +89,9 @@ class Run:
                 hint="nothing is left behind; run it again",
             )
         message, fds = got
+        if message[0] == "started" and not fds:
+            self._clean_up()
+            raise StageError("no descriptors are left in this program", hint="raise `ulimit -n`")
         if message[0] == "started":
             self.pid, self.pidfd = message[1], fds.pop(0)
         if message[0] in {"started", "pinned"} and fds:

@@ -51,7 +51,6 @@ class Container:
         self.listener = -1
         self.pins = watching.wanted(plan)
         self.mounts = -1
-        self.watcher = 0
         self.terminal: tuple[int, bytes] | None = None
         self.refused: dict[int, int] = {}
         self.refusals = 0
@@ -109,8 +108,6 @@ class Container:
         if not self.pins or self.mounts >= 0:
             return False
         self.mounts = watching.pin_mounts(self.scene.pid)
-        if self.mounts >= 0:
-            self.watcher = watching.watch(self.mounts)
         return self.mounts >= 0
 
     def _hear_last_words(self) -> None:
@@ -286,16 +283,14 @@ class Container:
         if not self.plan.own_pids:
             kill_groups(self.plan.groups)
         watching.kill_sharing(self.mounts)
-        if self.watcher:
-            watching.end_watcher(self.watcher)
         remove_groups(self.plan.groups)
         if self.plan.made_room:
             step_back(self.plan.made_room)
         for path in self.plan.unlink:
             try:
                 os.unlink(path)
-            except FileNotFoundError:
-                pass
+            except OSError:
+                pass  # who looks for it next finds out that it is stale
         if self.scene.pidfd >= 0:
             os.close(self.scene.pidfd)
             self.scene.pidfd = -1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from cloche.linux import process
+from cloche.linux import process, scheduling
 from cloche.stage import wire
 from cloche.stage.operation import INSIDE
 from cloche.stage.points import reach
@@ -24,6 +24,16 @@ SET_UP_FAILED = 125
 SETTING_UP = "cloche set-up"  # the process' name until it is the command, or an init
 
 
+NOFILE = 7  # RLIMIT_NOFILE
+_limit: list[int] = []  # the soft and hard limit the stage was started with
+
+
+def raise_limit() -> None:
+    """Let this stage open as many files as it may: each container takes a handful; commands get the old limit."""
+    _limit[:] = scheduling.get_rlimit(NOFILE)
+    scheduling.set_rlimit(NOFILE, _limit[1], _limit[1])
+
+
 def run(plan: Plan, outside: Outside) -> None:
     """Carry out the plan's inside steps in this process; never returns."""
     assert outside.channel is not None
@@ -32,6 +42,8 @@ def run(plan: Plan, outside: Outside) -> None:
     scene = Inside(outside.channel, outside.stdio)
     scene.trees = outside.trees
     index = -1
+    if _limit:
+        scheduling.set_rlimit(NOFILE, *_limit)
     os.umask(0)  # modes are meant as written; the command's own umask is set with its user
     try:
         for index, op in enumerate(plan.operations):

@@ -10,7 +10,7 @@ LARGEST_ID = 2**32 - 2
 
 def parse(text: str) -> list[list[str]]:
     """The lines of a colon-separated file as lists of fields; comments and short lines left out."""
-    lines = [line.split(":") for line in text.splitlines() if line and line[0] not in "#+-"]
+    lines = [line.split(":") for line in text.split("\n") if line and line[0] not in "#+-"]
     return [fields for fields in lines if len(fields) >= 3]
 
 

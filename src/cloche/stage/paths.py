@@ -34,7 +34,10 @@ def make_directory(root: int, path: str, mode: int = 0o755, links: int = 8) -> i
         try:
             os.mkdir(name, mode, dir_fd=place.number)
         except FileExistsError:
-            os.close(make_directory(root, _leads_to(place.number, path, links), 0o755, links - 1))
+            try:
+                return files.open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
+            except FileNotFoundError:  # not somebody else who made it meanwhile, but a link
+                os.close(make_directory(root, _leads_to(place.number, path, links), 0o755, links - 1))
             return files.open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
         flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
         return files.openat2(place.number, name, flags, resolve=files.RESOLVE_BENEATH)
@@ -55,7 +58,10 @@ def make_file(root: int, path: str, mode: int = 0o644, links: int = 8) -> int:
         try:
             os.close(files.openat2(place.number, name, flags, mode=mode, resolve=files.RESOLVE_BENEATH))
         except FileExistsError:
-            os.close(make_file(root, _leads_to(place.number, path, links), mode, links - 1))
+            try:
+                return open_path(root, path)
+            except FileNotFoundError:  # as above
+                os.close(make_file(root, _leads_to(place.number, path, links), mode, links - 1))
             return open_path(root, path)
         return files.openat2(place.number, name, os.O_PATH | os.O_NOFOLLOW, resolve=files.RESOLVE_BENEATH)
 

@@ -16,10 +16,11 @@ import select
 import time
 
 from cloche.linux import process
-from cloche.stage import wire
+from cloche.stage import inside, wire
 from cloche.stage.container import Container
 from cloche.stage.operation import decode
 from cloche.stage.operations import CLASSES
+from cloche.stage.watching import Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Server:
         self.handlers: dict[int, tuple[Container | None, Callable[[], None]]] = {}
         self.containers: set[Container] = set()
         self.open = True
+        self.watcher = Watcher()
         self._watch(control.fileno(), self._on_control)
 
     def _watch(self, fd: int, handler: Callable[[], None], container: Container | None = None) -> None:
@@ -70,6 +72,7 @@ class Server:
         """Start a container and watch it."""
         if not container.start():
             return
+        self.watcher.watch(container.scene.pidfd, container.mounts)
         self.containers.add(container)
         channel = container.scene.channel
         assert channel is not None
@@ -84,6 +87,8 @@ class Server:
         if not container.on_channel():
             self._forget(fd)
             container.channel_closed()
+            if container.mounts >= 0:
+                self.watcher.watch(container.scene.pidfd, container.mounts)
         if container.listener != before:
             self._watch(container.listener, lambda: self._on_refusal(container), container)
 
@@ -155,6 +160,9 @@ def serve(control: _socket.socket) -> None:
     gc.disable()
     gc.freeze()
     _default_signals()
+    inside.raise_limit()
     os.setsid()
-    Server(control).serve()
+    server = Server(control)
+    server.serve()
+    server.watcher.end()
     os._exit(0)

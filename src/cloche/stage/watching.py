@@ -1,19 +1,22 @@
-"""Containers that have neither a group nor a pid namespace of their own: told from others by their mounts.
+"""The end of containers whose stage and caller were both killed: a watcher, one for each stage.
 
-    stage ── fork ──▶ watcher: waits for the stage's end, then kills what is in the mount namespace
-      └─ at the container's end: kills what is in it, and the watcher
+    stage ── fork ──▶ watcher: waits for the stage's end, then kills each container it was told of
+      └─ pidfd of the first process, mount namespace ──▶ until that process has ended
 
-An ordinary user without a cgroup who shares a pid namespace gets such a container. The stage ends it, the
-caller does when the stage is killed, and the watcher when both are.
+The order to die with the stage (PR_SET_PDEATHSIG) is not enough: a command may take it back, and every
+change of user does. Where a container has neither a pid namespace nor a group of its own, as for an
+ordinary user without a cgroup who shares the former, its mount namespace tells its processes from others.
 """
 
 from __future__ import annotations
 
+import _socket
 import os
 import select
 import time
 
 from cloche.linux import files, process
+from cloche.stage import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,52 +40,101 @@ def pin_mounts(pid: int) -> int:
         return -1
 
 
-def watch(mounts: int) -> int:
-    """A process that ends what is in this mount namespace when its parent has ended; returns its pid."""
+class Watcher:
+    """The stage's hold on its watcher, which is forked when there is a first container to watch."""
+
+    def __init__(self) -> None:
+        self.sock: _socket.socket | None = None
+        self.pid = 0
+
+    def watch(self, pidfd: int, mounts: int = -1) -> None:
+        """Have a container ended with the stage: its first process, and what is in this mount namespace."""
+        fds = [pidfd, mounts] if mounts >= 0 else [pidfd]
+        for _ in range(2):
+            if self.sock is None:
+                self.sock, self.pid = _fork()
+            try:
+                wire.send(self.sock, (), fds)
+            except OSError:  # it was killed
+                self.end()
+            else:
+                return
+
+    def end(self) -> None:
+        """The last container has ended, or the watcher has: be rid of it."""
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
+            os.kill(self.pid, 9)
+            os.waitpid(self.pid, 0)
+
+
+def _fork() -> tuple[_socket.socket, int]:
+    ours, theirs = wire.pair()
     with files.Fd(process.pidfd_open(os.getpid())) as parent:
         pid = os.fork()
         if pid == 0:
-            _wait_and_kill(parent.number, mounts)
-    return pid
+            _be_watcher(parent.number, theirs.fileno())
+    theirs.close()
+    return ours, pid
 
 
-def _wait_and_kill(parent: int, mounts: int) -> None:
+def _be_watcher(parent: int, control: int) -> None:
     """The watcher's own side; never returns."""
     try:
         process.set_name("cloche watcher")
         os.dup2(parent, 0)
-        os.dup2(mounts, 1)
+        os.dup2(control, 1)
         process.close_range(2)
+        sock = _socket.socket(fileno=1)
+        watched: dict[int, int] = {}  # pidfd: mount namespace or -1
         poll = select.poll()
         poll.register(0, select.POLLIN)
-        poll.poll()
-        kill_sharing(1)
+        poll.register(1, select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in poll.poll()}
+            if 0 in ready:
+                break
+            if 1 in ready:
+                got = wire.receive(sock)
+                if got is None:  # the stage has ended as it should, or is about to
+                    poll.unregister(1)
+                    continue
+                _, (pidfd, *rest) = got
+                watched[pidfd] = rest[0] if rest else -1
+                poll.register(pidfd, select.POLLIN)
+            for pidfd in ready & watched.keys():
+                poll.unregister(pidfd)
+                os.close(pidfd)
+                mounts = watched.pop(pidfd)
+                if mounts >= 0:
+                    os.close(mounts)
+        for pidfd, mounts in watched.items():
+            try:
+                process.pidfd_send_signal(pidfd, 9)
+            except ProcessLookupError:
+                pass  # it has ended by itself
+            kill_sharing(mounts)
     finally:
         os._exit(0)
-
-
-def end_watcher(pid: int) -> None:
-    """It is not needed any longer: kill it and collect it."""
-    os.kill(pid, 9)
-    os.waitpid(pid, 0)
 
 
 def kill_sharing(mounts: int) -> None:
     """SIGKILL everything in the mount namespace that `pin_mounts` returned, and close it."""
     if mounts < 0:
         return
-    wanted = os.fstat(mounts).st_ino
+    number = os.fstat(mounts).st_ino
     for _ in range(100):
-        found = [pid for pid in os.listdir("/proc") if pid.isdecimal() and _kill_if_in(int(pid), wanted)]
+        found = [pid for pid in os.listdir("/proc") if pid.isdecimal() and _kill_if_in(int(pid), number)]
         if not found:
             break
         time.sleep(0.001)
     os.close(mounts)
 
 
-def _kill_if_in(pid: int, wanted: int) -> bool:
+def _kill_if_in(pid: int, number: int) -> bool:
     try:
-        if os.stat(f"/proc/{pid}/ns/mnt").st_ino != wanted:
+        if os.stat(f"/proc/{pid}/ns/mnt").st_ino != number:
             return False
         os.kill(pid, 9)
     except OSError:

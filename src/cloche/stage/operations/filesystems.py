@@ -30,8 +30,10 @@ class Filesystem(InsideOperation):
         made = mount.new_filesystem(self.kind, {"source": self.kind, **dict(self.options)}, self.attributes)
         with files.Fd(paths.make_directory(scene.root, self.target)) as place:
             if self.kind in {"proc", "sysfs"}:
-                _refuse_links(scene.root, self.target)
-            mount.move_mount(made, place.number)
+                with files.Fd(_open_unlinked(scene.root, self.target)) as proper:
+                    mount.move_mount(made, proper.number)
+            else:
+                mount.move_mount(made, place.number)
         scene.trees[self.target] = made
 
     def calls(self) -> list[str]:
@@ -51,13 +53,22 @@ class Filesystem(InsideOperation):
         return "this kernel does not have it" if code == 19 else ""
 
 
-def _refuse_links(root: int, path: str) -> None:
-    """Raise ENOTDIR unless `path` is a directory by itself: masks elsewhere rely on /proc being in its place."""
+def _open_unlinked(root: int, path: str) -> int:
+    """A directory by itself, no link on the way; else ENOTDIR: masks rely on /proc being in its place."""
     flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
     try:
-        os.close(files.openat2(root, path.strip("/"), flags, resolve=files.RESOLVE_NO_SYMLINKS))
+        return files.openat2(root, path.strip("/"), flags, resolve=files.RESOLVE_NO_SYMLINKS)
     except OSError as error:
         raise OSError(20, "has to be a directory in the root file system, not a link", path) from error
+
+
+def _open_known(scene: Inside, path: str) -> int:
+    """A path of the root; below /proc and /sys looked up from the mounts made there, wherever they are now."""
+    for top in ("/proc", "/sys"):
+        made = scene.trees.get(top, -1)
+        if made >= 0 and f"{path}/".startswith(f"{top}/"):
+            return paths.open_path(made, path[len(top) :])
+    return paths.open_path(scene.root, path)
 
 
 @record
@@ -134,7 +145,7 @@ class Mask(InsideOperation):
         null = -1
         for path in self.covered:
             try:
-                place = paths.open_path(scene.root, path)
+                place = _open_known(scene, path)
             except (FileNotFoundError, NotADirectoryError):
                 continue  # this kernel has no such file
             with files.Fd(place):
@@ -168,7 +179,7 @@ class ReadOnly(InsideOperation):
     def execute(self, scene: Inside) -> None:
         for path in self.places:
             try:
-                place = paths.open_path(scene.root, path)
+                place = _open_known(scene, path)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             with files.Fd(place), files.Fd(mount.open_tree(place, b"", recursive=True)) as tree:
@@ -195,7 +206,7 @@ class Sysctl(InsideOperation):
         name = "sys/" + self.key.replace(".", "/")
         resolve = files.RESOLVE_BENEATH | files.RESOLVE_NO_XDEV | files.RESOLVE_NO_MAGICLINKS
         with (
-            files.Fd(paths.open_path(scene.root, "/proc")) as proc,
+            files.Fd(_open_known(scene, "/proc")) as proc,
             files.Fd(files.openat2(proc.number, name, os.O_WRONLY, resolve=resolve)) as fd,
         ):
             if files.filesystem_type(fd.number) != files.PROC_SUPER_MAGIC:
