@@ -68,7 +68,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "swap alone": ("--memory-swap", "1g", "host", "true"),
     "swap below memory": ("-m", "1g", "--memory-swap", "1m", "host", "true"),
     "reservation above memory": ("-m", "1g", "--memory-reservation", "2g", "host", "true"),
-    "no processors": ("--cpus", "0", "host", "true"),
+    "no processors": ("--cpus", "-1", "host", "true"),
     "processors in words": ("--cpus", "two", "host", "true"),
     "more processors than there are": ("--cpus", "8000", "host", "true"),
     "cpus and quota": ("--cpus", "1", "--cpu-quota", "5000", "host", "true"),

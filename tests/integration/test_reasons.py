@@ -61,8 +61,15 @@ def writable_rootfs(rootfs: Path) -> Any:
 
 def test_a_defect_in_one_call_ends_no_other(rootfs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[int] = []
-    other = threading.Thread(target=lambda: ended.append(cloche.run(["sleep", "2"], rootfs=rootfs).exit_code))
+    up = threading.Event()
+
+    def long() -> None:
+        command = ["sh", "-c", "echo up; sleep 1"]
+        ended.append(cloche.run(command, rootfs=rootfs, stdout=lambda _: up.set()).exit_code)
+
+    other = threading.Thread(target=long)
     other.start()
+    assert up.wait(20)
     whole = running_module.prepare
 
     def spoiled(*args: Any, **named: Any) -> Any:
@@ -75,6 +82,7 @@ def test_a_defect_in_one_call_ends_no_other(rootfs: Path, monkeypatch: pytest.Mo
     with pytest.raises(cloche.StageError):
         cloche.run(["true"], rootfs=rootfs)
     other.join()
+    api._end_stages()
     assert ended == [0]
 
 

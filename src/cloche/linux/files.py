@@ -103,9 +103,11 @@ def hold_standard_descriptors() -> None:
 
     What is passed on as stdin, stdout or stderr by its number would otherwise be that file.
     """
-    while (fd := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) < 3:
-        pass
-    os.close(fd)
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)  # takes the lowest number that is free
 
 
 def memfd_create(name: str, flags: int = MFD_CLOEXEC) -> int:

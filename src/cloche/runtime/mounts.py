@@ -106,7 +106,9 @@ def plan_mount(item: Mount, index: int, *, by_stage: bool, id_mapped: bool) -> t
 
 
 def is_writable_bind(item: Mount) -> bool:
-    """Whether what is written below a mount is written to the host."""
+    """Whether what is written below a mount is written to files of the host; the kernel's own are not meant."""
+    if item.destination.split("/")[1] in {"proc", "sys", "dev"} and item.source == item.destination:
+        return False
     options = parse_options(item.options or [])
     return (options.bind or item.type == "bind") and not options.attributes & mount.MOUNT_ATTR_RDONLY
 
