@@ -10,6 +10,7 @@ import platform
 import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -505,3 +506,52 @@ def test_privileged_takes_most_of_it_away(root: Cli, rootfs: Path) -> None:
     assert root("run", "--rootfs", str(rootfs), "sh", "-c", program).stdout == ""
     done = root("run", "--privileged", "--explain", "--rootfs", str(rootfs), "true")
     assert "switched off: every system call of the kernel can be reached" in done.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-", "<&- >&- 2>&-", "2>&-"])
+def test_a_closed_standard_descriptor_is_nothing_of_ours(anyone: Cli, rootfs: Path, closed: str) -> None:
+    # a file or socket of our own would have its number else, and be handed to the command as its output
+    folder = Path(anyone.state) / "descriptors"
+    folder.mkdir(mode=0o777, exist_ok=True)
+    folder.chmod(0o777)
+    script = "for fd in 0 1 2; do readlink /proc/self/fd/$fd; done >/out/found"
+    words = [*anyone.argv, "run", "-i", "-v", f"{folder}:/out", "--rootfs", str(rootfs), "sh", "-c", script]
+    env = {"PATH": os.environ["PATH"], "HOME": "/", "CLOCHE_STATE": anyone.state}
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *words]
+    done = subprocess.run(shell, stdin=subprocess.DEVNULL, capture_output=True, env=env, check=False)
+    assert done.returncode == 0, done.stderr
+    found = (folder / "found").read_text().splitlines()
+    shutil.rmtree(folder)
+    allowed = ("/dev/null", "pipe:", "/out/found")
+    assert all(line.startswith(allowed) for line in found), found
+
+
+def test_the_bundle_is_code_of_this_installation_alone(tmp_path: Path) -> None:
+    source = Path(__file__).resolve().parents[2]
+
+    def install(name: str) -> Path:
+        home = tmp_path / name
+        library = home / "lib" / f"python3.{sys.version_info[1]}" / "site-packages"
+        library.mkdir(parents=True)
+        (home / "bin").mkdir()
+        (home / "bin/python3").symlink_to(sys.executable)
+        shutil.copy(source / "scripts/cloche", home / "bin/cloche")
+        shutil.copytree(source / "src/cloche", library / "cloche", ignore=shutil.ignore_patterns("*.bundle"))
+        return home
+
+    env = {"CLOCHE_STATE": str(tmp_path / "state"), "PATH": os.environ["PATH"]}
+
+    def run(home: Path) -> str:
+        words = [str(home / "bin/cloche"), "run", "--cpus", "1", "--allow-unenforced", "host", "true"]
+        return subprocess.run(words, stdout=subprocess.PIPE, text=True, env=env, umask=0, check=False).stdout
+
+    first = install("first")
+    assert run(first) == ""
+    (bundle,) = first.glob("lib/*/site-packages/cloche/__pycache__/*.bundle")
+    assert bundle.stat().st_mode & 0o777 == 0o644
+    copy = tmp_path / "copy"
+    shutil.copytree(first, copy, symlinks=True)
+    (values,) = copy.glob("lib/*/site-packages/cloche/sandbox/values.py")
+    values.write_text(values.read_text() + "\n\ndef processors(text): raise SystemExit(print('changed'))\n")
+    assert run(copy) == "changed\n"
+    assert run(first) == ""
