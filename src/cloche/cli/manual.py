@@ -29,10 +29,8 @@ ENVIRONMENT = (
     ),
 )
 FILES = (
-    ("/var/lib/cloche", "Images and containers, when run by root."),
-    ("$XDG_DATA_HOME/cloche", "The same for anybody else; ~/.local/share/cloche where that is not set."),
     ("/run/cloche", "What is only true until the next boot, when run by root."),
-    ("$XDG_RUNTIME_DIR/cloche", "The same for anybody else."),
+    ("$XDG_RUNTIME_DIR/cloche", "The same for anybody else; /tmp/cloche-UID where that is not set."),
 )
 
 

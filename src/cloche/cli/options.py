@@ -38,7 +38,7 @@ CLOCHE = Verb(
             VALUE,
             "Options",
             "DIR",
-            "keep images and containers in this directory",
+            "where images and kept containers will live; nothing is there yet",
             complete="<dir>",
         ),
         Option(

@@ -71,7 +71,7 @@ def overlay(place: Place) -> Finding:
         "overlay",
         outcome,
         "mounted one in a user namespace and wrote to it",
-        good="a container can change every file it sees, and yours stay as they are",
+        good="what a container writes goes to a layer of its own, and your files stay as they are",
         bad="no container can be started: its root is made of overlays",
         fix=place.fix_inside(outcome, fix),
         needed=True,
