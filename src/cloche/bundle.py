@@ -1,6 +1,6 @@
 """All modules of a command line's way in one file: what forty imports cost, paid once.
 
-    __pycache__/run.<tag>.bundle   marshal of (code of this module, {module: Entry})
+    __pycache__/run-2.<tag>.bundle   marshal of (code of this module, {module: Entry}); 2 is its format
 
 Python reads each module by half a dozen system calls and looks every one up in a directory; a hundred
 small modules cost twice what their code does. The launcher reads the bundle, runs this module from it, and
@@ -133,7 +133,7 @@ def write(folder: str, every_run: tuple[str, ...]) -> None:
         add(name, always=True)
     for name in list(sys.modules):
         add(name, always=False)
-    place = f"{folder}/__pycache__/run.{sys.implementation.cache_tag}.bundle"
+    place = f"{folder}/__pycache__/run-2.{sys.implementation.cache_tag}.bundle"
     try:
         # never writable by others, whatever the umask: it is code
         fd = os.open(f"{place}.{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)

@@ -15,6 +15,7 @@ from cloche.linux import kernel
 # linux/sched.h
 CLONE_NEWTIME = 0x80
 CLONE_VM = 0x100
+CLONE_FILES = 0x400
 CLONE_CHILD_SETTID = 0x01000000
 CLONE_PIDFD = 0x1000
 CLONE_PARENT = 0x8000

@@ -72,7 +72,7 @@ class Server:
         """Start a container and watch it."""
         if not container.start():
             return
-        self.watcher.watch(container.scene.pidfd, container.mounts)
+        self.watcher.begin()  # now, while the new process is still ours, which does die with the stage
         self.containers.add(container)
         channel = container.scene.channel
         assert channel is not None
@@ -87,8 +87,6 @@ class Server:
         if not container.on_channel():
             self._forget(fd)
             container.channel_closed()
-            if container.mounts >= 0:
-                self.watcher.watch(container.scene.pidfd, container.mounts)
         if container.listener != before:
             self._watch(container.listener, lambda: self._on_refusal(container), container)
 

@@ -1,7 +1,6 @@
 """The end of containers whose stage and caller were both killed: a watcher, one for each stage.
 
-    stage ── fork ──▶ watcher: waits for the stage's end, then kills each container it was told of
-      └─ pidfd of the first process, mount namespace ──▶ until that process has ended
+    stage ── clone3(CLONE_FILES) ──▶ watcher: waits for the stage's end, then kills what its pidfds stand for
 
 The order to die with the stage (PR_SET_PDEATHSIG) is not enough: a command may take it back, and every
 change of user does. Where a container has neither a pid namespace nor a group of its own, as for an
@@ -10,13 +9,11 @@ ordinary user without a cgroup who shares the former, its mount namespace tells 
 
 from __future__ import annotations
 
-import _socket
 import os
 import select
 import time
 
-from cloche.linux import files, process
-from cloche.stage import wire
+from cloche.linux import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,82 +38,59 @@ def pin_mounts(pid: int) -> int:
 
 
 class Watcher:
-    """The stage's hold on its watcher, which is forked when there is a first container to watch."""
+    """The stage's hold on its watcher, which is made when there is a first container to watch.
+
+    It shares the stage's table of descriptors (CLONE_FILES), and so has nothing to be told: whatever pidfds and
+    mount namespaces are in there when the stage has been killed are those of its containers.
+    """
 
     def __init__(self) -> None:
-        self.sock: _socket.socket | None = None
-        self.pid = 0
+        self.pidfd = -1
 
-    def watch(self, pidfd: int, mounts: int = -1) -> None:
-        """Have a container ended with the stage: its first process, and what is in this mount namespace."""
-        fds = [pidfd, mounts] if mounts >= 0 else [pidfd]
-        for _ in range(2):
-            if self.sock is None:
-                self.sock, self.pid = _fork()
-            try:
-                wire.send(self.sock, (), fds)
-            except OSError:  # it was killed
-                self.end()
-            else:
-                return
+    def begin(self) -> None:
+        """Have every container ended when the stage is killed."""
+        if self.pidfd >= 0:
+            return
+        stage = process.pidfd_open(os.getpid())
+        pid, self.pidfd = process.clone3(process.CLONE_FILES)
+        if pid == 0:
+            _watch(stage)
 
     def end(self) -> None:
-        """The last container has ended, or the watcher has: be rid of it."""
-        if self.sock is not None:
-            self.sock.close()
-            self.sock = None
-            os.kill(self.pid, 9)
-            os.waitpid(self.pid, 0)
+        """The last container has ended: be rid of it."""
+        if self.pidfd >= 0:
+            process.pidfd_send_signal(self.pidfd, 9)
+            process.wait_pidfd(self.pidfd)
 
 
-def _fork() -> tuple[_socket.socket, int]:
-    ours, theirs = wire.pair()
-    with files.Fd(process.pidfd_open(os.getpid())) as parent:
-        pid = os.fork()
-        if pid == 0:
-            _be_watcher(parent.number, theirs.fileno())
-    theirs.close()
-    return ours, pid
-
-
-def _be_watcher(parent: int, control: int) -> None:
+def _watch(stage: int) -> None:
     """The watcher's own side; never returns."""
     try:
         process.set_name("cloche watcher")
-        os.dup2(parent, 0)
-        os.dup2(control, 1)
-        process.close_range(2)
-        sock = _socket.socket(fileno=1)
-        watched: dict[int, int] = {}  # pidfd: mount namespace or -1
         poll = select.poll()
-        poll.register(0, select.POLLIN)
-        poll.register(1, select.POLLIN)
-        while True:
-            ready = {fd for fd, _ in poll.poll()}
-            if 0 in ready:
-                break
-            if 1 in ready:
-                got = wire.receive(sock)
-                if got is None:  # the stage has ended as it should, or is about to
-                    poll.unregister(1)
-                    continue
-                _, (pidfd, *rest) = got
-                watched[pidfd] = rest[0] if rest else -1
-                poll.register(pidfd, select.POLLIN)
-            for pidfd in ready & watched.keys():
-                poll.unregister(pidfd)
-                os.close(pidfd)
-                mounts = watched.pop(pidfd)
-                if mounts >= 0:
-                    os.close(mounts)
-        for pidfd, mounts in watched.items():
-            try:
-                process.pidfd_send_signal(pidfd, 9)
-            except ProcessLookupError:
-                pass  # it has ended by itself
-            kill_sharing(mounts)
+        poll.register(stage, select.POLLIN)
+        poll.poll()
+        for fd in os.listdir("/proc/self/fd"):
+            _end_what_it_stands_for(int(fd))
     finally:
         os._exit(0)
+
+
+def _end_what_it_stands_for(fd: int) -> None:
+    try:
+        kind = os.readlink(f"/proc/self/fd/{fd}")
+        if kind == "anon_inode:[pidfd]" and not _is_oneself(fd):
+            process.pidfd_send_signal(fd, 9)
+        elif kind.startswith("mnt:["):
+            kill_sharing(fd)
+    except OSError:
+        pass  # it has ended by itself
+
+
+def _is_oneself(pidfd: int) -> bool:
+    """Whether a pidfd is that of this very process (proc_pid_fdinfo(5))."""
+    with open(f"/proc/self/fdinfo/{pidfd}", "rb", buffering=0) as file:
+        return b"\nPid:\t%d\n" % os.getpid() in file.read()
 
 
 def kill_sharing(mounts: int) -> None:
