@@ -99,6 +99,12 @@ def test_a_writable_volume_is_in_the_receipt(anyone: Cli, rootfs: Path) -> None:
     assert "/there" in layer["detail" if "detail" in layer else next(k for k in layer if k != "enforced")]
 
 
+def test_no_limit_is_no_protection(root: Cli, rootfs: Path) -> None:
+    words = ("--rootfs", str(rootfs), "true")
+    assert receipt(root, "--pids-limit", "5", *words)["pids"]["enforced"]
+    assert not receipt(root, "--pids-limit", "-1", *words)["pids"]["enforced"]
+
+
 def test_shared_memory_of_another_container_is_not_promised(root: Cli, rootfs: Path) -> None:
     words = ("--rootfs", str(rootfs))
     with running(root, *words) as first:

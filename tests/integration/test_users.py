@@ -150,6 +150,10 @@ def test_keep_id_leaves_you_who_you_are(root: Cli, rootfs: Path, place: Path, ki
     assert (place / "file").stat().st_uid == 1500
 
 
+def test_root_has_no_id_to_keep(root: Cli, rootfs: Path) -> None:
+    assert refused(root("run", "--userns", "keep-id", "--rootfs", str(rootfs), "true"), "keep-id", "--uidmap")
+
+
 def test_auto_is_the_default(anyone: Cli, rootfs: Path) -> None:
     done = anyone("run", "--userns", "auto", "--rootfs", str(rootfs), "cat", "/proc/self/uid_map")
     assert expected(anyone.kind, maps(done.stdout))

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 UNLIMITED = -1
 
 
+NO_LIMIT = {"max", "-1"}  # values that were asked for, and limit nothing
+
+
 @record
 class Limit:
     """One value to write: `name` in the receipt, the controller, the file, and a sentence."""
@@ -84,7 +87,7 @@ def plan_groups(
                 needs=why,
                 hint="see `cloche doctor`; or go on without it: --allow-unenforced",
             )
-        receipt.add(limit.name, not why, why or limit.says)
+        receipt.add(limit.name, not why and limit.value not in NO_LIMIT, why or limit.says)
         if not why:
             kept.append(limit)
     usable = [c for c, why in reasons.items() if not why]

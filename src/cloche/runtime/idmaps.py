@@ -94,6 +94,9 @@ def choose(host: Host, mode: str, given_uids: Map, given_gids: Map, lease: Lease
     if mode not in {"", "auto", "keep-id", "private"}:
         raise SpecError(f"--userns={mode} is not a mode", hint="auto, keep-id, host or container:NAME")
     if host.privileged or host.nested_root:
+        if mode == "keep-id":
+            needs, hint = "an ordinary user, whose id is kept", "as root say which ids: --uidmap, --gidmap, --user"
+            raise UnsupportedError("--userns=keep-id", needs=needs, hint=hint)
         return _for_root(host, lease)
     return _for_user(host, keep=mode == "keep-id")
 
