@@ -11,7 +11,7 @@ import stat
 from cloche.errors import NotFoundError, SpecError, UnsupportedError
 from cloche.runtime.describing import KINDS
 from cloche.runtime.idmaps import HOST, IdMaps
-from cloche.runtime.request import Request, Root, Tree
+from cloche.runtime.request import Node, Request, Root, Tree
 from cloche.spec.config import Config
 from cloche.spec.reader import read_json
 from cloche.spec.validate import validate
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from cloche.runtime.host import Host
     from cloche.runtime.request import Lifecycle
-    from cloche.spec.linux import Device
     from cloche.spec.mounts import IDMapping
     from cloche.spec.process import Process
     from cloche.spec.resources import Resources
@@ -42,8 +41,6 @@ _NOT_YET: tuple[tuple[str, Callable[[Config], object]], ...] = (
         "/linux/rootfsPropagation",
         lambda c: c.linux and c.linux.rootfsPropagation in {"shared", "rshared", "unbindable"},
     ),
-    ("/linux/devices", lambda c: any(not _can_be_made(device) for device in (c.linux and c.linux.devices) or [])),
-    ("/mounts/uidMappings", lambda c: any(item.uidMappings or item.gidMappings for item in c.mounts or [])),
 )
 _LESS_THAN_PRIVATE = {"shared", "rshared", "unbindable", "runbindable"}  # slave is done as private
 _RESOURCES_NOT_YET = (
@@ -80,19 +77,14 @@ def _asked(resources: Resources, path: str) -> bool:
     return bool(found)
 
 
-def _can_be_made(device: Device) -> bool:
-    """A character or block device below /dev, of the container's root."""
-    owned = not device.uid and not device.gid
-    return owned and device.type != "p" and device.path.startswith("/dev/") and ".." not in device.path.split("/")
-
-
-def _devices(config: Config) -> tuple[tuple[str, str, int, int, int], ...]:
-    """The devices as a request has them: (source, target, mode with type, major, minor)."""
+def _devices(config: Config) -> tuple[Node, ...]:
+    """linux.devices as a request has them."""
     found = []
+    kinds = {"b": stat.S_IFBLK, "c": stat.S_IFCHR, "u": stat.S_IFCHR, "p": stat.S_IFIFO}
     for device in (config.linux and config.linux.devices) or []:
-        kind = stat.S_IFBLK if device.type == "b" else stat.S_IFCHR
-        mode = kind | (0o666 if device.fileMode is None else device.fileMode & 0o777)
-        found.append((device.path, device.path, mode, device.major or 0, device.minor or 0))
+        mode = kinds[device.type] | (0o666 if device.fileMode is None else device.fileMode & 0o7777)
+        numbers = device.major or 0, device.minor or 0, device.uid or 0, device.gid or 0
+        found.append(Node(device.path, device.path, mode, *numbers))
     return tuple(found)
 
 

@@ -10,11 +10,12 @@ from cloche.errors import ClocheError, ConflictError, StageError
 from cloche.records import record
 from cloche.runtime import containers
 from cloche.runtime.bundle import read_config, request_of
-from cloche.runtime.consoles import send_console
+from cloche.runtime.consoles import send_console, send_descriptor
 from cloche.runtime.host import probe_host
 from cloche.runtime.planning import plan as make_plan
 from cloche.runtime.request import Lifecycle
 from cloche.spec.hooks import HOOK_NAMES
+from cloche.spec.mounts import Mount
 from cloche.spec.reader import write_json
 from cloche.stage.cleaning import kill_groups, remove_groups
 from cloche.stage.hooks import run_hooks
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from cloche.stage.hooks import Hook
     from cloche.stage.operation import Plan
 
-NEEDS_BOTH = "/process/terminal"
+NOTIFY = "/run/notify/notify.sock"
 
 
 @record
@@ -80,6 +81,7 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
     """
     ids.check_id(asked.container_id)
     config = read_config(asked.bundle)
+    pass_on_services(config)
     host = probe_host()
     _check_console(asked, config)
     hooks = hooks_of(config.hooks)
@@ -102,18 +104,51 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
         callbacks = _Callbacks(container, asked, hooks, state)
         made = carry_out(plan, callbacks)
     except BaseException:
-        kill_groups(tuple(container.groups))
-        remove_groups(tuple(container.groups))
-        container.remove()
+        _undo(container)
         raise
     with open(f"{asked.bundle}/config.json", "rb") as source:
         containers.write_atomically(f"{container.folder}/config.json", source.read())
     container.update(ready=True, notes=made.notes)
     reach(from_environment(os.environ.get("CLOCHE_FAILPOINT", "")), "created")
-    if asked.pid_file:
-        write_pid_file(asked.pid_file, made.pid)
+    try:
+        if asked.pid_file:
+            write_pid_file(asked.pid_file, made.pid)
+        if asked.pidfd_socket:
+            send_descriptor(asked.pidfd_socket, "--pidfd-socket", made.pidfd, b"pidfd")
+    except BaseException:
+        made.abandon()
+        _undo(container)
+        raise
     made.keep()
     return container, made, callbacks.master
+
+
+def _undo(container: Container) -> None:
+    kill_groups(tuple(container.groups))
+    remove_groups(tuple(container.groups))
+    container.remove()
+
+
+def pass_on_services(config: Config) -> None:
+    """Pass on what a service manager gave us: listening sockets (sd_listen_fds(3)) and where to notify it.
+
+    The socket of sd_notify(3) is bound into the container, as crun does, at a place that needs no room elsewhere.
+    """
+    process = config.process
+    if process is None:
+        return
+    env = process.env = list(process.env or [])
+    if os.environ.get("LISTEN_FDS", "0") != "0":
+        env += [f"LISTEN_FDS={os.environ['LISTEN_FDS']}", "LISTEN_PID=1"]
+        if names := os.environ.get("LISTEN_FDNAMES"):
+            env.append(f"LISTEN_FDNAMES={names}")
+    notify = os.environ.get("NOTIFY_SOCKET", "")
+    if notify.startswith("/"):
+        mounts = config.mounts = list(config.mounts or [])
+        mounts.append(
+            Mount(destination=NOTIFY, type="bind", source=notify, options=["bind", "nosuid", "nodev", "noexec"])
+        )
+        env.append(f"NOTIFY_SOCKET={NOTIFY}")
 
 
 def carry_out(plan: Plan, callbacks: Callbacks) -> Made:

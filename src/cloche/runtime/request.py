@@ -31,6 +31,19 @@ class Tree:
 
 
 @record
+class Node:
+    """A device: where it is on the host, where it appears, its mode with the type, numbers and owner inside."""
+
+    source: str
+    target: str
+    mode: int
+    major: int = 0
+    minor: int = 0
+    uid: int = 0
+    gid: int = 0
+
+
+@record
 class Root:
     """The root: one tree at "/", or an empty directory in memory with trees in it."""
 
@@ -67,7 +80,7 @@ class Request:
     groups: tuple[str, ...] = ()
     files: tuple[tuple[str, str], ...] = ()  # (path, content): /etc/hosts and the like
     make_cwd: bool = False
-    devices: tuple[tuple[str, str, int, int, int], ...] = ()  # (source, target, mode, major, minor)
+    devices: tuple[Node, ...] = ()
     init: bool = False
     default_seccomp: bool = True
     watch_refusals: bool = True

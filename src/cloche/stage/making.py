@@ -19,7 +19,6 @@ from cloche.stage.scene import Outside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-
     from cloche.stage.operation import Plan
 
 

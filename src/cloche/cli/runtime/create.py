@@ -65,7 +65,7 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     container, made, master = create(asked)
     if name == "create":
         return 0
-    from cloche.runtime.changing import delete, kill, start
+    from cloche.runtime.changing import delete, start
 
     try:
         start(container)
@@ -77,8 +77,7 @@ def run(name: str, given: Parsed, options: Globals) -> int:
         return 0
     from cloche.cli.runtime.foreground import wait
 
-    del kill
-    code = wait(made.pid, made.pidfd, master)
+    code = wait(made.pidfd, master)
     if not given.flag("keep"):
         from cloche.cli.runtime.globals import report
 
