@@ -13,9 +13,10 @@ raises OSError with a note that names the call. Deciding what to call belongs to
     seccomp       loading filters, user notification
     landlock      rule sets on files, ports and scopes
     keyring       session keyrings
-    scheduling    rlimits, oom score, affinity, scheduler, I/O priority
+    scheduling    rlimits, oom score, affinity, scheduler, I/O priority, memory policy, personality
     terminal      pseudo-terminals, window size, raw mode
     network       interfaces by ioctl
+    netlink       interfaces and addresses, moving them to another namespace
 
 Nothing is imported here, so that a caller pays only for what it uses.
 """

@@ -9,6 +9,7 @@ import os
 import stat
 
 from cloche.errors import NotFoundError, SpecError, UnsupportedError
+from cloche.runtime.attributes import label_mounts
 from cloche.runtime.describing import KINDS
 from cloche.runtime.idmaps import HOST, IdMaps
 from cloche.runtime.request import Node, Request, Root, Tree
@@ -27,22 +28,8 @@ if TYPE_CHECKING:
     from cloche.spec.resources import Resources
 
 _NOT_YET: tuple[tuple[str, Callable[[Config], object]], ...] = (
-    ("/process/apparmorProfile", lambda c: c.process and c.process.apparmorProfile),
-    ("/process/selinuxLabel", lambda c: c.process and c.process.selinuxLabel),
-    ("/process/scheduler", lambda c: c.process and c.process.scheduler),
-    ("/process/ioPriority", lambda c: c.process and c.process.ioPriority),
-    ("/linux/intelRdt", lambda c: c.linux and c.linux.intelRdt),
-    ("/linux/netDevices", lambda c: c.linux and c.linux.netDevices),
-    ("/linux/memoryPolicy", lambda c: c.linux and c.linux.memoryPolicy),
-    ("/linux/personality", lambda c: c.linux and c.linux.personality),
-    ("/linux/mountLabel", lambda c: c.linux and c.linux.mountLabel),
     ("/linux/seccomp/listenerPath", lambda c: c.linux and c.linux.seccomp and c.linux.seccomp.listenerPath),
-    (
-        "/linux/rootfsPropagation",
-        lambda c: c.linux and c.linux.rootfsPropagation in {"shared", "rshared", "unbindable"},
-    ),
 )
-_LESS_THAN_PRIVATE = {"shared", "rshared", "unbindable", "runbindable"}  # slave is done as private
 _RESOURCES_NOT_YET = (
     "memory/kernel memory/kernelTCP memory/swappiness memory/disableOOMKiller cpu/burst cpu/realtimeRuntime "
     "cpu/realtimePeriod cpu/idle blockIO/leafWeight blockIO/weightDevice hugepageLimits network rdma"
@@ -105,6 +92,7 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
             item.destination = "/" + item.destination
         if item.type == "bind" or {"bind", "rbind"} & set(item.options or ()):
             item.source = os.path.join(bundle, item.source or "")
+    label_mounts(config)
     user = process.user
     return Request(
         config=config,

@@ -8,7 +8,7 @@ import time
 from cloche import ids
 from cloche.errors import ClocheError, ConflictError, StageError
 from cloche.records import record
-from cloche.runtime import containers
+from cloche.runtime import attributes, containers
 from cloche.runtime.bundle import read_config, request_of
 from cloche.runtime.consoles import send_console, send_descriptor
 from cloche.runtime.host import probe_host
@@ -100,7 +100,8 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
     try:
         life = Lifecycle(container.folder, state, hooks, asked.preserve, asked.pivot, asked.keyring)
         plan, _receipt = make_plan(request_of(config, asked.bundle, asked.container_id, host, life), host)
-        container.update(groups=list(plan.groups), own_pids=plan.own_pids)
+        resctrl = attributes.resctrl_directories(config, asked.container_id)
+        container.update(groups=list(plan.groups), own_pids=plan.own_pids, resctrl=resctrl)
         callbacks = _Callbacks(container, asked, hooks, state)
         made = carry_out(plan, callbacks)
     except BaseException:
@@ -126,6 +127,7 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
 def _undo(container: Container) -> None:
     kill_groups(tuple(container.groups))
     remove_groups(tuple(container.groups))
+    attributes.remove_resctrl(container.known.get("resctrl", []))
     container.remove()
 
 

@@ -13,7 +13,7 @@ from cloche.spec.shape import values
 
 def features() -> dict[str, object]:
     """The features document."""
-    enabled, disabled = {"enabled": True}, {"enabled": False}
+    enabled = {"enabled": True}
     return {
         "ociVersionMin": OCI_VERSION_MIN,
         "ociVersionMax": OCI_VERSION,
@@ -31,8 +31,8 @@ def features() -> dict[str, object]:
                 "knownFlags": sorted(values(seccomp.SeccompFlag)),
             },
             "apparmor": enabled,
-            "selinux": disabled,
-            "intelRdt": disabled,
+            "selinux": enabled,
+            "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
             "memoryPolicy": {
                 "modes": list(values(linux.MemoryPolicyMode)),
                 "flags": list(values(linux.MemoryPolicyFlag)),
