@@ -36,8 +36,11 @@ _RESOURCES_NOT_YET = (
 ).split()
 
 
-def read_config(bundle: str) -> Config:
-    """The bundle's config.json, checked. Raises SpecError with a JSON pointer, or NotFoundError."""
+def read_config(bundle: str) -> tuple[Config, list[str], bytes]:
+    """The bundle's config.json, checked, what is odd about it, and its text.
+
+    Raises SpecError with a JSON pointer, or NotFoundError.
+    """
     path = f"{bundle}/config.json"
     try:
         with open(path, "rb") as file:
@@ -47,14 +50,14 @@ def read_config(bundle: str) -> Config:
             f"{path} cannot be read: {error.strerror}", hint="`cloche-runtime spec` makes one"
         ) from None
     config = Config.parse(read_json(text))
-    validate(config)
+    warnings = validate(config)
     resources = config.linux.resources if config.linux else None
     missing = [pointer for pointer, present in _NOT_YET if present(config)]
     missing += [f"/linux/resources/{path}" for path in _RESOURCES_NOT_YET if resources and _asked(resources, path)]
     if missing:
         needs = "cloche does not carry it out yet"
         raise UnsupportedError(", ".join(missing), needs=needs, hint="leave it out of config.json")
-    return config
+    return config, warnings, text
 
 
 def _asked(resources: Resources, path: str) -> bool:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import select
+import posix as os
 
 from cloche.errors import ClocheError, ConflictError, StageError
-from cloche.linux import process
 from cloche.runtime.containers import START
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
+
     from cloche.runtime.containers import Container
     from cloche.stage.hooks import Hook
+else:
+    import _signal
 
 PATIENCE = 10.0  # seconds that `delete --force` waits for the first process to be gone
 KILL, CONT = 9, 18
@@ -90,13 +92,13 @@ def kill(container: Container, number: int, *, everything: bool = False) -> None
         kill_all(container, number)
         return
     try:
-        pidfd = process.pidfd_open(container.pid)
+        pidfd = os.pidfd_open(container.pid)
     except ProcessLookupError:
         raise ConflictError(f"container not running: {container.id}") from None
     try:
         if not container.alive():
             raise ConflictError(f"container not running: {container.id}")
-        process.pidfd_send_signal(pidfd, number)
+        _signal.pidfd_send_signal(pidfd, number)
     except ProcessLookupError:
         raise ConflictError(f"container not running: {container.id}") from None
     finally:
@@ -121,9 +123,11 @@ def kill_all(container: Container, number: int) -> None:
 
 def processes(container: Container) -> list[int]:
     """The pids in the container's groups, sorted."""
+    from os import walk
+
     pids: set[int] = set()
     for group in container.groups:
-        for folder, _, _ in os.walk(group):
+        for folder, _, _ in walk(group):
             try:
                 with open(f"{folder}/cgroup.procs", "rb") as file:
                     pids.update(int(line) for line in file)
@@ -179,14 +183,16 @@ def delete(container: Container, *, force: bool = False) -> list[str]:
 
 def _end(container: Container) -> None:
     try:
-        pidfd = process.pidfd_open(container.pid)
+        pidfd = os.pidfd_open(container.pid)
     except ProcessLookupError:
         return
     try:
         if not container.alive():
             return
-        process.pidfd_send_signal(pidfd, KILL)
+        _signal.pidfd_send_signal(pidfd, KILL)
         kill_all(container, KILL)
+        import select
+
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         if not poll.poll(PATIENCE * 1000):

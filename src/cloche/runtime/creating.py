@@ -24,6 +24,8 @@ from cloche.stage.points import from_environment, reach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cloche.runtime.containers import Container
     from cloche.spec.config import Config
     from cloche.spec.hooks import Hooks
@@ -48,6 +50,7 @@ class Creation:
     keyring: bool = True
     systemd: bool = False
     master: bool = False  # the caller takes the terminal itself
+    warn: Callable[[str], None] = lambda _text: None
 
 
 class _Callbacks(Callbacks):
@@ -80,7 +83,9 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
     Raises ClocheError, with nothing left of the attempt.
     """
     ids.check_id(asked.container_id)
-    config = read_config(asked.bundle)
+    config, warnings, text = read_config(asked.bundle)
+    for warning in warnings:
+        asked.warn(warning)
     pass_on_services(config)
     host = probe_host()
     _check_console(asked, config)
@@ -107,8 +112,7 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
     except BaseException:
         _undo(container)
         raise
-    with open(f"{asked.bundle}/config.json", "rb") as source:
-        containers.write_atomically(f"{container.folder}/config.json", source.read())
+    containers.write_atomically(f"{container.folder}/config.json", text)
     container.update(ready=True, notes=made.notes)
     reach(from_environment(os.environ.get("CLOCHE_FAILPOINT", "")), "created")
     try:

@@ -50,6 +50,7 @@ def plan_identity(
     steps.append(SetUser(0o022 if umask is None else umask, request.ids.deny_setgroups))
     steps.append(command.WorkingDirectory(process.cwd))
     given = every & ~missing
+    ambient &= permitted & inheritable  # the kernel raises no other (capabilities(7)); `validate` warns of them
     steps.append(SetCapabilities(effective & given, permitted & given, inheritable & given, ambient & given))
     dropped = bounding & every != every
     lacking = f"; cloche does not have {names(missing)} itself" if missing else ""
