@@ -155,3 +155,28 @@ def test_personality_and_importing_under_it() -> None:
 
     expected = scheduling.PER_LINUX32 | scheduling.ADDR_NO_RANDOMIZE
     assert in_child(child)[1:] == (expected, str(expected).encode())
+
+
+@pytest.mark.skipif(not Path("/proc/self/numa_maps").exists(), reason="needs a kernel with NUMA")
+def test_memory_policy() -> None:
+    modes, flags = scheduling.MEMORY_MODES, scheduling.MEMORY_FLAGS
+
+    def child() -> list[tuple[int, list[int]]]:
+        found = []
+        for mode, nodes in (
+            (modes["MPOL_BIND"] | flags["MPOL_F_STATIC_NODES"], [0]),
+            (modes["MPOL_PREFERRED"], [0, 63, 64, 900]),  # the first that is there counts
+            (modes["MPOL_LOCAL"], []),
+            (modes["MPOL_DEFAULT"], []),
+        ):
+            scheduling.set_memory_policy(mode, nodes)
+            policy, there = scheduling.get_memory_policy()
+            found.append((policy, sorted(there)))
+        for mode, nodes in ((modes["MPOL_BIND"], [900]), (modes["MPOL_BIND"], []), (99, [0])):
+            with fails(errno.EINVAL, "set_mempolicy(2)"):
+                scheduling.set_memory_policy(mode, nodes)
+        return found
+
+    static = modes["MPOL_BIND"] | flags["MPOL_F_STATIC_NODES"]
+    expected = [(static, [0]), (modes["MPOL_PREFERRED"], [0]), (modes["MPOL_LOCAL"], []), (0, [])]
+    assert in_child(child) == expected

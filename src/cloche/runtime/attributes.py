@@ -1,5 +1,6 @@
-"""Which steps the attributes of a process and of a container need: scheduler, disk, memory, personality, security
-modules, caches, interfaces, and the propagation of the root.
+"""Which steps the attributes of a process and of a container need.
+
+Scheduler, disk, memory, personality, security modules, caches, interfaces, and what the root passes on.
 
     outside_steps  after the clone: what needs power over the machine, or is about the process from outside
     inside_steps   before powers are dropped and the filter is loaded
@@ -149,7 +150,7 @@ def resctrl_directories(config: Config, container_id: str) -> list[str]:
     step = _resctrl(asked, container_id)
     if asked is None or step is None:
         return []
-    own = [path for path in (step.monitoring, "" if asked.closID else step.path) if path]
+    own = plan_removal(asked, step)
     for path in own:
         if os.path.isdir(path):
             raise ConflictError(f"/linux/intelRdt: {path} is there already", hint="remove it with rmdir")
@@ -215,13 +216,25 @@ def _need_selinux(pointer: str) -> None:
 def _resctrl(asked: IntelRdt | None, container_id: str) -> attributes.EnterResctrl | None:
     if asked is None or not any(vars(asked).values()):
         return None
-    top = _resctrl_mount()
+    return plan_resctrl(asked, container_id, _resctrl_mount())
+
+
+def plan_resctrl(asked: IntelRdt, container_id: str, top: str) -> attributes.EnterResctrl:
+    """The group of a container in the resctrl mounted at `top`: one of its own, or the class that is named.
+
+    A class of which nothing else is said has to be there (config-linux.md, "IntelRdt").
+    """
     schemata = [*filter(None, (asked.l3CacheSchema, asked.memBwSchema)), *(asked.schemata or ())]
     path = f"{top}/{asked.closID or container_id}"
     watched = asked.enableMonitoring or asked.enableCMT or asked.enableMBM
     monitoring = f"{path}/mon_groups/{container_id}" if watched else ""
     lines = tuple(line for text in schemata for line in text.splitlines())
     return attributes.EnterResctrl(path, bool(lines) or not asked.closID, lines, monitoring)
+
+
+def plan_removal(asked: IntelRdt, step: attributes.EnterResctrl) -> list[str]:
+    """What goes with the container: what nobody else can be in, which a class that was named is not."""
+    return [path for path in (step.monitoring, "" if asked.closID else step.path) if path]
 
 
 def _resctrl_mount() -> str:

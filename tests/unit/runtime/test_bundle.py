@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     ("pointer", "value"),
     [
         ("linux/cgroupsPath", "/somewhere"),
-        ("linux/rootfsPropagation", "shared"),
         ("linux/devices", [{"type": "p", "path": "/dev/pipe"}]),
         ("linux/devices", [{"type": "c", "path": "/elsewhere", "major": 1, "minor": 3}]),
         ("linux/resources/memory/swappiness", 10),

@@ -1,6 +1,7 @@
-"""What config.json says about the process beside its identity: when it runs, where its memory comes from, what it
-seems to run on, which security module's profile it gets, which cache it may fill; and interfaces it is given.
+"""What a process is given beside its identity.
 
+When it runs, where its memory comes from, what it seems to run on, which security module's profile it has, which
+cache it may fill, which interfaces are its own, and what its root passes on.
 What needs power over the machine (`by_stage`) is done to the process from outside where it has a user namespace.
 """
 
@@ -331,7 +332,7 @@ class EnterResctrl(OutsideOperation):
     def hint(self, code: int) -> str:
         if code in {22, 28}:
             try:
-                with open(f"{os.path.dirname(self.path)}/info/last_cmd_status", encoding="ascii") as file:
+                with open(f"{os.path.dirname(self.path)}/info/last_cmd_status", encoding="utf-8") as file:
                     return f"resctrl says: {file.read().strip()}"
             except OSError:
                 return "see /sys/fs/resctrl/info for what this machine can do"
