@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -115,6 +116,19 @@ def test_exec_has_scheduler_and_disk_priority_of_its_container(runtime: Runtime,
     id = runtime.running(made)
     assert scheduling(runtime.exec(id, "cat", "/proc/self/stat").stdout) == (SCHED_BATCH, 0, 4)
     assert runtime.exec(id, "sh", "-c", "busybox ionice -p $$").stdout.strip() == "best-effort: prio 6"
+
+
+def test_exec_with_a_document_of_its_own_has_what_that_leaves_out(runtime: Runtime, bundle: MakeBundle) -> None:
+    runtime.not_like("runc", "crun", because=BEFORE_1_1)
+    made = bundle(*SLEEP)
+    made.process["scheduler"] = {"policy": "SCHED_BATCH", "nice": 4}
+    id = runtime.running(made)
+    document = runtime.top / "process.json"
+    process: Json = {"args": ["cat", "/proc/self/stat"], "cwd": "/", "user": {"uid": 0, "gid": 0}}
+    document.write_text(json.dumps(process))
+    assert scheduling(runtime.exec(id, flags=["--process", str(document)]).stdout) == (SCHED_BATCH, 0, 4)
+    document.write_text(json.dumps({**process, "scheduler": {"policy": "SCHED_IDLE"}}))
+    assert scheduling(runtime.exec(id, flags=["--process", str(document)]).stdout) == (SCHED_IDLE, 0, 0)
 
 
 # processors
