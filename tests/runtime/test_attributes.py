@@ -124,9 +124,11 @@ def test_exec_with_a_document_of_its_own_has_what_that_leaves_out(runtime: Runti
     made.process["scheduler"] = {"policy": "SCHED_BATCH", "nice": 4}
     id = runtime.running(made)
     document = runtime.top / "process.json"
-    process: Json = {"args": ["cat", "/proc/self/stat"], "cwd": "/", "user": {"uid": 0, "gid": 0}}
+    process: Json = {"args": ["/bin/cat", "/proc/self/stat"], "cwd": "/", "user": {"uid": 0, "gid": 0}}
     document.write_text(json.dumps(process))
-    assert scheduling(runtime.exec(id, flags=["--process", str(document)]).stdout) == (SCHED_BATCH, 0, 4)
+    done = runtime.exec(id, flags=["--process", str(document)])
+    assert done.returncode == 0, done.stderr
+    assert scheduling(done.stdout) == (SCHED_BATCH, 0, 4)
     document.write_text(json.dumps({**process, "scheduler": {"policy": "SCHED_IDLE"}}))
     assert scheduling(runtime.exec(id, flags=["--process", str(document)]).stdout) == (SCHED_IDLE, 0, 0)
 
