@@ -7,6 +7,7 @@ Usage: inside.py [WORD…] runs the checks whose names contain one of the words.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,11 +16,13 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 SOURCE = os.environ["CLOCHE_SOURCE"]
 PYTHON = "/usr/bin/python3"
 BOOTSTRAP = f"import sys; sys.path.insert(0, {SOURCE!r}); from cloche.cli.main import entry; entry()"
 CLOCHE = [PYTHON, "-I", "-S", "-B", "-c", BOOTSTRAP]
+RUNTIME = [*CLOCHE[:-1], BOOTSTRAP.replace("cli.main import entry; entry()", "cli.runtime.main import entry; entry()")]
 USER = 1500
 AS_USER = ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups"]
 TOP = Path("/sys/fs/cgroup")
@@ -33,6 +36,10 @@ PATIENCE = 60  # seconds for one command
 GREEDY = "dd if=/dev/zero of=/dev/null bs=96M count=1"
 
 
+PROFILE = """profile cloche-check flags=(attach_disconnected,mediate_deleted) {
+  file, capability, mount, signal, unix, network, umount, pivot_root,
+  deny /denied w,
+}"""
 # checks that do not hold, and why; one that holds after all is a failure
 KNOWN = {
     "check_a_removed_directory_can_be_made_again": "tmpfs has no user.* attributes before 6.6, so an overlay "
@@ -65,6 +72,37 @@ def run(*args: str) -> tuple[int, str, str]:
 def in_rootfs(*words: str) -> list[str]:
     """The words for a command in the small root file system."""
     return ["--rootfs", str(ROOTFS), *words]
+
+
+def runtime(*args: str) -> subprocess.CompletedProcess[str]:
+    """Run cloche-runtime; its output goes through files, as a container it leaves behind has them open."""
+    with open("/tmp/out", "w+") as out, open("/tmp/err", "w+") as err:
+        words = [*RUNTIME, "--root", "/tmp/containers", *args]
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, timeout=PATIENCE, check=False)
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(words, done.returncode, out.read(), err.read())
+
+
+def bundle_config(words: list[str], user: int, no_new_privileges: bool) -> dict[str, Any]:
+    """What `cloche-runtime spec` writes, with a command and no terminal."""
+    top = Path("/tmp/spec")
+    top.mkdir(exist_ok=True)
+    (top / "config.json").unlink(missing_ok=True)
+    assert runtime("spec", "--bundle", str(top)).returncode == 0
+    config: dict[str, Any] = json.loads((top / "config.json").read_text())
+    process = {"terminal": False, "args": words, "user": {"uid": user, "gid": user}}
+    config["process"] |= {**process, "noNewPrivileges": no_new_privileges}
+    config["root"] = {"path": str(ROOTFS), "readonly": False}
+    return config
+
+
+def bundle(config: dict[str, Any]) -> str:
+    """The path of a bundle with this config."""
+    top = Path("/tmp/bundle")
+    top.mkdir(exist_ok=True)
+    (top / "config.json").write_text(json.dumps(config))
+    return str(top)
 
 
 def groups() -> list[str]:
@@ -245,6 +283,38 @@ def check_what_is_not_handed_down_is_refused_by_name() -> None:
     done = delegated("run", "--cpuset-cpus", "1", *in_rootfs("true"))
     assert done.returncode == 125, done.stderr
     assert "the cpuset controller is not available" in done.stderr, done.stderr
+
+
+def check_an_apparmor_profile_confines_what_a_bundle_and_exec_start() -> None:
+    """The kernel next door has no AppArmor; this one has, and that is all a profile needs."""
+    if not os.path.exists("/sys/kernel/security/apparmor"):
+        subprocess.run(["mount", "-t", "securityfs", "security", "/sys/kernel/security"], check=True)
+    subprocess.run(["apparmor_parser", "-Kr"], input=PROFILE, text=True, check=True)
+    look = ["sh", "-c", "cat /proc/self/attr/current; echo x >/denied && echo written"]
+    own = {"type": "user"}, [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    for user, no_new_privileges, own_users in ((0, True, False), (1000, False, False), (0, True, True)):
+        config = bundle_config(look, user, no_new_privileges)
+        config["process"]["apparmorProfile"] = "cloche-check"
+        if own_users:
+            config["linux"]["namespaces"].append(own[0])
+            config["linux"]["uidMappings"] = config["linux"]["gidMappings"] = own[1]
+        done = runtime("run", "--bundle", bundle(config), "confined")
+        assert done.stdout == "cloche-check (enforce)\n", (done.stdout, done.stderr)
+        assert "Permission denied" in done.stderr, done.stderr
+    config["process"] |= {"apparmorProfile": "nosuch"}
+    done = runtime("run", "--bundle", bundle(config), "confined")
+    assert done.returncode != 0
+    assert "load it first" in done.stderr, done.stderr
+    config = bundle_config(["sleep", "1000"], 0, True)
+    config["process"]["apparmorProfile"] = "cloche-check"
+    try:
+        assert runtime("create", "--bundle", bundle(config), "confined").returncode == 0
+        assert runtime("start", "confined").returncode == 0
+        assert runtime("exec", "confined", "cat", "/proc/self/attr/current").stdout == "cloche-check (enforce)\n"
+        words = ["--apparmor", "unconfined", "confined", "cat", "/proc/self/attr/current"]
+        assert runtime("exec", *words).stdout == "unconfined\n"
+    finally:
+        assert runtime("delete", "--force", "confined").returncode == 0
 
 
 def check_doctor_says_what_works() -> None:

@@ -31,6 +31,7 @@ PACKAGES = {
     "modprobe": "kmod",
     "cpio": "cpio",
     "mke2fs": "e2fsprogs",
+    "apparmor_parser": "apparmor",
 }
 MODULES = ("virtio_pci", "virtio_blk", "ext4", "9p", "9pnet_virtio", "overlay", "tun", "veth", "bridge", "nf_tables")
 DISK = 64 << 20
