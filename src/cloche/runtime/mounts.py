@@ -9,7 +9,7 @@ from cloche.stage.operations.trees import OpenTree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cloche.runtime.groups import GroupPlan
+    from cloche.runtime.cgroups.sandbox import GroupPlan
     from cloche.spec.mounts import Mount
     from cloche.stage.operation import Operation
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from cloche.errors import SpecError
 from cloche.runtime import describing, identity
+from cloche.runtime.cgroups.sandbox import GroupPlan, plan_groups
 from cloche.runtime.filesystem import plan_filesystem
-from cloche.runtime.groups import GroupPlan, plan_groups
 from cloche.runtime.receipt import Receipt
 from cloche.stage.operation import Plan
 from cloche.stage.operations import command, groups, processes, roots

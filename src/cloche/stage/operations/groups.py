@@ -6,7 +6,7 @@ import os
 
 from cloche.linux import files, scheduling
 from cloche.records import record
-from cloche.stage import delegation
+from cloche.stage import delegation, limits
 from cloche.stage.operation import InsideOperation, OutsideOperation
 
 TYPE_CHECKING = False
@@ -74,17 +74,19 @@ class WriteGroup(OutsideOperation):
     says: str
     layer: str = ""  # whose receipt line says so when it fails and was not required
     required: bool = True
+    instead: tuple[tuple[str, str], ...] = ()  # other files and their values, where this one is not there
 
     def execute(self, scene: Outside) -> None:
         try:
-            files.write_value(self.path, self.value)
+            limits.write_first(((self.path, self.value), *self.instead))
         except OSError as error:
             if self.required:
                 raise
             scene.notes.append((self.layer, f"the kernel refused {self.path}: {error.strerror}"))
 
     def calls(self) -> list[str]:
-        return [f'write("{self.path}", "{self.value}")']
+        calls = [f'write("{path}", "{value}")' for path, value in ((self.path, self.value), *self.instead)]
+        return [" || ".join(calls)]
 
     def meaning(self) -> str:
         return self.says
