@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from cloche.errors import SpecError
 from cloche.runtime import describing, identity
-from cloche.runtime.cgroups.sandbox import GroupPlan, plan_groups
+from cloche.runtime.cgroups.plan import GroupPlan
+from cloche.runtime.cgroups.sandbox import plan_groups
 from cloche.runtime.filesystem import plan_filesystem
 from cloche.runtime.receipt import Receipt
 from cloche.stage.operation import Plan
@@ -43,6 +44,7 @@ def plan(request: Request, host: Host) -> tuple[Plan, Receipt]:
         request.asked,
         request.allow_unenforced,
         receipt,
+        privileged=host.privileged and host.initial,
     )
     taken, inner = plan_filesystem(request, host, made, new, joined)
     outside = _outside(request, made, new, taken)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     # (file, value, name in the receipt, "always", "present" or "never", other files with their values)
     Write = tuple[str, str, str, str, tuple[tuple[str, str], ...]]
 
-ENOENT, EACCES, EBUSY, EINVAL = 2, 13, 16, 22
+EBUSY, EINVAL = 16, 22
+DELEGATED = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")  # /sys/kernel/cgroup/delegate, at least
 
 
 def write_first(choices: tuple[tuple[str, str], ...]) -> None:
@@ -81,6 +82,32 @@ def _say_usage(directory: str, file: str, error: OSError) -> None:
     if error.errno == EBUSY and file in {"memory.limit_in_bytes", "memory.memsw.limit_in_bytes"}:
         usage = read(f"{directory}/{file.replace('limit', 'usage')}").strip()
         error.add_note(f"{usage} bytes are in use")
+
+
+def inherit_cpuset(above: str, path: str) -> None:
+    """Give a group of v1 the processors and memory nodes of the one above, where it has none of its own yet."""
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        if not read(f"{path}/{file}").strip():
+            files.write_value(f"{path}/{file}", read(f"{above}/{file}").strip())
+
+
+def hand_down(group: str, controllers: tuple[str, ...]) -> None:
+    """Let the groups below `group` be limited in those of these controllers that it has itself.
+
+    What cannot be (EBUSY where it holds processes) stays as it is: only a limit that needs it is an error.
+    """
+    there, enabled = (read(f"{group}/cgroup.{name}").split() for name in ("controllers", "subtree_control"))
+    missing = [name for name in controllers if name in there and name not in enabled]
+    if not missing:
+        return
+    try:
+        files.write_value(f"{group}/cgroup.subtree_control", " ".join(f"+{name}" for name in missing))
+    except OSError:
+        for name in missing:  # all or nothing in one write: perhaps it is only one of them
+            try:
+                files.write_value(f"{group}/cgroup.subtree_control", f"+{name}")
+            except OSError:
+                continue
 
 
 def read(path: str) -> str:

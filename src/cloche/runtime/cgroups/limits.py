@@ -115,10 +115,10 @@ def _memory_of_v1(memory: Memory, *, v2: bool) -> list[Limit]:
         says = f"how eagerly its memory is swapped out: {memory.swappiness} of 100"
         found.append(("memory-swappiness", "memory.swappiness", memory.swappiness, says, ALWAYS))
     if memory.kernel:  # no kernel since Linux 5.16 takes it
-        says = f"at most {_bytes(memory.kernel)} of the kernel's memory"
+        says = f"asked: at most {_bytes(memory.kernel)} of the kernel's memory, which counts as its own by now"
         found.append(("memory-kernel", "memory.kmem.limit_in_bytes", memory.kernel, says, NEVER))
     if memory.kernelTCP:
-        says = f"at most {_bytes(memory.kernelTCP)} of memory in TCP connections"
+        says = f"asked: at most {_bytes(memory.kernelTCP)} in TCP connections, if this kernel knows it still"
         found.append(("memory-kernel-tcp", "memory.kmem.tcp.limit_in_bytes", memory.kernelTCP, says, NEVER))
     if memory.disableOOMKiller:
         says = "who asks for more than the limit waits, and is not killed"

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 
 from cloche.errors import UnsupportedError
-from cloche.records import record
 from cloche.runtime.cgroups import devices
 from cloche.runtime.cgroups.limits import ALWAYS, NO_LIMIT, Limit, limits_of
-from cloche.stage.operations.groups import CreateGroup, CreateGroupBelow, WriteGroup
+from cloche.runtime.cgroups.plan import GroupPlan
+from cloche.stage.operations.groups import CreateGroup, CreateGroupBelow, LimitDevices, WriteGroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,18 +23,7 @@ if TYPE_CHECKING:
     from cloche.stage.operation import Operation
 
 
-@record
-class GroupPlan:
-    """Steps before the process is there, groups to join afterwards, and what to read at the end."""
-
-    create: tuple[Operation, ...]
-    join: tuple[str, ...]  # v1 directories
-    born_in: str  # v2 directory
-    directories: tuple[str, ...]
-    counters: tuple[tuple[str, str], ...]
-    controllers: tuple[str, ...]
-    by_controller: tuple[tuple[str, str], ...] = ()  # v1: (controller, directory)
-    made_room: str = ""  # v2: the group whose processes step aside meanwhile
+DEVICES = "no other device can be opened, whatever node is made for it"
 
 
 def plan_groups(
@@ -45,9 +34,19 @@ def plan_groups(
     asked: tuple[str, ...],
     allow_unenforced: bool,
     receipt: Receipt,
+    *,
+    privileged: bool = False,
 ) -> GroupPlan:
-    """Decide the groups. Raises UnsupportedError for a limit that was asked for and cannot be enforced."""
-    limits = limits_of(resources, v2=groups.kind == "v2") + _devices(resources)
+    """Decide the groups. Raises UnsupportedError for a limit that was asked for and cannot be enforced.
+
+    `privileged` is whether this process may load a program that decides about devices, as v2 needs it.
+    """
+    limits = limits_of(resources, v2=groups.kind == "v2")
+    rules = (resources and resources.devices) or []
+    table = devices.table_of(rules, defaults=False)
+    by_program = groups.kind == "v2" and privileged
+    if rules and not by_program:
+        limits += [Limit("devices", "devices", file, line, DEVICES) for file, line in devices.lines_of(table)]
     wanted = ["memory", "pids"] + [limit.controller for limit in limits]
     reasons = {controller: _why_not(groups, controller, parent) for controller in dict.fromkeys(wanted)}
     if parent and any(reasons.values()) and not allow_unenforced:
@@ -73,7 +72,12 @@ def plan_groups(
         receipt.add("cgroup", False, reasons["pids"] or "no cgroup file system is mounted")
         return GroupPlan((), (), "", (), (), ())
     if groups.kind == "v2":
-        return _plan_v2(groups, name, parent, usable, kept, needed, receipt)
+        made = _plan_v2(groups, name, parent, usable, kept, needed, receipt)
+        if rules and by_program:
+            receipt.add("devices", True, DEVICES)
+            step = LimitDevices(made.born_in, devices.program_of(table), "devices" in needed)
+            made = GroupPlan(**{**vars(made), "create": (*made.create, step)})
+        return made
     return _plan_v1(groups, name, parent, usable, kept, needed, receipt)
 
 
@@ -186,14 +190,6 @@ def _write(directory: str, limit: Limit, needed: set[str]) -> WriteGroup:
     required = limit.name in needed and limit.need == ALWAYS
     instead = tuple((f"{directory}/{file}", value) for file, value in limit.instead)
     return WriteGroup(f"{directory}/{limit.file}", limit.value, limit.says, limit.name, required, instead)
-
-
-def _devices(resources: Resources | None) -> list[Limit]:
-    if resources is None or not resources.devices:
-        return []
-    says = "no other device can be opened, whatever node is made for it"
-    lines = devices.lines_of(devices.table_of(resources.devices, defaults=False))
-    return [Limit("devices", "devices", file, value, says) for file, value in lines]
 
 
 def _read(path: str) -> str:
