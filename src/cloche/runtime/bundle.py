@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from cloche.runtime.request import Lifecycle
     from cloche.spec.mounts import IDMapping
     from cloche.spec.process import Process
-    from cloche.spec.resources import Resources
 
 _NOT_YET: tuple[tuple[str, Callable[[Config], object]], ...] = (
     ("/process/apparmorProfile", lambda c: c.process and c.process.apparmorProfile),
@@ -43,10 +42,6 @@ _NOT_YET: tuple[tuple[str, Callable[[Config], object]], ...] = (
     ),
 )
 _LESS_THAN_PRIVATE = {"shared", "rshared", "unbindable", "runbindable"}  # slave is done as private
-_RESOURCES_NOT_YET = (
-    "memory/kernel memory/kernelTCP memory/swappiness memory/disableOOMKiller cpu/burst cpu/realtimeRuntime "
-    "cpu/realtimePeriod cpu/idle blockIO/leafWeight blockIO/weightDevice hugepageLimits network rdma"
-).split()
 
 
 def read_config(bundle: str) -> tuple[Config, list[str], bytes]:
@@ -64,20 +59,11 @@ def read_config(bundle: str) -> tuple[Config, list[str], bytes]:
         ) from None
     config = Config.parse(read_json(text))
     warnings = validate(config)
-    resources = config.linux.resources if config.linux else None
     missing = [pointer for pointer, present in _NOT_YET if present(config)]
-    missing += [f"/linux/resources/{path}" for path in _RESOURCES_NOT_YET if resources and _asked(resources, path)]
     if missing:
         needs = "cloche does not carry it out yet"
         raise UnsupportedError(", ".join(missing), needs=needs, hint="leave it out of config.json")
     return config, warnings, text
-
-
-def _asked(resources: Resources, path: str) -> bool:
-    found: object = resources
-    for name in path.split("/"):
-        found = getattr(found, name, None)
-    return bool(found)
 
 
 def _devices(config: Config) -> tuple[Node, ...]:
@@ -118,17 +104,6 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
         groups=tuple(str(gid) for gid in user.additionalGids or []),
         default_seccomp=False,
         watch_refusals=False,
-        asked=(
-            "memory",
-            "memory-swap",
-            "memory-reservation",
-            "cpu",
-            "cpu-shares",
-            "cpuset",
-            "cpuset-mems",
-            "pids",
-            "io",
-        ),
         devices=_devices(config),
         joins=tuple((KINDS[item.type], item.path) for item in listed if item.path),
         terminal_size=_size(process) if process.terminal else None,

@@ -10,8 +10,10 @@ from cloche.runtime.containers import START
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
+    from typing import Any
 
     from cloche.runtime.containers import Container
+    from cloche.spec.resources import Resources
     from cloche.stage.hooks import Hook
 else:
     import _signal
@@ -112,7 +114,7 @@ def kill_all(container: Container, number: int) -> None:
     from cloche.stage.cleaning import kill_groups
 
     if number == KILL:
-        kill_groups(tuple(container.groups))
+        kill_groups(container.directories)
         return
     for pid in processes(container):
         try:
@@ -123,27 +125,49 @@ def kill_all(container: Container, number: int) -> None:
 
 def processes(container: Container) -> list[int]:
     """The pids in the container's groups, sorted."""
-    from os import walk
+    from cloche.stage.cleaning import pids_of
 
-    pids: set[int] = set()
-    for group in container.groups:
-        for folder, _, _ in walk(group):
-            try:
-                with open(f"{folder}/cgroup.procs", "rb") as file:
-                    pids.update(int(line) for line in file)
-            except OSError:
-                continue
-    return sorted(pids)
+    return sorted(pids_of(container.directories))
 
 
 def pause(container: Container) -> None:
     """Stop all its processes (cgroup freezer)."""
-    raise NotImplementedError
+    from cloche.runtime.cgroups.freezing import freeze
+
+    status = container.status()
+    if status not in {"created", "running"}:
+        raise ConflictError(f"container not running or created: {container.id} is {status}")
+    freeze(container.groups)
 
 
 def resume(container: Container) -> None:
     """Let a paused container go on."""
-    raise NotImplementedError
+    from cloche.runtime.cgroups.freezing import thaw
+
+    status = container.status()
+    if status != "paused":
+        raise ConflictError(f"container not paused: {container.id} is {status}")
+    thaw(container.groups)
+
+
+def update(container: Container, asked: Resources) -> list[tuple[str, str]]:
+    """Change the limits of a container; what is not in `asked` stays. Returns what could not be had, and why."""
+    from cloche.runtime.cgroups.update import merged, update_limits
+    from cloche.runtime.containers import write_atomically
+    from cloche.spec.reader import read_json, write_json
+    from cloche.spec.resources import Resources
+
+    status = container.status()
+    if status == "stopped":
+        raise ConflictError(f"container not running: {container.id} is {status}")
+    config: Any = read_json(container.config_text())
+    linux = config.setdefault("linux", {})
+    have = Resources.parse(linux["resources"], "/linux/resources") if linux.get("resources") else None
+    whole = merged(have, asked)
+    notes = update_limits(whole, container.groups)
+    linux["resources"] = whole.to_dict()
+    write_atomically(f"{container.folder}/config.json", write_json(config).encode())
+    return notes
 
 
 def delete(container: Container, *, force: bool = False) -> list[str]:
@@ -161,8 +185,8 @@ def delete(container: Container, *, force: bool = False) -> list[str]:
     if container.alive():
         _end(container)
     warnings = []
-    kill_groups(tuple(container.groups))
-    if left := remove_groups(tuple(container.groups)):
+    kill_groups(container.directories)
+    if left := remove_groups(container.directories):
         raise ClocheError(f"the cgroup {left[0]} cannot be removed: it is busy", hint="something in it cannot be ended")
     text = container.config_text()
     if b'"poststop"' in text:

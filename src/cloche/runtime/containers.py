@@ -48,9 +48,14 @@ class Container:
         return int(self.known.get("pid", 0))
 
     @property
-    def groups(self) -> list[str]:
-        """The cgroup directories made for it."""
-        return list(self.known.get("groups", ()))
+    def groups(self) -> dict[str, str]:
+        """Its cgroups: {controller: directory}, "" for the one in the v2 tree."""
+        return dict(self.known.get("groups", ()))
+
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """The directories of its cgroups, each once."""
+        return tuple(dict.fromkeys(self.groups.values()))
 
     def status(self) -> str:
         """creating, created, running, paused or stopped, asked of the kernel (runtime.md, "State")."""
@@ -67,13 +72,11 @@ class Container:
         return bool(self.pid) and self.known.get("boot") == boot_id() and start_time(self.pid) == self.known["started"]
 
     def is_frozen(self) -> bool:
-        """Whether its processes are stopped by their cgroup."""
-        for group in self.groups:
-            if b"freezer" in group.encode().split(b"/") and b"FROZEN" in _read(f"{group}/freezer.state"):
-                return True
-            if b"frozen 1" in _read(f"{group}/cgroup.events"):
-                return True
-        return False
+        """Whether its processes were stopped by way of its cgroup (see cgroups.freezing, of which this is a part)."""
+        groups = self.groups
+        if "freezer" in groups and _read(f"{groups['freezer']}/freezer.state").strip() in {b"FROZEN", b"FREEZING"}:
+            return _read(f"{groups['freezer']}/freezer.self_freezing").strip() == b"1"
+        return "" in groups and _read(f"{groups['']}/cgroup.freeze").strip() == b"1"
 
     def _waits(self) -> bool:
         """Whether somebody still listens for `start`: the socket's file alone proves nothing."""

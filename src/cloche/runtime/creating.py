@@ -10,6 +10,7 @@ from cloche.errors import ClocheError, ConflictError, StageError
 from cloche.records import record
 from cloche.runtime import containers
 from cloche.runtime.bundle import read_config, request_of
+from cloche.runtime.cgroups.containers import plan_cgroups
 from cloche.runtime.consoles import send_console, send_descriptor
 from cloche.runtime.host import probe_host
 from cloche.runtime.planning import plan as make_plan
@@ -26,7 +27,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cloche.runtime.cgroups.plan import GroupPlan
     from cloche.runtime.containers import Container
+    from cloche.runtime.host import Host
     from cloche.spec.config import Config
     from cloche.spec.hooks import Hooks
     from cloche.stage.hooks import Hook
@@ -103,9 +106,10 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
     )
     state = state_for_hooks(container, "creating")
     try:
-        life = Lifecycle(container.folder, state, hooks, asked.preserve, asked.pivot, asked.keyring)
+        groups = _plan_groups(config, asked, host)
+        life = Lifecycle(container.folder, state, hooks, groups, asked.preserve, asked.pivot, asked.keyring)
         plan, _receipt = make_plan(request_of(config, asked.bundle, asked.container_id, host, life), host)
-        container.update(groups=list(plan.groups), own_pids=plan.own_pids)
+        container.update(groups=groups.paths, own_pids=plan.own_pids)
         callbacks = _Callbacks(container, asked, hooks, state)
         made = carry_out(plan, callbacks)
     except BaseException:
@@ -128,9 +132,28 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
 
 
 def _undo(container: Container) -> None:
-    kill_groups(tuple(container.groups))
-    remove_groups(tuple(container.groups))
+    kill_groups(container.directories)
+    remove_groups(container.directories)
     container.remove()
+
+
+def _plan_groups(config: Config, asked: Creation, host: Host) -> GroupPlan:
+    """The container's cgroups; with a user namespace and a writable view on v2, its root may make more below."""
+    linux = config.linux
+    owner = -1
+    if linux is not None and linux.namespace("user") is not None and linux.namespace("cgroup") is not None:
+        views = [item for item in config.mounts or [] if item.type in {"cgroup", "cgroup2"}]
+        roots = [m.hostID - m.containerID for m in linux.uidMappings or [] if m.containerID == 0]
+        if roots and views and not any({"ro", "rro"} & set(item.options or ()) for item in views):
+            owner = roots[0]
+    return plan_cgroups(
+        linux.resources if linux is not None else None,
+        host.groups,
+        (linux.cgroupsPath if linux is not None else "") or "",
+        name=asked.container_id,
+        rootless=not host.privileged,
+        owner=owner,
+    )
 
 
 def pass_on_services(config: Config) -> None:

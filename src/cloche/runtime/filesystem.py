@@ -18,7 +18,7 @@ from cloche.stage.operations.trees import MakeDev, OpenTree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cloche.runtime.groups import GroupPlan
+    from cloche.runtime.cgroups.plan import GroupPlan
     from cloche.runtime.host import Host
     from cloche.runtime.request import Request
     from cloche.spec.mounts import Mount

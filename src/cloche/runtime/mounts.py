@@ -9,7 +9,7 @@ from cloche.stage.operations.trees import OpenTree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cloche.runtime.groups import GroupPlan
+    from cloche.runtime.cgroups.plan import GroupPlan
     from cloche.spec.mounts import IDMapping, Mount
     from cloche.stage.operation import Operation
 
@@ -181,15 +181,15 @@ def is_writable_bind(item: Mount) -> bool:
 
 
 def plan_group_view(destination: str, made: GroupPlan, *, by_stage: bool) -> tuple[list[OpenTree], list[Operation]]:
-    """The container's own groups, read-only: one directory on v2, one for each controller on v1."""
+    """The container's own groups, read-only: one directory on v2, one for each hierarchy on v1."""
     attributes = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
     trees: list[OpenTree] = []
     steps: list[Operation] = []
     views = [(made.born_in, destination)]
-    if not made.born_in:
+    if made.by_controller:
         options = (("mode", "0755"), ("size", "64k"))
         steps.append(Filesystem("tmpfs", destination, options, attributes, "the place of its cgroup views"))
-        views = [(path, f"{destination}/{name}") for name, path in made.by_controller]
+        views = [(path, f"{destination}/{name}") for name, path in made.views or made.by_controller]
     for index, (path, target) in enumerate(views):
         name = f"group {index}"
         trees.append(OpenTree(name, path, by_stage, attributes=attributes | mount.MOUNT_ATTR_RDONLY))

@@ -93,7 +93,7 @@ def make(plan: Plan, stdio: list[int], callbacks: Callbacks) -> Made:
     scene = Outside([os.dup(fd) for fd in stdio])
     index = -1
     try:
-        for index, op in enumerate(plan.operations):
+        for index, op in enumerate(plan.operations):  # noqa: B007  # it is told where it failed
             if op.side != OUTSIDE:
                 continue
             reach(plan.failpoint, type(op).__name__)
