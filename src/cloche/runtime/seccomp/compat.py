@@ -108,7 +108,7 @@ process_vm_writev setsockopt getsockopt io_setup io_submit execveat preadv2 pwri
 """
 _X32_WITHOUT = """
 uselib _sysctl create_module get_kernel_syms query_module nfsservctl set_thread_area get_thread_area
-epoll_ctl_old epoll_wait_old vserver uretprobe uprobe
+epoll_ctl_old epoll_wait_old vserver uretprobe uprobe map_shadow_stack
 """
 _ARM_WITHOUT = ("memfd_secret",)
 
