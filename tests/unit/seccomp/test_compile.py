@@ -284,6 +284,18 @@ def test_a_profile_with_its_own_listener() -> None:
     assert (run(code, 83), run(code, 165)) == (USER_NOTIF, EPERM)
 
 
+def test_a_listener_that_cannot_be_sent_goes_by_its_number() -> None:
+    def by_number(*rules: dict[str, Any], default: str = "ERRNO") -> bool:
+        return compile_filter(profile(rule("mkdir", "NOTIFY"), *rules, default=default, listenerPath="/s")).by_number
+
+    assert not by_number(default="ALLOW")
+    assert not by_number(rule("sendmsg", "LOG"))
+    assert by_number(rule("write"))
+    assert by_number(rule("sendmsg", "NOTIFY"), default="ALLOW")
+    assert by_number(rule("sendmsg", "KILL", (0, "EQ", 7, 0)), default="ALLOW")
+    assert not compile_filter(profile(rule("write"))).by_number
+
+
 def test_flags() -> None:
     def flags(*names: str) -> int:
         given = ["SECCOMP_FILTER_FLAG_" + name for name in names]
@@ -332,6 +344,8 @@ def test_flags() -> None:
         (profile(rule("mkdir", "NOTIFY")), "/listenerPath"),
         (profile(rule("write", "NOTIFY"), listenerPath="/s"), "/syscalls"),
         (profile(rule("write", "NOTIFY", (0, "EQ", 1, 0)), listenerPath="/s"), "/syscalls"),
+        (profile(rule("mkdir", "NOTIFY"), rule("read"), listenerPath="/s"), "/syscalls"),
+        (profile(rule("sendmsg", "NOTIFY"), rule("write", "LOG", (0, "EQ", 1, 0)), listenerPath="/s"), "/syscalls"),
         (profile(listenerMetadata="x"), "/listenerMetadata"),
     ],
 )

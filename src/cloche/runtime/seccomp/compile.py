@@ -60,10 +60,12 @@ class Filter:
     `program` is an array of struct sock_filter, `instructions` their number and `flags` the
     SECCOMP_FILTER_FLAG_* to load it with. `unknown` are names that no architecture has and that were
     left out; `warnings` are sentences. `refusals` is {number: errno} for calls that the supervisor is
-    told about instead of their being refused at once; it must answer them with that errno.
+    told about instead of their being refused at once; it must answer them with that errno. With
+    `by_number` the process under the filter cannot send the profile's own listener to the runtime, which
+    has to fetch it (`cloche.stage.operations.seccomp_agent`).
     """
 
-    __slots__ = ("flags", "instructions", "program", "refusals", "unknown", "warnings")
+    __slots__ = ("by_number", "flags", "instructions", "program", "refusals", "unknown", "warnings")
 
     def __init__(
         self, program: list[int], flags: int, unknown: list[str], warnings: list[str], refusals: dict[int, int]
@@ -74,6 +76,7 @@ class Filter:
         self.unknown = unknown
         self.warnings = warnings
         self.refusals = refusals
+        self.by_number = False
 
     @property
     def listener(self) -> bool:
@@ -106,13 +109,13 @@ def compile_filter(
         raise SpecError("listenerMetadata needs a listenerPath", pointer=f"{HERE}/listenerMetadata")
     flags = filter_flags(profile)
     warnings: list[str] = []
-    own_listener = any(action == USER_NOTIF for _, action, _ in entries)
-    if own_listener:
-        _check_listener(profile, entries)
-        if notify_denied:
-            warnings.append("refused calls are not reported: the seccomp profile has its own listener")
     known = syscalls.numbers(arch)
     rules = Rules(entries, default, known)
+    own_listener = any(action == USER_NOTIF for _, action, _ in entries)
+    if own_listener:
+        _check_listener(profile, entries, rules)
+        if notify_denied:
+            warnings.append("refused calls are not reported: the seccomp profile has its own listener")
     graph = Graph()
     root = _others(graph, entries, default, abis, warnings)
     ranges = rules.ranges(graph, notify=notify_denied and not own_listener)
@@ -124,7 +127,9 @@ def compile_filter(
     else:
         flags &= ~FLAG_WAIT_KILLABLE_RECV  # EINVAL without a listener
     unknown = [name for names, _, _ in entries for name in names if name not in known]
-    return Filter(graph.assemble(root), flags, unknown, warnings, rules.refusals)
+    made = Filter(graph.assemble(root), flags, unknown, warnings, rules.refusals)
+    made.by_number = own_listener and not rules.free("sendmsg")
+    return made
 
 
 def _others(graph: Graph, entries: list[Entry], default: int, abis: list[str], warnings: list[str]) -> int:
@@ -206,9 +211,12 @@ def _leaf(ranges: list[tuple[int, int]], start: int, chosen: int) -> tuple[int, 
     return len(ranges), base
 
 
-def _check_listener(profile: Mapping[str, Any], entries: list[Entry]) -> None:
+def _check_listener(profile: Mapping[str, Any], entries: list[Entry], rules: Rules) -> None:
     """SCMP_ACT_NOTIFY needs somebody to send the listener to, and write(2) to send it with (runc)."""
     if not profile.get("listenerPath"):
         raise SpecError("SCMP_ACT_NOTIFY needs a listenerPath", pointer=f"{HERE}/listenerPath")
     if any(action == USER_NOTIF and "write" in names for names, action, _ in entries):
         raise SpecError("SCMP_ACT_NOTIFY cannot be used for write", pointer=f"{HERE}/syscalls")
+    if not rules.free("write") and not rules.free("sendmsg"):
+        text = "SCMP_ACT_NOTIFY needs write or sendmsg to be allowed, or the listener could not be handed over"
+        raise SpecError(text, pointer=f"{HERE}/syscalls")

@@ -137,6 +137,13 @@ class Rules:
             self.conditional.setdefault(nr, []).append((conditions, action))
         return list(dict.fromkeys(lost))
 
+    def free(self, name: str) -> bool:
+        """Whether a call is made whatever its arguments, and without anybody being asked."""
+        nr = self._known[name]
+        if nr in self.conditional and nr not in self.fixed:
+            return False
+        return self.fixed.get(nr, self.default) in (ALLOW, LOG)
+
     def ranges(self, graph: Graph, *, notify: bool = False) -> list[tuple[int, int]]:
         """Where each range of numbers leads: [(first number, target)], the last one open.
 
