@@ -93,8 +93,8 @@ def _seccomp(request: Request, receipt: Receipt) -> list[Operation]:
 
     made = compile_filter(linux.seccomp.to_dict(), request.machine)
     says = (f"the profile as given, in {made.instructions} instructions",)
-    unknown = f"; {len(made.unknown)} names unknown here" if made.unknown else ""
-    receipt.add("seccomp", True, f"the profile as given{unknown}")
+    unknown = [f"{len(made.unknown)} names unknown here"] if made.unknown else []
+    receipt.add("seccomp", True, "; ".join(["the profile as given", *unknown, *made.warnings]))
     return [LoadSeccomp(made.program, made.flags, False, says)]
 
 
