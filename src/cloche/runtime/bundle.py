@@ -35,7 +35,6 @@ _NOT_YET: tuple[tuple[str, Callable[[Config], object]], ...] = (
     ("/linux/memoryPolicy", lambda c: c.linux and c.linux.memoryPolicy),
     ("/linux/personality", lambda c: c.linux and c.linux.personality),
     ("/linux/mountLabel", lambda c: c.linux and c.linux.mountLabel),
-    ("/linux/seccomp/listenerPath", lambda c: c.linux and c.linux.seccomp and c.linux.seccomp.listenerPath),
     (
         "/linux/rootfsPropagation",
         lambda c: c.linux and c.linux.rootfsPropagation in {"shared", "rshared", "unbindable"},

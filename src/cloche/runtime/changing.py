@@ -44,17 +44,35 @@ def _release(container: Container) -> tuple[int, str, str] | None:
     from cloche.stage import wire
     from cloche.stage.making import hear_execution
 
+    pidfd = os.pidfd_open(container.pid)
     fd = os.open(container.folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
         sock.connect(f"/proc/self/fd/{fd}/{START}")
         wire.send(sock, ("start",))
-        return hear_execution(sock)
+        return hear_execution(sock, container.pid, pidfd, _AtStart(container))
     except OSError as error:
         raise ConflictError(f"container {container.id} has ended: {error.strerror}") from error
     finally:
         sock.close()
         os.close(fd)
+        os.close(pidfd)
+
+
+class _AtStart:
+    """What is asked for between `start` and the command (stage.making.Callbacks)."""
+
+    def __init__(self, container: Container) -> None:
+        self.container = container
+
+    def listener(self, fd: int, pid: int) -> None:
+        """The listener of its seccomp filter, for an agent."""
+        from cloche.runtime.agents import tell_agent
+        from cloche.spec.config import Config
+        from cloche.spec.reader import read_json
+
+        linux = Config.parse(read_json(self.container.config_text())).linux
+        tell_agent(linux.seccomp if linux is not None else None, _state(self.container, "created"), pid, fd)
 
 
 def _run_after_start(container: Container) -> None:

@@ -27,11 +27,17 @@ START = "start"
 
 
 def default_root() -> str:
-    """/run/cloche-runtime for root, below $XDG_RUNTIME_DIR for others."""
-    if os.geteuid() == 0:
-        return "/run/cloche-runtime"
+    """/run/cloche-runtime for root, below $XDG_RUNTIME_DIR for others; also where root is one in a user namespace."""
     runtime = os.environ.get(b"XDG_RUNTIME_DIR", b"").decode(errors="surrogateescape")
+    root_in_name = bool(runtime) and os.environ.get(b"USER") != b"root" and not _all_ids()
+    if os.geteuid() == 0 and not root_in_name:
+        return "/run/cloche-runtime"
     return f"{runtime}/cloche-runtime" if runtime.startswith("/") else f"/tmp/cloche-runtime-{os.geteuid()}"
+
+
+def _all_ids() -> bool:
+    """Whether this is the initial user namespace, as far as its map tells (user_namespaces(7))."""
+    return _read("/proc/self/uid_map").split() == [b"0", b"0", b"4294967295"]
 
 
 class Container:

@@ -9,6 +9,7 @@ from cloche import ids
 from cloche.errors import ClocheError, ConflictError, StageError
 from cloche.records import record
 from cloche.runtime import containers
+from cloche.runtime.agents import tell_agent
 from cloche.runtime.bundle import read_config, request_of
 from cloche.runtime.cgroups.containers import plan_cgroups
 from cloche.runtime.consoles import send_console, send_descriptor
@@ -57,8 +58,10 @@ class Creation:
 
 
 class _Callbacks(Callbacks):
-    def __init__(self, container: Container, asked: Creation, hooks: dict[str, tuple[Hook, ...]], state: str) -> None:
-        self.container, self.asked, self.all_hooks, self.state = container, asked, hooks, state
+    def __init__(self, container: Container, asked: Creation, config: Config, state: str) -> None:
+        self.container, self.asked, self.state = container, asked, state
+        self.all_hooks = hooks_of(config.hooks)
+        self.seccomp = config.linux.seccomp if config.linux is not None else None
         self.master = -1
 
     def made(self, pid: int) -> None:
@@ -77,7 +80,7 @@ class _Callbacks(Callbacks):
             self.master = os.dup(master)
 
     def listener(self, fd: int, pid: int) -> None:
-        raise OSError(95, "seccomp listeners")
+        tell_agent(self.seccomp, self.state.replace('"PID"', str(pid)).encode(), pid, fd)
 
 
 def create(asked: Creation) -> tuple[Container, Made, int]:
@@ -110,7 +113,7 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
         life = Lifecycle(container.folder, state, hooks, groups, asked.preserve, asked.pivot, asked.keyring)
         plan, _receipt = make_plan(request_of(config, asked.bundle, asked.container_id, host, life), host)
         container.update(groups=groups.paths, own_pids=plan.own_pids)
-        callbacks = _Callbacks(container, asked, hooks, state)
+        callbacks = _Callbacks(container, asked, config, state)
         made = carry_out(plan, callbacks)
     except BaseException:
         _undo(container)

@@ -6,8 +6,9 @@ import os
 
 from cloche.errors import ClocheError, ConflictError, SpecError
 from cloche.records import record
+from cloche.runtime.agents import tell_agent
 from cloche.runtime.consoles import send_console
-from cloche.runtime.creating import carry_out
+from cloche.runtime.creating import carry_out, state_for_hooks
 from cloche.runtime.host import probe_host
 from cloche.runtime.identity import plan_identity
 from cloche.runtime.idmaps import HOST, first_of, joined
@@ -55,8 +56,14 @@ class Execution:
 
 
 class _Callbacks(Callbacks):
-    def __init__(self, console_socket: str) -> None:
+    def __init__(self, container: Container, config: Config, console_socket: str) -> None:
+        self.container, self.config = container, config
         self.console_socket, self.master = console_socket, -1
+
+    def listener(self, fd: int, pid: int) -> None:
+        linux = self.config.linux
+        state = state_for_hooks(self.container, "running").replace('"PID"', str(self.container.pid))
+        tell_agent(linux.seccomp if linux is not None else None, state.encode(), pid, fd)
 
     def console(self, master: int) -> None:
         if self.console_socket:
@@ -80,7 +87,7 @@ def execute(container: Container, asked: Execution) -> tuple[Made, int]:
         raise ConflictError("cannot use console socket if runc will not detach or allocate tty")
     config.process = process
     plan = _plan(container, config, process, asked)
-    callbacks = _Callbacks(asked.console_socket)
+    callbacks = _Callbacks(container, config, asked.console_socket)
     return carry_out(plan, callbacks), callbacks.master
 
 

@@ -156,7 +156,7 @@ def _dev(request: Request, item: Mount) -> MakeDev:
     """/dev made by the stage, which may make device nodes."""
     options = parse_options(item.options or [])
     owner = request.ids.outside(0) or 0, request.ids.outside_gid(0) or 0
-    wanted = {_below_dev(d.target): d for d in request.devices if _is_below_dev(d)}
+    wanted = {_below_dev(d.target): d for d in request.devices if _is_below_dev(d) and not _has_own(request, d)}
     nodes = [(name, 0o020666, *numbers, *owner) for name, numbers in STANDARD_DEVICES if name not in wanted]
     for name, device in wanted.items():
         ids = _outside_ids(request, device)
@@ -169,6 +169,14 @@ def _dev(request: Request, item: Mount) -> MakeDev:
 
 def _is_below_dev(device: Node) -> bool:
     return os.path.normpath(device.target).startswith("/dev/")
+
+
+def _has_own(request: Request, device: Node) -> bool:
+    """Whether a runtime leaves it out: engines list every node of the host, also those a container has its own of."""
+    if request.lifecycle is None:
+        return False
+    name = os.path.normpath(device.target).removeprefix("/dev/").split("/")[0]
+    return name in {*OWN_DIRECTORIES, *(path.removeprefix("/dev/") for path, _ in DEVICE_LINKS)}
 
 
 def _outside_ids(request: Request, device: Node) -> tuple[int, int]:
@@ -209,7 +217,7 @@ def _below_dev(target: str) -> str:
     name = os.path.normpath(target).removeprefix("/dev").strip("/")
     links = {path.removeprefix("/dev/") for path, _ in DEVICE_LINKS}
     if name in {"", *OWN_DIRECTORIES, *links} or name.split("/")[0] in {*OWN_DIRECTORIES, *links}:
-        raise ConflictError(f"--device at {target}: the container has its own there", hint="give another path in it")
+        raise ConflictError(f"device at {target}: the container has its own there", hint="give another path in it")
     return name
 
 
@@ -219,7 +227,13 @@ def _bound_devices(request: Request) -> tuple[list[OpenTree], list[Operation]]:
     steps: list[Operation] = []
     attributes = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NOEXEC
     standard = [(f"/dev/{name}", f"/dev/{name}", numbers) for name, numbers in STANDARD_DEVICES]
-    asked = [(d.source, d.target, (d.major, d.minor)) for d in request.devices if _is_below_dev(d)]
+    asked = [
+        (d.source, d.target, (d.major, d.minor))
+        for d in request.devices
+        if _is_below_dev(d)
+        and not _has_own(request, d)
+        and d.target not in {f"/dev/{name}" for name, _ in STANDARD_DEVICES}
+    ]
     for index, (source, target, numbers) in enumerate([*standard, *asked]):
         trees.append(OpenTree(f"dev {index}", source, by_stage=False, attributes=attributes, device=numbers))
         steps.append(filesystems.Attach(f"dev {index}", target, f"the device {source}, as on the host"))

@@ -19,7 +19,6 @@ from cloche.stage import inside, watching, wire
 from cloche.stage.cleaning import kill_groups, remove_groups
 from cloche.stage.delegation import step_back
 from cloche.stage.operation import OUTSIDE, without_operations
-from cloche.stage.operations import seccomp_agent
 from cloche.stage.operations.command import Execute
 from cloche.stage.points import reach
 from cloche.stage.scene import Outside
@@ -147,15 +146,6 @@ class Container:
             self.result["notes"].append(tuple(rest))
         elif kind == "listener":
             self.listener = fds.pop()
-        elif kind == "agent":
-            try:
-                seccomp_agent.collect(self.scene, rest[0], fds)
-            except OSError as error:
-                notes = getattr(error, "__notes__", [])
-                self.result["failed"] = (-1, error.errno or 0, "the seccomp listener cannot be fetched", "", notes)
-                self.kill()
-            else:
-                self._say((kind,), fds)
         elif kind == "next":
             self._say((kind, *rest))
             answer = self._answer()

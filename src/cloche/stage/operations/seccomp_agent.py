@@ -26,10 +26,6 @@ import os
 from cloche.linux import process
 from cloche.stage import wire
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from cloche.stage.scene import Outside
-
 SEND, BY_NUMBER = "send", "by number"  # the ways
 PATIENCE = 10.0  # seconds for the agent to take the connection and the message
 
@@ -46,16 +42,15 @@ def hand_over(channel: _socket.socket, listener: int, way: str) -> None:
     os.close(listener)
 
 
-def collect(scene: Outside, number: int, fds: list[int]) -> None:
-    """In the stage, at ("agent", number): see to it that `fds` has the listener.
+def collect(channel: _socket.socket, pidfd: int, number: int, fds: list[int]) -> None:
+    """In the stage, at ("agent", number) of the process `pidfd`: see to it that `fds` has the listener.
 
     Raises OSError with a note naming the call where the descriptor could not be fetched.
     """
     if number < 0:
         return
-    assert scene.channel is not None
-    fds.append(process.pidfd_getfd(scene.pidfd, number))
-    wire.send(scene.channel, ("taken",))
+    fds.append(process.pidfd_getfd(pidfd, number))
+    wire.send(channel, ("taken",))
 
 
 def send_listener(path: str, state: bytes, listener: int) -> None:
