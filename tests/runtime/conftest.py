@@ -14,6 +14,7 @@ from __future__ import annotations
 import array
 import contextlib
 import copy
+import ctypes
 import fcntl
 import json
 import os
@@ -27,7 +28,7 @@ import sys
 import termios
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -40,7 +41,16 @@ PATIENCE = 20.0
 # crun refuses a host with both kinds of cgroups: it gets a mount namespace that shows one of them
 CRUN_ON_HYBRID = ("unshare", "-m", "--propagation", "private", "sh", "-c", 'umount "$0"; exec "$@"')
 UNIFIED = "/sys/fs/cgroup/unified"
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
+
+SLEEP = ("sleep", "1000")
+# says "ready", then ends with 3 when asked to; a loop, as a first process gets no signal that it does not handle
+POLITE = ("sh", "-c", 'trap "exit 3" TERM; echo ready; while :; do sleep 0.05; done')
+
+# how every name begins that a test run gives to containers and cgroups: nobody else has it, so what is in a cgroup
+# of such a name is ours to end
+OURS = f"cloche-t{os.getpid()}-"
 
 Json = dict[str, Any]
 
@@ -270,6 +280,7 @@ class Runtime:
     """
 
     count = 0
+    waited_for: ClassVar[list[subprocess.Popen[bytes]]] = []
 
     def __init__(
         self, command: Sequence[str], top: Path, *, prefix: Sequence[str] = (), env: Mapping[str, str]
@@ -322,6 +333,7 @@ class Runtime:
         more = {"stdin": subprocess.DEVNULL, **more}
         child = subprocess.Popen(self.argv(*words), env={**self.env, **env}, **more)
         self.children.append(child)
+        Runtime.waited_for.append(child)
         return child
 
     def ok(self, *words: str, **more: Any) -> str:
@@ -335,7 +347,7 @@ class Runtime:
     def new_id(self) -> str:
         """An id nobody has, deleted at the end of the test."""
         Runtime.count += 1
-        return self.keep(f"cloche-t{os.getpid()}-{Runtime.count}")
+        return self.keep(f"{OURS}{Runtime.count}")
 
     def keep(self, id: str) -> str:
         """An id to delete at the end of the test."""
@@ -389,8 +401,13 @@ class Runtime:
         return pid
 
     def wait(self, id: str, status: str = "stopped") -> None:
-        """Until `state` tells this status."""
-        wait_until(lambda: self.status(id) == status, f"{id} is not {status}")
+        """Until `state` tells this status, reaping what ended meanwhile, as an engine's monitor does."""
+
+        def reached() -> bool:
+            reap()
+            return self.status(id) == status
+
+        wait_until(reached, f"{id} is not {status}")
 
     def finish(self, id: str) -> str:
         """Wait until it has stopped; returns its standard output."""
@@ -446,6 +463,7 @@ class Runtime:
             for stream in (child.stdin, child.stdout, child.stderr):
                 if stream:
                     stream.close()
+            Runtime.waited_for.remove(child)
         for console in self.consoles:
             console.close()
         failures = []
@@ -453,9 +471,10 @@ class Runtime:
             done = self("delete", "--force", id)
             if done.returncode != 0:
                 failures.append(f"delete --force {id}: {done.stderr}")
-        for id in dict.fromkeys(self.ids):
+        for id in dict.fromkeys(id for id in self.ids if id.startswith(OURS)):
             with contextlib.suppress(AssertionError):
                 wait_until(lambda id=id: not processes_of(id), "", patience=3)  # type: ignore[misc]
+            reap()
             for pid in processes_of(id):
                 failures.append(f"{id} leaves process {pid}: {command_line(pid)}")
                 with contextlib.suppress(ProcessLookupError):
@@ -470,6 +489,15 @@ def wait_until(condition: Callable[[], object], what: str, patience: float = PAT
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.01)
+
+
+def reap() -> None:
+    """Collect orphans that became our children and have ended, but no child that somebody waits for."""
+    started = {child.pid for child in Runtime.waited_for}
+    for pid in map(int, Path("/proc/thread-self/children").read_text().split()):
+        if pid not in started:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
 
 
 def alive(pid: int) -> bool:
@@ -502,15 +530,16 @@ def cgroups(pid: int) -> dict[str, Path]:
     return found
 
 
-def groups_of(id: str) -> list[str]:
-    """Every cgroup directory with the id in its name."""
-    return [os.path.join(top, d) for top, dirs, _ in os.walk("/sys/fs/cgroup") for d in dirs if id in d]
+def groups_of(name: str) -> list[str]:
+    """Every cgroup directory of exactly this name, which must be one that only these tests give (new_id, OURS)."""
+    assert name.startswith(OURS), f"{name!r} may be somebody else's"
+    return [os.path.join(top, d) for top, dirs, _ in os.walk("/sys/fs/cgroup") for d in dirs if d == name]
 
 
-def processes_of(id: str) -> list[int]:
-    """Every living process that is in a cgroup named after the container."""
+def processes_of(name: str) -> list[int]:
+    """Every living process in the cgroups of exactly this name, and below them."""
     found: set[int] = set()
-    for group in groups_of(id):
+    for group in groups_of(name):
         for top, _, _ in os.walk(group):
             with contextlib.suppress(OSError):
                 found.update(int(pid) for pid in Path(top, "cgroup.procs").read_text().split())
@@ -557,8 +586,17 @@ def place(shared_dir: Path) -> Iterator[Path]:
     shutil.rmtree(top)
 
 
+@pytest.fixture(scope="session")
+def _subreaper() -> Iterator[None]:
+    """Be the parent of orphans, as an engine's monitor is: where init is slow at it nothing would end for long."""
+    call = ctypes.CDLL(None, use_errno=True).prctl
+    assert call(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    yield
+    assert call(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) == 0
+
+
 @pytest.fixture
-def runtime(oci_command: list[str], place: Path) -> Iterator[Runtime]:
+def runtime(oci_command: list[str], place: Path, _subreaper: None) -> Iterator[Runtime]:
     """The OCI runtime as root."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
@@ -574,7 +612,7 @@ def bundle(place: Path, busybox: Path) -> MakeBundle:
 
 
 @pytest.fixture
-def rootless(oci_command: list[str], place: Path) -> Iterator[Runtime]:
+def rootless(oci_command: list[str], place: Path, _subreaper: None) -> Iterator[Runtime]:
     """The OCI runtime as an ordinary user with one id; its directory is in `rootless.top`."""
     top = place / "user"
     top.mkdir()
