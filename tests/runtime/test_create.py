@@ -351,8 +351,8 @@ def test_there_is_a_session_keyring_of_the_containers_own(runtime: Runtime, bund
 
 
 def test_the_callers_session_keyring_can_be_kept(runtime: Runtime, bundle: MakeBundle) -> None:
-    _, text = keys(runtime, bundle, "--no-new-keyring")
-    assert "_ses.cloche" not in text
+    id, text = keys(runtime, bundle, "--no-new-keyring")
+    assert f"_ses.{id}" not in text
 
 
 def test_a_create_that_was_killed_can_be_deleted_by_force(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
