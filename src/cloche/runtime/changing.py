@@ -206,6 +206,10 @@ def delete(container: Container, *, force: bool = False) -> list[str]:
     kill_groups(container.directories)
     if left := remove_groups(container.directories):
         raise ClocheError(f"the cgroup {left[0]} cannot be removed: it is busy", hint="something in it cannot be ended")
+    if resctrl := container.known.get("resctrl"):
+        from cloche.runtime.attributes import remove_resctrl
+
+        remove_resctrl(resctrl)
     text = container.config_text()
     if b'"poststop"' in text:
         from cloche.stage.hooks import run_hooks

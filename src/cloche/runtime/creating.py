@@ -8,7 +8,7 @@ import time
 from cloche import ids
 from cloche.errors import ClocheError, ConflictError, StageError
 from cloche.records import record
-from cloche.runtime import containers
+from cloche.runtime import attributes, containers
 from cloche.runtime.agents import tell_agent
 from cloche.runtime.bundle import read_config, request_of
 from cloche.runtime.cgroups.containers import plan_cgroups
@@ -112,7 +112,8 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
         groups = _plan_groups(config, asked, host)
         life = Lifecycle(container.folder, state, hooks, groups, asked.preserve, asked.pivot, asked.keyring)
         plan, _receipt = make_plan(request_of(config, asked.bundle, asked.container_id, host, life), host)
-        container.update(groups=groups.paths, own_pids=plan.own_pids)
+        resctrl = attributes.resctrl_directories(config, asked.container_id)
+        container.update(groups=groups.paths, own_pids=plan.own_pids, resctrl=resctrl)
         callbacks = _Callbacks(container, asked, config, state)
         made = carry_out(plan, callbacks)
     except BaseException:
@@ -137,6 +138,7 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
 def _undo(container: Container) -> None:
     kill_groups(container.directories)
     remove_groups(container.directories)
+    attributes.remove_resctrl(container.known.get("resctrl", []))
     container.remove()
 
 

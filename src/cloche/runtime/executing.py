@@ -6,6 +6,7 @@ import os
 
 from cloche.errors import ClocheError, ConflictError, SpecError
 from cloche.records import record
+from cloche.runtime import attributes
 from cloche.runtime.agents import tell_agent
 from cloche.runtime.consoles import send_console
 from cloche.runtime.creating import carry_out, state_for_hooks
@@ -111,6 +112,7 @@ def _process_of(config: Config, asked: Execution) -> Process:
             process.user.additionalGids = [*(process.user.additionalGids or []), *asked.groups]
     if asked.no_new_privs:
         process.noNewPrivileges = True
+    attributes.inherit(process, config.process)
     process.apparmorProfile = asked.apparmor or process.apparmorProfile
     process.selinuxLabel = asked.label or process.selinuxLabel
     if asked.capabilities:
@@ -137,7 +139,6 @@ def _plan(container: Container, config: Config, process: Process, asked: Executi
     pid = container.pid
     kinds = tuple(kind for kind in KINDS if _namespace(pid, kind) != _namespace("self", kind))
     maps = joined(pid) if "user" in kinds else HOST
-    linux = config.linux
     request = Request(
         config=config,
         root=Root(()),
@@ -150,15 +151,14 @@ def _plan(container: Container, config: Config, process: Process, asked: Executi
     born_in, enter = _groups(container, asked.cgroup)
     steps: list[Operation] = [
         processes.OpenProcess(pid, int(container.known["started"]), kinds),
-        processes.Clone((), born_in, enter),
+        *attributes.exec_steps(processes.Clone((), born_in, enter), process, own_users="user" in kinds),
     ]
     if process.oomScoreAdj is not None:
         steps.append(groups.OomScore(process.oomScoreAdj))
     steps += [groups.RaiseRlimit(limit.type, limit.hard) for limit in process.rlimits or []]
     first = first_of(maps.uids), first_of(maps.gids)
     steps += [processes.Release(), processes.AwaitRelease("user" in kinds, *first), processes.KeepRoot()]
-    del linux
-    steps.append(SessionKeyring())
+    steps += [*attributes.keyring_steps(process), SessionKeyring()]
     user = process.user
     steps.append(FindUser(f"{user.uid}:{user.gid}", tuple(str(gid) for gid in user.additionalGids or [])))
     if process.terminal:

@@ -14,7 +14,7 @@ from cloche.spec.shape import values
 
 def features() -> dict[str, object]:
     """The features document."""
-    enabled, disabled = {"enabled": True}, {"enabled": False}
+    enabled = {"enabled": True}
     return {
         "ociVersionMin": OCI_VERSION_MIN,
         "ociVersionMax": OCI_VERSION,
@@ -26,8 +26,8 @@ def features() -> dict[str, object]:
             "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
             "seccomp": seccomp.features(),
             "apparmor": enabled,
-            "selinux": disabled,
-            "intelRdt": disabled,
+            "selinux": enabled,
+            "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
             "memoryPolicy": {
                 "modes": list(values(linux.MemoryPolicyMode)),
                 "flags": list(values(linux.MemoryPolicyFlag)),
