@@ -88,7 +88,7 @@ class Verb:
 
     `usage` are whole lines, `description` paragraphs, `examples` pairs of a command line and what
     it does. `stop` is the number of operands after which nothing is an option any more. `preset`
-    gives options another value to start from, by dest.
+    gives options another value to start from, by dest. `program` is the command it is a verb of.
     """
 
     __slots__ = (
@@ -99,6 +99,7 @@ class Verb:
         "operands",
         "options",
         "preset",
+        "program",
         "stop",
         "summary",
         "usage",
@@ -116,16 +117,17 @@ class Verb:
         examples: tuple[tuple[str, str], ...] = (),
         stop: int = NEVER,
         preset: dict[str, bool | str] | None = None,
+        program: str = "cloche",
     ) -> None:
         self.name, self.summary, self.usage, self.description = name, summary, usage, description
         self.options, self.operands, self.examples = options, operands, examples
-        self.stop, self.preset = stop, preset
+        self.stop, self.preset, self.program = stop, preset, program
         self._index: dict[str, Option] | None = None
 
     @property
     def title(self) -> str:
         """What is typed to get here: `cloche run`, or `cloche`."""
-        return f"cloche {self.name}" if self.name else "cloche"
+        return f"{self.program} {self.name}" if self.name else self.program
 
     def index(self) -> dict[str, Option]:
         """Every spelling of every option, `--help` included; `-h` where it means nothing else."""

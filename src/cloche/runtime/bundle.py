@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cloche.runtime.host import Host
+    from cloche.runtime.request import Lifecycle
     from cloche.spec.linux import Device
     from cloche.spec.mounts import IDMapping
+    from cloche.spec.process import Process
     from cloche.spec.resources import Resources
 
 _NOT_YET: tuple[tuple[str, Callable[[Config], object]], ...] = (
-    ("/hooks", lambda c: c.hooks and any(vars(c.hooks).values())),
     ("/process/apparmorProfile", lambda c: c.process and c.process.apparmorProfile),
     ("/process/selinuxLabel", lambda c: c.process and c.process.selinuxLabel),
     ("/process/scheduler", lambda c: c.process and c.process.scheduler),
@@ -37,7 +38,6 @@ _NOT_YET: tuple[tuple[str, Callable[[Config], object]], ...] = (
     ("/linux/personality", lambda c: c.linux and c.linux.personality),
     ("/linux/mountLabel", lambda c: c.linux and c.linux.mountLabel),
     ("/linux/seccomp/listenerPath", lambda c: c.linux and c.linux.seccomp and c.linux.seccomp.listenerPath),
-    ("/linux/cgroupsPath", lambda c: c.linux and c.linux.cgroupsPath),
     (
         "/linux/rootfsPropagation",
         lambda c: c.linux and c.linux.rootfsPropagation in {"shared", "rshared", "unbindable"},
@@ -96,7 +96,7 @@ def _devices(config: Config) -> tuple[tuple[str, str, int, int, int], ...]:
     return tuple(found)
 
 
-def request_of(config: Config, bundle: str, container_id: str, host: Host, size: tuple[int, int]) -> Request:
+def request_of(config: Config, bundle: str, container_id: str, host: Host, life: Lifecycle) -> Request:
     """The request for a checked config. Raises SpecError, NotFoundError, UnsupportedError."""
     process, linux, root = config.process, config.linux, config.root
     if process is None or root is None:
@@ -136,10 +136,17 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, size:
         ),
         devices=_devices(config),
         joins=tuple((KINDS[item.type], item.path) for item in listed if item.path),
-        terminal_size=size if process.terminal else None,
+        terminal_size=_size(process) if process.terminal else None,
         machine=host.machine,
+        make_cwd=True,
+        lifecycle=life,
         stage_says="runs from a sealed copy of the interpreter",
     )
+
+
+def _size(process: Process) -> tuple[int, int]:
+    size = process.consoleSize
+    return (size.height, size.width) if size is not None else (0, 0)
 
 
 def _ids(config: Config, *, own_users: bool) -> IdMaps:

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from cloche.stage.operation import Operation
 
 
-def plan_identity(request: Request, host: Host, process: Process, receipt: Receipt) -> list[Operation]:
-    """From the working directory to the command."""
+def plan_identity(
+    request: Request, host: Host, process: Process, receipt: Receipt, preserve: int, last: list[Operation]
+) -> list[Operation]:
+    """From the working directory to the command, which gets `preserve` descriptors more; before it, `last`."""
     sets = process.capabilities
     bounding = mask(sets.bounding if sets else None)
     effective = mask(sets.effective if sets else None)
@@ -57,13 +59,15 @@ def plan_identity(request: Request, host: Host, process: Process, receipt: Recei
         receipt.add("no_new_privs", False, "not asked for: set-uid programs work, within the capabilities above")
     if process.noNewPrivileges:
         steps += _landlock(request, receipt)
-    steps.append(command.CloseDescriptors())
-    receipt.add("descriptors", True, "stdin, stdout and stderr, no other")
-    steps.append(command.DieWithStage())
+    steps.append(command.CloseDescriptors(preserve))
+    receipt.add(
+        "descriptors", True, f"stdin, stdout and stderr, {f'{preserve} given ones' if preserve else 'no other'}"
+    )
+    steps += last
     limits = [Rlimit(limit.type, limit.soft, limit.hard) for limit in process.rlimits or []]
-    last = seccomp if process.noNewPrivileges else []
+    final = seccomp if process.noNewPrivileges else []
     # loading our filter needs a descriptor more than the command may have; another filter may refuse setrlimit
-    steps += [*last, *limits] if request.default_seccomp else [*limits, *last]
+    steps += [*final, *limits] if request.default_seccomp else [*limits, *final]
     steps.append(command.Execute(tuple(process.args or ()), tuple(process.env or ()), request.init))
     return steps
 

@@ -31,6 +31,11 @@ _PROPAGATION = {
     "unbindable": mount.MS_UNBINDABLE,
 }
 _IGNORED = {"relatime", "defaults", "async", "atime", "diratime", "norelatime", "z", "Z"}
+KNOWN_OPTIONS = (
+    {*_SET, *_CLEAR, *_PROPAGATION, *(f"r{name}" for name in (*_SET, *_CLEAR, *_PROPAGATION))}
+    | {"bind", "rbind", "idmap", "ridmap"}
+    | _IGNORED
+)
 SAYS = {
     "proc": "/proc shows the processes of this container and no others",
     "sysfs": "/sys shows this container's network and the machine's hardware, to read",

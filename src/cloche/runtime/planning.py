@@ -12,17 +12,19 @@ from __future__ import annotations
 
 from cloche.errors import SpecError
 from cloche.runtime import describing, identity
+from cloche.runtime.containers import START
 from cloche.runtime.filesystem import plan_filesystem
 from cloche.runtime.groups import GroupPlan, plan_groups
 from cloche.runtime.receipt import Receipt
 from cloche.stage.operation import Plan
-from cloche.stage.operations import command, groups, processes, roots
+from cloche.stage.operations import command, groups, lifecycle, processes, roots
 from cloche.stage.operations.identity import SessionKeyring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.runtime.host import Host
-    from cloche.runtime.request import Request
+    from cloche.runtime.request import Lifecycle, Request
+    from cloche.spec.process import Process
     from cloche.stage.operation import Operation
 
 
@@ -65,6 +67,8 @@ def plan(request: Request, host: Host) -> tuple[Plan, Receipt]:
 
 def _outside(request: Request, made: GroupPlan, new: tuple[str, ...], taken: list[Operation]) -> list[Operation]:
     steps: list[Operation] = list(made.create)
+    if request.lifecycle is not None:
+        steps.append(lifecycle.ListenForStart(request.lifecycle.folder, START))
     if request.joins:
         steps.append(processes.OpenNamespaces(request.joins))
     steps += [processes.OpenProcess(*held) for held in request.processes]
@@ -101,8 +105,10 @@ def _inside(
     if "uts" in new and (config.hostname or config.domainname):
         steps.append(command.SetHostName(config.hostname or "", config.domainname or ""))
     steps.append(roots.MakePrivate())
-    steps.append(SessionKeyring())
-    receipt.add("keyring", True, "an empty session keyring of its own")
+    life = request.lifecycle
+    if life is None or life.keyring:
+        steps.append(SessionKeyring())
+        receipt.add("keyring", True, "an empty session keyring of its own")
     if "time" in new and linux is not None:
         offsets = linux.timeOffsets or {}
         nanoseconds = {name: value.secs * 10**9 + value.nanosecs for name, value in offsets.items()}
@@ -114,12 +120,31 @@ def _inside(
     if "net" in new:
         # late, because it waits for the lock of all networks, which the end of another one may be holding
         steps.append(command.BringUp("lo"))
-    steps.append(roots.PivotRoot())
+    if life is not None:
+        steps.append(lifecycle.AskForHooks())
+        if hooks := life.hooks.get("createContainer"):
+            steps.append(lifecycle.RunHooks("createContainer", hooks, life.state))
+    steps.append(lifecycle.MoveRoot() if life is not None and not life.pivot else roots.PivotRoot())
     receipt.add("root", True, "a root of its own; the host's is detached")
     process = config.process
     if process is None or not process.args:
         raise SpecError("there is no command", pointer="/process/args")
     steps.append(command.NewSession(process.terminal))
     receipt.add("session", True, "its own session" + (" and terminal" if process.terminal else ", no terminal"))
-    steps += identity.plan_identity(request, host, process, receipt)
+    if life is None:
+        return steps + identity.plan_identity(request, host, process, receipt, 0, [command.DieWithStage()])
+    return steps + identity.plan_identity(request, host, process, receipt, life.preserve, _wait(life, process))
+
+
+def _wait(life: Lifecycle, process: Process) -> list[Operation]:
+    """Created: wait for `start`, and run the hooks of that moment."""
+    steps: list[Operation] = [find_command(process), lifecycle.AwaitStart(life.preserve)]
+    if hooks := life.hooks.get("startContainer"):
+        steps.append(lifecycle.RunHooks("startContainer", hooks, life.state.replace('"creating"', '"created"')))
     return steps
+
+
+def find_command(process: Process) -> Operation:
+    """The step that looks whether the command is there, by the PATH it will have."""
+    path = next((item[5:] for item in reversed(process.env or []) if item.startswith("PATH=")), "")
+    return lifecycle.FindCommand((process.args or [""])[0], path)

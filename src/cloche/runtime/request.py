@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.runtime.idmaps import IdMaps
     from cloche.spec.config import Config
+    from cloche.stage.hooks import Hook
 
 
 @record
@@ -37,6 +38,21 @@ class Root:
     directories: tuple[tuple[str, int], ...] = ()  # (path, mode)
     symlinks: tuple[tuple[str, str], ...] = ()  # (path, target)
     read_only: bool = False
+
+
+@record
+class Lifecycle:
+    """What only a runtime's container has: it outlives the command that made it, and waits to be started.
+
+    `folder` is where its socket is made, `state` the JSON that hooks get, with "PID" for its pid.
+    """
+
+    folder: str
+    state: str
+    hooks: dict[str, tuple[Hook, ...]]
+    preserve: int = 0  # descriptors from 3 up that the command gets
+    pivot: bool = True
+    keyring: bool = True
 
 
 @record
@@ -69,4 +85,5 @@ class Request:
     trace: bool = False
     step: bool = False
     unlink: tuple[str, ...] = ()
+    lifecycle: Lifecycle | None = None
     failpoint: tuple[str, str] | None = None

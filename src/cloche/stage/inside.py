@@ -17,8 +17,12 @@ from cloche.stage.scene import Inside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
+
     from cloche.stage.operation import Operation, Plan
     from cloche.stage.scene import Outside
+else:
+    import _signal
 
 SET_UP_FAILED = 125
 SETTING_UP = "cloche set-up"  # the process' name until it is the command, or an init
@@ -34,13 +38,22 @@ def raise_limit() -> None:
     scheduling.set_rlimit(NOFILE, _limit[1], _limit[1])
 
 
+def default_signals() -> None:
+    """Every signal at its default, as containers are to inherit them: Python ignores SIGPIPE and SIGXFSZ,
+    whoever started us may ignore others (nohup), and ignored ones survive execve."""
+    for number in _signal.valid_signals():
+        if number not in {9, 19}:
+            _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+
+
 def run(plan: Plan, outside: Outside) -> None:
     """Carry out the plan's inside steps in this process; never returns."""
     assert outside.channel is not None
     process.set_name(SETTING_UP)
     process.die_with_parent()  # a change of ids takes it back: `AwaitRelease` and `DieWithStage` say it again
     scene = Inside(outside.channel, outside.stdio)
-    scene.trees = outside.trees
+    scene.trees, scene.starting = outside.trees, outside.starting
     index = -1
     if _limit:
         scheduling.set_rlimit(NOFILE, *_limit)

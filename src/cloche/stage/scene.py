@@ -27,6 +27,7 @@ class Outside:
         self.joins: list[tuple[int, int]] = []  # (CLONE_NEW* flag or 0, descriptor)
         self.notes: list[tuple[str, str]] = []  # (layer, what came out weaker and why)
         self.userns = -1
+        self.starting: _socket.socket | None = None  # where `start` will come to
 
     @property
     def in_child(self) -> bool:
@@ -41,6 +42,8 @@ class Outside:
 
     def close(self) -> None:
         """Close what was opened for the set-up; the pidfd and channel are the caller's."""
+        if self.starting is not None:
+            self.starting.close()
         handed = [*self.trees.values(), *(fd for _, fd in self.joins), *self.stdio]
         for fd in [*handed, *([self.userns] if self.userns >= 0 else [])]:
             os.close(fd)
@@ -59,6 +62,8 @@ class Inside:
         self.root = -1
         self.terminal = -1  # the number of its terminal on its devpts
         self.user: tuple[int, int, tuple[int, ...], str] = (0, 0, (), "/")  # uid, gid, groups, home
+        self.starting: _socket.socket | None = None  # where `start` comes to
+        self.outside_pid = 0  # what the runtime knows this process by
         self.early: list[tuple[Any, list[int]]] = []  # messages that came while `--step` waited for another
 
     def receive(self) -> tuple[Any, list[int]] | None:

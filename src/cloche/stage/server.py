@@ -24,10 +24,7 @@ from cloche.stage.watching import Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal as _signal
     from collections.abc import Callable
-else:
-    import _signal
 
 
 class Server:
@@ -144,20 +141,11 @@ class Server:
                     container.time_out()
 
 
-def _default_signals() -> None:
-    """Every signal at its default, as containers are to inherit them: Python ignores SIGPIPE and SIGXFSZ,
-    whoever started us may ignore others (nohup), and ignored ones survive execve."""
-    for number in _signal.valid_signals():
-        if number not in {9, 19}:
-            _signal.signal(number, _signal.SIG_DFL)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-
-
 def serve(control: _socket.socket) -> None:
     """Be a stage until `control` closes; never returns."""
     gc.disable()
     gc.freeze()
-    _default_signals()
+    inside.default_signals()
     inside.raise_limit()
     os.setsid()
     server = Server(control)

@@ -149,7 +149,7 @@ class Execute(InsideOperation):
     def _become(self, scene: Inside, env: dict[str, str]) -> None:
         name = self.argv[0]
         code, culprit = 2, name
-        for path in [name] if "/" in name else _candidates(name, env.get("PATH", "")):
+        for path in [name] if "/" in name else candidates(name, env.get("PATH", "")):
             try:
                 os.execve(path, self.argv, env)
             except OSError as error:
@@ -172,7 +172,7 @@ class Execute(InsideOperation):
         return f"{first}from here on it is the command; nothing of cloche is left in the process"
 
 
-def _candidates(name: str, path: str) -> list[str]:
+def candidates(name: str, path: str) -> list[str]:
     """Where a command may be, what can be executed first: the others only tell why not."""
     found = [f"{folder.rstrip('/')}/{name}" for folder in path.split(":") if folder.startswith("/")]
     return sorted(found, key=lambda place: not os.access(place, os.X_OK))

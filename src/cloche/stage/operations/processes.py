@@ -82,6 +82,7 @@ class Clone(OutsideOperation):
 
     kinds: tuple[str, ...]
     group: str = ""  # cgroup v2 directory to be born in
+    enter: tuple[str, ...] = ()  # cgroup v1 directories to be born in, where namespaces are joined
 
     def execute(self, scene: Outside) -> None:
         flags = 0
@@ -91,7 +92,7 @@ class Clone(OutsideOperation):
         group = os.open(self.group, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if self.group else -1
         try:
             if scene.joins:
-                scene.pid, scene.pidfd = _clone_joined(flags, group, scene.joins)
+                scene.pid, scene.pidfd = _clone_joined(flags, group, self.enter, scene.joins)
             else:
                 scene.pid, scene.pidfd = process.clone3(flags, cgroup=group)
         finally:
@@ -118,7 +119,7 @@ class Clone(OutsideOperation):
         return ""
 
 
-def _clone_joined(flags: int, group: int, joins: list[tuple[int, int]]) -> tuple[int, int]:
+def _clone_joined(flags: int, group: int, enter: tuple[str, ...], joins: list[tuple[int, int]]) -> tuple[int, int]:
     """clone3 by way of a short-lived process that joins namespaces first, so the stage need not.
 
     stage ── fork ──▶ middle: setns… ── clone3(CLONE_PARENT) ──▶ new process, the stage's child
@@ -132,6 +133,8 @@ def _clone_joined(flags: int, group: int, joins: list[tuple[int, int]]) -> tuple
         try:
             if not flags & process.CLONE_NEWUSER:  # else its maps could not be written (CVE-2016-9962)
                 process.set_dumpable(False)
+            for path in enter:
+                files.write_value(f"{path}/tasks", "0")  # where the new process inherits it; see EnterGroup
             for flag, fd in joins:
                 namespaces.setns(fd, flag)
             pid, _ = process.clone3(flags | process.CLONE_PARENT, cgroup=group)

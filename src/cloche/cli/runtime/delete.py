@@ -1,0 +1,42 @@
+"""`delete`: give back what a stopped container holds."""
+
+from __future__ import annotations
+
+from cloche.cli.table import FLAG, Operand, Option, Verb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.cli.grammar import Parsed
+    from cloche.cli.runtime.globals import Globals
+
+VERBS = {
+    "delete": Verb(
+        "delete",
+        "remove a stopped container",
+        ("cloche-runtime delete [--force] ID",),
+        (),
+        (Option(("-f", "--force"), FLAG, "Options", "", "end it first if it runs; no error if there is none"),),
+        operands=(Operand("ID", "the container", required=True),),
+        program="cloche-runtime",
+    )
+}
+
+
+def run(name: str, given: Parsed, options: Globals) -> int:
+    """Carry out `delete`."""
+    from cloche.cli.runtime.globals import report
+    from cloche.errors import NotFoundError
+    from cloche.runtime.changing import delete
+    from cloche.runtime.containers import load
+
+    del name
+    container_id, force = given.positionals[0], given.flag("force")
+    try:
+        warnings = delete(load(options.root, container_id).lock(), force=force)
+    except NotFoundError:
+        if force:
+            return 0
+        raise
+    for text in warnings:
+        report(text, options, "warning")
+    return 0

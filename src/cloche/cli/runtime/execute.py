@@ -1,0 +1,119 @@
+"""`exec`: one more process in a running container."""
+
+from __future__ import annotations
+
+from cloche.cli.table import FLAG, LIST, VALUE, Operand, Option, Verb
+from cloche.errors import NotFoundError, SpecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.cli.grammar import Parsed
+    from cloche.cli.runtime.globals import Globals
+    from cloche.runtime.executing import Execution
+
+VERBS = {
+    "exec": Verb(
+        "exec",
+        "run one more process in a container",
+        ("cloche-runtime exec [OPTIONS] ID COMMAND [ARG...]", "cloche-runtime exec --process FILE [OPTIONS] ID"),
+        ("Ends with the exit status of the process; 255 means that it could not be run.",),
+        (
+            Option(("--console-socket",), VALUE, "Options", "PATH", "a unix socket that gets the terminal's far end"),
+            Option(("--pidfd-socket",), VALUE, "Options", "PATH", "a unix socket that gets a pidfd of the process"),
+            Option(("--cwd",), VALUE, "Options", "DIR", "where it starts"),
+            Option(("-e", "--env"), LIST, "Options", "NAME=VALUE", "one more environment variable"),
+            Option(("-t", "--tty"), FLAG, "Options", "", "give it a terminal"),
+            Option(("-u", "--user"), VALUE, "Options", "UID[:GID]", "who it runs as"),
+            Option(("-g", "--additional-gids"), LIST, "Options", "GID", "one more group"),
+            Option(("-p", "--process"), VALUE, "Options", "FILE", "all of it from a JSON document", complete="<file>"),
+            Option(("-d", "--detach"), FLAG, "Options", "", "do not wait for its end"),
+            Option(("--pid-file",), VALUE, "Options", "FILE", "write its pid there", complete="<file>"),
+            Option(("--process-label",), VALUE, "Options", "LABEL", "its SELinux label"),
+            Option(("--apparmor",), VALUE, "Options", "PROFILE", "its AppArmor profile"),
+            Option(("--no-new-privs",), FLAG, "Options", "", "set-uid programs give it nothing"),
+            Option(("-c", "--cap"), LIST, "Options", "CAP", "one more capability", complete="<capability>"),
+            Option(("--preserve-fds",), VALUE, "Options", "N", "pass on N descriptors from 3 up", default="0"),
+            Option(("--cgroup",), VALUE, "Options", "PATH", "a cgroup below the container's own, to run it in"),
+            Option(("--ignore-paused",), FLAG, "Options", "", "also in a paused container"),
+            Option(("--no-subreaper",), FLAG, "Options", "", "accepted"),
+        ),
+        operands=(
+            Operand("ID", "the container", required=True),
+            Operand("COMMAND", "what to run"),
+            Operand("ARG", "its arguments", many=True),
+        ),
+        stop=1,
+        program="cloche-runtime",
+    )
+}
+
+
+def run(name: str, given: Parsed, options: Globals) -> int:
+    """Carry out `exec`."""
+    from cloche.linux.files import hold_standard_descriptors
+    from cloche.runtime.containers import load
+    from cloche.runtime.creating import write_pid_file
+    from cloche.runtime.executing import execute
+    from cloche.stage.inside import default_signals
+    from cloche.stage.seal import restart_sealed
+
+    del name
+    hold_standard_descriptors()
+    asked = execution(given)
+    container = load(options.root, given.positionals[0])
+    restart_sealed()
+    default_signals()
+    made, master = execute(container, asked)
+    try:
+        if path := given.text("pid_file"):
+            write_pid_file(path, made.pid)
+    except BaseException:
+        made.abandon()
+        raise
+    failed = made.keep()
+    if failed is not None:
+        raise NotFoundError(failed[1], hint=failed[2])
+    if asked.detach:
+        return 0
+    from cloche.cli.runtime.foreground import wait
+
+    return wait(made.pid, made.pidfd, master)
+
+
+def execution(given: Parsed) -> Execution:
+    """The options as the runtime takes them."""
+    from cloche.cli.runtime.create import preserved
+    from cloche.runtime.executing import Execution
+
+    process = b""
+    if path := given.text("process"):
+        try:
+            with open(path, "rb") as file:
+                process = file.read()
+        except OSError as error:
+            raise NotFoundError(f"--process {path}: {error.strerror}") from error
+    groups = given.all("additional_gids")
+    if not all(item.isascii() and item.isdecimal() and len(item) < 11 for item in groups):
+        raise SpecError("--additional-gids: numbers are needed")
+    for entry in given.all("env"):
+        if entry.find("=") < 1:
+            raise SpecError(f"--env {entry!r}: NAME=VALUE is needed")
+    return Execution(
+        process=process,
+        argv=tuple(given.positionals[1:]),
+        cwd=given.text("cwd") or "",
+        env=tuple(given.all("env")),
+        terminal=given.flag("tty"),
+        user=given.text("user") or "",
+        groups=tuple(int(item) for item in groups),
+        capabilities=tuple(given.all("cap")),
+        no_new_privs=given.flag("no_new_privs"),
+        apparmor=given.text("apparmor") or "",
+        label=given.text("process_label") or "",
+        cgroup=given.text("cgroup") or "",
+        ignore_paused=given.flag("ignore_paused"),
+        console_socket=given.text("console_socket") or "",
+        pidfd_socket=given.text("pidfd_socket") or "",
+        preserve=preserved(given),
+        detach=given.flag("detach"),
+    )

@@ -1,0 +1,35 @@
+"""`features`: what this runtime can do, as JSON (features.md)."""
+
+from __future__ import annotations
+
+import sys
+
+from cloche.cli.table import Verb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.cli.grammar import Parsed
+    from cloche.cli.runtime.globals import Globals
+
+VERBS = {
+    "features": Verb(
+        "features",
+        "say what this runtime can do, as JSON",
+        ("cloche-runtime features",),
+        (),
+        (),
+        program="cloche-runtime",
+    )
+}
+
+
+def run(name: str, given: Parsed, options: Globals) -> int:
+    """Carry out `features`."""
+    import json
+
+    from cloche.runtime.features import features
+
+    del name, given, options
+    json.dump(features(), sys.stdout, indent=2)
+    sys.stdout.write("\n")
+    return 0

@@ -1,0 +1,108 @@
+"""Waiting for a process in the foreground: signals go to it, its terminal is relayed, its exit code is ours."""
+
+from __future__ import annotations
+
+import os
+import select
+
+from cloche.linux import process, terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal
+
+CHUNK = 65536
+WINCH = 28
+KEPT = {9, 17, 18, 19, 20, 21, 22, 23, 28}  # KILL CHLD CONT STOP TSTP TTIN TTOU URG WINCH are not passed on
+
+
+def wait(pid: int, pidfd: int, master: int) -> int:
+    """Until it has ended; returns its exit code, 128+n where signal n ended it."""
+    del pid
+
+    def pass_on(number: int, _frame: object) -> None:
+        try:
+            process.pidfd_send_signal(pidfd, number)
+        except ProcessLookupError:
+            pass  # it has just ended
+
+    for number in _signal.valid_signals():
+        if number not in KEPT and number < 32:
+            _signal.signal(number, pass_on)
+    saved = b""
+    if master >= 0:
+        if os.isatty(0):
+            _resize(master)
+            _signal.signal(WINCH, lambda *_: _resize(master))
+            saved = terminal.raw_mode(0)
+    try:
+        ended = _relay(pidfd, master)
+    finally:
+        if saved:
+            terminal.restore(0, saved)
+    return ended.status if ended.code == process.CLD_EXITED else 128 + ended.status
+
+
+def _resize(master: int) -> None:
+    rows, columns = terminal.window_size(0)
+    terminal.set_window_size(master, rows, columns)
+
+
+def _relay(pidfd: int, master: int) -> process.Exit:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    if master >= 0:
+        os.set_blocking(master, False)
+        poll.register(master, select.POLLIN)
+        poll.register(0, select.POLLIN)
+    typed = b""
+    while True:
+        for fd, _ in poll.poll():
+            if fd == pidfd:
+                if master >= 0:
+                    while _copy(master):
+                        pass
+                ended = process.wait_pidfd(pidfd)
+                assert ended is not None
+                return ended
+            if fd == 0:
+                typed = _read(0)
+                poll.unregister(0)
+                if typed:
+                    poll.modify(master, select.POLLIN | select.POLLOUT)
+            elif not _copy(master):
+                poll.unregister(master)
+        if typed:
+            typed = typed[_write(master, typed) :]
+            if not typed:
+                poll.modify(master, select.POLLIN)
+                poll.register(0, select.POLLIN)
+
+
+def _copy(master: int) -> bool:
+    """Pass on what the terminal has; False at its end."""
+    try:
+        data = os.read(master, CHUNK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return False  # EIO: the last process on it is gone
+    while data:
+        data = data[os.write(1, data) :]
+    return True
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, CHUNK)
+    except OSError:
+        return b""
+
+
+def _write(fd: int, data: bytes) -> int:
+    try:
+        return os.write(fd, data)
+    except BlockingIOError:
+        return 0

@@ -1,0 +1,93 @@
+"""The options before the verb, and where errors go: stderr for people, the log for engines."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.cli.grammar import Parsed
+
+COMMAND = Verb(
+    "",
+    "run OCI bundles",
+    ("cloche-runtime [OPTIONS] COMMAND [ARGUMENTS]",),
+    ("An OCI runtime: engines such as docker, podman and containerd call it in runc's place.",),
+    (
+        Option(("--root",), VALUE, "Options", "DIR", "where the state of containers is kept"),
+        Option(("--log",), VALUE, "Options", "FILE", "append errors to this file, too"),
+        Option(
+            ("--log-format",),
+            VALUE,
+            "Options",
+            "FORMAT",
+            "text or json",
+            default="text",
+            complete="text json",
+            closed=True,
+        ),
+        Option(("--debug",), FLAG, "Options", "", "say more in the log"),
+        Option(
+            ("--systemd-cgroup",), FLAG, "Options", "", "let systemd make the cgroup; cgroupsPath is SLICE:PREFIX:NAME"
+        ),
+        Option(
+            ("--cgroup-manager",),
+            VALUE,
+            "Options",
+            "MANAGER",
+            "cgroupfs, systemd or disabled",
+            complete="cgroupfs systemd disabled",
+            closed=True,
+        ),
+        Option(("--rootless",), VALUE, "Options", "true|false|auto", "accepted; what is allowed is found out"),
+        Option(("--criu",), VALUE, "Options", "PATH", "accepted; checkpoints are not supported"),
+        Option(("-v", "--version"), FLAG, "Options", "", "show the version"),
+    ),
+    operands=(Operand("COMMAND", "what to do"), Operand("ARGUMENTS", "its arguments", many=True)),
+    stop=1,
+    program="cloche-runtime",
+)
+
+
+class Globals:
+    """What was given before the verb."""
+
+    def __init__(self, parsed: Parsed) -> None:
+        from cloche.runtime.containers import default_root
+
+        self.root = os.path.abspath(parsed.text("root") or default_root())
+        self.log = parsed.text("log") or ""
+        self.json = parsed.text("log_format") == "json"
+        self.systemd = parsed.flag("systemd_cgroup") or parsed.text("cgroup_manager") == "systemd"
+        self.debug = parsed.flag("debug")
+
+
+def report(message: str, options: Globals | None, level: str = "error") -> None:
+    """Say it on stderr, and in the log in the shape that engines read (logrus, as runc writes it)."""
+    from cloche.cli.output import plain
+
+    line = plain(message)
+    shown = f"cloche-runtime: {line}" if level == "error" else f"cloche-runtime: {level}: {line}"
+    try:
+        print(shown, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        pass
+    if options is None or not options.log:
+        return
+    import time
+
+    from cloche.spec.reader import write_json
+
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    if options.json:
+        entry = write_json({"level": level, "msg": line, "time": now})
+    else:
+        entry = f"time={write_json(now)} level={level} msg={write_json(line)}"
+    try:
+        with open(options.log, "a", encoding="utf-8") as file:
+            file.write(entry + "\n")
+    except OSError as error:
+        print(f"cloche-runtime: --log {options.log}: {error.strerror}", file=sys.stderr)

@@ -1,0 +1,107 @@
+"""Which verb, and what its errors become."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cloche.cli.grammar import nearest, parse
+from cloche.cli.runtime.globals import COMMAND, Globals, report
+from cloche.errors import ClocheError, SpecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
+# verb -> the room it lives in
+ROOMS = {
+    "create": "create",
+    "run": "create",
+    "start": "start",
+    "state": "state",
+    "list": "state",
+    "kill": "kill",
+    "delete": "delete",
+    "exec": "execute",
+    "ps": "ps",
+    "pause": "pause",
+    "resume": "pause",
+    "update": "update",
+    "events": "events",
+    "spec": "spec",
+    "features": "features",
+    "checkpoint": "unsupported",
+    "restore": "unsupported",
+}
+OWN_ERROR = {"exec": 255}  # as runc has it: the command's own codes are passed on
+
+
+def main(argv: list[str]) -> int:
+    """Run a command line; returns the exit code."""
+    options: Globals | None = None
+    name = ""
+    try:
+        parsed = parse(COMMAND, argv)
+        if parsed.flag("version"):
+            return _version()
+        if parsed.help or not parsed.positionals:
+            return _help()
+        options = Globals(parsed)
+        name, *words = parsed.positionals
+        if name not in ROOMS:
+            similar = nearest(name, tuple(ROOMS))
+            raise SpecError(
+                f"{name!r} is not a command" + (f", did you mean {similar}?" if similar else ""),
+                hint="cloche-runtime --help lists them",
+            )
+        room = _room(ROOMS[name])
+        verb = room.VERBS[name]
+        given = parse(verb, words)
+        if given.help:
+            from cloche.cli.help import render_help
+
+            sys.stdout.write(render_help(verb))
+            return 0
+        return int(room.run(name, given, options))
+    except ClocheError as error:
+        report(f"{error} ({error.hint})" if error.hint else str(error), options)
+    except OSError as error:
+        what = f"{error.filename}: " if error.filename else ""
+        notes = ", ".join(getattr(error, "__notes__", []))
+        report(f"{what}{error.strerror or error}" + (f" ({notes})" if notes else ""), options)
+    return OWN_ERROR.get(name, 1)
+
+
+def _room(name: str) -> ModuleType:
+    module = f"cloche.cli.runtime.{name}"
+    __import__(module)
+    return sys.modules[module]
+
+
+def _version() -> int:
+    from cloche import __version__
+    from cloche.spec.config import OCI_VERSION
+
+    print(f"cloche-runtime version {__version__}\nspec: {OCI_VERSION}")
+    return 0
+
+
+def _help() -> int:
+    from cloche.cli.help import render_help
+
+    sys.stdout.write(render_help(COMMAND))
+    lines = []
+    for name, room in ROOMS.items():
+        lines.append(f"  {name:<12}{_room(room).VERBS[name].summary}")
+    sys.stdout.write("\nCommands:\n" + "\n".join(lines) + "\n")
+    return 0
+
+
+def entry() -> None:
+    """What the installed command calls."""
+    code = main(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError:
+        code = code or 1  # nobody reads it any more
+    os._exit(code)

@@ -1,0 +1,64 @@
+"""`ps`: the processes of a container."""
+
+from __future__ import annotations
+
+import sys
+
+from cloche.cli.table import VALUE, Operand, Option, Verb
+from cloche.errors import ConflictError, NotFoundError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.cli.grammar import Parsed
+    from cloche.cli.runtime.globals import Globals
+
+VERBS = {
+    "ps": Verb(
+        "ps",
+        "list the processes of a container",
+        ("cloche-runtime ps [--format table|json] ID [PS OPTIONS]",),
+        ("The table is what ps(1) prints for them, with -ef or the options given.",),
+        (Option(("-f", "--format"), VALUE, "Options", "FORMAT", "table or json", complete="table json", closed=True),),
+        operands=(Operand("ID", "the container", required=True), Operand("PS OPTIONS", "for ps(1)", many=True)),
+        stop=1,
+        program="cloche-runtime",
+    )
+}
+
+
+def run(name: str, given: Parsed, options: Globals) -> int:
+    """Carry out `ps`."""
+    from cloche.runtime.changing import processes
+    from cloche.runtime.containers import load
+
+    del name
+    container = load(options.root, given.positionals[0])
+    if container.status() in {"stopped", "creating"}:
+        raise ConflictError(f"container not running: {container.id} is {container.status()}")
+    pids = processes(container) or [container.pid]
+    if given.text("format") == "json":
+        from cloche.spec.reader import write_json
+
+        sys.stdout.write(write_json(pids) + "\n")
+        return 0
+    return _table(set(pids), given.positionals[1:] or ["-ef"])
+
+
+def _table(pids: set[int], words: list[str]) -> int:
+    """ps(1)'s own lines: those whose PID column has one of ours."""
+    import subprocess
+
+    try:
+        shown = subprocess.run(["ps", *words], stdout=subprocess.PIPE, text=True, errors="replace", check=False)
+    except FileNotFoundError:
+        raise NotFoundError("ps is not installed", hint="apt install procps; or --format json") from None
+    lines = shown.stdout.splitlines()
+    if shown.returncode or not lines or "PID" not in lines[0].split():
+        raise NotFoundError(f"ps {' '.join(words)} shows no column PID", hint="give options such as -ef or -o pid,comm")
+    column = lines[0].split().index("PID")
+    sys.stdout.write(lines[0] + "\n")
+    for line in lines[1:]:
+        fields = line.split()
+        if len(fields) > column and fields[column].isdecimal() and int(fields[column]) in pids:
+            sys.stdout.write(line + "\n")
+    return 0

@@ -1,0 +1,67 @@
+"""`state` and `list`: what containers there are, and how they are."""
+
+from __future__ import annotations
+
+import sys
+
+from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.cli.grammar import Parsed
+    from cloche.cli.runtime.globals import Globals
+
+VERBS = {
+    "state": Verb(
+        "state",
+        "say how a container is, as JSON",
+        ("cloche-runtime state ID",),
+        (),
+        (),
+        operands=(Operand("ID", "the container", required=True),),
+        program="cloche-runtime",
+    ),
+    "list": Verb(
+        "list",
+        "list the containers below --root",
+        ("cloche-runtime list [-q] [--format table|json]",),
+        (),
+        (
+            Option(("-f", "--format"), VALUE, "Options", "FORMAT", "table or json", complete="table json", closed=True),
+            Option(("-q", "--quiet"), FLAG, "Options", "", "only the ids"),
+        ),
+        program="cloche-runtime",
+    ),
+}
+
+
+def run(name: str, given: Parsed, options: Globals) -> int:
+    """Carry out `state` or `list`."""
+    from cloche.runtime import containers
+
+    if name == "state":
+        print_json(containers.load(options.root, given.positionals[0]).state())
+        return 0
+    from cloche.spec.reader import write_json
+
+    found = containers.every(options.root)
+    if given.flag("quiet"):
+        sys.stdout.write("".join(f"{container.id}\n" for container in found))
+        return 0
+    states = [container.state() for container in found]
+    if given.text("format") == "json":
+        sys.stdout.write(write_json(states or None) + "\n")
+        return 0
+    from cloche.cli.output import columns
+
+    rows = [[str(state[key]) for key in ("id", "pid", "status", "bundle", "created", "owner")] for state in states]
+    sys.stdout.write(columns(rows, ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]))
+    return 0
+
+
+def print_json(value: dict[str, object]) -> None:
+    """A JSON object over several lines, for people."""
+    from cloche.spec.reader import write_json
+
+    lines = [f"  {write_json(name)}: {write_json(member)}" for name, member in value.items()]
+    sys.stdout.write("{\n" + ",\n".join(lines) + "\n}\n")

@@ -1,0 +1,202 @@
+"""`start`, `kill`, `delete`: what happens to a container after it was created."""
+
+from __future__ import annotations
+
+import os
+import select
+
+from cloche.errors import ClocheError, ConflictError, StageError
+from cloche.linux import process
+from cloche.runtime.containers import START
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.runtime.containers import Container
+    from cloche.stage.hooks import Hook
+
+PATIENCE = 10.0  # seconds that `delete --force` waits for the first process to be gone
+KILL, CONT = 9, 18
+
+
+def start(container: Container) -> None:
+    """Let a created container's process become the command; runs the hooks poststart.
+
+    Raises ClocheError where it cannot: the container has ended then.
+    """
+    status = container.status()
+    if status != "created":
+        raise ConflictError(f"cannot start a container that is not created: {container.id} is {status}")
+    failed = _release(container)
+    if failed is not None:
+        code, text, hint = failed
+        raise StageError(text, errno=code, hint=hint)
+    _unlink(f"{container.folder}/{START}")
+    _run_after_start(container)
+
+
+def _release(container: Container) -> tuple[int, str, str] | None:
+    import _socket
+
+    from cloche.stage import wire
+    from cloche.stage.making import hear_execution
+
+    fd = os.open(container.folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        sock.connect(f"/proc/self/fd/{fd}/{START}")
+        wire.send(sock, ("start",))
+        return hear_execution(sock)
+    except OSError as error:
+        raise ConflictError(f"container {container.id} has ended: {error.strerror}") from error
+    finally:
+        sock.close()
+        os.close(fd)
+
+
+def _run_after_start(container: Container) -> None:
+    text = container.config_text()
+    if b'"poststart"' not in text:
+        return
+    from cloche.stage.hooks import run_hooks
+
+    hooks = _hooks(text).get("poststart", ())
+    try:
+        run_hooks("poststart", hooks, _state(container, "running"))
+    except OSError as error:
+        # since 1.3 of the specification the container is stopped then
+        kill(container, KILL)
+        raise StageError(f"{error.filename}: {error.strerror}; the container was ended") from error
+
+
+def _hooks(text: bytes) -> dict[str, tuple[Hook, ...]]:
+    from cloche.runtime.creating import hooks_of
+    from cloche.spec.config import Config
+    from cloche.spec.reader import read_json
+
+    return hooks_of(Config.parse(read_json(text)).hooks)
+
+
+def _state(container: Container, status: str) -> bytes:
+    from cloche.runtime.creating import state_for_hooks
+
+    return state_for_hooks(container, status).replace('"PID"', str(container.pid)).encode()
+
+
+def kill(container: Container, number: int, *, everything: bool = False) -> None:
+    """Send a signal to the first process, or with `everything` to all in its groups."""
+    if not everything and container.status() not in {"created", "running", "paused"}:
+        raise ConflictError(f"container not running: {container.id} is {container.status()}")
+    if everything:
+        kill_all(container, number)
+        return
+    try:
+        pidfd = process.pidfd_open(container.pid)
+    except ProcessLookupError:
+        raise ConflictError(f"container not running: {container.id}") from None
+    try:
+        if not container.alive():
+            raise ConflictError(f"container not running: {container.id}")
+        process.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        raise ConflictError(f"container not running: {container.id}") from None
+    finally:
+        os.close(pidfd)
+    if number == KILL and (not container.known.get("own_pids", True)):
+        kill_all(container, KILL)
+
+
+def kill_all(container: Container, number: int) -> None:
+    """Signal every process in the container's groups."""
+    from cloche.stage.cleaning import kill_groups
+
+    if number == KILL:
+        kill_groups(tuple(container.groups))
+        return
+    for pid in processes(container):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def processes(container: Container) -> list[int]:
+    """The pids in the container's groups, sorted."""
+    pids: set[int] = set()
+    for group in container.groups:
+        for folder, _, _ in os.walk(group):
+            try:
+                with open(f"{folder}/cgroup.procs", "rb") as file:
+                    pids.update(int(line) for line in file)
+            except OSError:
+                continue
+    return sorted(pids)
+
+
+def pause(container: Container) -> None:
+    """Stop all its processes (cgroup freezer)."""
+    raise NotImplementedError
+
+
+def resume(container: Container) -> None:
+    """Let a paused container go on."""
+    raise NotImplementedError
+
+
+def delete(container: Container, *, force: bool = False) -> list[str]:
+    """Give back everything a stopped container holds; returns warnings.
+
+    A created one is ended first, with `force` any. Raises ConflictError for one that runs.
+    """
+    from cloche.stage.cleaning import kill_groups, remove_groups
+
+    status = container.status()
+    if status not in {"stopped", "created"} and not force:
+        raise ConflictError(
+            f"cannot delete container {container.id} that is not stopped: {status}", hint="kill it first, or --force"
+        )
+    if container.alive():
+        _end(container)
+    warnings = []
+    kill_groups(tuple(container.groups))
+    if left := remove_groups(tuple(container.groups)):
+        raise ClocheError(f"the cgroup {left[0]} cannot be removed: it is busy", hint="something in it cannot be ended")
+    text = container.config_text()
+    if b'"poststop"' in text:
+        from cloche.stage.hooks import run_hooks
+
+        for hook in _hooks(text).get("poststop", ()):
+            try:
+                run_hooks("poststop", (hook,), _state(container, "stopped"))
+            except OSError as error:
+                warnings.append(f"{error.filename}: {error.strerror}")
+    container.remove()
+    return warnings
+
+
+def _end(container: Container) -> None:
+    try:
+        pidfd = process.pidfd_open(container.pid)
+    except ProcessLookupError:
+        return
+    try:
+        if not container.alive():
+            return
+        process.pidfd_send_signal(pidfd, KILL)
+        kill_all(container, KILL)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        if not poll.poll(PATIENCE * 1000):
+            raise ClocheError(
+                f"container {container.id}: its first process cannot be ended", hint="it hangs in the kernel"
+            )
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(pidfd)
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

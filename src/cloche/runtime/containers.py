@@ -1,0 +1,254 @@
+"""The containers of a runtime: one directory each, below --root, readable by every later command.
+
+    ROOT/ID/state.json    what is known, replaced as a whole (write, fsync, rename)
+    ROOT/ID/config.json   the bundle's, as it was at `create`: later edits have no effect (runtime.md)
+    ROOT/ID/start         the socket at which a created container waits
+    ROOT/ID/lock          held by the command that is changing it
+
+A process is known by (pid, start time, boot id), so that neither a pid that was used again nor a reboot makes
+a container out of somebody else's process. On the way of every `state` and `kill`: imports next to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+
+from cloche.errors import ConflictError, NotFoundError, SpecError
+from cloche.ids import check_id
+from cloche.linux import kernel
+from cloche.spec.reader import read_json, write_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Self
+
+F_GETLK, F_SETLKW = 5, 7
+F_WRLCK, F_UNLCK = 1, 2
+START = "start"
+
+
+def default_root() -> str:
+    """/run/cloche-runtime for root, below $XDG_RUNTIME_DIR for others."""
+    if os.geteuid() == 0:
+        return "/run/cloche-runtime"
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    return f"{runtime}/cloche-runtime" if runtime.startswith("/") else f"/tmp/cloche-runtime-{os.geteuid()}"
+
+
+class Container:
+    """One container's directory and what its state.json says."""
+
+    def __init__(self, root: str, container_id: str, known: dict[str, Any]) -> None:
+        self.root, self.id, self.known = root, container_id, known
+        self.folder = f"{root}/{container_id}"
+        self._lock = -1
+
+    @property
+    def pid(self) -> int:
+        """The pid of its first process as it was written down; 0 before there was one."""
+        return int(self.known.get("pid", 0))
+
+    @property
+    def groups(self) -> list[str]:
+        """The cgroup directories made for it."""
+        return list(self.known.get("groups", ()))
+
+    def status(self) -> str:
+        """creating, created, running, paused or stopped, asked of the kernel (runtime.md, "State")."""
+        if not self.known.get("ready"):
+            return "creating" if self.alive() or self._is_locked() else "stopped"
+        if not self.alive():
+            return "stopped"
+        if self.is_frozen():
+            return "paused"
+        return "created" if self._waits() else "running"
+
+    def alive(self) -> bool:
+        """Whether its first process is there and not a zombie."""
+        return bool(self.pid) and self.known.get("boot") == boot_id() and start_time(self.pid) == self.known["started"]
+
+    def is_frozen(self) -> bool:
+        """Whether its processes are stopped by their cgroup."""
+        for group in self.groups:
+            if b"freezer" in group.encode().split(b"/") and b"FROZEN" in _read(f"{group}/freezer.state"):
+                return True
+            if b"frozen 1" in _read(f"{group}/cgroup.events"):
+                return True
+        return False
+
+    def _waits(self) -> bool:
+        """Whether somebody still listens for `start`: the socket's file alone proves nothing."""
+        import _socket
+
+        try:
+            fd = os.open(self.folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
+        try:
+            sock.connect(f"/proc/self/fd/{fd}/{START}")
+        except OSError as error:
+            return error.errno == 11  # EAGAIN: many are waiting already
+        else:
+            return True
+        finally:
+            sock.close()
+            os.close(fd)
+
+    def lock(self) -> Self:
+        """Wait until no other command is changing this container, and see what it is like then.
+
+        Released at exit. Raises NotFoundError when it was removed meanwhile.
+        """
+        try:
+            self._lock = os.open(f"{self.folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            raise NotFoundError(f"container does not exist: {self.id}") from None
+        _fcntl_lock(self._lock, F_SETLKW)
+        if os.fstat(self._lock).st_nlink == 0:
+            raise NotFoundError(f"container does not exist: {self.id}")
+        if text := _read(f"{self.folder}/state.json"):
+            known: Any = read_json(text)
+            self.known = known
+        return self
+
+    def unlock(self) -> None:
+        """Let the next command have it."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _is_locked(self) -> bool:
+        try:
+            fd = os.open(f"{self.folder}/lock", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            return _fcntl_lock(fd, F_GETLK) != F_UNLCK
+        finally:
+            os.close(fd)
+
+    def update(self, **news: Any) -> None:
+        """Write state.json anew with these members changed, so that a reader sees the old or the new one."""
+        self.known.update(news)
+        write_atomically(f"{self.folder}/state.json", write_json(self.known).encode())
+
+    def config_text(self) -> bytes:
+        """config.json as it was at `create`."""
+        return _read(f"{self.folder}/config.json")
+
+    def state(self) -> dict[str, object]:
+        """The state as runtime.md has it, with what runc adds."""
+        status = self.status()
+        return {
+            "ociVersion": self.known["ociVersion"],
+            "id": self.id,
+            "pid": self.pid if status not in {"stopped", "creating"} else 0,
+            "status": status,
+            "bundle": self.known["bundle"],
+            "rootfs": self.known["rootfs"],
+            "created": self.known["created"],
+            "annotations": self.known.get("annotations") or {},
+            "owner": self.known.get("owner", ""),
+        }
+
+    def remove(self) -> None:
+        """Remove the directory: state.json last, so that until then it can be found and removed."""
+        for name in sorted(os.listdir(self.folder), key=lambda name: name == "state.json"):
+            os.unlink(f"{self.folder}/{name}")
+        os.rmdir(self.folder)
+
+
+def new(root: str, container_id: str, **known: Any) -> Container:
+    """The directory of a new container, locked. Raises ConflictError where there is one of that id."""
+    check_id(container_id)
+    os.makedirs(root, 0o700, exist_ok=True)
+    try:
+        os.mkdir(f"{root}/{container_id}", 0o700)
+    except FileExistsError:
+        raise ConflictError(
+            f"container with given ID already exists: {container_id}", hint="delete it first, or give another id"
+        ) from None
+    container = Container(root, container_id, known).lock()
+    container.update()
+    return container
+
+
+def load(root: str, container_id: str) -> Container:
+    """A container by its id. Raises NotFoundError ("container does not exist")."""
+    try:
+        check_id(container_id)
+    except SpecError:
+        raise
+    text = _read(f"{root}/{container_id}/state.json")
+    if not text:
+        if not os.path.isdir(f"{root}/{container_id}"):
+            raise NotFoundError(f"container does not exist: {container_id}")
+        text = b'{"ociVersion":"1.0.0","bundle":"","rootfs":"","created":""}'  # killed before it wrote anything
+    known: Any = read_json(text)
+    return Container(root, container_id, known)
+
+
+def every(root: str) -> list[Container]:
+    """All of them, by id; one that is removed meanwhile is left out."""
+    try:
+        names = sorted(os.listdir(root))
+    except FileNotFoundError:
+        return []
+    found = []
+    for name in names:
+        try:
+            found.append(load(root, name))
+        except (NotFoundError, SpecError):
+            continue
+    return found
+
+
+def write_atomically(path: str, content: bytes) -> None:
+    """Write a file so that after a crash there is the old content or the new."""
+    fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, content)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(f"{path}.new", path)
+
+
+def _fcntl_lock(fd: int, command: int) -> int:
+    """fcntl(2) with a write lock on the whole file; returns the type of lock found by F_GETLK.
+
+    A lock of the process, not of the open file: the container's first process, a fork of ours, has no part in it.
+    struct flock { short type, whence; off_t start, len; pid_t pid; }
+    """
+    lock = bytearray(32)
+    lock[0] = F_WRLCK
+    kernel.call("fcntl", kernel.number(72, 25), fd, command, kernel.buffer(lock))
+    return lock[0]
+
+
+def boot_id() -> str:
+    """What tells this boot from others (random(4))."""
+    return _read("/proc/sys/kernel/random/boot_id").decode().strip()
+
+
+def start_time(pid: int) -> int:
+    """When process `pid` began, in clock ticks since boot (proc_pid_stat(5)); 0 for none, or a zombie."""
+    fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    return int(fields[19]) if len(fields) > 19 and fields[0] not in {b"Z", b"X"} else 0
+
+
+def _read(path: str) -> bytes:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        content = b""
+        while part := os.read(fd, 65536):
+            content += part
+        return content
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)

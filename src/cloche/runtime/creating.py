@@ -1,0 +1,205 @@
+"""`create`: from a bundle to a process that has everything but its command, and waits for `start`."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from cloche import ids
+from cloche.errors import ClocheError, ConflictError, StageError
+from cloche.records import record
+from cloche.runtime import containers
+from cloche.runtime.bundle import read_config, request_of
+from cloche.runtime.consoles import send_console
+from cloche.runtime.host import probe_host
+from cloche.runtime.planning import plan as make_plan
+from cloche.runtime.request import Lifecycle
+from cloche.spec.hooks import HOOK_NAMES
+from cloche.spec.reader import write_json
+from cloche.stage.cleaning import kill_groups, remove_groups
+from cloche.stage.hooks import run_hooks
+from cloche.stage.making import Callbacks, Made, StepFailed, make
+from cloche.stage.points import from_environment, reach
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.runtime.containers import Container
+    from cloche.spec.config import Config
+    from cloche.spec.hooks import Hooks
+    from cloche.stage.hooks import Hook
+    from cloche.stage.operation import Plan
+
+NEEDS_BOTH = "/process/terminal"
+
+
+@record
+class Creation:
+    """What `create` and `run` were asked, beside the bundle."""
+
+    root: str
+    container_id: str
+    bundle: str  # absolute
+    console_socket: str = ""
+    pid_file: str = ""
+    pidfd_socket: str = ""
+    preserve: int = 0
+    pivot: bool = True
+    keyring: bool = True
+    systemd: bool = False
+    master: bool = False  # the caller takes the terminal itself
+
+
+class _Callbacks(Callbacks):
+    def __init__(self, container: Container, asked: Creation, hooks: dict[str, tuple[Hook, ...]], state: str) -> None:
+        self.container, self.asked, self.all_hooks, self.state = container, asked, hooks, state
+        self.master = -1
+
+    def made(self, pid: int) -> None:
+        self.container.update(pid=pid, started=containers.start_time(pid), boot=containers.boot_id())
+
+    def hooks(self, pid: int) -> None:
+        text = self.state.replace('"PID"', str(pid)).encode()
+        for kind in ("prestart", "createRuntime"):
+            if hooks := self.all_hooks.get(kind):
+                run_hooks(kind, hooks, text)
+
+    def console(self, master: int) -> None:
+        if self.asked.console_socket:
+            send_console(self.asked.console_socket, master)
+        else:
+            self.master = os.dup(master)
+
+    def listener(self, fd: int, pid: int) -> None:
+        raise OSError(95, "seccomp listeners")
+
+
+def create(asked: Creation) -> tuple[Container, Made, int]:
+    """Create a container; returns it locked, with its first process and the terminal's master or -1.
+
+    Raises ClocheError, with nothing left of the attempt.
+    """
+    ids.check_id(asked.container_id)
+    config = read_config(asked.bundle)
+    host = probe_host()
+    _check_console(asked, config)
+    hooks = hooks_of(config.hooks)
+    rootfs = os.path.normpath(os.path.join(asked.bundle, config.root.path)) if config.root else ""
+    container = containers.new(
+        asked.root,
+        asked.container_id,
+        ociVersion=config.ociVersion,
+        bundle=asked.bundle,
+        rootfs=rootfs,
+        created=_now(),
+        annotations=config.annotations or {},
+        owner=_owner(),
+    )
+    state = state_for_hooks(container, "creating")
+    try:
+        life = Lifecycle(container.folder, state, hooks, asked.preserve, asked.pivot, asked.keyring)
+        plan, _receipt = make_plan(request_of(config, asked.bundle, asked.container_id, host, life), host)
+        container.update(groups=list(plan.groups), own_pids=plan.own_pids)
+        callbacks = _Callbacks(container, asked, hooks, state)
+        made = carry_out(plan, callbacks)
+    except BaseException:
+        kill_groups(tuple(container.groups))
+        remove_groups(tuple(container.groups))
+        container.remove()
+        raise
+    with open(f"{asked.bundle}/config.json", "rb") as source:
+        containers.write_atomically(f"{container.folder}/config.json", source.read())
+    container.update(ready=True, notes=made.notes)
+    reach(from_environment(os.environ.get("CLOCHE_FAILPOINT", "")), "created")
+    if asked.pid_file:
+        write_pid_file(asked.pid_file, made.pid)
+    made.keep()
+    return container, made, callbacks.master
+
+
+def carry_out(plan: Plan, callbacks: Callbacks) -> Made:
+    """`make`, with what failed as an error a person and an engine can read."""
+    try:
+        return make(plan, [0, 1, 2], callbacks)
+    except StepFailed as failure:
+        raise explain(plan, failure) from None
+
+
+def explain(plan: Plan, failure: StepFailed) -> ClocheError:
+    """A failed step in words: what, on what, why, and what to do."""
+    index, code, text, culprit, notes = failure.failed
+    step = plan.operations[index] if 0 <= index < len(plan.operations) else None
+    name = type(step).__name__ if step is not None else ""
+    if name in {"FindCommand", "AwaitStart", "RunHooks", "AskForHooks"}:
+        return StageError(f"{culprit}: {text}" if culprit else text, op=name, errno=code)
+    words = "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip() or "setting up"
+    what = f" ({', '.join(notes)})" if notes else ""
+    about = f" {culprit}" if culprit else ""
+    hint = step.hint(code) if step is not None else ""
+    first = step.calls()[:1] if step is not None and not hint and not culprit else []
+    return StageError(
+        f"{words}{about}: {text[:1].lower() + text[1:]}{what}",
+        op=name,
+        errno=code,
+        hint=hint or "".join(f"the step was: {call}" for call in first),
+    )
+
+
+def state_for_hooks(container: Container, status: str) -> str:
+    """The state as JSON (runtime.md), with "PID" where the pid belongs."""
+    return write_json({
+        "ociVersion": container.known["ociVersion"],
+        "id": container.id,
+        "status": status,
+        "pid": "PID",
+        "bundle": container.known["bundle"],
+        "annotations": container.known.get("annotations") or {},
+    })  # fmt: skip
+
+
+def hooks_of(hooks: Hooks | None) -> dict[str, tuple[Hook, ...]]:
+    """config.json's hooks as plain values, by kind."""
+    found: dict[str, tuple[Hook, ...]] = {}
+    for kind in HOOK_NAMES:
+        listed = getattr(hooks, kind, None) or []
+        if listed:
+            found[kind] = tuple((h.path, tuple(h.args or ()), tuple(h.env or ()), h.timeout or 0) for h in listed)
+    return found
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Write a pid so that a reader sees all of it or nothing."""
+    folder, _, name = path.rpartition("/")
+    temporary = f"{folder}/.{name}" if folder else f".{name}"
+    with open(temporary, "w", encoding="ascii") as file:
+        file.write(str(pid))
+    os.rename(temporary, path)
+
+
+def _check_console(asked: Creation, config: Config) -> None:
+    wanted = config.process is not None and config.process.terminal
+    if wanted and not asked.console_socket and not asked.master:
+        raise ConflictError(
+            "cannot allocate tty if runc will detach without setting console socket",
+            hint="/process/terminal is true: give --console-socket, or set it to false",
+        )
+    if asked.console_socket and not wanted:
+        raise ConflictError(
+            "cannot use console socket if runc will not detach or allocate tty",
+            hint="/process/terminal is false: leave --console-socket out",
+        )
+
+
+def _owner() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"#{os.geteuid()}"
+
+
+def _now() -> str:
+    """The time as RFC 3339 with nanoseconds, in UTC."""
+    nanoseconds = time.time_ns()
+    moment = time.gmtime(nanoseconds // 10**9)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', moment)}.{nanoseconds % 10**9:09d}Z"

@@ -1,0 +1,192 @@
+"""`exec`: one more process in a container that is there already, with its restrictions."""
+
+from __future__ import annotations
+
+import os
+
+from cloche.errors import ClocheError, ConflictError, SpecError
+from cloche.linux import files
+from cloche.records import record
+from cloche.runtime.consoles import send_console
+from cloche.runtime.creating import carry_out
+from cloche.runtime.host import probe_host
+from cloche.runtime.identity import plan_identity
+from cloche.runtime.idmaps import HOST, first_of, joined
+from cloche.runtime.planning import find_command
+from cloche.runtime.receipt import Receipt
+from cloche.runtime.request import Request, Root
+from cloche.spec.config import Config
+from cloche.spec.process import Capabilities, Process, User
+from cloche.spec.reader import read_json
+from cloche.spec.validate import check_process
+from cloche.stage.making import Callbacks, Made
+from cloche.stage.operation import Plan
+from cloche.stage.operations import command, filesystems, groups, lifecycle, processes
+from cloche.stage.operations.identity import FindUser, SessionKeyring
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.runtime.containers import Container
+    from cloche.stage.operation import Operation
+
+KINDS = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time")
+
+
+@record
+class Execution:
+    """What `exec` was asked, beside the container."""
+
+    process: bytes = b""  # of --process, a JSON document; else from the rest:
+    argv: tuple[str, ...] = ()
+    cwd: str = ""
+    env: tuple[str, ...] = ()
+    terminal: bool = False
+    user: str = ""
+    groups: tuple[int, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    no_new_privs: bool = False
+    apparmor: str = ""
+    label: str = ""
+    cgroup: str = ""  # a group below the container's own
+    ignore_paused: bool = False
+    console_socket: str = ""
+    pidfd_socket: str = ""
+    preserve: int = 0
+    detach: bool = False
+
+
+class _Callbacks(Callbacks):
+    def __init__(self, console_socket: str) -> None:
+        self.console_socket, self.master = console_socket, -1
+
+    def console(self, master: int) -> None:
+        if self.console_socket:
+            send_console(self.console_socket, master)
+        else:
+            self.master = os.dup(master)
+
+
+def execute(container: Container, asked: Execution) -> tuple[Made, int]:
+    """Make the process; it waits for `Made.keep`. Returns it with its terminal's master or -1."""
+    status = container.status()
+    if status == "paused" and not asked.ignore_paused:
+        raise ConflictError("cannot exec in a paused container (use --ignore-paused to override)")
+    if status not in {"created", "running", "paused"}:
+        raise ConflictError(f"cannot exec in a {status} container", hint=f"{container.id} has to be running")
+    config = Config.parse(read_json(container.config_text()))
+    process = _process_of(config, asked)
+    if process.terminal and asked.detach and not asked.console_socket:
+        raise ConflictError("cannot allocate tty if runc will detach without setting console socket")
+    if asked.console_socket and not process.terminal:
+        raise ConflictError("cannot use console socket if runc will not detach or allocate tty")
+    config.process = process
+    plan = _plan(container, config, process, asked)
+    callbacks = _Callbacks(asked.console_socket)
+    return carry_out(plan, callbacks), callbacks.master
+
+
+def _process_of(config: Config, asked: Execution) -> Process:
+    """The process document: as given, or the container's own with what was asked on top."""
+    if asked.process:
+        process = Process.parse(read_json(asked.process))
+    else:
+        if config.process is None:
+            raise SpecError("the container has no process to take after", hint="give --process FILE")
+        process = config.process
+        if not asked.argv:
+            raise SpecError("there is no command to execute", hint="cloche-runtime exec ID COMMAND, or --process FILE")
+        process.args = list(asked.argv)
+        process.terminal = asked.terminal
+        process.cwd = asked.cwd or process.cwd
+        process.env = [*(process.env or []), *asked.env]
+        if asked.user:
+            process.user = _user(asked.user)
+        if asked.groups:
+            process.user.additionalGids = [*(process.user.additionalGids or []), *asked.groups]
+    if asked.no_new_privs:
+        process.noNewPrivileges = True
+    process.apparmorProfile = asked.apparmor or process.apparmorProfile
+    process.selinuxLabel = asked.label or process.selinuxLabel
+    if asked.capabilities:
+        _add_capabilities(process, asked.capabilities)
+    check_process(process, "/process", [])
+    return process
+
+
+def _user(text: str) -> User:
+    uid, colon, gid = text.partition(":")
+    if not all(part.isascii() and part.isdecimal() for part in ((uid, gid) if colon else (uid,))):
+        raise SpecError(f"--user {text}: numbers are needed", hint="UID or UID:GID")
+    return User(uid=int(uid), gid=int(gid or 0))
+
+
+def _add_capabilities(process: Process, names: tuple[str, ...]) -> None:
+    sets = process.capabilities = process.capabilities or Capabilities()
+    for kind in ("bounding", "effective", "permitted"):
+        setattr(sets, kind, list(dict.fromkeys([*(getattr(sets, kind) or []), *names])))
+
+
+def _plan(container: Container, config: Config, process: Process, asked: Execution) -> Plan:
+    host = probe_host()
+    pid = container.pid
+    kinds = tuple(kind for kind in KINDS if _namespace(pid, kind) != _namespace("self", kind))
+    maps = joined(pid) if "user" in kinds else HOST
+    linux = config.linux
+    request = Request(
+        config=config,
+        root=Root(()),
+        ids=maps,
+        name="",
+        default_seccomp=False,
+        watch_refusals=False,
+        machine=host.machine,
+    )
+    born_in, enter = _groups(container, asked.cgroup)
+    steps: list[Operation] = [
+        processes.OpenProcess(pid, int(container.known["started"]), kinds),
+        processes.Clone((), born_in, enter),
+    ]
+    if process.oomScoreAdj is not None:
+        steps.append(groups.OomScore(process.oomScoreAdj))
+    steps += [groups.RaiseRlimit(limit.type, limit.hard) for limit in process.rlimits or []]
+    first = first_of(maps.uids), first_of(maps.gids)
+    steps += [processes.Release(), processes.AwaitRelease("user" in kinds, *first), processes.KeepRoot()]
+    del linux
+    steps.append(SessionKeyring())
+    user = process.user
+    steps.append(FindUser(f"{user.uid}:{user.gid}", tuple(str(gid) for gid in user.additionalGids or [])))
+    if process.terminal:
+        size = process.consoleSize
+        steps.append(filesystems.OpenTerminal(*((size.height, size.width) if size is not None else (0, 0))))
+    steps.append(command.NewSession(process.terminal))
+    last = [find_command(process), lifecycle.Outlive()]
+    steps += plan_identity(request, host, process, Receipt(), asked.preserve, last)
+    return Plan(tuple(steps), own_pids=False)
+
+
+def _groups(container: Container, below: str) -> tuple[str, tuple[str, ...]]:
+    """The v2 group to be born in, and the v1 groups."""
+    if ".." in below.split("/"):
+        raise SpecError(f"--cgroup {below}: may not lead upwards")
+    born_in, enter = "", []
+    for group in container.groups:
+        path = f"{group}/{below.strip('/')}".rstrip("/")
+        try:
+            with files.Fd(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
+                v2 = files.filesystem_type(fd.number) == files.CGROUP2_SUPER_MAGIC
+        except FileNotFoundError:
+            if below:
+                raise ClocheError(f"--cgroup {below}: there is no group {path}") from None
+            continue
+        if v2:
+            born_in = path
+        else:
+            enter.append(path)
+    return born_in, tuple(enter)
+
+
+def _namespace(pid: int | str, kind: str) -> int:
+    try:
+        return os.stat(f"/proc/{pid}/ns/{kind}").st_ino
+    except FileNotFoundError:  # a kernel without that kind
+        return 0

@@ -1,0 +1,48 @@
+"""What this runtime can do, on any host (features.md, features-linux.md)."""
+
+from __future__ import annotations
+
+from cloche import __version__
+from cloche.linux import capabilities
+from cloche.runtime.mounts import KNOWN_OPTIONS
+from cloche.spec import linux, seccomp
+from cloche.spec.config import OCI_VERSION, OCI_VERSION_MIN
+from cloche.spec.hooks import HOOK_NAMES
+from cloche.spec.shape import values
+
+
+def features() -> dict[str, object]:
+    """The features document."""
+    enabled, disabled = {"enabled": True}, {"enabled": False}
+    return {
+        "ociVersionMin": OCI_VERSION_MIN,
+        "ociVersionMax": OCI_VERSION,
+        "hooks": list(HOOK_NAMES),
+        "mountOptions": sorted(KNOWN_OPTIONS),
+        "linux": {
+            "namespaces": sorted(values(linux.NamespaceType)),
+            "capabilities": list(capabilities.NAMES),
+            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
+            "seccomp": {
+                "enabled": True,
+                "actions": sorted(values(seccomp.SeccompAction)),
+                "operators": sorted(values(seccomp.SeccompOperator)),
+                "archs": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_X86_64"],
+                "knownFlags": sorted(values(seccomp.SeccompFlag)),
+            },
+            "apparmor": enabled,
+            "selinux": disabled,
+            "intelRdt": disabled,
+            "memoryPolicy": {
+                "modes": list(values(linux.MemoryPolicyMode)),
+                "flags": list(values(linux.MemoryPolicyFlag)),
+            },
+            "mountExtensions": {"idmap": enabled},
+            "netDevices": enabled,
+        },
+        "annotations": {
+            "dev.cloche.version": __version__,
+            "org.opencontainers.runc.checkpoint.enabled": "false",
+        },
+        "potentiallyUnsafeConfigAnnotations": [],
+    }

@@ -1,0 +1,94 @@
+"""Hooks (runtime-spec config.md, "POSIX-platform Hooks"): a program, the state on its stdin, a time limit.
+
+Used on both sides: the runtime runs those of its own namespaces, the new process those of the container's.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from cloche.linux import process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Hook = tuple[str, tuple[str, ...], tuple[str, ...], int]  # path, args, env (KEY=value), timeout in s or 0
+
+KEPT = 4096  # how much of what a failing hook said is passed on
+ETIMEDOUT = 110
+
+
+def run_hooks(kind: str, hooks: tuple[Hook, ...], state: bytes) -> None:
+    """Run `hooks` one after the other; OSError names the first that failed, and what it said."""
+    for index, (path, args, env, timeout) in enumerate(hooks):
+        name = f"{kind} hook {index} ({path})"
+        try:
+            _run(name, path, args or (path,), env, timeout, state)
+        except OSError as error:
+            if error.filename == name:
+                raise
+            raise OSError(error.errno or 5, error.strerror or str(error), name) from error
+
+
+def _run(name: str, path: str, args: tuple[str, ...], env: tuple[str, ...], timeout: int, state: bytes) -> None:
+    fd = os.memfd_create("state")
+    os.write(fd, state)
+    os.lseek(fd, 0, os.SEEK_SET)
+    read, write = os.pipe2(os.O_CLOEXEC)
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    actions = [(os.POSIX_SPAWN_DUP2, fd, 0), (os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, write, 2)]
+    variables = dict(item.partition("=")[::2] for item in env)
+    try:
+        pid = os.posix_spawn(path, args, variables, file_actions=actions)
+    except OSError:
+        os.close(read)
+        raise
+    finally:
+        for number in (fd, null, write):
+            os.close(number)
+    pidfd = process.pidfd_open(pid)
+    said, ended = _listen(read, pidfd, time.monotonic() + timeout if timeout else 0.0)
+    if not ended:
+        process.pidfd_send_signal(pidfd, 9)
+    status = os.waitpid(pid, 0)[1]
+    os.close(read)
+    os.close(pidfd)
+    words = said.decode(errors="replace").strip()
+    more = f": {words}" if words else ""
+    if not ended:
+        raise OSError(ETIMEDOUT, f"did not end within {timeout} s{more}", name)
+    code = os.waitstatus_to_exitcode(status)
+    if code:
+        how = f"exited with {code}" if code > 0 else f"was killed by signal {-code}"
+        raise OSError(5, f"{how}{more}", name)
+
+
+def _listen(read: int, pidfd: int, deadline: float) -> tuple[bytes, bool]:
+    """What it said on stderr until it ended or its time was over; and whether it ended."""
+    poll = select.poll()
+    poll.register(read, select.POLLIN)
+    poll.register(pidfd, select.POLLIN)
+    os.set_blocking(read, False)
+    said = b""
+    while True:
+        left = max(0.0, deadline - time.monotonic()) * 1000 if deadline else None
+        ready = {fd for fd, _ in poll.poll(left)}
+        if not ready:
+            return said, False
+        if read in ready:
+            part = _read(read)
+            said = (said + part)[:KEPT]
+            if not part:
+                poll.unregister(read)
+        if pidfd in ready:
+            while part := _read(read):
+                said = (said + part)[:KEPT]
+            return said, True
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, 65536)
+    except BlockingIOError:
+        return b""

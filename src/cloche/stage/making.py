@@ -1,0 +1,180 @@
+"""A plan carried out by this very process, for a container that goes on when we have ended.
+
+    make(plan, stdio, callbacks)  outside steps; what the new process asks for; until it says it is ready
+    Made.keep()                   it is written down: from now on it lives without us
+    Made.abandon()                it is not: end it
+
+`server` is the other way, for containers that belong to a program or a command that stays.
+"""
+
+from __future__ import annotations
+
+import os
+
+from cloche.linux import process
+from cloche.stage import inside, wire
+from cloche.stage.operation import OUTSIDE
+from cloche.stage.points import reach
+from cloche.stage.scene import Outside
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+
+    from cloche.stage.operation import Plan
+
+
+class StepFailed(Exception):
+    """A step failed: its index in the plan, errno, text, what it was about, and the calls' notes."""
+
+    def __init__(self, index: int, errno: int, text: str, culprit: str, notes: list[str]) -> None:
+        super().__init__(text)
+        self.failed = index, errno, text, culprit, notes
+
+
+class Callbacks:
+    """What the runtime does when the new process is at certain points; these do nothing."""
+
+    def made(self, pid: int) -> None:
+        """The process is there."""
+
+    def hooks(self, pid: int) -> None:
+        """Its namespaces and mounts are there, its root is not yet; OSError ends it."""
+
+    def console(self, master: int) -> None:
+        """Its terminal; the descriptor is closed afterwards."""
+
+    def listener(self, fd: int, pid: int) -> None:
+        """The listener of its seccomp filter; the descriptor is closed afterwards."""
+
+
+class Made:
+    """A process that has been made and waits for a word."""
+
+    def __init__(self, scene: Outside, notes: list[tuple[str, str]]) -> None:
+        self.scene, self.notes = scene, notes
+        self.pid, self.pidfd = scene.pid, scene.pidfd
+
+    def keep(self) -> tuple[int, str, str] | None:
+        """Let it go on without us; waits until it does: it listens for `start`, or is the command.
+
+        Returns (errno, what, hint) when it could not become the command.
+        """
+        assert self.scene.channel is not None
+        try:
+            wire.send(self.scene.channel, ("keep",))
+        except OSError:
+            return None  # it has ended; who waits for it will hear
+        return hear_execution(self.scene.channel)
+
+    def abandon(self) -> None:
+        """Kill it, and wait for its end."""
+        process.pidfd_send_signal(self.pidfd, 9)
+        process.wait_pidfd(self.pidfd)
+
+
+def hear_execution(channel: object) -> tuple[int, str, str] | None:
+    """Until the other end is closed by execve: None, or (errno, what failed, hint)."""
+    while (got := wire.receive(channel)) is not None:  # type: ignore[arg-type]
+        (kind, *rest), fds = got
+        for fd in fds:
+            os.close(fd)
+        if kind == "not executed":
+            return rest[1], rest[2], rest[3]
+        if kind == "failed":
+            return rest[1], " ".join(filter(None, (rest[3], rest[2]))), ""
+    return None
+
+
+def make(plan: Plan, stdio: list[int], callbacks: Callbacks) -> Made:
+    """Carry a plan out as far as the new process says "ready". Raises StepFailed, with nothing left over.
+
+    `stdio` are the descriptors of its stdin, stdout and stderr, and stay the caller's. To be called in a
+    single-threaded process, where every signal is at its default for the new one to inherit.
+    """
+    scene = Outside([os.dup(fd) for fd in stdio])
+    index = -1
+    try:
+        for index, op in enumerate(plan.operations):
+            if op.side != OUTSIDE:
+                continue
+            reach(plan.failpoint, type(op).__name__)
+            op.execute(scene)
+            if scene.in_child:
+                inside.run(plan, scene)
+            if type(op).__name__ == "Clone":
+                callbacks.made(scene.pid)
+        return Made(scene, scene.notes + _listen(plan, scene, callbacks))
+    except StepFailed:
+        _end(scene)
+        raise
+    except OSError as error:
+        last = _last_words(scene)
+        _end(scene)
+        if last is not None:
+            raise last from None
+        culprit = error.filename if isinstance(error.filename, str) else ""
+        notes = getattr(error, "__notes__", [])
+        raise StepFailed(index, error.errno or 0, error.strerror or str(error), culprit, notes) from error
+    finally:
+        if not scene.in_child:
+            scene.close()
+
+
+def _listen(plan: Plan, scene: Outside, callbacks: Callbacks) -> list[tuple[str, str]]:
+    """Answer the new process until it is ready; returns what came out weaker."""
+    notes: list[tuple[str, str]] = []
+    assert scene.channel is not None
+    while True:
+        got = wire.receive(scene.channel)
+        if got is None:
+            raise StepFailed(-1, 0, "its first process ended before it was ready", "", [])
+        (kind, *rest), fds = got
+        try:
+            if kind == "ready":
+                return notes
+            if kind == "failed":
+                raise StepFailed(*rest)
+            if kind == "note":
+                notes.append((rest[0], rest[1]))
+            elif kind == "hooks":
+                _at_hooks(plan, scene, callbacks)
+            elif kind == "console":
+                callbacks.console(fds[0])
+            elif kind == "listener":
+                callbacks.listener(fds[0], scene.pid)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+
+def _at_hooks(plan: Plan, scene: Outside, callbacks: Callbacks) -> None:
+    assert scene.channel is not None
+    index = next(i for i, op in enumerate(plan.operations) if type(op).__name__ == "AskForHooks")
+    try:
+        callbacks.hooks(scene.pid)
+    except OSError as error:
+        raise StepFailed(index, error.errno or 5, str(error.strerror), str(error.filename), []) from error
+    wire.send(scene.channel, ("continue", scene.pid))
+
+
+def _last_words(scene: Outside) -> StepFailed | None:
+    """A step out here may have failed only because the new process gave up first: its reason counts."""
+    if scene.channel is None or scene.pidfd < 0:
+        return None
+    process.pidfd_send_signal(scene.pidfd, 9)
+    while (got := wire.receive(scene.channel)) is not None:
+        (kind, *rest), fds = got
+        for fd in fds:
+            os.close(fd)
+        if kind == "failed":
+            return StepFailed(*rest)
+    return None
+
+
+def _end(scene: Outside) -> None:
+    if scene.pidfd >= 0:
+        try:
+            process.pidfd_send_signal(scene.pidfd, 9)
+        except ProcessLookupError:
+            pass
+        process.wait_pidfd(scene.pidfd)
