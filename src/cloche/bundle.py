@@ -1,6 +1,7 @@
 """All modules of a command line's way in one file: what forty imports cost, paid once.
 
-    __pycache__/run-2.<tag>.bundle   marshal of (code of this module, {module: Entry}); 2 is its format
+    __pycache__/NAME-2.<tag>.bundle   marshal of (code of this module, {module: Entry}); 2 is its format
+    run      `cloche run`; runtime and small: `cloche-runtime`, for what makes a process, and for the rest
 
 Python reads each module by half a dozen system calls and looks every one up in a directory; a hundred
 small modules cost twice what their code does. The launcher reads the bundle, runs this module from it, and
@@ -90,10 +91,11 @@ def load_all() -> None:
             setattr(sys.modules[parent], own, module)
 
 
-def write(folder: str, every_run: tuple[str, ...]) -> None:
-    """Make the bundle of the package in `folder` from the modules imported so far; does nothing where it may not.
+def write(folder: str, name: str, every_run: tuple[str, ...], others: tuple[str, ...] = ()) -> None:
+    """Make the bundle `name` of the package in `folder` from these modules and those imported so far.
 
-    `every_run` names the modules that `load_all` loads, with all they import.
+    Does nothing where it may not. `every_run` names the modules that `load_all` loads, with all they import;
+    `others` are in it as well.
 
     Without docstrings, line numbers and the annotations of functions, which take a third of the space (the
     launcher leaves the bundle alone for --debug). Each module comes after those it imports. What a module has
@@ -129,11 +131,13 @@ def write(folder: str, every_run: tuple[str, ...]) -> None:
         package = origin.endswith("/__init__.py")
         modules[name] = origin, package, status.st_mtime_ns, status.st_size, code if always else dumps(code), remembered
 
-    for name in every_run:
-        add(name, always=True)
-    for name in list(sys.modules):
-        add(name, always=False)
-    place = f"{folder}/__pycache__/run-2.{sys.implementation.cache_tag}.bundle"
+    for module in (*every_run, *others):
+        __import__(module)
+    for module in every_run:
+        add(module, always=True)
+    for module in list(sys.modules):
+        add(module, always=False)
+    place = f"{folder}/__pycache__/{name}-2.{sys.implementation.cache_tag}.bundle"
     try:
         # never writable by others, whatever the umask: it is code
         fd = os.open(f"{place}.{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)

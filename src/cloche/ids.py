@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
+from posix import urandom
 
 from cloche.errors import SpecError
 
 
 def new_id() -> str:
     """A new container id: 64 hexadecimal digits, as docker's."""
-    return os.urandom(32).hex()
+    return urandom(32).hex()
 
 
 def check_name(name: str) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import array
 import contextlib
 import copy
+import ctypes
 import fcntl
 import json
 import os
@@ -25,9 +26,10 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -40,7 +42,17 @@ PATIENCE = 20.0
 # crun refuses a host with both kinds of cgroups: it gets a mount namespace that shows one of them
 CRUN_ON_HYBRID = ("unshare", "-m", "--propagation", "private", "sh", "-c", 'umount "$0"; exec "$@"')
 UNIFIED = "/sys/fs/cgroup/unified"
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
+
+SLEEP = ("sleep", "1000")
+PYTHON = ("/usr/bin/python3", "-I", "-S", "-c")  # in a bundle with_python
+# says "ready", then ends with 3 when asked to; a loop, as a first process gets no signal that it does not handle
+POLITE = ("sh", "-c", 'trap "exit 3" TERM; echo ready; while :; do sleep 0.05; done')
+
+# how every name begins that a test run gives to containers and cgroups: nobody else has it, so what is in a cgroup
+# of such a name is ours to end
+OURS = f"cloche-t{os.getpid()}-"
 
 Json = dict[str, Any]
 
@@ -149,6 +161,14 @@ class Bundle:
         entry = {"destination": destination, "type": "bind", "source": str(source), "options": ["bind", *options]}
         self.config["mounts"].append(entry)
         return self
+
+    def with_python(self) -> Bundle:
+        """With the host's programs below /usr, for what busybox cannot do; see PYTHON."""
+        (self.rootfs / "usr").mkdir()
+        for name in ("lib", "lib64"):
+            if os.path.isdir(f"/usr/{name}"):
+                (self.rootfs / name).symlink_to(f"usr/{name}")
+        return self.bind("/usr", "/usr", "ro")
 
     def without_namespace(self, *kinds: str) -> Bundle:
         """With the runtime's own namespaces of these kinds."""
@@ -270,6 +290,7 @@ class Runtime:
     """
 
     count = 0
+    waited_for: ClassVar[list[subprocess.Popen[bytes]]] = []
 
     def __init__(
         self, command: Sequence[str], top: Path, *, prefix: Sequence[str] = (), env: Mapping[str, str]
@@ -322,6 +343,7 @@ class Runtime:
         more = {"stdin": subprocess.DEVNULL, **more}
         child = subprocess.Popen(self.argv(*words), env={**self.env, **env}, **more)
         self.children.append(child)
+        Runtime.waited_for.append(child)
         return child
 
     def ok(self, *words: str, **more: Any) -> str:
@@ -335,7 +357,7 @@ class Runtime:
     def new_id(self) -> str:
         """An id nobody has, deleted at the end of the test."""
         Runtime.count += 1
-        return self.keep(f"cloche-t{os.getpid()}-{Runtime.count}")
+        return self.keep(f"{OURS}{Runtime.count}")
 
     def keep(self, id: str) -> str:
         """An id to delete at the end of the test."""
@@ -390,7 +412,12 @@ class Runtime:
 
     def wait(self, id: str, status: str = "stopped") -> None:
         """Until `state` tells this status."""
-        wait_until(lambda: self.status(id) == status, f"{id} is not {status}")
+
+        def reached() -> bool:
+            reap()
+            return self.status(id) == status
+
+        wait_until(reached, f"{id} is not {status}")
 
     def finish(self, id: str) -> str:
         """Wait until it has stopped; returns its standard output."""
@@ -446,6 +473,7 @@ class Runtime:
             for stream in (child.stdin, child.stdout, child.stderr):
                 if stream:
                     stream.close()
+            Runtime.waited_for.remove(child)
         for console in self.consoles:
             console.close()
         failures = []
@@ -453,9 +481,10 @@ class Runtime:
             done = self("delete", "--force", id)
             if done.returncode != 0:
                 failures.append(f"delete --force {id}: {done.stderr}")
-        for id in dict.fromkeys(self.ids):
+        for id in dict.fromkeys(id for id in self.ids if id.startswith(OURS)):
             with contextlib.suppress(AssertionError):
                 wait_until(lambda id=id: not processes_of(id), "", patience=3)  # type: ignore[misc]
+            reap()
             for pid in processes_of(id):
                 failures.append(f"{id} leaves process {pid}: {command_line(pid)}")
                 with contextlib.suppress(ProcessLookupError):
@@ -470,6 +499,15 @@ def wait_until(condition: Callable[[], object], what: str, patience: float = PAT
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.01)
+
+
+def reap() -> None:
+    """Collect orphans that became our children and have ended, but no child that somebody waits for."""
+    started = {child.pid for child in Runtime.waited_for}
+    for pid in map(int, Path("/proc/thread-self/children").read_text().split()):
+        if pid not in started:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
 
 
 def alive(pid: int) -> bool:
@@ -502,15 +540,16 @@ def cgroups(pid: int) -> dict[str, Path]:
     return found
 
 
-def groups_of(id: str) -> list[str]:
-    """Every cgroup directory with the id in its name."""
-    return [os.path.join(top, d) for top, dirs, _ in os.walk("/sys/fs/cgroup") for d in dirs if id in d]
+def groups_of(name: str) -> list[str]:
+    """Every cgroup directory of exactly this name, which must be one that only these tests give (new_id, OURS)."""
+    assert name.startswith(OURS), f"{name!r} may be somebody else's"
+    return [os.path.join(top, d) for top, dirs, _ in os.walk("/sys/fs/cgroup") for d in dirs if d == name]
 
 
-def processes_of(id: str) -> list[int]:
-    """Every living process that is in a cgroup named after the container."""
+def processes_of(name: str) -> list[int]:
+    """Every living process in the cgroups of exactly this name, and below them."""
     found: set[int] = set()
-    for group in groups_of(id):
+    for group in groups_of(name):
         for top, _, _ in os.walk(group):
             with contextlib.suppress(OSError):
                 found.update(int(pid) for pid in Path(top, "cgroup.procs").read_text().split())
@@ -557,12 +596,58 @@ def place(shared_dir: Path) -> Iterator[Path]:
     shutil.rmtree(top)
 
 
+class Reaper:
+    """A thread that collects orphans from other pid namespaces as soon as they end, as an engine's monitor does.
+
+    A namespace's first process cannot go before the last of the others is collected, wherever its parent is.
+    """
+
+    def __init__(self) -> None:
+        self.main = threading.get_native_id()
+        self.resting = threading.Lock()
+        self.end = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        children = Path(f"/proc/self/task/{self.main}/children")
+        while not self.end.wait(0.02):
+            with self.resting:
+                for pid in map(int, children.read_text().split()):
+                    if is_orphan_of_another_namespace(pid):
+                        with contextlib.suppress(ChildProcessError):
+                            os.waitpid(pid, os.WNOHANG)
+
+
+def is_orphan_of_another_namespace(pid: int) -> bool:
+    """Whether it is a zombie that had a pid in some namespace below ours: no child that subprocess waits for."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    words = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    return words["State"].startswith("Z") and len(words["NSpid"].split()) > 1
+
+
+@pytest.fixture(scope="session")
+def reaper() -> Iterator[Reaper]:
+    """Be the parent of orphans, as an engine's monitor is: where init is slow at it nothing would end for long."""
+    call = ctypes.CDLL(None, use_errno=True).prctl
+    assert call(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    made = Reaper()
+    made.thread.start()
+    yield made
+    made.end.set()
+    made.thread.join()
+    assert call(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) == 0
+
+
 @pytest.fixture
-def runtime(oci_command: list[str], place: Path) -> Iterator[Runtime]:
+def runtime(oci_command: list[str], place: Path, reaper: Reaper) -> Iterator[Runtime]:
     """The OCI runtime as root."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
     made = Runtime(oci_command, place, env={"PATH": os.environ["PATH"], "HOME": "/"})
+    assert reaper.thread.is_alive()
     yield made
     made.clean_up()
 
@@ -574,8 +659,9 @@ def bundle(place: Path, busybox: Path) -> MakeBundle:
 
 
 @pytest.fixture
-def rootless(oci_command: list[str], place: Path) -> Iterator[Runtime]:
+def rootless(oci_command: list[str], place: Path, reaper: Reaper) -> Iterator[Runtime]:
     """The OCI runtime as an ordinary user with one id; its directory is in `rootless.top`."""
+    assert reaper.thread.is_alive()
     top = place / "user"
     top.mkdir()
     prefix: list[str] = []

@@ -115,7 +115,9 @@ def entry(bundle_in: str = "") -> None:
     if bundle_in and "cloche.stage.server" in sys.modules:
         from cloche import bundle
 
-        bundle.write(bundle_in, ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server"))
+        bundle.write(
+            bundle_in, "run", ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server")
+        )
     try:
         for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it was closed from the start
             stream.flush()

@@ -11,7 +11,7 @@ import stat
 from cloche.errors import NotFoundError, SpecError, UnsupportedError
 from cloche.runtime.describing import KINDS
 from cloche.runtime.idmaps import HOST, IdMaps
-from cloche.runtime.request import Request, Root, Tree
+from cloche.runtime.request import Node, Request, Root, Tree
 from cloche.spec.config import Config
 from cloche.spec.reader import read_json
 from cloche.spec.validate import validate
@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 
     from cloche.runtime.host import Host
     from cloche.runtime.request import Lifecycle
-    from cloche.spec.linux import Device
     from cloche.spec.mounts import IDMapping
     from cloche.spec.process import Process
-    from cloche.spec.resources import Resources
 
 _NOT_YET: tuple[tuple[str, Callable[[Config], object]], ...] = (
     ("/process/apparmorProfile", lambda c: c.process and c.process.apparmorProfile),
@@ -37,23 +35,19 @@ _NOT_YET: tuple[tuple[str, Callable[[Config], object]], ...] = (
     ("/linux/memoryPolicy", lambda c: c.linux and c.linux.memoryPolicy),
     ("/linux/personality", lambda c: c.linux and c.linux.personality),
     ("/linux/mountLabel", lambda c: c.linux and c.linux.mountLabel),
-    ("/linux/seccomp/listenerPath", lambda c: c.linux and c.linux.seccomp and c.linux.seccomp.listenerPath),
     (
         "/linux/rootfsPropagation",
         lambda c: c.linux and c.linux.rootfsPropagation in {"shared", "rshared", "unbindable"},
     ),
-    ("/linux/devices", lambda c: any(not _can_be_made(device) for device in (c.linux and c.linux.devices) or [])),
-    ("/mounts/uidMappings", lambda c: any(item.uidMappings or item.gidMappings for item in c.mounts or [])),
 )
 _LESS_THAN_PRIVATE = {"shared", "rshared", "unbindable", "runbindable"}  # slave is done as private
-_RESOURCES_NOT_YET = (
-    "memory/kernel memory/kernelTCP memory/swappiness memory/disableOOMKiller cpu/burst cpu/realtimeRuntime "
-    "cpu/realtimePeriod cpu/idle blockIO/leafWeight blockIO/weightDevice hugepageLimits network rdma"
-).split()
 
 
-def read_config(bundle: str) -> Config:
-    """The bundle's config.json, checked. Raises SpecError with a JSON pointer, or NotFoundError."""
+def read_config(bundle: str) -> tuple[Config, list[str], bytes]:
+    """The bundle's config.json, checked, what is odd about it, and its text.
+
+    Raises SpecError with a JSON pointer, or NotFoundError.
+    """
     path = f"{bundle}/config.json"
     try:
         with open(path, "rb") as file:
@@ -63,36 +57,22 @@ def read_config(bundle: str) -> Config:
             f"{path} cannot be read: {error.strerror}", hint="`cloche-runtime spec` makes one"
         ) from None
     config = Config.parse(read_json(text))
-    validate(config)
-    resources = config.linux.resources if config.linux else None
+    warnings = validate(config)
     missing = [pointer for pointer, present in _NOT_YET if present(config)]
-    missing += [f"/linux/resources/{path}" for path in _RESOURCES_NOT_YET if resources and _asked(resources, path)]
     if missing:
         needs = "cloche does not carry it out yet"
         raise UnsupportedError(", ".join(missing), needs=needs, hint="leave it out of config.json")
-    return config
+    return config, warnings, text
 
 
-def _asked(resources: Resources, path: str) -> bool:
-    found: object = resources
-    for name in path.split("/"):
-        found = getattr(found, name, None)
-    return bool(found)
-
-
-def _can_be_made(device: Device) -> bool:
-    """A character or block device below /dev, of the container's root."""
-    owned = not device.uid and not device.gid
-    return owned and device.type != "p" and device.path.startswith("/dev/") and ".." not in device.path.split("/")
-
-
-def _devices(config: Config) -> tuple[tuple[str, str, int, int, int], ...]:
-    """The devices as a request has them: (source, target, mode with type, major, minor)."""
+def _devices(config: Config) -> tuple[Node, ...]:
+    """linux.devices as a request has them."""
     found = []
+    kinds = {"b": stat.S_IFBLK, "c": stat.S_IFCHR, "u": stat.S_IFCHR, "p": stat.S_IFIFO}
     for device in (config.linux and config.linux.devices) or []:
-        kind = stat.S_IFBLK if device.type == "b" else stat.S_IFCHR
-        mode = kind | (0o666 if device.fileMode is None else device.fileMode & 0o777)
-        found.append((device.path, device.path, mode, device.major or 0, device.minor or 0))
+        mode = kinds[device.type] | (0o666 if device.fileMode is None else device.fileMode & 0o7777)
+        numbers = device.major or 0, device.minor or 0, device.uid or 0, device.gid or 0
+        found.append(Node(device.path, device.path, mode, *numbers))
     return tuple(found)
 
 
@@ -123,17 +103,6 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
         groups=tuple(str(gid) for gid in user.additionalGids or []),
         default_seccomp=False,
         watch_refusals=False,
-        asked=(
-            "memory",
-            "memory-swap",
-            "memory-reservation",
-            "cpu",
-            "cpu-shares",
-            "cpuset",
-            "cpuset-mems",
-            "pids",
-            "io",
-        ),
         devices=_devices(config),
         joins=tuple((KINDS[item.type], item.path) for item in listed if item.path),
         terminal_size=_size(process) if process.terminal else None,

@@ -11,11 +11,10 @@ a container out of somebody else's process. On the way of every `state` and `kil
 
 from __future__ import annotations
 
-import os
+import posix as os  # `os` itself costs more than all the rest of `state`
 
 from cloche.errors import ConflictError, NotFoundError, SpecError
 from cloche.ids import check_id
-from cloche.linux import kernel
 from cloche.spec.reader import read_json, write_json
 
 TYPE_CHECKING = False
@@ -28,11 +27,17 @@ START = "start"
 
 
 def default_root() -> str:
-    """/run/cloche-runtime for root, below $XDG_RUNTIME_DIR for others."""
-    if os.geteuid() == 0:
+    """/run/cloche-runtime for root, below $XDG_RUNTIME_DIR for others; also where root is one in a user namespace."""
+    runtime = os.environ.get(b"XDG_RUNTIME_DIR", b"").decode(errors="surrogateescape")
+    root_in_name = bool(runtime) and os.environ.get(b"USER") != b"root" and not _all_ids()
+    if os.geteuid() == 0 and not root_in_name:
         return "/run/cloche-runtime"
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     return f"{runtime}/cloche-runtime" if runtime.startswith("/") else f"/tmp/cloche-runtime-{os.geteuid()}"
+
+
+def _all_ids() -> bool:
+    """Whether this is the initial user namespace, as far as its map tells (user_namespaces(7))."""
+    return _read("/proc/self/uid_map").split() == [b"0", b"0", b"4294967295"]
 
 
 class Container:
@@ -49,9 +54,14 @@ class Container:
         return int(self.known.get("pid", 0))
 
     @property
-    def groups(self) -> list[str]:
-        """The cgroup directories made for it."""
-        return list(self.known.get("groups", ()))
+    def groups(self) -> dict[str, str]:
+        """Its cgroups: {controller: directory}, "" for the one in the v2 tree."""
+        return dict(self.known.get("groups", ()))
+
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """The directories of its cgroups, each once."""
+        return tuple(dict.fromkeys(self.groups.values()))
 
     def status(self) -> str:
         """creating, created, running, paused or stopped, asked of the kernel (runtime.md, "State")."""
@@ -68,22 +78,21 @@ class Container:
         return bool(self.pid) and self.known.get("boot") == boot_id() and start_time(self.pid) == self.known["started"]
 
     def is_frozen(self) -> bool:
-        """Whether its processes are stopped by their cgroup."""
-        for group in self.groups:
-            if b"freezer" in group.encode().split(b"/") and b"FROZEN" in _read(f"{group}/freezer.state"):
-                return True
-            if b"frozen 1" in _read(f"{group}/cgroup.events"):
-                return True
-        return False
+        """Whether its processes were stopped by way of its cgroup (see cgroups.freezing, of which this is a part)."""
+        groups = self.groups
+        if "freezer" in groups and _read(f"{groups['freezer']}/freezer.state").strip() in {b"FROZEN", b"FREEZING"}:
+            return _read(f"{groups['freezer']}/freezer.self_freezing").strip() == b"1"
+        return "" in groups and _read(f"{groups['']}/cgroup.freeze").strip() == b"1"
 
     def _waits(self) -> bool:
         """Whether somebody still listens for `start`: the socket's file alone proves nothing."""
-        import _socket
-
         try:
+            os.stat(f"{self.folder}/{START}")
             fd = os.open(self.folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
+        import _socket
+
         sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
         try:
             sock.connect(f"/proc/self/fd/{fd}/{START}")
@@ -162,7 +171,9 @@ class Container:
 def new(root: str, container_id: str, **known: Any) -> Container:
     """The directory of a new container, locked. Raises ConflictError where there is one of that id."""
     check_id(container_id)
-    os.makedirs(root, 0o700, exist_ok=True)
+    from os import makedirs
+
+    makedirs(root, 0o700, exist_ok=True)
     try:
         os.mkdir(f"{root}/{container_id}", 0o700)
     except FileExistsError:
@@ -176,14 +187,13 @@ def new(root: str, container_id: str, **known: Any) -> Container:
 
 def load(root: str, container_id: str) -> Container:
     """A container by its id. Raises NotFoundError ("container does not exist")."""
-    try:
-        check_id(container_id)
-    except SpecError:
-        raise
+    check_id(container_id)
     text = _read(f"{root}/{container_id}/state.json")
     if not text:
-        if not os.path.isdir(f"{root}/{container_id}"):
-            raise NotFoundError(f"container does not exist: {container_id}")
+        try:
+            os.stat(f"{root}/{container_id}")
+        except FileNotFoundError:
+            raise NotFoundError(f"container does not exist: {container_id}") from None
         text = b'{"ociVersion":"1.0.0","bundle":"","rootfs":"","created":""}'  # killed before it wrote anything
     known: Any = read_json(text)
     return Container(root, container_id, known)
@@ -221,6 +231,8 @@ def _fcntl_lock(fd: int, command: int) -> int:
     A lock of the process, not of the open file: the container's first process, a fork of ours, has no part in it.
     struct flock { short type, whence; off_t start, len; pid_t pid; }
     """
+    from cloche.linux import kernel
+
     lock = bytearray(32)
     lock[0] = F_WRLCK
     kernel.call("fcntl", kernel.number(72, 25), fd, command, kernel.buffer(lock))

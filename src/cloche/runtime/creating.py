@@ -9,12 +9,15 @@ from cloche import ids
 from cloche.errors import ClocheError, ConflictError, StageError
 from cloche.records import record
 from cloche.runtime import containers
+from cloche.runtime.agents import tell_agent
 from cloche.runtime.bundle import read_config, request_of
-from cloche.runtime.consoles import send_console
+from cloche.runtime.cgroups.containers import plan_cgroups
+from cloche.runtime.consoles import send_console, send_descriptor
 from cloche.runtime.host import probe_host
 from cloche.runtime.planning import plan as make_plan
 from cloche.runtime.request import Lifecycle
 from cloche.spec.hooks import HOOK_NAMES
+from cloche.spec.mounts import Mount
 from cloche.spec.reader import write_json
 from cloche.stage.cleaning import kill_groups, remove_groups
 from cloche.stage.hooks import run_hooks
@@ -23,13 +26,17 @@ from cloche.stage.points import from_environment, reach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloche.runtime.cgroups.plan import GroupPlan
     from cloche.runtime.containers import Container
+    from cloche.runtime.host import Host
     from cloche.spec.config import Config
     from cloche.spec.hooks import Hooks
     from cloche.stage.hooks import Hook
     from cloche.stage.operation import Plan
 
-NEEDS_BOTH = "/process/terminal"
+NOTIFY = "/run/notify/notify.sock"
 
 
 @record
@@ -47,11 +54,14 @@ class Creation:
     keyring: bool = True
     systemd: bool = False
     master: bool = False  # the caller takes the terminal itself
+    warn: Callable[[str], None] = lambda _text: None
 
 
 class _Callbacks(Callbacks):
-    def __init__(self, container: Container, asked: Creation, hooks: dict[str, tuple[Hook, ...]], state: str) -> None:
-        self.container, self.asked, self.all_hooks, self.state = container, asked, hooks, state
+    def __init__(self, container: Container, asked: Creation, config: Config, state: str) -> None:
+        self.container, self.asked, self.state = container, asked, state
+        self.all_hooks = hooks_of(config.hooks)
+        self.seccomp = config.linux.seccomp if config.linux is not None else None
         self.master = -1
 
     def made(self, pid: int) -> None:
@@ -70,7 +80,7 @@ class _Callbacks(Callbacks):
             self.master = os.dup(master)
 
     def listener(self, fd: int, pid: int) -> None:
-        raise OSError(95, "seccomp listeners")
+        tell_agent(self.seccomp, self.state.replace('"PID"', str(pid)).encode(), pid, fd)
 
 
 def create(asked: Creation) -> tuple[Container, Made, int]:
@@ -79,7 +89,10 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
     Raises ClocheError, with nothing left of the attempt.
     """
     ids.check_id(asked.container_id)
-    config = read_config(asked.bundle)
+    config, warnings, text = read_config(asked.bundle)
+    for warning in warnings:
+        asked.warn(warning)
+    pass_on_services(config)
     host = probe_host()
     _check_console(asked, config)
     hooks = hooks_of(config.hooks)
@@ -96,24 +109,76 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
     )
     state = state_for_hooks(container, "creating")
     try:
-        life = Lifecycle(container.folder, state, hooks, asked.preserve, asked.pivot, asked.keyring)
+        groups = _plan_groups(config, asked, host)
+        life = Lifecycle(container.folder, state, hooks, groups, asked.preserve, asked.pivot, asked.keyring)
         plan, _receipt = make_plan(request_of(config, asked.bundle, asked.container_id, host, life), host)
-        container.update(groups=list(plan.groups), own_pids=plan.own_pids)
-        callbacks = _Callbacks(container, asked, hooks, state)
+        container.update(groups=groups.paths, own_pids=plan.own_pids)
+        callbacks = _Callbacks(container, asked, config, state)
         made = carry_out(plan, callbacks)
     except BaseException:
-        kill_groups(tuple(container.groups))
-        remove_groups(tuple(container.groups))
-        container.remove()
+        _undo(container)
         raise
-    with open(f"{asked.bundle}/config.json", "rb") as source:
-        containers.write_atomically(f"{container.folder}/config.json", source.read())
+    containers.write_atomically(f"{container.folder}/config.json", text)
     container.update(ready=True, notes=made.notes)
     reach(from_environment(os.environ.get("CLOCHE_FAILPOINT", "")), "created")
-    if asked.pid_file:
-        write_pid_file(asked.pid_file, made.pid)
+    try:
+        if asked.pid_file:
+            write_pid_file(asked.pid_file, made.pid)
+        if asked.pidfd_socket:
+            send_descriptor(asked.pidfd_socket, "--pidfd-socket", made.pidfd, b"pidfd")
+    except BaseException:
+        made.abandon()
+        _undo(container)
+        raise
     made.keep()
     return container, made, callbacks.master
+
+
+def _undo(container: Container) -> None:
+    kill_groups(container.directories)
+    remove_groups(container.directories)
+    container.remove()
+
+
+def _plan_groups(config: Config, asked: Creation, host: Host) -> GroupPlan:
+    """The container's cgroups; with a user namespace and a writable view on v2, its root may make more below."""
+    linux = config.linux
+    owner = -1
+    if linux is not None and linux.namespace("user") is not None and linux.namespace("cgroup") is not None:
+        views = [item for item in config.mounts or [] if item.type in {"cgroup", "cgroup2"}]
+        roots = [m.hostID - m.containerID for m in linux.uidMappings or [] if m.containerID == 0]
+        if roots and views and not any({"ro", "rro"} & set(item.options or ()) for item in views):
+            owner = roots[0]
+    return plan_cgroups(
+        linux.resources if linux is not None else None,
+        host.groups,
+        (linux.cgroupsPath if linux is not None else "") or "",
+        name=asked.container_id,
+        rootless=not host.privileged,
+        owner=owner,
+    )
+
+
+def pass_on_services(config: Config) -> None:
+    """Pass on what a service manager gave us: listening sockets (sd_listen_fds(3)) and where to notify it.
+
+    The socket of sd_notify(3) is bound into the container, as crun does, at a place that needs no room elsewhere.
+    """
+    process = config.process
+    if process is None:
+        return
+    env = process.env = list(process.env or [])
+    if os.environ.get("LISTEN_FDS", "0") != "0":
+        env += [f"LISTEN_FDS={os.environ['LISTEN_FDS']}", "LISTEN_PID=1"]
+        if names := os.environ.get("LISTEN_FDNAMES"):
+            env.append(f"LISTEN_FDNAMES={names}")
+    notify = os.environ.get("NOTIFY_SOCKET", "")
+    if notify.startswith("/"):
+        mounts = config.mounts = list(config.mounts or [])
+        mounts.append(
+            Mount(destination=NOTIFY, type="bind", source=notify, options=["bind", "nosuid", "nodev", "noexec"])
+        )
+        env.append(f"NOTIFY_SOCKET={NOTIFY}")
 
 
 def carry_out(plan: Plan, callbacks: Callbacks) -> Made:

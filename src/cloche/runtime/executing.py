@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from cloche.errors import ClocheError, ConflictError, SpecError
-from cloche.linux import files
 from cloche.records import record
+from cloche.runtime.agents import tell_agent
 from cloche.runtime.consoles import send_console
-from cloche.runtime.creating import carry_out
+from cloche.runtime.creating import carry_out, state_for_hooks
 from cloche.runtime.host import probe_host
 from cloche.runtime.identity import plan_identity
 from cloche.runtime.idmaps import HOST, first_of, joined
@@ -56,8 +56,14 @@ class Execution:
 
 
 class _Callbacks(Callbacks):
-    def __init__(self, console_socket: str) -> None:
+    def __init__(self, container: Container, config: Config, console_socket: str) -> None:
+        self.container, self.config = container, config
         self.console_socket, self.master = console_socket, -1
+
+    def listener(self, fd: int, pid: int) -> None:
+        linux = self.config.linux
+        state = state_for_hooks(self.container, "running").replace('"PID"', str(self.container.pid))
+        tell_agent(linux.seccomp if linux is not None else None, state.encode(), pid, fd)
 
     def console(self, master: int) -> None:
         if self.console_socket:
@@ -81,7 +87,7 @@ def execute(container: Container, asked: Execution) -> tuple[Made, int]:
         raise ConflictError("cannot use console socket if runc will not detach or allocate tty")
     config.process = process
     plan = _plan(container, config, process, asked)
-    callbacks = _Callbacks(asked.console_socket)
+    callbacks = _Callbacks(container, config, asked.console_socket)
     return carry_out(plan, callbacks), callbacks.master
 
 
@@ -168,21 +174,26 @@ def _groups(container: Container, below: str) -> tuple[str, tuple[str, ...]]:
     """The v2 group to be born in, and the v1 groups."""
     if ".." in below.split("/"):
         raise SpecError(f"--cgroup {below}: may not lead upwards")
-    born_in, enter = "", []
-    for group in container.groups:
+    places = {}
+    for controller, group in container.groups.items():
         path = f"{group}/{below.strip('/')}".rstrip("/")
-        try:
-            with files.Fd(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
-                v2 = files.filesystem_type(fd.number) == files.CGROUP2_SUPER_MAGIC
-        except FileNotFoundError:
-            if below:
-                raise ClocheError(f"--cgroup {below}: there is no group {path}") from None
-            continue
-        if v2:
-            born_in = path
-        else:
-            enter.append(path)
-    return born_in, tuple(enter)
+        if os.path.isdir(path):
+            places[controller] = path
+        elif below:
+            raise ClocheError(f"--cgroup {below}: there is no group {path}") from None
+    born_in = places.pop("", "")
+    if born_in and not below and _read(f"{born_in}/cgroup.subtree_control").strip():
+        # it hands controllers down, and may hold no processes: where its first process is, there is room
+        line = next((n for n in _read(f"/proc/{container.pid}/cgroup").splitlines() if n.startswith("0::")), "")
+        name = born_in.rpartition("/")[2]
+        inner = line.rpartition(f"/{name}/")[2] if f"/{name}/" in line else ""
+        born_in = f"{born_in}/{inner}" if inner else born_in
+    return born_in, tuple(dict.fromkeys(places.values()))
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="ascii", errors="replace") as file:
+        return file.read()
 
 
 def _namespace(pid: int | str, kind: str) -> int:

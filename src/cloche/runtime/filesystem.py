@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from cloche.errors import ConflictError
 from cloche.linux import mount
+from cloche.records import values
 from cloche.runtime.mounts import parse_options, plan_group_view, plan_mount
+from cloche.runtime.request import Node
 from cloche.stage.operation import INSIDE, OUTSIDE
 from cloche.stage.operations import filesystems, roots
 from cloche.stage.operations.identity import FindUser
@@ -15,7 +18,7 @@ from cloche.stage.operations.trees import MakeDev, OpenTree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cloche.runtime.groups import GroupPlan
+    from cloche.runtime.cgroups.plan import GroupPlan
     from cloche.runtime.host import Host
     from cloche.runtime.request import Request
     from cloche.spec.mounts import Mount
@@ -58,7 +61,8 @@ def plan_filesystem(
             taken.append(_dev(request, item))
             steps.append(filesystems.Attach("dev", "/dev", "the devices every program expects, and those asked for"))
             continue
-        opened, placed = plan_mount(item, index, by_stage=by_stage, id_mapped=mapped)
+        strict = request.lifecycle is not None
+        opened, placed = plan_mount(item, index, by_stage=by_stage, id_mapped=mapped, strict=strict)
         taken += opened
         steps += placed
         if item.destination == "/dev" and item.type == "tmpfs":
@@ -67,6 +71,9 @@ def plan_filesystem(
             steps += placed
         elif item.destination == "/proc":
             steps += [filesystems.Sysctl(key, value) for key, value in ((linux and linux.sysctl) or {}).items()]
+    nodes, placed = _other_devices(request, by_stage and host.initial)
+    taken += nodes
+    steps += placed
     steps += [filesystems.File(path, content) for path, content in request.files]
     if request.make_cwd and config.process is not None:
         steps.append(roots.Directory(config.process.cwd))
@@ -101,15 +108,18 @@ def _root(
     for index, tree in enumerate(root.trees):
         name = f"tree {index}"
         attributes = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NOSUID if tree.read_only else 0
-        attributes |= mount.MOUNT_ATTR_NODEV
+        if request.lifecycle is None:
+            attributes |= (
+                mount.MOUNT_ATTR_NODEV
+            )  # a runtime's root is the engine's, and its devices are ruled by groups
         trees.append(
             OpenTree(
                 name=name,
                 source=tree.source,
                 by_stage=by_stage,
                 recursive=not tree.layered,
-                attributes=attributes,
-                id_mapped=mapped,
+                deep=attributes,
+                id_mapped="if possible" if mapped else "",
             )
         )
         if tree.layered:
@@ -145,14 +155,61 @@ def _places(request: Request, target: str) -> tuple[tuple[str, bool], ...]:
 def _dev(request: Request, item: Mount) -> MakeDev:
     """/dev made by the stage, which may make device nodes."""
     options = parse_options(item.options or [])
-    wanted = {_below_dev(target): numbers for _, target, *numbers in request.devices}
-    nodes = [(name, 0o020666, major, minor) for name, (major, minor) in STANDARD_DEVICES if name not in wanted]
-    nodes += [(name, mode, major, minor) for name, (mode, major, minor) in wanted.items()]
+    owner = request.ids.outside(0) or 0, request.ids.outside_gid(0) or 0
+    wanted = {_below_dev(d.target): d for d in request.devices if _is_below_dev(d) and not _has_own(request, d)}
+    nodes = [(name, 0o020666, *numbers, *owner) for name, numbers in STANDARD_DEVICES if name not in wanted]
+    for name, device in wanted.items():
+        ids = _outside_ids(request, device)
+        nodes.append((name, device.mode, device.major, device.minor, *ids))
     above = {"/".join(parts[:depth]) for parts in (n.split("/") for n in wanted) for depth in range(1, len(parts))}
     directories = (*OWN_DIRECTORIES, *sorted(above))
     links = tuple((path.removeprefix("/dev/"), target) for path, target in DEVICE_LINKS)
-    owner = request.ids.outside(0) or 0, request.ids.outside_gid(0) or 0
     return MakeDev("dev", tuple(nodes), links, directories, options.data, options.attributes, *owner)
+
+
+def _is_below_dev(device: Node) -> bool:
+    return os.path.normpath(device.target).startswith("/dev/")
+
+
+def _has_own(request: Request, device: Node) -> bool:
+    """Whether a runtime leaves it out: engines list every node of the host, also those a container has its own of."""
+    if request.lifecycle is None:
+        return False
+    name = os.path.normpath(device.target).removeprefix("/dev/").split("/")[0]
+    return name in {*OWN_DIRECTORIES, *(path.removeprefix("/dev/") for path, _ in DEVICE_LINKS)}
+
+
+def _outside_ids(request: Request, device: Node) -> tuple[int, int]:
+    """The host's ids for a node's owner, root's where it has none there."""
+    ids = request.ids
+    if ids.kind == "host":
+        return device.uid, device.gid
+    uid, gid = ids.outside(device.uid), ids.outside_gid(device.gid)
+    return (ids.outside(0) or 0) if uid is None else uid, (ids.outside_gid(0) or 0) if gid is None else gid
+
+
+def _other_devices(request: Request, may_make: bool) -> tuple[list[OpenTree], list[Operation]]:
+    """Devices that no /dev of ours holds: elsewhere in the root, or where /dev is not a new tmpfs."""
+    own_dev = any(i.destination.rstrip("/") == "/dev" and i.type == "tmpfs" for i in request.config.mounts or [])
+    left = [device for device in request.devices if not (own_dev and _is_below_dev(device))]
+    foreign = any(i.destination.rstrip("/") == "/dev" for i in request.config.mounts or []) and not own_dev
+    if request.lifecycle is not None and not own_dev and not foreign:
+        named = {device.target for device in left}
+        standard = [Node(f"/dev/{name}", f"/dev/{name}", 0o020666, *numbers) for name, numbers in STANDARD_DEVICES]
+        left = [*(device for device in standard if device.target not in named), *left]
+    trees: list[OpenTree] = []
+    steps: list[Operation] = []
+    for index, device in enumerate(left):
+        if (may_make and request.ids.kind == "host") or stat.S_ISFIFO(device.mode):
+            steps.append(filesystems.MakeNode(device.target, device.mode, *values(device)[3:]))
+        else:
+            name = f"device {index}"
+            numbers = (device.major, device.minor)
+            trees.append(OpenTree(name, device.source, by_stage=may_make, device=numbers))
+            steps.append(filesystems.Attach(name, device.target, f"the device {device.source}, as on the host"))
+    if request.lifecycle is not None and not own_dev and not foreign:
+        steps += [roots.Symlink(path, target) for path, target in DEVICE_LINKS]
+    return trees, steps
 
 
 def _below_dev(target: str) -> str:
@@ -160,7 +217,7 @@ def _below_dev(target: str) -> str:
     name = os.path.normpath(target).removeprefix("/dev").strip("/")
     links = {path.removeprefix("/dev/") for path, _ in DEVICE_LINKS}
     if name in {"", *OWN_DIRECTORIES, *links} or name.split("/")[0] in {*OWN_DIRECTORIES, *links}:
-        raise ConflictError(f"--device at {target}: the container has its own there", hint="give another path in it")
+        raise ConflictError(f"device at {target}: the container has its own there", hint="give another path in it")
     return name
 
 
@@ -170,7 +227,13 @@ def _bound_devices(request: Request) -> tuple[list[OpenTree], list[Operation]]:
     steps: list[Operation] = []
     attributes = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NOEXEC
     standard = [(f"/dev/{name}", f"/dev/{name}", numbers) for name, numbers in STANDARD_DEVICES]
-    asked = [(source, target, (major, minor)) for source, target, _mode, major, minor in request.devices]
+    asked = [
+        (d.source, d.target, (d.major, d.minor))
+        for d in request.devices
+        if _is_below_dev(d)
+        and not _has_own(request, d)
+        and d.target not in {f"/dev/{name}" for name, _ in STANDARD_DEVICES}
+    ]
     for index, (source, target, numbers) in enumerate([*standard, *asked]):
         trees.append(OpenTree(f"dev {index}", source, by_stage=False, attributes=attributes, device=numbers))
         steps.append(filesystems.Attach(f"dev {index}", target, f"the device {source}, as on the host"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cloche.linux import capabilities
 from cloche.runtime.seccomp.default import default_program
-from cloche.stage.operations import command
+from cloche.stage.operations import command, seccomp_agent
 from cloche.stage.operations.groups import Rlimit
 from cloche.stage.operations.identity import (
     DropBounding,
@@ -48,6 +48,7 @@ def plan_identity(
     steps.append(SetUser(0o022 if umask is None else umask, request.ids.deny_setgroups))
     steps.append(command.WorkingDirectory(process.cwd))
     given = every & ~missing
+    ambient &= permitted & inheritable  # the kernel raises no other (capabilities(7)); `validate` warns of them
     steps.append(SetCapabilities(effective & given, permitted & given, inheritable & given, ambient & given))
     dropped = bounding & every != every
     lacking = f"; cloche does not have {names(missing)} itself" if missing else ""
@@ -92,9 +93,10 @@ def _seccomp(request: Request, receipt: Receipt) -> list[Operation]:
 
     made = compile_filter(linux.seccomp.to_dict(), request.machine)
     says = (f"the profile as given, in {made.instructions} instructions",)
-    unknown = f"; {len(made.unknown)} names unknown here" if made.unknown else ""
-    receipt.add("seccomp", True, f"the profile as given{unknown}")
-    return [LoadSeccomp(made.program, made.flags, False, says)]
+    unknown = [f"{len(made.unknown)} names unknown here"] if made.unknown else []
+    receipt.add("seccomp", True, "; ".join(["the profile as given", *unknown, *made.warnings]))
+    agent = (seccomp_agent.BY_NUMBER if made.by_number else seccomp_agent.SEND) if made.listener else ""
+    return [LoadSeccomp(made.program, made.flags, False, says, agent)]
 
 
 def _landlock(request: Request, receipt: Receipt) -> list[Operation]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from cloche.linux import mount
 from cloche.records import record
-from cloche.stage.operations.filesystems import Attach, Filesystem
+from cloche.stage.operations.filesystems import Attach, Filesystem, Propagate, Remount
 from cloche.stage.operations.trees import OpenTree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cloche.runtime.groups import GroupPlan
-    from cloche.spec.mounts import Mount
+    from cloche.runtime.cgroups.plan import GroupPlan
+    from cloche.spec.mounts import IDMapping, Mount
     from cloche.stage.operation import Operation
 
 _SET = {
@@ -18,24 +18,42 @@ _SET = {
     "nosuid": mount.MOUNT_ATTR_NOSUID,
     "nodev": mount.MOUNT_ATTR_NODEV,
     "noexec": mount.MOUNT_ATTR_NOEXEC,
-    "noatime": mount.MOUNT_ATTR_NOATIME,
-    "strictatime": mount.MOUNT_ATTR_STRICTATIME,
     "nodiratime": mount.MOUNT_ATTR_NODIRATIME,
     "nosymfollow": mount.MOUNT_ATTR_NOSYMFOLLOW,
 }
-_CLEAR = {"rw": "ro", "suid": "nosuid", "dev": "nodev", "exec": "noexec", "symfollow": "nosymfollow"}
+_CLEAR = {
+    "rw": "ro",
+    "suid": "nosuid",
+    "dev": "nodev",
+    "exec": "noexec",
+    "diratime": "nodiratime",
+    "symfollow": "nosymfollow",
+}
+# one field of which one value counts; relatime is 0, and what "no…" and "atime" go back to
+_ATIME = {
+    "noatime": mount.MOUNT_ATTR_NOATIME,
+    "strictatime": mount.MOUNT_ATTR_STRICTATIME,
+    "relatime": 0,
+    "atime": 0,
+    "norelatime": 0,
+    "nostrictatime": 0,
+}
 _PROPAGATION = {
     "private": mount.MS_PRIVATE,
     "slave": mount.MS_SLAVE,
     "shared": mount.MS_SHARED,
     "unbindable": mount.MS_UNBINDABLE,
 }
-_IGNORED = {"relatime", "defaults", "async", "atime", "diratime", "norelatime", "z", "Z"}
-KNOWN_OPTIONS = (
-    {*_SET, *_CLEAR, *_PROPAGATION, *(f"r{name}" for name in (*_SET, *_CLEAR, *_PROPAGATION))}
-    | {"bind", "rbind", "idmap", "ridmap"}
-    | _IGNORED
-)
+_OF_THE_FILE_SYSTEM = {"sync", "dirsync", "lazytime", "mand"}  # vfs flags of a superblock; a bind has none of its own
+_IGNORED = {"defaults", "async", "nolazytime", "nomand", "iversion", "noiversion", "silent", "loud", "acl", "z", "Z"}
+_EITHER_WAY = (*_SET, *_CLEAR, *_ATIME, *_PROPAGATION)
+KNOWN_OPTIONS = {
+    *_EITHER_WAY,
+    *(f"r{name}" for name in _EITHER_WAY),
+    *_OF_THE_FILE_SYSTEM,
+    *(_IGNORED - {"z", "Z"}),
+    *("bind", "rbind", "idmap", "ridmap", "remount", "tmpcopyup"),
+}
 SAYS = {
     "proc": "/proc shows the processes of this container and no others",
     "sysfs": "/sys shows this container's network and the machine's hardware, to read",
@@ -47,67 +65,110 @@ SAYS = {
 
 @record
 class Options:
-    """Mount options taken apart: attributes of the mount, options of the file system."""
+    """Mount options taken apart: attributes of the mount, those of all mounts below, options of the file system."""
 
     attributes: int
     clear: int
+    deep: int
+    deep_clear: int
     data: tuple[tuple[str, str | None], ...]
     bind: bool
     recursive: bool
     propagation: int
-    id_mapped: bool
+    id_mapped: str  # as OpenTree has it
+    remount: bool
+    copy_up: bool
 
 
 def parse_options(options: list[str]) -> Options:
-    """Sort the options of one mount by what they apply to."""
-    attributes = clear = propagation = 0
-    bind = recursive = id_mapped = False
+    """Sort the options of one mount by what they apply to; of those that exclude each other the last counts."""
+    words = set(options)
+    sets, clears, propagation, id_mapped = [0, 0], [0, 0], 0, ""
     data: list[tuple[str, str | None]] = []
     for option in options:
-        plain = option[1:] if option[:1] == "r" and option[1:] in {*_SET, *_CLEAR, *_PROPAGATION} else option
-        if option in {"bind", "rbind"}:
-            bind, recursive = True, option == "rbind"
-        elif option in {"idmap", "ridmap"}:
-            id_mapped = True
-        elif plain in _SET:
-            attributes |= _SET[plain]
+        deep = option[:1] == "r" and option[1:] in _EITHER_WAY and option not in _EITHER_WAY
+        plain = option[1:] if deep else option
+        if plain in _SET:
+            sets[deep] |= _SET[plain]
+            clears[deep] &= ~_SET[plain]
         elif plain in _CLEAR:
-            attributes &= ~_SET[_CLEAR[plain]]
-            clear |= _SET[_CLEAR[plain]]
+            sets[deep] &= ~_SET[_CLEAR[plain]]
+            clears[deep] |= _SET[_CLEAR[plain]]
+        elif plain in _ATIME:
+            sets[deep] = sets[deep] & ~mount.MOUNT_ATTR_ATIME | _ATIME[plain]
+            clears[deep] |= mount.MOUNT_ATTR_ATIME
         elif plain in _PROPAGATION:
             propagation = _PROPAGATION[plain]
-        elif option not in _IGNORED:
+        elif option in {"idmap", "ridmap"}:
+            id_mapped = "top" if option == "idmap" else "all"
+        elif option not in _IGNORED | {"bind", "rbind", "remount", "tmpcopyup"}:
             key, equals, value = option.partition("=")
             data.append((key, value if equals else None))
-    return Options(attributes, clear, tuple(data), bind, recursive, propagation, id_mapped)
+    return Options(
+        sets[0],
+        clears[0],
+        sets[1],
+        clears[1],
+        tuple(data),
+        bool(words & {"bind", "rbind"}),
+        "rbind" in words,
+        propagation,
+        id_mapped,
+        "remount" in words,
+        "tmpcopyup" in words,
+    )
 
 
-def plan_mount(item: Mount, index: int, *, by_stage: bool, id_mapped: bool) -> tuple[list[OpenTree], list[Operation]]:
+def plan_mount(
+    item: Mount, index: int, *, by_stage: bool, id_mapped: bool, strict: bool = False
+) -> tuple[list[OpenTree], list[Operation]]:
     """The tree to take from the host, if it is a bind, and the steps that put the mount in place.
 
-    `id_mapped` says whether binds that ask for it can have their owners mapped.
+    `id_mapped` says whether binds that ask for it can have their owners mapped to the container's; `strict`,
+    that one whose owners cannot be mapped is an error.
     """
     options = parse_options(item.options or [])
-    says = ""
+    if options.remount:
+        sets, clears = options.attributes | options.deep, options.clear | options.deep_clear
+        return [], [Remount(item.destination, sets, clears, bool(options.deep | options.deep_clear))]
     if options.bind or item.type == "bind":
-        name = f"mount {index}"
-        source = item.source or ""
-        tree = OpenTree(
-            name=name,
-            source=source,
-            by_stage=by_stage,
-            recursive=options.recursive,
-            attributes=options.attributes,
-            clear=options.clear & ~mount.MOUNT_ATTR_RDONLY,  # what is read-only on the host stays so
-            propagation=options.propagation,
-            id_mapped=options.id_mapped and id_mapped,
-        )
-        read_only = options.attributes & mount.MOUNT_ATTR_RDONLY
-        says = f"{source} of the host can be {'read' if read_only else 'read and written'} at {item.destination}"
-        return [tree], [Attach(name, item.destination, says)]
+        tree = _bind(item, f"mount {index}", options, by_stage=by_stage, id_mapped=id_mapped, strict=strict)
+        read_only = (options.attributes | options.deep) & mount.MOUNT_ATTR_RDONLY
+        says = f"{tree.source} of the host can be {'read' if read_only else 'read and written'} at {item.destination}"
+        return [tree], [Attach(tree.name, item.destination, says)]
     kind = item.type or "tmpfs"
     says = SAYS.get(kind, f"a {kind} of its own") + ("" if kind != "tmpfs" else f" at {item.destination}")
-    return [], [Filesystem(kind, item.destination, options.data, options.attributes, says)]
+    attributes = options.attributes | options.deep
+    source = item.source if item.source and kind not in SAYS else ""
+    step = Filesystem(kind, item.destination, options.data, attributes, says, source, options.copy_up)
+    if not options.propagation:
+        return [], [step]
+    return [], [step, Propagate(item.destination, options.propagation)]
+
+
+def _bind(item: Mount, name: str, options: Options, *, by_stage: bool, id_mapped: bool, strict: bool) -> OpenTree:
+    given = item.uidMappings or item.gidMappings
+    mapped = options.id_mapped or ("top" if given else "")
+    if not strict:
+        mapped = "if possible" if mapped and id_mapped else ""
+    return OpenTree(
+        name=name,
+        source=item.source or "",
+        by_stage=by_stage,
+        recursive=options.recursive,
+        attributes=options.attributes,
+        # what is read-only on the host stays so
+        clear=options.clear & ~mount.MOUNT_ATTR_RDONLY,
+        deep=options.deep,
+        deep_clear=options.deep_clear & ~mount.MOUNT_ATTR_RDONLY,
+        propagation=options.propagation,
+        id_mapped=mapped,
+        maps=(_map(item.uidMappings), _map(item.gidMappings)) if given else (),
+    )
+
+
+def _map(items: list[IDMapping] | None) -> tuple[tuple[int, int, int], ...]:
+    return tuple((item.containerID, item.hostID, item.size) for item in items or [])
 
 
 def is_writable_bind(item: Mount) -> bool:
@@ -115,19 +176,20 @@ def is_writable_bind(item: Mount) -> bool:
     if item.destination.split("/")[1] in {"proc", "sys", "dev"} and item.source == item.destination:
         return False
     options = parse_options(item.options or [])
-    return (options.bind or item.type == "bind") and not options.attributes & mount.MOUNT_ATTR_RDONLY
+    read_only = (options.attributes | options.deep) & mount.MOUNT_ATTR_RDONLY
+    return (options.bind or item.type == "bind") and not read_only
 
 
 def plan_group_view(destination: str, made: GroupPlan, *, by_stage: bool) -> tuple[list[OpenTree], list[Operation]]:
-    """The container's own groups, read-only: one directory on v2, one for each controller on v1."""
+    """The container's own groups, read-only: one directory on v2, one for each hierarchy on v1."""
     attributes = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
     trees: list[OpenTree] = []
     steps: list[Operation] = []
     views = [(made.born_in, destination)]
-    if not made.born_in:
+    if made.by_controller:
         options = (("mode", "0755"), ("size", "64k"))
         steps.append(Filesystem("tmpfs", destination, options, attributes, "the place of its cgroup views"))
-        views = [(path, f"{destination}/{name}") for name, path in made.by_controller]
+        views = [(path, f"{destination}/{name}") for name, path in made.views or made.by_controller]
     for index, (path, target) in enumerate(views):
         name = f"group {index}"
         trees.append(OpenTree(name, path, by_stage, attributes=attributes | mount.MOUNT_ATTR_RDONLY))

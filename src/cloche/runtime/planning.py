@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from cloche.errors import SpecError
 from cloche.runtime import describing, identity
+from cloche.runtime.cgroups.plan import GroupPlan
+from cloche.runtime.cgroups.sandbox import plan_groups
 from cloche.runtime.containers import START
 from cloche.runtime.filesystem import plan_filesystem
-from cloche.runtime.groups import GroupPlan, plan_groups
 from cloche.runtime.receipt import Receipt
 from cloche.stage.operation import Plan
 from cloche.stage.operations import command, groups, lifecycle, processes, roots
@@ -37,14 +38,19 @@ def plan(request: Request, host: Host) -> tuple[Plan, Receipt]:
     receipt = Receipt()
     new, joined = describing.plan_namespaces(request, receipt)
     linux = request.config.linux
-    made = plan_groups(
-        linux.resources if linux else None,
-        host.groups,
-        request.name,
-        request.cgroup_parent,
-        request.asked,
-        request.allow_unenforced,
-        receipt,
+    made = (
+        request.lifecycle.groups
+        if request.lifecycle is not None
+        else plan_groups(
+            linux.resources if linux else None,
+            host.groups,
+            request.name,
+            request.cgroup_parent,
+            request.asked,
+            request.allow_unenforced,
+            receipt,
+            privileged=host.privileged and host.initial,
+        )
     )
     taken, inner = plan_filesystem(request, host, made, new, joined)
     outside = _outside(request, made, new, taken)

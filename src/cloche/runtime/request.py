@@ -10,6 +10,7 @@ from cloche.records import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cloche.runtime.cgroups.plan import GroupPlan
     from cloche.runtime.idmaps import IdMaps
     from cloche.spec.config import Config
     from cloche.stage.hooks import Hook
@@ -28,6 +29,19 @@ class Tree:
     layered: bool = True
     read_only: bool = False
     hidden: tuple[str, ...] = ()
+
+
+@record
+class Node:
+    """A device: where it is on the host, where it appears, its mode with the type, numbers and owner inside."""
+
+    source: str
+    target: str
+    mode: int
+    major: int = 0
+    minor: int = 0
+    uid: int = 0
+    gid: int = 0
 
 
 @record
@@ -50,6 +64,7 @@ class Lifecycle:
     folder: str
     state: str
     hooks: dict[str, tuple[Hook, ...]]
+    groups: GroupPlan
     preserve: int = 0  # descriptors from 3 up that the command gets
     pivot: bool = True
     keyring: bool = True
@@ -67,7 +82,7 @@ class Request:
     groups: tuple[str, ...] = ()
     files: tuple[tuple[str, str], ...] = ()  # (path, content): /etc/hosts and the like
     make_cwd: bool = False
-    devices: tuple[tuple[str, str, int, int, int], ...] = ()  # (source, target, mode, major, minor)
+    devices: tuple[Node, ...] = ()
     init: bool = False
     default_seccomp: bool = True
     watch_refusals: bool = True

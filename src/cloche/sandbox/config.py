@@ -11,7 +11,7 @@ from cloche.network.names import LOOPBACK, hosts_file, resolver_file
 from cloche.records import record
 from cloche.runtime import defaults, idmaps
 from cloche.runtime.host import mount_points
-from cloche.runtime.request import Request, Root, Tree
+from cloche.runtime.request import Node, Request, Root, Tree
 from cloche.sandbox import values
 from cloche.sandbox.limits import resources
 from cloche.sandbox.security import Security, decide, read_profile
@@ -111,7 +111,7 @@ def build(
         groups=tuple(options.group_add),
         files=_files(options, hostname, sharing),
         make_cwd=bool(options.workdir),
-        devices=tuple(device[:5] for device in devices_of(options)),
+        devices=tuple(Node(*device[:5]) for device in devices_of(options)),
         init=options.init,
         default_seccomp=security.seccomp == "default",
         watch_refusals=security.watch_refusals and security.no_new_privileges,
@@ -382,15 +382,20 @@ def _mounts(options: Options, sharing: Sharing, ids: IdMaps) -> list[Mount]:
 def _proc(sharing: Sharing, ids: IdMaps) -> Mount:
     if "pid" in sharing.host and ids.kind != "host":
         # a new proc belongs to whoever owns the pid namespace
-        return Mount(destination="/proc", type="bind", source="/proc", options=["rbind", *defaults.QUIET])
+        return Mount(destination="/proc", type="bind", source="/proc", options=["rbind", *_recursive(defaults.QUIET)])
     return Mount(destination="/proc", type="proc", source="proc", options=list(defaults.QUIET))
+
+
+def _recursive(flags: list[str]) -> list[str]:
+    """The same for all that is mounted below."""
+    return [f"r{flag}" for flag in flags]
 
 
 def _sys(sharing: Sharing, *, writable: bool) -> Mount:
     flags = [*defaults.QUIET, "rw" if writable else "ro"]
     if sharing.has("net"):
         # a new sysfs belongs to whoever owns the network namespace
-        return Mount(destination="/sys", type="bind", source="/sys", options=["rbind", *flags])
+        return Mount(destination="/sys", type="bind", source="/sys", options=["rbind", *_recursive(flags)])
     return Mount(destination="/sys", type="sysfs", source="sysfs", options=flags)
 
 

@@ -41,7 +41,7 @@ def here() -> str:
 def _bind(volume: values.Volume) -> Mount:
     if not os.path.lexists(volume.source):
         raise NotFoundError(f"volume source {volume.source} is not there", hint="make it first: mkdir -p")
-    words = ["rbind" if volume.recursive else "bind", "rro" if volume.read_only else "rw", "nosuid", "nodev", "idmap"]
+    words = ["rbind" if volume.recursive else "bind", "rro" if volume.read_only else "rw", "rnosuid", "rnodev", "idmap"]
     if volume.propagation:
         words.append(volume.propagation)
     return Mount(destination=volume.target, type="bind", source=volume.source, options=words)

@@ -65,7 +65,7 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     container, made, master = create(asked)
     if name == "create":
         return 0
-    from cloche.runtime.changing import delete, kill, start
+    from cloche.runtime.changing import delete, start
 
     try:
         start(container)
@@ -77,18 +77,18 @@ def run(name: str, given: Parsed, options: Globals) -> int:
         return 0
     from cloche.cli.runtime.foreground import wait
 
-    del kill
-    code = wait(made.pid, made.pidfd, master)
+    code = wait(made.pidfd, master)
     if not given.flag("keep"):
-        from cloche.cli.runtime.globals import report
+        from cloche.cli.runtime.globals import warn
 
         for text in delete(container.lock(), force=True):
-            report(text, options, "warning")
+            warn(text, options)
     return code
 
 
 def creation(given: Parsed, options: Globals, *, master: bool) -> Creation:
     """The options as the runtime takes them."""
+    from cloche.cli.runtime.globals import warn
     from cloche.runtime.creating import Creation
 
     return Creation(
@@ -103,6 +103,7 @@ def creation(given: Parsed, options: Globals, *, master: bool) -> Creation:
         keyring=not given.flag("no_new_keyring"),
         systemd=options.systemd,
         master=master,
+        warn=lambda text: warn(text, options),
     )
 
 

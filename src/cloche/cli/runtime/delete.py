@@ -24,7 +24,7 @@ VERBS = {
 
 def run(name: str, given: Parsed, options: Globals) -> int:
     """Carry out `delete`."""
-    from cloche.cli.runtime.globals import report
+    from cloche.cli.runtime.globals import warn
     from cloche.errors import NotFoundError
     from cloche.runtime.changing import delete
     from cloche.runtime.containers import load
@@ -38,5 +38,5 @@ def run(name: str, given: Parsed, options: Globals) -> int:
             return 0
         raise
     for text in warnings:
-        report(text, options, "warning")
+        warn(text, options)
     return 0

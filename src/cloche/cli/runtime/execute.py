@@ -51,6 +51,7 @@ VERBS = {
 def run(name: str, given: Parsed, options: Globals) -> int:
     """Carry out `exec`."""
     from cloche.linux.files import hold_standard_descriptors
+    from cloche.runtime.consoles import send_descriptor
     from cloche.runtime.containers import load
     from cloche.runtime.creating import write_pid_file
     from cloche.runtime.executing import execute
@@ -67,6 +68,8 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     try:
         if path := given.text("pid_file"):
             write_pid_file(path, made.pid)
+        if asked.pidfd_socket:
+            send_descriptor(asked.pidfd_socket, "--pidfd-socket", made.pidfd, b"pidfd")
     except BaseException:
         made.abandon()
         raise
@@ -77,7 +80,7 @@ def run(name: str, given: Parsed, options: Globals) -> int:
         return 0
     from cloche.cli.runtime.foreground import wait
 
-    return wait(made.pid, made.pidfd, master)
+    return wait(made.pidfd, master)
 
 
 def execution(given: Parsed) -> Execution:

@@ -18,9 +18,8 @@ WINCH = 28
 KEPT = {9, 17, 18, 19, 20, 21, 22, 23, 28}  # KILL CHLD CONT STOP TSTP TTIN TTOU URG WINCH are not passed on
 
 
-def wait(pid: int, pidfd: int, master: int) -> int:
-    """Until it has ended; returns its exit code, 128+n where signal n ended it."""
-    del pid
+def wait(pidfd: int, master: int) -> int:
+    """Until the process has ended; returns its exit code, 128+n where signal n ended it."""
 
     def pass_on(number: int, _frame: object) -> None:
         try:
@@ -32,11 +31,10 @@ def wait(pid: int, pidfd: int, master: int) -> int:
         if number not in KEPT and number < 32:
             _signal.signal(number, pass_on)
     saved = b""
-    if master >= 0:
-        if os.isatty(0):
-            _resize(master)
-            _signal.signal(WINCH, lambda *_: _resize(master))
-            saved = terminal.raw_mode(0)
+    if master >= 0 and os.isatty(0):
+        _resize(master)
+        _signal.signal(WINCH, lambda *_: _resize(master))
+        saved = terminal.raw_mode(0)
     try:
         ended = _relay(pidfd, master)
     finally:

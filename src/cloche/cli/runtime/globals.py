@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from posix import getcwd
 
 from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb
 
@@ -58,23 +58,40 @@ class Globals:
     def __init__(self, parsed: Parsed) -> None:
         from cloche.runtime.containers import default_root
 
-        self.root = os.path.abspath(parsed.text("root") or default_root())
+        root = parsed.text("root") or default_root()
+        self.root = root if root.startswith("/") else f"{getcwd()}/{root}"
         self.log = parsed.text("log") or ""
         self.json = parsed.text("log_format") == "json"
         self.systemd = parsed.flag("systemd_cgroup") or parsed.text("cgroup_manager") == "systemd"
         self.debug = parsed.flag("debug")
 
 
-def report(message: str, options: Globals | None, level: str = "error") -> None:
-    """Say it on stderr, and in the log in the shape that engines read (logrus, as runc writes it)."""
+def report(message: str, options: Globals | None) -> None:
+    """Say an error on stderr, and in the log."""
     from cloche.cli.output import plain
 
-    line = plain(message)
-    shown = f"cloche-runtime: {line}" if level == "error" else f"cloche-runtime: {level}: {line}"
+    _to_stderr(plain(message))
+    _to_log(plain(message), options, "error")
+
+
+def warn(message: str, options: Globals) -> None:
+    """Say a warning in the log, and with --debug on stderr, which belongs to the container as well."""
+    from cloche.cli.output import plain
+
+    _to_log(plain(message), options, "warning")
+    if options.debug:
+        _to_stderr(f"warning: {plain(message)}")
+
+
+def _to_stderr(line: str) -> None:
     try:
-        print(shown, file=sys.stderr, flush=True)
-    except (OSError, ValueError):
-        pass
+        print(f"cloche-runtime: {line}", file=sys.stderr, flush=True)
+    except (OSError, ValueError, AttributeError):
+        pass  # closed or full: nobody can be told
+
+
+def _to_log(line: str, options: Globals | None, level: str) -> None:
+    """One entry in the shape that engines read (logrus, as runc writes it)."""
     if options is None or not options.log:
         return
     import time
@@ -90,4 +107,4 @@ def report(message: str, options: Globals | None, level: str = "error") -> None:
         with open(options.log, "a", encoding="utf-8") as file:
             file.write(entry + "\n")
     except OSError as error:
-        print(f"cloche-runtime: --log {options.log}: {error.strerror}", file=sys.stderr)
+        _to_stderr(f"--log {options.log}: {error.strerror}")

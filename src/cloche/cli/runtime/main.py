@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from posix import _exit
 
 from cloche.cli.grammar import nearest, parse
 from cloche.cli.runtime.globals import COMMAND, Globals, report
@@ -32,6 +32,27 @@ ROOMS = {
     "features": "features",
     "checkpoint": "unsupported",
     "restore": "unsupported",
+}
+# what each bundle holds: loaded by every run of it, and by some
+BUNDLES = {
+    "small": (
+        ("cloche.cli.runtime.main", "cloche.runtime.containers"),
+        (
+            *(f"cloche.cli.runtime.{room}" for room in ("state", "start", "kill", "delete", "pause")),
+            "cloche.runtime.changing",
+            "cloche.stage.making",
+            "cloche.stage.cleaning",
+            "cloche.cli.output",
+        ),
+    ),
+    "runtime": (
+        ("cloche.cli.runtime.main", "cloche.runtime.creating", "cloche.stage.seal"),
+        (
+            *(f"cloche.cli.runtime.{room}" for room in ("create", "execute", "foreground")),
+            "cloche.runtime.executing",
+            "cloche.runtime.changing",
+        ),
+    ),
 }
 OWN_ERROR = {"exec": 255}  # as runc has it: the command's own codes are passed on
 
@@ -69,6 +90,10 @@ def main(argv: list[str]) -> int:
         what = f"{error.filename}: " if error.filename else ""
         notes = ", ".join(getattr(error, "__notes__", []))
         report(f"{what}{error.strerror or error}" + (f" ({notes})" if notes else ""), options)
+    except Exception as error:  # a defect of ours: engines read the log, and people get the place with --debug
+        if "--debug" in argv:
+            raise
+        report(f"a defect in cloche-runtime: {type(error).__name__}: {error} (run it with --debug)", options)
     return OWN_ERROR.get(name, 1)
 
 
@@ -97,11 +122,18 @@ def _help() -> int:
     return 0
 
 
-def entry() -> None:
-    """What the installed command calls."""
+def entry(bundle: str = "", folder: str = "") -> None:
+    """What the installed command calls.
+
+    `bundle` is what to call the bundle that is to be made of the modules it ran on, `folder` the package's.
+    """
     code = main(sys.argv[1:])
     try:
         sys.stdout.flush()
     except OSError:
         code = code or 1  # nobody reads it any more
-    os._exit(code)
+    if bundle and not code:
+        from cloche.bundle import write
+
+        write(folder, bundle, *BUNDLES[bundle])
+    _exit(code)

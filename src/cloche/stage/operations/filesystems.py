@@ -7,7 +7,7 @@ import stat
 
 from cloche.linux import files, mount, terminal
 from cloche.records import record
-from cloche.stage import paths, wire
+from cloche.stage import copying, paths, wire
 from cloche.stage.operation import InsideOperation
 from cloche.stage.operations.trees import attribute_names
 
@@ -25,10 +25,18 @@ class Filesystem(InsideOperation):
     options: tuple[tuple[str, str | None], ...] = ()
     attributes: int = 0
     says: str = ""
+    source: str = ""  # the device, where it has one
+    copy_up: bool = False  # take along what the directory holds that it covers
 
     def execute(self, scene: Inside) -> None:
-        made = mount.new_filesystem(self.kind, {"source": self.kind, **dict(self.options)}, self.attributes)
+        # read-only only when what it is to hold is there
+        later = self.attributes & mount.MOUNT_ATTR_RDONLY if self.copy_up else 0
+        options = {"source": self.source or self.kind, **dict(self.options)}
+        made = mount.new_filesystem(self.kind, options, self.attributes & ~later)
         with files.Fd(paths.make_directory(scene.root, self.target)) as place:
+            if self.copy_up:
+                copying.copy_directory(scene.root, self.target, made)
+                mount.mount_setattr(made, set_=later)
             if self.kind in {"proc", "sysfs"}:
                 with files.Fd(_open_unlinked(scene.root, self.target)) as proper:
                     mount.move_mount(made, proper.number)
@@ -72,6 +80,45 @@ def _open_known(scene: Inside, path: str) -> int:
 
 
 @record
+class Remount(InsideOperation):
+    """Change the attributes of what is mounted at a place."""
+
+    target: str
+    attributes: int
+    clear: int
+    recursive: bool = False
+
+    def execute(self, scene: Inside) -> None:
+        with files.Fd(_open_known(scene, self.target)) as place:
+            mount.mount_setattr(place.number, set_=self.attributes, clear=self.clear, recursive=self.recursive)
+
+    def calls(self) -> list[str]:
+        words = "|".join(attribute_names(self.attributes)) or "0"
+        return [f'mount_setattr(root, "{self.target}", {{attr_set={words}, attr_clr={self.clear:#x}}})']
+
+    def meaning(self) -> str:
+        return f"what is mounted at {self.target} gets other attributes"
+
+
+@record
+class Propagate(InsideOperation):
+    """Say where mounts made below a place appear as well."""
+
+    target: str
+    propagation: int  # MS_SHARED …
+
+    def execute(self, scene: Inside) -> None:
+        with files.Fd(_open_known(scene, self.target)) as place:
+            mount.mount_setattr(place.number, propagation=self.propagation, recursive=True)
+
+    def calls(self) -> list[str]:
+        return [f'mount_setattr(root, "{self.target}", AT_RECURSIVE, {{propagation={self.propagation:#x}}})']
+
+    def meaning(self) -> str:
+        return f"mounts made below {self.target} are passed on, or not, as asked"
+
+
+@record
 class Attach(InsideOperation):
     """Attach a tree at a place in the root, making the place if it is missing."""
 
@@ -97,6 +144,39 @@ class Attach(InsideOperation):
         if code == 20:
             return f"a file and a directory cannot be mounted over each other at {self.target}"
         return _cannot_be_made(self.target) if code in {30, 13} else ""
+
+
+@record
+class MakeNode(InsideOperation):
+    """Make a device node or fifo in the root itself."""
+
+    target: str
+    mode: int  # with the type
+    major: int
+    minor: int
+    uid: int
+    gid: int
+
+    def execute(self, scene: Inside) -> None:
+        parent, _, name = self.target.rstrip("/").rpartition("/")
+        device = os.makedev(self.major, self.minor)
+        with files.Fd(paths.make_directory(scene.root, parent)) as place:
+            try:
+                os.mknod(name, self.mode, device, dir_fd=place.number)
+            except FileExistsError:
+                found = os.stat(name, dir_fd=place.number, follow_symlinks=False)
+                if stat.S_IFMT(found.st_mode) != stat.S_IFMT(self.mode) or found.st_rdev != device:
+                    raise
+            os.chown(name, self.uid, self.gid, dir_fd=place.number, follow_symlinks=False)
+
+    def calls(self) -> list[str]:
+        return [f'mknodat(root, "{self.target}", {self.mode:#o}, {self.major}:{self.minor})']
+
+    def meaning(self) -> str:
+        return f"the device {self.major}:{self.minor} can be reached at {self.target}"
+
+    def hint(self, code: int) -> str:
+        return f"something else is at {self.target}" if code == 17 else ""
 
 
 @record

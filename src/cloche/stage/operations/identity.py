@@ -8,6 +8,7 @@ from cloche.linux import capabilities, files, keyring, landlock, process, seccom
 from cloche.records import record
 from cloche.stage import passwd, paths, wire
 from cloche.stage.operation import InsideOperation
+from cloche.stage.operations import seccomp_agent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -181,32 +182,38 @@ class LoadSeccomp(InsideOperation):
     flags: int
     listen: bool  # let the stage see what is refused, and answer
     says: tuple[str, ...] = ()
+    agent: str = ""  # how the listener gets out to one that answers instead, a way of `seccomp_agent`
 
     def execute(self, scene: Inside) -> None:
-        flags = self.flags | (seccomp.FLAG_NEW_LISTENER if self.listen else 0)
+        listening = self.listen or bool(self.agent)
+        flags = self.flags | (seccomp.FLAG_NEW_LISTENER if listening else 0)
         try:
             listener = seccomp.load(self.program, flags)
         except OSError as error:
-            if not (self.listen and error.errno == 16):
+            if not (listening and error.errno == 16):
                 raise
             raise OSError(16, "a seccomp listener is there already: this is inside another container") from error
-        if self.listen:
+        if self.agent:
+            seccomp_agent.hand_over(scene.channel, listener, self.agent)
+        elif self.listen:
             wire.send(scene.channel, ("listener",), [listener])
             os.close(listener)
 
     def calls(self) -> list[str]:
-        flag = ", SECCOMP_FILTER_FLAG_NEW_LISTENER" if self.listen else ""
+        flag = ", SECCOMP_FILTER_FLAG_NEW_LISTENER" if self.listen or self.agent else ""
         return [f"seccomp(SECCOMP_SET_MODE_FILTER{flag}, {len(self.program) // 8} instructions)"]
 
     def meaning(self) -> str:
         return "; ".join(self.says) or "system calls that containers have no use for are refused"
 
     def hint(self, code: int) -> str:
-        return (
-            "nested in another container that watches refusals: use --security-opt seccomp-log=off"
-            if code == 16
-            else ""
-        )
+        if code == 16 and self.agent:
+            return "an outer filter has a listener, and a process can have one only"
+        if code == 16:
+            return "nested in another container that watches refusals: use --security-opt seccomp-log=off"
+        if code == 22:
+            return "this kernel does not take the program, or one of the profile's flags"
+        return ""
 
 
 def names(mask: int) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 
-from cloche.linux import files, mount
+from cloche.linux import files, mount, namespaces, process
 from cloche.records import record
 from cloche.stage.operation import INSIDE, OUTSIDE, Operation, OutsideOperation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.stage.scene import Inside, Outside
+
+    Map = tuple[tuple[int, int, int], ...]  # (inside, outside, count)
 
 
 @record
@@ -23,7 +25,10 @@ class OpenTree(Operation):
     recursive: bool = False
     attributes: int = 0  # MOUNT_ATTR_* to set
     clear: int = 0  # MOUNT_ATTR_* to clear
-    id_mapped: bool = False
+    deep: int = 0  # to set on all mounts below as well
+    deep_clear: int = 0
+    id_mapped: str = ""  # "top", "all", or "if possible": all, else top, else none, which is noted
+    maps: tuple[Map, ...] = ()  # of uids and gids, where they are not those of the container's users
     device: tuple[int, int] | None = None  # it must be this character device
     propagation: int = 0
 
@@ -39,23 +44,35 @@ class OpenTree(Operation):
                 if (os.major(rdev), os.minor(rdev)) != self.device:
                     raise OSError(19, "is not the device it should be", self.source)
             tree = mount.open_tree(found.number, b"", recursive=self.recursive)
+        scene.trees[self.name] = tree
         # a copy of a shared mount, which on most machines all are, would pass mounts on in both directions
         mount.mount_setattr(
             tree,
-            set_=self.attributes,
-            clear=self.clear,
+            set_=self.deep,
+            clear=self.deep_clear,
             propagation=self.propagation or mount.MS_PRIVATE,
-            recursive=self.recursive,
+            recursive=True,
         )
+        if self.attributes or self.clear:
+            mount.mount_setattr(tree, set_=self.attributes, clear=self.clear)
         if self.id_mapped:
             self._map_ids(tree, scene)
-        scene.trees[self.name] = tree
 
     def _map_ids(self, tree: int, scene: Outside | Inside) -> None:
-        namespace = scene.user_namespace()
+        if self.maps:
+            with files.Fd(_user_namespace(*self.maps)) as made:
+                self._map_to(tree, made.number, scene)
+        else:
+            self._map_to(tree, scene.user_namespace(), scene)
+
+    def _map_to(self, tree: int, users: int, scene: Outside | Inside) -> None:
+        if self.id_mapped != "if possible":
+            everything = self.id_mapped == "all"
+            mount.mount_setattr(tree, set_=mount.MOUNT_ATTR_IDMAP, userns=users, recursive=everything)
+            return
         for recursive in (True, False) if self.recursive else (False,):
             try:
-                mount.mount_setattr(tree, set_=mount.MOUNT_ATTR_IDMAP, userns=namespace, recursive=recursive)
+                mount.mount_setattr(tree, set_=mount.MOUNT_ATTR_IDMAP, userns=users, recursive=recursive)
             except OSError as error:
                 if error.errno not in {22, 1, 95}:
                     raise
@@ -67,7 +84,7 @@ class OpenTree(Operation):
     def calls(self) -> list[str]:
         flags = "OPEN_TREE_CLONE|AT_RECURSIVE" if self.recursive else "OPEN_TREE_CLONE"
         lines = [f'open_tree(AT_FDCWD, "{self.source}", {flags})']
-        attributes = attribute_names(self.attributes)
+        attributes = attribute_names(self.attributes | self.deep)
         if self.id_mapped:
             attributes = [*attributes, "MOUNT_ATTR_IDMAP"]
         if attributes:
@@ -75,11 +92,13 @@ class OpenTree(Operation):
         return lines
 
     def meaning(self) -> str:
-        how = "can only be read" if self.attributes & mount.MOUNT_ATTR_RDONLY else "is taken along"
+        how = "can only be read" if (self.attributes | self.deep) & mount.MOUNT_ATTR_RDONLY else "is taken along"
         mapped = ", its owners shown as the users inside" if self.id_mapped else ""
         return f"{self.source} {how}{mapped}"
 
     def hint(self, code: int) -> str:
+        if code == 22 and self.id_mapped:
+            return f"the file system of {self.source} may not be able to map ids"
         if code == 22 and not self.recursive:
             return f"{self.source} holds other mounts, which cannot be left out without root"
         if code == 2:
@@ -96,7 +115,7 @@ class MakeDev(OutsideOperation):
     """
 
     name: str
-    nodes: tuple[tuple[str, int, int, int], ...]  # (path below /dev, mode with type, major, minor)
+    nodes: tuple[tuple[str, int, int, int, int, int], ...]  # (path below /dev, mode with type, major, minor, uid, gid)
     links: tuple[tuple[str, str], ...]  # (name, target)
     directories: tuple[str, ...]
     options: tuple[tuple[str, str | None], ...]
@@ -116,9 +135,9 @@ class MakeDev(OutsideOperation):
             os.mkdir(name, 0o755, dir_fd=made)
             os.chown(name, *owner, dir_fd=made)
         mask = os.umask(0)
-        for name, mode, major, minor in self.nodes:
+        for name, mode, major, minor, uid, gid in self.nodes:
             os.mknod(name, mode, os.makedev(major, minor), dir_fd=made)
-            os.chown(name, *owner, dir_fd=made)
+            os.chown(name, uid, gid, dir_fd=made)
         os.umask(mask)
         for name, target in self.links:
             os.symlink(target, name, dir_fd=made)
@@ -126,10 +145,29 @@ class MakeDev(OutsideOperation):
 
     def calls(self) -> list[str]:
         first = f'fsopen("tmpfs") … fsmount({", ".join(attribute_names(self.attributes))})'
-        return [first, *(f'mknodat(dev, "{name}", {mode:#o}, {a}:{b})' for name, mode, a, b in self.nodes)]
+        return [first, *(f'mknodat(dev, "{name}", {mode:#o}, {a}:{b})' for name, mode, a, b, *_ in self.nodes)]
 
     def meaning(self) -> str:
         return "a /dev with these devices and no other: " + ", ".join(name for name, *_ in self.nodes)
+
+
+def _user_namespace(uids: Map, gids: Map) -> int:
+    """A descriptor of a user namespace with these maps, in which nobody is."""
+    read, write = os.pipe2(os.O_CLOEXEC)
+    pid, pidfd = process.clone3(process.CLONE_NEWUSER)
+    if pid == 0:
+        os.close(write)
+        os.read(read, 1)  # until it has been looked at, or who looks has ended
+        os._exit(0)
+    try:
+        os.close(read)
+        namespaces.write_id_map(pid, "uid", uids)
+        namespaces.write_id_map(pid, "gid", gids)
+        return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(write)
+        process.wait_pidfd(pidfd)
+        os.close(pidfd)
 
 
 def attribute_names(mask: int) -> list[str]:
