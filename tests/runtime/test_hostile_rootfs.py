@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 SECRET = "the canary's secret"
 AIMS = ("absolute", "relative", "dangling", "proc")
 # attacks from inside on what a mount or device may have given access to
-ATTACK = "for d in {paths}; do (echo pwned >$d) 2>/dev/null; (echo pwned >$d/pwned) 2>/dev/null; head -c 4096 $d 2>/dev/null; done"
+ATTACK = (
+    "for d in {paths}; do (echo pwned >$d) 2>/dev/null; (echo pwned >$d/pwned) 2>/dev/null;"
+    " head -c 4096 $d 2>/dev/null; done"
+)
 
 
 @pytest.fixture

@@ -276,7 +276,8 @@ def test_a_network_device_is_moved(runtime: Runtime, bundle: MakeBundle, new: st
     since(runtime, runc="1.4", crun="1.22")
     wrapped = in_network(
         runtime,
-        "ip link add test0 type veth peer name other0; ip address add 192.0.2.7/24 dev test0; ip link set test0 mtu 1400 up;",
+        "ip link add test0 type veth peer name other0; ip address add 192.0.2.7/24 dev test0;"
+        "ip link set test0 mtu 1400 up",
     )
     made = bundle()
     made.linux["netDevices"] = {"test0": {"name": new} if new else {}}
