@@ -30,6 +30,11 @@ APPLETS = (
 EXPECTED_SKIPS = (r"zsh|fish|mandoc", r"only as an ordinary user", r"aarch64", r"needs a cgroup v2 host")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Which OCI runtime the tests of one are about."""
+    parser.addoption("--oci-runtime", default="", help="the OCI runtime to test instead of cloche-runtime, a path")
+
+
 class Cli:
     """`cloche` as one kind of user: "root", "user" (one id) or "subuid" (a range from /etc/subuid)."""
 
