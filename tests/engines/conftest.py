@@ -35,7 +35,7 @@ def require(*commands: str) -> None:
 @pytest.fixture(scope="session")
 def oci_runtime(pytestconfig: pytest.Config) -> str:
     """The path of the runtime under test."""
-    given = pytestconfig.getoption("--oci-runtime")
+    given = str(pytestconfig.getoption("--oci-runtime"))
     if not given:
         return str(Path(sys.executable).parent / "cloche-runtime")
     found = given if "/" in given else shutil.which(given)
@@ -69,8 +69,11 @@ def open_engine(kind: str, room: Room, oci_runtime: str, archive: Path) -> Engin
     # a file every user may read
     copy = room.folder / "image.tar"
     shutil.copy(archive, copy)
-    engine = Docker(room, {"ut": oci_runtime}, "ut") if kind == "docker" else None
-    engine = engine or Podman(room, oci_runtime, rootless=kind == "rootless")
+    engine: Engine
+    if kind == "docker":
+        engine = Docker(room, {"ut": oci_runtime}, "ut")
+    else:
+        engine = Podman(room, oci_runtime, rootless=kind == "rootless")
     engine.load(copy)
     return engine
 

@@ -21,11 +21,13 @@ import tarfile
 import tempfile
 import time
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from typing import Self
 
 KEEPER = Path(__file__).resolve().parent / "keeper.py"
 PATIENCE = 60.0
+NUMBERS = count(1)
 IMAGE = "localhost/box:1"
 USER = 1500  # the account that keeper.py adds in its room, with the ids from 300000
 JOIN = (
@@ -39,7 +41,7 @@ class Room:
     """A small world for engines. Everything in it ends with `close`, or with the death of whoever made it."""
 
     def __init__(self, kind: str) -> None:
-        self.name = f"cloche-engines-{kind}-{os.getpid()}"
+        self.name = f"cloche-engines-{kind}-{os.getpid()}-{next(NUMBERS)}"
         self.folder = Path(tempfile.mkdtemp(prefix="cloche-room-", dir="/tmp"))
         self.folder.chmod(0o755)
         (self.folder / "home").mkdir()
@@ -103,12 +105,13 @@ class Room:
         for place in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir()):
             for top, names, _ in os.walk(place / self.name):
                 found += [Path(top) / name for name in names if part in name]
-        return found
+        # on a hybrid machine the limits are in the hierarchies of v1
+        return sorted(found, key=lambda path: path.is_relative_to("/sys/fs/cgroup/unified"))
 
     def limit(self, part: str, *files: str) -> str:
         """What the first of these files that exists holds, in the cgroups named after `part`."""
-        for group in self.groups(part):
-            for file in files:
+        for file in files:
+            for group in self.groups(part):
                 if (group / file).exists():
                     return (group / file).read_text().strip()
         raise FileNotFoundError(f"none of {files} in the groups named after {part} of {self.name}")
