@@ -56,7 +56,8 @@ def test_too_much_memory_is_death(rootful: Engine, name: str) -> None:
     script = "dd if=/dev/zero of=/dev/null bs=200M count=1"
     done = rootful("run", "--name", name, *limits, IMAGE, "sh", "-c", f"exec {script}")
     assert done.returncode == 137
-    assert rootful.inspect(name, "{{.State.OOMKilled}}") == "true"
+    if rootful.kind == "docker":  # podman 4.3 does not say it on cgroup v1, with runc neither
+        assert rootful.inspect(name, "{{.State.OOMKilled}}") == "true"
 
 
 def test_enough_memory_is_not(rootful: Engine, name: str) -> None:
