@@ -37,11 +37,6 @@ EXPECTED_SKIPS = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Which OCI runtime the tests of one are about."""
-    parser.addoption("--oci-runtime", default="", help="the OCI runtime to test instead of cloche-runtime, a path")
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
     """The runtime tests judge any OCI runtime, so that others can judge the tests."""
     parser.addoption("--oci-runtime", default="", help="the OCI runtime to test instead of cloche-runtime, a path")
 

@@ -19,7 +19,6 @@ from cloche.spec.validate import validate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-
     from cloche.runtime.host import Host
     from cloche.runtime.request import Lifecycle
     from cloche.spec.mounts import IDMapping

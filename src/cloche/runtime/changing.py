@@ -123,8 +123,13 @@ def kill(container: Container, number: int, *, everything: bool = False) -> None
         raise ConflictError(f"container not running: {container.id}") from None
     finally:
         os.close(pidfd)
-    if number == KILL and (not container.known.get("own_pids", True)):
-        kill_all(container, KILL)
+    if number == KILL:
+        if not container.known.get("own_pids", True):
+            kill_all(container, KILL)
+        if container.is_frozen():  # on v1 nothing dies before it is thawed
+            from cloche.runtime.cgroups.freezing import thaw
+
+            thaw(container.groups)
 
 
 def kill_all(container: Container, number: int) -> None:

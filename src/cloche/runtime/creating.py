@@ -110,7 +110,8 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
     state = state_for_hooks(container, "creating")
     try:
         groups = _plan_groups(config, asked, host)
-        life = Lifecycle(container.folder, state, hooks, groups, asked.preserve, asked.pivot, asked.keyring)
+        keyring = f"_ses.{asked.container_id}" if asked.keyring else ""
+        life = Lifecycle(container.folder, state, hooks, groups, asked.preserve, asked.pivot, keyring)
         plan, _receipt = make_plan(request_of(config, asked.bundle, asked.container_id, host, life), host)
         resctrl = attributes.resctrl_directories(config, asked.container_id)
         container.update(groups=groups.paths, own_pids=plan.own_pids, resctrl=resctrl)

@@ -23,7 +23,7 @@ from cloche.spec.validate import check_process
 from cloche.stage.making import Callbacks, Made
 from cloche.stage.operation import Plan
 from cloche.stage.operations import command, filesystems, groups, lifecycle, processes
-from cloche.stage.operations.identity import FindUser, SessionKeyring
+from cloche.stage.operations.identity import FindUser, GiveStreams, SessionKeyring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _plan(container: Container, config: Config, process: Process, asked: Executi
     if process.terminal:
         size = process.consoleSize
         steps.append(filesystems.OpenTerminal(*((size.height, size.width) if size is not None else (0, 0))))
-    steps.append(command.NewSession(process.terminal))
+    steps += [command.NewSession(process.terminal), GiveStreams()]
     last = [find_command(process), lifecycle.Outlive()]
     steps += plan_identity(request, host, process, Receipt(), asked.preserve, last)
     return Plan(tuple(steps), own_pids=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from cloche import __version__
 from cloche.linux import capabilities
 from cloche.runtime.mounts import KNOWN_OPTIONS
 from cloche.runtime.seccomp import features as seccomp
@@ -36,7 +35,6 @@ def features() -> dict[str, object]:
             "netDevices": enabled,
         },
         "annotations": {
-            "dev.cloche.version": __version__,
             "org.opencontainers.runc.checkpoint.enabled": "false",
         },
         "potentiallyUnsafeConfigAnnotations": [],

@@ -19,7 +19,7 @@ from cloche.runtime.filesystem import plan_filesystem
 from cloche.runtime.receipt import Receipt
 from cloche.stage.operation import Plan
 from cloche.stage.operations import command, groups, lifecycle, processes, roots
-from cloche.stage.operations.identity import SessionKeyring
+from cloche.stage.operations.identity import GiveStreams, SessionKeyring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _inside(
     life = request.lifecycle
     if life is None or life.keyring:
         steps += attributes.keyring_steps(config.process) if config.process is not None else []
-        steps.append(SessionKeyring())
+        steps.append(SessionKeyring(life.keyring if life is not None else ""))
         receipt.add("keyring", True, "an empty session keyring of its own")
     if "time" in new and linux is not None:
         offsets = linux.timeOffsets or {}
@@ -140,6 +140,8 @@ def _inside(
         raise SpecError("there is no command", pointer="/process/args")
     steps.append(command.NewSession(process.terminal))
     receipt.add("session", True, "its own session" + (" and terminal" if process.terminal else ", no terminal"))
+    if life is not None:
+        steps.append(GiveStreams())
     if life is None:
         return steps + identity.plan_identity(request, host, process, receipt, 0, [command.DieWithStage()])
     return steps + identity.plan_identity(request, host, process, receipt, life.preserve, _wait(life, process))
