@@ -15,7 +15,7 @@ import os
 import time
 
 from cloche.linux import process, seccomp, terminal
-from cloche.stage import inside, seccomp_agent, watching, wire
+from cloche.stage import inside, watching, wire
 from cloche.stage.cleaning import kill_groups, remove_groups
 from cloche.stage.delegation import step_back
 from cloche.stage.operation import OUTSIDE, without_operations
