@@ -92,9 +92,10 @@ def load_all() -> None:
 
 
 def write(folder: str, name: str, every_run: tuple[str, ...], others: tuple[str, ...] = ()) -> None:
-    """Make the bundle `name` of the package in `folder` from the modules imported so far; does nothing where it may not.
+    """Make the bundle `name` of the package in `folder` from these modules and those imported so far.
 
-    `every_run` names the modules that `load_all` loads, with all they import; `others` are in it as well.
+    Does nothing where it may not. `every_run` names the modules that `load_all` loads, with all they import;
+    `others` are in it as well.
 
     Without docstrings, line numbers and the annotations of functions, which take a third of the space (the
     launcher leaves the bundle alone for --debug). Each module comes after those it imports. What a module has

@@ -85,6 +85,24 @@ def test_actions() -> None:
     assert not seccomp.action_available(0x12340000)
 
 
+def test_flags() -> None:
+    def known() -> list[int]:
+        return [flag for bit in range(31) if seccomp.flag_available(flag := 1 << bit)]
+
+    def refused() -> list[int]:
+        process.set_no_new_privs()
+        seccomp.load(program(kernel.number(317, 277), RET_ERRNO | errno.EPERM))
+        return known()
+
+    flags = [seccomp.FLAG_TSYNC, seccomp.FLAG_LOG, seccomp.FLAG_SPEC_ALLOW, FLAG_NEW_LISTENER]
+    found = in_child(known)
+    assert found[:4] == flags
+    release = tuple(int(part) for part in os.uname().release.split(".")[:2])
+    assert (seccomp.FLAG_WAIT_KILLABLE_RECV in found) == (release >= (5, 19))
+    assert in_child(lambda: (known(), seccomp.mode())[1]) == seccomp.MODE_DISABLED
+    assert in_child(refused) == []
+
+
 def answering(caller: Callable[[], int], answer: Callable[[int, seccomp.Notification], object]) -> int:
     """Let a filtered child run `caller`, answer its getppid; returns what it exits with."""
     number, tell = os.pipe()

@@ -26,6 +26,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -45,6 +46,7 @@ PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 
 SLEEP = ("sleep", "1000")
+PYTHON = ("/usr/bin/python3", "-I", "-S", "-c")  # in a bundle with_python
 # says "ready", then ends with 3 when asked to; a loop, as a first process gets no signal that it does not handle
 POLITE = ("sh", "-c", 'trap "exit 3" TERM; echo ready; while :; do sleep 0.05; done')
 
@@ -159,6 +161,14 @@ class Bundle:
         entry = {"destination": destination, "type": "bind", "source": str(source), "options": ["bind", *options]}
         self.config["mounts"].append(entry)
         return self
+
+    def with_python(self) -> Bundle:
+        """With the host's programs below /usr, for what busybox cannot do; see PYTHON."""
+        (self.rootfs / "usr").mkdir()
+        for name in ("lib", "lib64"):
+            if os.path.isdir(f"/usr/{name}"):
+                (self.rootfs / name).symlink_to(f"usr/{name}")
+        return self.bind("/usr", "/usr", "ro")
 
     def without_namespace(self, *kinds: str) -> Bundle:
         """With the runtime's own namespaces of these kinds."""
@@ -401,7 +411,7 @@ class Runtime:
         return pid
 
     def wait(self, id: str, status: str = "stopped") -> None:
-        """Until `state` tells this status, reaping what ended meanwhile, as an engine's monitor does."""
+        """Until `state` tells this status."""
 
         def reached() -> bool:
             reap()
@@ -586,21 +596,58 @@ def place(shared_dir: Path) -> Iterator[Path]:
     shutil.rmtree(top)
 
 
+class Reaper:
+    """A thread that collects orphans from other pid namespaces as soon as they end, as an engine's monitor does.
+
+    A namespace's first process cannot go before the last of the others is collected, wherever its parent is.
+    """
+
+    def __init__(self) -> None:
+        self.main = threading.get_native_id()
+        self.resting = threading.Lock()
+        self.end = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        children = Path(f"/proc/self/task/{self.main}/children")
+        while not self.end.wait(0.02):
+            with self.resting:
+                for pid in map(int, children.read_text().split()):
+                    if is_orphan_of_another_namespace(pid):
+                        with contextlib.suppress(ChildProcessError):
+                            os.waitpid(pid, os.WNOHANG)
+
+
+def is_orphan_of_another_namespace(pid: int) -> bool:
+    """Whether it is a zombie that had a pid in some namespace below ours: no child that subprocess waits for."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    words = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    return words["State"].startswith("Z") and len(words["NSpid"].split()) > 1
+
+
 @pytest.fixture(scope="session")
-def _subreaper() -> Iterator[None]:
+def reaper() -> Iterator[Reaper]:
     """Be the parent of orphans, as an engine's monitor is: where init is slow at it nothing would end for long."""
     call = ctypes.CDLL(None, use_errno=True).prctl
     assert call(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
-    yield
+    made = Reaper()
+    made.thread.start()
+    yield made
+    made.end.set()
+    made.thread.join()
     assert call(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) == 0
 
 
 @pytest.fixture
-def runtime(oci_command: list[str], place: Path, _subreaper: None) -> Iterator[Runtime]:
+def runtime(oci_command: list[str], place: Path, reaper: Reaper) -> Iterator[Runtime]:
     """The OCI runtime as root."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
     made = Runtime(oci_command, place, env={"PATH": os.environ["PATH"], "HOME": "/"})
+    assert reaper.thread.is_alive()
     yield made
     made.clean_up()
 
@@ -612,8 +659,9 @@ def bundle(place: Path, busybox: Path) -> MakeBundle:
 
 
 @pytest.fixture
-def rootless(oci_command: list[str], place: Path, _subreaper: None) -> Iterator[Runtime]:
+def rootless(oci_command: list[str], place: Path, reaper: Reaper) -> Iterator[Runtime]:
     """The OCI runtime as an ordinary user with one id; its directory is in `rootless.top`."""
+    assert reaper.thread.is_alive()
     top = place / "user"
     top.mkdir()
     prefix: list[str] = []

@@ -77,7 +77,7 @@ def test_ids_may_have_letters_digits_and_some_signs(runtime: Runtime, bundle: Ma
 
 @pytest.mark.parametrize("id", ["", ".", "..", "a/b", "/a", "../a", "a b", "a\nb", "a:b", "ü", "a@b"])
 def test_other_ids_are_refused(runtime: Runtime, bundle: MakeBundle, id: str) -> None:
-    if id in {"a b", "a\nb", "a:b", "ü", "a@b", "."}:
+    if id not in {"", ".."}:
         runtime.not_like("crun", because="takes any id that is a file name")
     done = runtime("create", "--bundle", str(bundle("true").write().path), id, stdin=None)
     assert done.returncode != 0
@@ -103,6 +103,7 @@ def test_the_bundle_may_be_relative(runtime: Runtime, bundle: MakeBundle, flag: 
 
 
 def test_the_pid_file_is_relative_to_the_caller(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
+    runtime.not_like("crun", because="1.8 goes to the bundle first, against runc-create(8) and what engines expect")
     elsewhere = place / "elsewhere"
     elsewhere.mkdir()
     id = runtime.create(bundle(*SLEEP), "--pid-file", "pid", cwd=elsewhere)
@@ -208,6 +209,8 @@ FAILURES: list[Callable[[Bundle], None]] = [
 def test_a_create_that_fails_leaves_nothing(
     runtime: Runtime, bundle: MakeBundle, place: Path, spoil: Callable[[Bundle], None]
 ) -> None:
+    if spoil is bad_limit:
+        runtime.not_like("crun", because="leaves the cgroup")
     made, id = bundle(*SLEEP).write(), runtime.new_id()
     spoil(made)
     if spoil is not no_config:
@@ -233,6 +236,8 @@ def test_a_config_that_is_no_configuration_is_refused(runtime: Runtime, bundle: 
 @pytest.mark.parametrize("version", ["1.0.0", "1.0.0-rc5", "1.0.2-dev", "1.1.0", "1.2.1", "1.3.0", "1.9.9"])
 def test_every_version_one_is_accepted(runtime: Runtime, bundle: MakeBundle, version: str) -> None:
     # semver.org: a minor version adds functionality in a backward compatible manner
+    if version > "1.2":
+        runtime.not_like("crun", because="1.8 knows the versions of its time only")
     made = bundle("true")
     made.config["ociVersion"] = version
     id = runtime.create(made)
@@ -305,6 +310,7 @@ def test_preserve_fds_hands_down_that_many(runtime: Runtime, bundle: MakeBundle,
 def test_listening_descriptors_are_handed_down_before_preserved_ones(
     runtime: Runtime, bundle: MakeBundle, place: Path
 ) -> None:
+    runtime.not_like("crun", because="1.8 does not pass LISTEN_FDS on")
     # runc-create(8): "stdio + $LISTEN_FDS + N in total"; sd_listen_fds(3): LISTEN_PID names the process that is meant
     made, id, files = bundle(*listing(2)).write(), runtime.new_id(), Files(place, 3)
     runtime.prefix = files.around([], before="export LISTEN_FDS=1 LISTEN_PID=$$;")
@@ -318,7 +324,7 @@ def test_listening_descriptors_are_handed_down_before_preserved_ones(
 def test_preserving_descriptors_that_are_not_open_is_an_error(runtime: Runtime, bundle: MakeBundle) -> None:
     runtime.not_like("crun", because="does not look at them")
     id = runtime.new_id()
-    assert runtime.try_create(bundle("true"), "--preserve-fds", "3", id=id).returncode != 0
+    assert runtime.try_create(bundle("true"), "--preserve-fds", "40", id=id).returncode != 0
     nothing_is_left(runtime, id)
 
 
@@ -339,24 +345,27 @@ def keys(runtime: Runtime, bundle: MakeBundle, *flags: str) -> tuple[str, str]:
 
 
 def test_there_is_a_session_keyring_of_the_containers_own(runtime: Runtime, bundle: MakeBundle) -> None:
+    runtime.not_like("crun", because="names it after a hash")
     id, text = keys(runtime, bundle)
     assert f"_ses.{id}" in text
 
 
 def test_the_callers_session_keyring_can_be_kept(runtime: Runtime, bundle: MakeBundle) -> None:
-    _, text = keys(runtime, bundle, "--no-new-keyring")
-    assert "_ses.cloche" not in text
+    id, text = keys(runtime, bundle, "--no-new-keyring")
+    assert f"_ses.{id}" not in text
 
 
 def test_a_create_that_was_killed_can_be_deleted_by_force(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
+    # runc-delete(8): "delete any resources held by the container"
+    runtime.not_like("runc", "crun", because="writes nothing down until the hooks have run, and leaves the cgroups")
     made, id = bundle(*SLEEP), runtime.new_id()
-    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"cat >{place}/state; exec sleep 1000"]}
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"cat >{place}/seen; exec sleep 1000"]}
     made.config["hooks"] = {"createRuntime": [hook]}
     made.write()
     with (place / "err").open("w") as err:
         creating = runtime.popen("create", "-b", str(made.path), id, stdout=err, stderr=err)
-    wait_until(lambda: (place / "state").exists() and (place / "state").read_text(), "the hook does not run")
-    pid = json.loads((place / "state").read_text())["pid"]
+    wait_until(lambda: (place / "seen").exists() and (place / "seen").read_text(), "the hook does not run")
+    pid = json.loads((place / "seen").read_text())["pid"]
     assert alive(pid)
     for child in map(int, Path(f"/proc/{creating.pid}/task/{creating.pid}/children").read_text().split()):
         if b"sleep" in Path(f"/proc/{child}/cmdline").read_bytes():

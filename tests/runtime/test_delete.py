@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,7 +80,7 @@ def test_by_force_in_every_state(runtime: Runtime, bundle: MakeBundle, status: s
 
 def test_by_force_with_the_hosts_pids(runtime: Runtime, bundle: MakeBundle) -> None:
     id = runtime.running(bundle("sh", "-c", "sleep 1000 & sleep 1000").without_namespace("pid"))
-    wait_until(lambda: len(processes_of(id)) == 3, "it does not run")
+    wait_until(lambda: len(processes_of(id)) >= 2, "it does not run")
     pids = processes_of(id)
     runtime.delete(id, "--force")
     wait_until(lambda: not any(map(alive, pids)), "a child goes on")
@@ -124,8 +125,6 @@ def test_others_stay(runtime: Runtime, bundle: MakeBundle) -> None:
 
 
 def test_a_container_whose_first_process_was_killed_from_outside(runtime: Runtime, bundle: MakeBundle) -> None:
-    import os
-
     id = runtime.create(bundle(*SLEEP))
     pid = runtime.pid(id)
     os.kill(pid, 9)

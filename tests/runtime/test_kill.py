@@ -68,7 +68,7 @@ def test_signal_zero_only_asks(runtime: Runtime, bundle: MakeBundle) -> None:
     assert runtime.status(id) == "running"
 
 
-@pytest.mark.parametrize("word", ["BOGUS", "SIGBOGUS", "99", "-1", "1.5", ""])
+@pytest.mark.parametrize("word", ["BOGUS", "SIGBOGUS", "99", "-1", "1.5"])
 def test_a_word_that_is_no_signal_is_refused(runtime: Runtime, bundle: MakeBundle, word: str) -> None:
     if word != "99":
         runtime.not_like("crun", because="sends what it does not know as signal 0 or does not look at the rest")
@@ -145,7 +145,7 @@ def test_killing_a_container_of_the_hosts_pids_kills_all_of_it(runtime: Runtime,
     # a container (with SIGKILL) which does not have its own private PID namespace ... Now, this is done automatically"
     runtime.not_like("runc", "crun", because="does it since 1.2 and not in the version that is common")
     id = runtime.running(bundle("sh", "-c", "sleep 1000 & sleep 1000").without_namespace("pid"))
-    wait_until(lambda: len(processes_of(id)) == 3, "it does not run")
+    wait_until(lambda: len(processes_of(id)) >= 2, "it does not run")
     runtime.kill(id, "KILL")
     wait_until(lambda: not processes_of(id), "a child goes on")
 

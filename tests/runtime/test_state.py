@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tests.runtime.conftest import POLITE, SLEEP, alive, wait_until
 
 if TYPE_CHECKING:
-    from tests.runtime.conftest import MakeBundle, Runtime
+    from tests.runtime.conftest import MakeBundle, Reaper, Runtime
 
 
 def test_after_every_step(runtime: Runtime, bundle: MakeBundle) -> None:
@@ -55,11 +55,16 @@ def test_without_annotations_there_are_none(runtime: Runtime, bundle: MakeBundle
     assert not runtime.state(runtime.create(bundle("true"))).get("annotations")
 
 
-def test_a_process_that_nobody_has_reaped_is_stopped(runtime: Runtime, bundle: MakeBundle) -> None:
+def test_a_process_that_nobody_has_reaped_is_stopped(runtime: Runtime, bundle: MakeBundle, reaper: Reaper) -> None:
     # runtime.md: stopped is "the container process has exited", and a zombie has
     runtime.not_like("crun", because="1.8 takes a zombie for a running process")
-    id = runtime.running(bundle("true"))
-    wait_until(lambda: runtime.status(id) == "stopped", f"the status of a zombie is {runtime.status(id)}")
+    with reaper.resting:
+        id = runtime.create(bundle("true"))
+        pid = runtime.pid(id)
+        runtime.start(id)
+        wait_until(lambda: runtime.status(id) == "stopped", "the status of a zombie is another")
+        assert os.path.exists(f"/proc/{pid}")
+        runtime.delete(id)
 
 
 def test_a_process_killed_from_outside_is_stopped(runtime: Runtime, bundle: MakeBundle) -> None:

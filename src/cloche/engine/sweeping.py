@@ -12,7 +12,7 @@ import os
 
 from cloche.engine import records
 from cloche.engine.records import start_time
-from cloche.runtime.groups import homes
+from cloche.runtime.cgroups.sandbox import homes
 from cloche.stage.cleaning import kill_groups, remove_groups
 
 TYPE_CHECKING = False

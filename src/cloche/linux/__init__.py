@@ -12,6 +12,7 @@ raises OSError with a note that names the call. Deciding what to call belongs to
     capabilities  capget, capset, the bounding and ambient sets
     seccomp       loading filters, user notification
     landlock      rule sets on files, ports and scopes
+    bpf           programs that decide about devices for a cgroup
     keyring       session keyrings
     scheduling    rlimits, oom score, affinity, scheduler, I/O priority, memory policy, personality
     terminal      pseudo-terminals, window size, raw mode

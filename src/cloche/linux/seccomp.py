@@ -104,6 +104,23 @@ def action_available(action: int) -> bool:
     return True
 
 
+def flag_available(flag: int) -> bool:
+    """seccomp(2) SECCOMP_SET_MODE_FILTER without a filter: whether the kernel knows a FLAG_*.
+
+    Flags are looked at first, so EFAULT says yes and EINVAL no; nothing is loaded. Where seccomp(2) is
+    not there or not allowed (ENOSYS, EPERM, EACCES) no flag is.
+    """
+    if flag & FLAG_WAIT_KILLABLE_RECV:
+        flag |= FLAG_NEW_LISTENER  # alone it is EINVAL
+    try:
+        kernel.call("seccomp", _NR, SECCOMP_SET_MODE_FILTER, flag, 0)
+    except OSError as error:
+        if error.errno not in {errno.EFAULT, errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES}:
+            raise
+        return error.errno == errno.EFAULT
+    raise AssertionError("a filter that is not there was loaded")
+
+
 def notify_receive(fd: int) -> Notification:
     """seccomp_unotify(2), Linux 5.0: wait for a call on the listener `fd`.
 

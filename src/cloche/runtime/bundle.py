@@ -19,21 +19,10 @@ from cloche.spec.validate import validate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cloche.runtime.host import Host
     from cloche.runtime.request import Lifecycle
     from cloche.spec.mounts import IDMapping
     from cloche.spec.process import Process
-    from cloche.spec.resources import Resources
-
-_NOT_YET: tuple[tuple[str, Callable[[Config], object]], ...] = (
-    ("/linux/seccomp/listenerPath", lambda c: c.linux and c.linux.seccomp and c.linux.seccomp.listenerPath),
-)
-_RESOURCES_NOT_YET = (
-    "memory/kernel memory/kernelTCP memory/swappiness memory/disableOOMKiller cpu/burst cpu/realtimeRuntime "
-    "cpu/realtimePeriod cpu/idle blockIO/leafWeight blockIO/weightDevice hugepageLimits network rdma"
-).split()
 
 
 def read_config(bundle: str) -> tuple[Config, list[str], bytes]:
@@ -51,20 +40,7 @@ def read_config(bundle: str) -> tuple[Config, list[str], bytes]:
         ) from None
     config = Config.parse(read_json(text))
     warnings = validate(config)
-    resources = config.linux.resources if config.linux else None
-    missing = [pointer for pointer, present in _NOT_YET if present(config)]
-    missing += [f"/linux/resources/{path}" for path in _RESOURCES_NOT_YET if resources and _asked(resources, path)]
-    if missing:
-        needs = "cloche does not carry it out yet"
-        raise UnsupportedError(", ".join(missing), needs=needs, hint="leave it out of config.json")
     return config, warnings, text
-
-
-def _asked(resources: Resources, path: str) -> bool:
-    found: object = resources
-    for name in path.split("/"):
-        found = getattr(found, name, None)
-    return bool(found)
 
 
 def _devices(config: Config) -> tuple[Node, ...]:
@@ -97,26 +73,18 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
             item.source = os.path.join(bundle, item.source or "")
     label_mounts(config)
     user = process.user
+    ids = _ids(config, own_users="user" in kinds)
+    if ids.kind != "host":
+        _check_mapped(process, ids)
     return Request(
         config=config,
         root=Root((Tree(path, "/", layered=False),), read_only=root.readonly),
-        ids=_ids(config, own_users="user" in kinds),
+        ids=ids,
         name=f"cloche-{container_id}",
         user=f"{user.uid}:{user.gid}",
         groups=tuple(str(gid) for gid in user.additionalGids or []),
         default_seccomp=False,
         watch_refusals=False,
-        asked=(
-            "memory",
-            "memory-swap",
-            "memory-reservation",
-            "cpu",
-            "cpu-shares",
-            "cpuset",
-            "cpuset-mems",
-            "pids",
-            "io",
-        ),
         devices=_devices(config),
         joins=tuple((KINDS[item.type], item.path) for item in listed if item.path),
         terminal_size=_size(process) if process.terminal else None,
@@ -125,6 +93,17 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
         lifecycle=life,
         stage_says="runs from a sealed copy of the interpreter",
     )
+
+
+def _check_mapped(process: Process, ids: IdMaps) -> None:
+    """Whether the ids of the process exist in the user namespace; for lack of a map the kernel would say EINVAL."""
+    user = process.user
+    groups = [("gid", user.gid), *((f"additionalGids/{i}", gid) for i, gid in enumerate(user.additionalGids or []))]
+    if ids.uids and ids.outside(user.uid) is None:
+        raise SpecError(f"{user.uid} is not in /linux/uidMappings", pointer="/process/user/uid")
+    for name, gid in groups:
+        if ids.gids and ids.outside_gid(gid) is None:
+            raise SpecError(f"{gid} is not in /linux/gidMappings", pointer=f"/process/user/{name}")
 
 
 def _size(process: Process) -> tuple[int, int]:

@@ -10,8 +10,10 @@ from cloche.runtime.containers import START
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
+    from typing import Any
 
     from cloche.runtime.containers import Container
+    from cloche.spec.resources import Resources
     from cloche.stage.hooks import Hook
 else:
     import _signal
@@ -42,17 +44,35 @@ def _release(container: Container) -> tuple[int, str, str] | None:
     from cloche.stage import wire
     from cloche.stage.making import hear_execution
 
+    pidfd = os.pidfd_open(container.pid)
     fd = os.open(container.folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
         sock.connect(f"/proc/self/fd/{fd}/{START}")
         wire.send(sock, ("start",))
-        return hear_execution(sock)
+        return hear_execution(sock, container.pid, pidfd, _AtStart(container))
     except OSError as error:
         raise ConflictError(f"container {container.id} has ended: {error.strerror}") from error
     finally:
         sock.close()
         os.close(fd)
+        os.close(pidfd)
+
+
+class _AtStart:
+    """What is asked for between `start` and the command (stage.making.Callbacks)."""
+
+    def __init__(self, container: Container) -> None:
+        self.container = container
+
+    def listener(self, fd: int, pid: int) -> None:
+        """The listener of its seccomp filter, for an agent."""
+        from cloche.runtime.agents import tell_agent
+        from cloche.spec.config import Config
+        from cloche.spec.reader import read_json
+
+        linux = Config.parse(read_json(self.container.config_text())).linux
+        tell_agent(linux.seccomp if linux is not None else None, _state(self.container, "creating"), pid, fd)
 
 
 def _run_after_start(container: Container) -> None:
@@ -103,8 +123,13 @@ def kill(container: Container, number: int, *, everything: bool = False) -> None
         raise ConflictError(f"container not running: {container.id}") from None
     finally:
         os.close(pidfd)
-    if number == KILL and (not container.known.get("own_pids", True)):
-        kill_all(container, KILL)
+    if number == KILL:
+        if not container.known.get("own_pids", True):
+            kill_all(container, KILL)
+        if container.is_frozen():  # on v1 nothing dies before it is thawed
+            from cloche.runtime.cgroups.freezing import thaw
+
+            thaw(container.groups)
 
 
 def kill_all(container: Container, number: int) -> None:
@@ -112,7 +137,7 @@ def kill_all(container: Container, number: int) -> None:
     from cloche.stage.cleaning import kill_groups
 
     if number == KILL:
-        kill_groups(tuple(container.groups))
+        kill_groups(container.directories)
         return
     for pid in processes(container):
         try:
@@ -123,27 +148,49 @@ def kill_all(container: Container, number: int) -> None:
 
 def processes(container: Container) -> list[int]:
     """The pids in the container's groups, sorted."""
-    from os import walk
+    from cloche.stage.cleaning import pids_of
 
-    pids: set[int] = set()
-    for group in container.groups:
-        for folder, _, _ in walk(group):
-            try:
-                with open(f"{folder}/cgroup.procs", "rb") as file:
-                    pids.update(int(line) for line in file)
-            except OSError:
-                continue
-    return sorted(pids)
+    return sorted(pids_of(container.directories))
 
 
 def pause(container: Container) -> None:
     """Stop all its processes (cgroup freezer)."""
-    raise NotImplementedError
+    from cloche.runtime.cgroups.freezing import freeze
+
+    status = container.status()
+    if status not in {"created", "running"}:
+        raise ConflictError(f"container not running or created: {container.id} is {status}")
+    freeze(container.groups)
 
 
 def resume(container: Container) -> None:
     """Let a paused container go on."""
-    raise NotImplementedError
+    from cloche.runtime.cgroups.freezing import thaw
+
+    status = container.status()
+    if status != "paused":
+        raise ConflictError(f"container not paused: {container.id} is {status}")
+    thaw(container.groups)
+
+
+def update(container: Container, asked: Resources) -> list[tuple[str, str]]:
+    """Change the limits of a container; what is not in `asked` stays. Returns what could not be had, and why."""
+    from cloche.runtime.cgroups.update import merged, update_limits
+    from cloche.runtime.containers import write_atomically
+    from cloche.spec.reader import read_json, write_json
+    from cloche.spec.resources import Resources
+
+    status = container.status()
+    if status == "stopped":
+        raise ConflictError(f"container not running: {container.id} is {status}")
+    config: Any = read_json(container.config_text())
+    linux = config.setdefault("linux", {})
+    have = Resources.parse(linux["resources"], "/linux/resources") if linux.get("resources") else None
+    whole = merged(have, asked)
+    notes = update_limits(whole, container.groups)
+    linux["resources"] = whole.to_dict()
+    write_atomically(f"{container.folder}/config.json", write_json(config).encode())
+    return notes
 
 
 def delete(container: Container, *, force: bool = False) -> list[str]:
@@ -161,8 +208,8 @@ def delete(container: Container, *, force: bool = False) -> list[str]:
     if container.alive():
         _end(container)
     warnings = []
-    kill_groups(tuple(container.groups))
-    if left := remove_groups(tuple(container.groups)):
+    kill_groups(container.directories)
+    if left := remove_groups(container.directories):
         raise ClocheError(f"the cgroup {left[0]} cannot be removed: it is busy", hint="something in it cannot be ended")
     if resctrl := container.known.get("resctrl"):
         from cloche.runtime.attributes import remove_resctrl

@@ -27,11 +27,17 @@ START = "start"
 
 
 def default_root() -> str:
-    """/run/cloche-runtime for root, below $XDG_RUNTIME_DIR for others."""
-    if os.geteuid() == 0:
-        return "/run/cloche-runtime"
+    """/run/cloche-runtime for root, below $XDG_RUNTIME_DIR for others; also where root is one in a user namespace."""
     runtime = os.environ.get(b"XDG_RUNTIME_DIR", b"").decode(errors="surrogateescape")
+    root_in_name = bool(runtime) and os.environ.get(b"USER") != b"root" and not _all_ids()
+    if os.geteuid() == 0 and not root_in_name:
+        return "/run/cloche-runtime"
     return f"{runtime}/cloche-runtime" if runtime.startswith("/") else f"/tmp/cloche-runtime-{os.geteuid()}"
+
+
+def _all_ids() -> bool:
+    """Whether this is the initial user namespace, as far as its map tells (user_namespaces(7))."""
+    return _read("/proc/self/uid_map").split() == [b"0", b"0", b"4294967295"]
 
 
 class Container:
@@ -48,9 +54,14 @@ class Container:
         return int(self.known.get("pid", 0))
 
     @property
-    def groups(self) -> list[str]:
-        """The cgroup directories made for it."""
-        return list(self.known.get("groups", ()))
+    def groups(self) -> dict[str, str]:
+        """Its cgroups: {controller: directory}, "" for the one in the v2 tree."""
+        return dict(self.known.get("groups", ()))
+
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """The directories of its cgroups, each once."""
+        return tuple(dict.fromkeys(self.groups.values()))
 
     def status(self) -> str:
         """creating, created, running, paused or stopped, asked of the kernel (runtime.md, "State")."""
@@ -67,13 +78,11 @@ class Container:
         return bool(self.pid) and self.known.get("boot") == boot_id() and start_time(self.pid) == self.known["started"]
 
     def is_frozen(self) -> bool:
-        """Whether its processes are stopped by their cgroup."""
-        for group in self.groups:
-            if b"freezer" in group.encode().split(b"/") and b"FROZEN" in _read(f"{group}/freezer.state"):
-                return True
-            if b"frozen 1" in _read(f"{group}/cgroup.events"):
-                return True
-        return False
+        """Whether its processes were stopped by way of its cgroup (see cgroups.freezing, of which this is a part)."""
+        groups = self.groups
+        if "freezer" in groups and _read(f"{groups['freezer']}/freezer.state").strip() in {b"FROZEN", b"FREEZING"}:
+            return _read(f"{groups['freezer']}/freezer.self_freezing").strip() == b"1"
+        return "" in groups and _read(f"{groups['']}/cgroup.freeze").strip() == b"1"
 
     def _waits(self) -> bool:
         """Whether somebody still listens for `start`: the socket's file alone proves nothing."""
@@ -182,9 +191,11 @@ def load(root: str, container_id: str) -> Container:
     text = _read(f"{root}/{container_id}/state.json")
     if not text:
         try:
-            os.stat(f"{root}/{container_id}")
+            directory = os.stat(f"{root}/{container_id}").st_mode >> 12 == 4
         except FileNotFoundError:
-            raise NotFoundError(f"container does not exist: {container_id}") from None
+            directory = False
+        if not directory:
+            raise NotFoundError(f"container does not exist: {container_id}")
         text = b'{"ociVersion":"1.0.0","bundle":"","rootfs":"","created":""}'  # killed before it wrote anything
     known: Any = read_json(text)
     return Container(root, container_id, known)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from cloche import ids
 from cloche.errors import ClocheError, ConflictError, StageError
 from cloche.records import record
 from cloche.runtime import attributes, containers
+from cloche.runtime.agents import tell_agent
 from cloche.runtime.bundle import read_config, request_of
+from cloche.runtime.cgroups.containers import plan_cgroups
 from cloche.runtime.consoles import send_console, send_descriptor
 from cloche.runtime.host import probe_host
 from cloche.runtime.planning import plan as make_plan
@@ -19,18 +22,22 @@ from cloche.spec.mounts import Mount
 from cloche.spec.reader import write_json
 from cloche.stage.cleaning import kill_groups, remove_groups
 from cloche.stage.hooks import run_hooks
+from cloche.stage.kept import restart_kept
 from cloche.stage.making import Callbacks, Made, StepFailed, make
 from cloche.stage.points import from_environment, reach
+from cloche.stage.seal import restart_sealed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cloche.runtime.cgroups.plan import GroupPlan
     from cloche.runtime.containers import Container
+    from cloche.runtime.host import Host
     from cloche.spec.config import Config
     from cloche.spec.hooks import Hooks
     from cloche.stage.hooks import Hook
-    from cloche.stage.operation import Plan
+    from cloche.stage.operation import Operation, Plan
 
 NOTIFY = "/run/notify/notify.sock"
 
@@ -54,8 +61,10 @@ class Creation:
 
 
 class _Callbacks(Callbacks):
-    def __init__(self, container: Container, asked: Creation, hooks: dict[str, tuple[Hook, ...]], state: str) -> None:
-        self.container, self.asked, self.all_hooks, self.state = container, asked, hooks, state
+    def __init__(self, container: Container, asked: Creation, config: Config, state: str) -> None:
+        self.container, self.asked, self.state = container, asked, state
+        self.all_hooks = hooks_of(config.hooks)
+        self.seccomp = config.linux.seccomp if config.linux is not None else None
         self.master = -1
 
     def made(self, pid: int) -> None:
@@ -74,7 +83,29 @@ class _Callbacks(Callbacks):
             self.master = os.dup(master)
 
     def listener(self, fd: int, pid: int) -> None:
-        raise OSError(95, "seccomp listeners")
+        tell_agent(self.seccomp, self.state.replace('"PID"', str(pid)).encode(), pid, fd)
+
+
+def seal(bundle: str) -> None:
+    """See to it that the container cannot write the interpreter we run from; may start this command again."""
+    config, _, _ = read_config(bundle)
+    process, linux = config.process, config.linux
+    sets = process.capabilities if process is not None else None
+    maps = None
+    if linux is not None and linux.namespace("user") is not None:
+        maps = [(item.hostID, item.size) for item in linux.uidMappings or []]
+    seal_against(maps, set((sets.bounding if sets else None) or ()))
+
+
+def seal_against(maps: list[tuple[int, int]] | None, capabilities: set[str]) -> None:
+    """Restart from a copy nobody can write, where one of the host's ids in `maps` could (None: any of them)."""
+    owner = os.stat(os.path.realpath(sys.executable)).st_uid
+    if maps is not None and maps and not any(start <= owner < start + size for start, size in maps):
+        return
+    if maps is None and "CAP_LINUX_IMMUTABLE" in capabilities:
+        restart_sealed()
+    else:
+        restart_kept()
 
 
 def create(asked: Creation) -> tuple[Container, Made, int]:
@@ -85,7 +116,8 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
     ids.check_id(asked.container_id)
     config, warnings, text = read_config(asked.bundle)
     for warning in warnings:
-        asked.warn(warning)
+        if not warning.startswith("/process/capabilities/ambient:"):  # in every config.json of runc's making
+            asked.warn(warning)
     pass_on_services(config)
     host = probe_host()
     _check_console(asked, config)
@@ -103,11 +135,13 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
     )
     state = state_for_hooks(container, "creating")
     try:
-        life = Lifecycle(container.folder, state, hooks, asked.preserve, asked.pivot, asked.keyring)
+        groups = _plan_groups(config, asked, host)
+        keyring = f"_ses.{asked.container_id}" if asked.keyring else ""
+        life = Lifecycle(container.folder, state, hooks, groups, asked.preserve, asked.pivot, keyring)
         plan, _receipt = make_plan(request_of(config, asked.bundle, asked.container_id, host, life), host)
         resctrl = attributes.resctrl_directories(config, asked.container_id)
-        container.update(groups=list(plan.groups), own_pids=plan.own_pids, resctrl=resctrl)
-        callbacks = _Callbacks(container, asked, hooks, state)
+        container.update(groups=groups.paths, own_pids=plan.own_pids, resctrl=resctrl)
+        callbacks = _Callbacks(container, asked, config, state)
         made = carry_out(plan, callbacks)
     except BaseException:
         _undo(container)
@@ -129,10 +163,29 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
 
 
 def _undo(container: Container) -> None:
-    kill_groups(tuple(container.groups))
-    remove_groups(tuple(container.groups))
+    kill_groups(container.directories)
+    remove_groups(container.directories)
     attributes.remove_resctrl(container.known.get("resctrl", []))
     container.remove()
+
+
+def _plan_groups(config: Config, asked: Creation, host: Host) -> GroupPlan:
+    """The container's cgroups; with a user namespace and a writable view on v2, its root may make more below."""
+    linux = config.linux
+    owner = -1
+    if linux is not None and linux.namespace("user") is not None and linux.namespace("cgroup") is not None:
+        views = [item for item in config.mounts or [] if item.type in {"cgroup", "cgroup2"}]
+        roots = [m.hostID - m.containerID for m in linux.uidMappings or [] if m.containerID == 0]
+        if roots and views and not any({"ro", "rro"} & set(item.options or ()) for item in views):
+            owner = roots[0]
+    return plan_cgroups(
+        linux.resources if linux is not None else None,
+        host.groups,
+        (linux.cgroupsPath if linux is not None else "") or "",
+        name=asked.container_id,
+        rootless=not host.privileged,
+        owner=owner,
+    )
 
 
 def pass_on_services(config: Config) -> None:
@@ -172,7 +225,8 @@ def explain(plan: Plan, failure: StepFailed) -> ClocheError:
     name = type(step).__name__ if step is not None else ""
     if name in {"FindCommand", "AwaitStart", "RunHooks", "AskForHooks"}:
         return StageError(f"{culprit}: {text}" if culprit else text, op=name, errno=code)
-    words = "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip() or "setting up"
+    where = _pointer(step, culprit)
+    words = where + "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip() or "setting up"
     what = f" ({', '.join(notes)})" if notes else ""
     about = f" {culprit}" if culprit else ""
     hint = step.hint(code) if step is not None else ""
@@ -183,6 +237,57 @@ def explain(plan: Plan, failure: StepFailed) -> ClocheError:
         errno=code,
         hint=hint or "".join(f"the step was: {call}" for call in first),
     )
+
+
+POINTERS = {
+    "Attach": "/mounts",
+    "CreateGroup": "/linux/cgroupsPath",
+    "Filesystem": "/mounts",
+    "GiveGroup": "/linux/cgroupsPath",
+    "LimitDevices": "/linux/resources/devices",
+    "MakeDev": "/linux/devices",
+    "MakeGroup": "/linux/cgroupsPath",
+    "MakeNode": "/linux/devices",
+    "MapIds": "/linux/uidMappings",
+    "Mask": "/linux/maskedPaths",
+    "MemoryPolicy": "/linux/memoryPolicy",
+    "MoveInterfaces": "/linux/netDevices",
+    "OomScore": "/process/oomScoreAdj",
+    "OpenNamespaces": "/linux/namespaces",
+    "OpenTree": "/mounts",
+    "Personality": "/linux/personality",
+    "RaiseRlimit": "/process/rlimits",
+    "ReadOnly": "/linux/readonlyPaths",
+    "Remount": "/mounts",
+    "Rlimit": "/process/rlimits",
+    "SetHostName": "/hostname",
+    "SetUser": "/process/user",
+    "Sysctl": "/linux/sysctl",
+    "WorkingDirectory": "/process/cwd",
+    "LoadSeccomp": "/linux/seccomp",
+}
+SECTIONS = {
+    "hugetlb": "hugepageLimits",
+    "memory": "memory",
+    "cpu": "cpu",
+    "cpuset": "cpu",
+    "pids": "pids",
+    "rdma": "rdma",
+}
+
+
+def _pointer(step: Operation | None, culprit: str) -> str:
+    """Where in config.json a step comes from, followed by a colon; empty where it is from no single place."""
+    if step is None:
+        return ""
+    name = type(step).__name__
+    if name != "WriteLimits":
+        return f"{POINTERS[name]}: " if name in POINTERS else ""
+    file = culprit.rpartition("/")[2]
+    if any(write[0] == write[2] == file for write in getattr(step, "writes", ())):
+        return f"/linux/resources/unified/{file}: "
+    section = SECTIONS.get(file.partition(".")[0], "blockIO" if file[:2] in {"io", "bl"} else "")
+    return f"/linux/resources/{section}: "
 
 
 def state_for_hooks(container: Container, status: str) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 
 from cloche.errors import ClocheError, ConflictError, SpecError
-from cloche.linux import files
 from cloche.records import record
 from cloche.runtime import attributes
+from cloche.runtime.agents import tell_agent
 from cloche.runtime.consoles import send_console
-from cloche.runtime.creating import carry_out
+from cloche.runtime.creating import carry_out, seal_against, state_for_hooks
 from cloche.runtime.host import probe_host
 from cloche.runtime.identity import plan_identity
-from cloche.runtime.idmaps import HOST, first_of, joined
+from cloche.runtime.idmaps import HOST, first_of, joined, read_map
 from cloche.runtime.planning import find_command
 from cloche.runtime.receipt import Receipt
 from cloche.runtime.request import Request, Root
@@ -23,7 +23,7 @@ from cloche.spec.validate import check_process
 from cloche.stage.making import Callbacks, Made
 from cloche.stage.operation import Plan
 from cloche.stage.operations import command, filesystems, groups, lifecycle, processes
-from cloche.stage.operations.identity import FindUser, SessionKeyring
+from cloche.stage.operations.identity import FindUser, GiveStreams, SessionKeyring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,14 +57,29 @@ class Execution:
 
 
 class _Callbacks(Callbacks):
-    def __init__(self, console_socket: str) -> None:
+    def __init__(self, container: Container, config: Config, console_socket: str) -> None:
+        self.container, self.config = container, config
         self.console_socket, self.master = console_socket, -1
+
+    def listener(self, fd: int, pid: int) -> None:
+        linux = self.config.linux
+        state = state_for_hooks(self.container, "running").replace('"PID"', str(self.container.pid))
+        tell_agent(linux.seccomp if linux is not None else None, state.encode(), pid, fd)
 
     def console(self, master: int) -> None:
         if self.console_socket:
             send_console(self.console_socket, master)
         else:
             self.master = os.dup(master)
+
+
+def seal_for(container: Container, asked: Execution) -> None:
+    """See to it that the container cannot write the interpreter we run from; may start this command again."""
+    pid = container.pid
+    own_users = _namespace(pid, "user") not in {_namespace("self", "user"), 0}
+    maps = [(outside, count) for _, outside, count in read_map(f"/proc/{pid}/uid_map")] if own_users else None
+    named = container.config_text() + asked.process + " ".join(asked.capabilities).encode()
+    seal_against(maps, {"CAP_LINUX_IMMUTABLE"} if b"CAP_LINUX_IMMUTABLE" in named else set())
 
 
 def execute(container: Container, asked: Execution) -> tuple[Made, int]:
@@ -82,7 +97,7 @@ def execute(container: Container, asked: Execution) -> tuple[Made, int]:
         raise ConflictError("cannot use console socket if runc will not detach or allocate tty")
     config.process = process
     plan = _plan(container, config, process, asked)
-    callbacks = _Callbacks(asked.console_socket)
+    callbacks = _Callbacks(container, config, asked.console_socket)
     return carry_out(plan, callbacks), callbacks.master
 
 
@@ -158,7 +173,7 @@ def _plan(container: Container, config: Config, process: Process, asked: Executi
     if process.terminal:
         size = process.consoleSize
         steps.append(filesystems.OpenTerminal(*((size.height, size.width) if size is not None else (0, 0))))
-    steps.append(command.NewSession(process.terminal))
+    steps += [command.NewSession(process.terminal), GiveStreams()]
     last = [find_command(process), lifecycle.Outlive()]
     steps += plan_identity(request, host, process, Receipt(), asked.preserve, last)
     return Plan(tuple(steps), own_pids=False)
@@ -168,21 +183,26 @@ def _groups(container: Container, below: str) -> tuple[str, tuple[str, ...]]:
     """The v2 group to be born in, and the v1 groups."""
     if ".." in below.split("/"):
         raise SpecError(f"--cgroup {below}: may not lead upwards")
-    born_in, enter = "", []
-    for group in container.groups:
+    places = {}
+    for controller, group in container.groups.items():
         path = f"{group}/{below.strip('/')}".rstrip("/")
-        try:
-            with files.Fd(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
-                v2 = files.filesystem_type(fd.number) == files.CGROUP2_SUPER_MAGIC
-        except FileNotFoundError:
-            if below:
-                raise ClocheError(f"--cgroup {below}: there is no group {path}") from None
-            continue
-        if v2:
-            born_in = path
-        else:
-            enter.append(path)
-    return born_in, tuple(enter)
+        if os.path.isdir(path):
+            places[controller] = path
+        elif below:
+            raise ClocheError(f"--cgroup {below}: there is no group {path}") from None
+    born_in = places.pop("", "")
+    if born_in and not below and _read(f"{born_in}/cgroup.subtree_control").strip():
+        # it hands controllers down, and may hold no processes: where its first process is, there is room
+        line = next((n for n in _read(f"/proc/{container.pid}/cgroup").splitlines() if n.startswith("0::")), "")
+        name = born_in.rpartition("/")[2]
+        inner = line.rpartition(f"/{name}/")[2] if f"/{name}/" in line else ""
+        born_in = f"{born_in}/{inner}" if inner else born_in
+    return born_in, tuple(dict.fromkeys(places.values()))
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="ascii", errors="replace") as file:
+        return file.read()
 
 
 def _namespace(pid: int | str, kind: str) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cloche import __version__
 from cloche.linux import capabilities
 from cloche.runtime.mounts import KNOWN_OPTIONS
-from cloche.spec import linux, seccomp
+from cloche.runtime.seccomp import features as seccomp
+from cloche.spec import linux
 from cloche.spec.config import OCI_VERSION, OCI_VERSION_MIN
 from cloche.spec.hooks import HOOK_NAMES
 from cloche.spec.shape import values
@@ -23,13 +23,7 @@ def features() -> dict[str, object]:
             "namespaces": sorted(values(linux.NamespaceType)),
             "capabilities": list(capabilities.NAMES),
             "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
-            "seccomp": {
-                "enabled": True,
-                "actions": sorted(values(seccomp.SeccompAction)),
-                "operators": sorted(values(seccomp.SeccompOperator)),
-                "archs": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_X86_64"],
-                "knownFlags": sorted(values(seccomp.SeccompFlag)),
-            },
+            "seccomp": seccomp.features(),
             "apparmor": enabled,
             "selinux": enabled,
             "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
@@ -41,7 +35,6 @@ def features() -> dict[str, object]:
             "netDevices": enabled,
         },
         "annotations": {
-            "dev.cloche.version": __version__,
             "org.opencontainers.runc.checkpoint.enabled": "false",
         },
         "potentiallyUnsafeConfigAnnotations": [],

@@ -19,7 +19,7 @@ from cloche.stage.operations.trees import MakeDev, OpenTree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cloche.runtime.groups import GroupPlan
+    from cloche.runtime.cgroups.plan import GroupPlan
     from cloche.runtime.host import Host
     from cloche.runtime.request import Request
     from cloche.spec.mounts import Mount
@@ -53,8 +53,9 @@ def plan_filesystem(
     config, linux = request.config, request.config.linux
     for index, item in enumerate(config.mounts or []):
         if item.type in {"cgroup", "cgroup2"}:
-            if "cgroup" in new and made.controllers:
-                found, placed = plan_group_view(item.destination, made, by_stage=by_stage)
+            if made.controllers and ("cgroup" in new or request.lifecycle is not None):
+                read_only = bool({"ro", "rro"} & set(item.options or ()))
+                found, placed = plan_group_view(item.destination, made, by_stage=by_stage, read_only=read_only)
                 taken += found
                 steps += placed
             continue
@@ -120,7 +121,7 @@ def _root(
                 by_stage=by_stage,
                 recursive=not tree.layered,
                 deep=attributes,
-                id_mapped="if possible" if mapped else "",
+                id_mapped="if possible" if mapped and request.lifecycle is None else "",
                 propagation=root_propagation(request) if tree.target == "/" else 0,
             )
         )
@@ -158,7 +159,7 @@ def _dev(request: Request, item: Mount) -> MakeDev:
     """/dev made by the stage, which may make device nodes."""
     options = parse_options(item.options or [])
     owner = request.ids.outside(0) or 0, request.ids.outside_gid(0) or 0
-    wanted = {_below_dev(d.target): d for d in request.devices if _is_below_dev(d)}
+    wanted = {_below_dev(d.target): d for d in request.devices if _is_below_dev(d) and not _has_own(request, d)}
     nodes = [(name, 0o020666, *numbers, *owner) for name, numbers in STANDARD_DEVICES if name not in wanted]
     for name, device in wanted.items():
         ids = _outside_ids(request, device)
@@ -171,6 +172,14 @@ def _dev(request: Request, item: Mount) -> MakeDev:
 
 def _is_below_dev(device: Node) -> bool:
     return os.path.normpath(device.target).startswith("/dev/")
+
+
+def _has_own(request: Request, device: Node) -> bool:
+    """Whether a runtime leaves it out: engines list every node of the host, also those a container has its own of."""
+    if request.lifecycle is None:
+        return False
+    name = os.path.normpath(device.target).removeprefix("/dev/").split("/")[0]
+    return name in {*OWN_DIRECTORIES, *(path.removeprefix("/dev/") for path, _ in DEVICE_LINKS)}
 
 
 def _outside_ids(request: Request, device: Node) -> tuple[int, int]:
@@ -199,7 +208,8 @@ def _other_devices(request: Request, may_make: bool) -> tuple[list[OpenTree], li
         else:
             name = f"device {index}"
             numbers = (device.major, device.minor)
-            trees.append(OpenTree(name, device.source, by_stage=may_make, device=numbers))
+            source = next((f"/dev/{own}" for own, pair in STANDARD_DEVICES if pair == numbers), device.source)
+            trees.append(OpenTree(name, source, by_stage=may_make, device=numbers))
             steps.append(filesystems.Attach(name, device.target, f"the device {device.source}, as on the host"))
     if request.lifecycle is not None and not own_dev and not foreign:
         steps += [roots.Symlink(path, target) for path, target in DEVICE_LINKS]
@@ -211,7 +221,7 @@ def _below_dev(target: str) -> str:
     name = os.path.normpath(target).removeprefix("/dev").strip("/")
     links = {path.removeprefix("/dev/") for path, _ in DEVICE_LINKS}
     if name in {"", *OWN_DIRECTORIES, *links} or name.split("/")[0] in {*OWN_DIRECTORIES, *links}:
-        raise ConflictError(f"--device at {target}: the container has its own there", hint="give another path in it")
+        raise ConflictError(f"device at {target}: the container has its own there", hint="give another path in it")
     return name
 
 
@@ -221,7 +231,13 @@ def _bound_devices(request: Request) -> tuple[list[OpenTree], list[Operation]]:
     steps: list[Operation] = []
     attributes = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NOEXEC
     standard = [(f"/dev/{name}", f"/dev/{name}", numbers) for name, numbers in STANDARD_DEVICES]
-    asked = [(d.source, d.target, (d.major, d.minor)) for d in request.devices if _is_below_dev(d)]
+    asked = [
+        (d.source, d.target, (d.major, d.minor))
+        for d in request.devices
+        if _is_below_dev(d)
+        and not _has_own(request, d)
+        and d.target not in {f"/dev/{name}" for name, _ in STANDARD_DEVICES}
+    ]
     for index, (source, target, numbers) in enumerate([*standard, *asked]):
         trees.append(OpenTree(f"dev {index}", source, by_stage=False, attributes=attributes, device=numbers))
         steps.append(filesystems.Attach(f"dev {index}", target, f"the device {source}, as on the host"))

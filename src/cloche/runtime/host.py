@@ -14,14 +14,19 @@ from cloche.stage.delegation import ASIDE
 
 CAP_SYS_ADMIN = 21
 INITIAL_USERS = 0xEFFFFFFD  # linux/proc_ns.h PROC_USER_INIT_INO
-STANDARD_CONTROLLERS = ("memory", "pids", "cpu", "cpuset", "blkio", "devices", "cpuacct", "freezer")
+STANDARD_CONTROLLERS = (
+    *("memory", "pids", "cpu", "cpuset", "blkio", "devices", "cpuacct", "freezer"),
+    *("hugetlb", "net_cls", "net_prio", "perf_event", "rdma", "misc"),
+)
+NAMED = "name=systemd"  # a hierarchy of v1 without a controller, in which systemd keeps its units
 
 
 @record
 class Groups:
     """Where cgroups are: for each controller, the directory of this process' own group.
 
-    `kind` is "v2", "v1", "hybrid" (v1 for the controllers, a v2 tree beside) or "none". `v2` is the
+    `kind` is "v2", "v1", "hybrid" (v1 for the controllers, a v2 tree beside) or "none". "name=systemd" is
+    there beside the controllers where that hierarchy is. `v2` is the
     process' own group in the v2 tree, "" where there is none; `mounts` the top of each hierarchy.
     """
 
@@ -146,11 +151,11 @@ def _find_groups(mounts: list[tuple[str, str, str, str]], own_groups: str) -> Gr
             v2_mount, v2 = point, _below(point, root, paths.get("", "/"))
         elif kind == "cgroup":
             found = options.split(",")
-            for controller in STANDARD_CONTROLLERS:
+            for controller in (*STANDARD_CONTROLLERS, NAMED):
                 if controller in found and controller not in own:
                     path = next((p for names, p in paths.items() if controller in names.split(",")), "/")
                     own[controller], tops[controller] = _below(point, root, path), point
-    kind = ("hybrid" if own else "v2") if v2_mount else ("v1" if own else "none")
+    kind = ("hybrid" if own.keys() - {NAMED} else "v2") if v2_mount else ("v1" if own else "none")
     v2 = v2.removesuffix(f"/{ASIDE}")
     if kind == "v2":
         for controller in _words(f"{v2_mount if os.geteuid() == 0 else v2}/cgroup.controllers"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cloche.linux import capabilities
 from cloche.runtime.attributes import inside_steps
 from cloche.runtime.seccomp.default import default_program
+from cloche.stage import seccomp_agent
 from cloche.stage.operations import command
 from cloche.stage.operations.groups import Rlimit
 from cloche.stage.operations.identity import (
@@ -95,9 +96,10 @@ def _seccomp(request: Request, receipt: Receipt) -> list[Operation]:
 
     made = compile_filter(linux.seccomp.to_dict(), request.machine)
     says = (f"the profile as given, in {made.instructions} instructions",)
-    unknown = f"; {len(made.unknown)} names unknown here" if made.unknown else ""
-    receipt.add("seccomp", True, f"the profile as given{unknown}")
-    return [LoadSeccomp(made.program, made.flags, False, says)]
+    unknown = [f"{len(made.unknown)} names unknown here"] if made.unknown else []
+    receipt.add("seccomp", True, "; ".join(["the profile as given", *unknown, *made.warnings]))
+    agent = (seccomp_agent.BY_NUMBER if made.by_number else seccomp_agent.SEND) if made.listener else ""
+    return [LoadSeccomp(made.program, made.flags, False, says, agent)]
 
 
 def _landlock(request: Request, receipt: Receipt) -> list[Operation]:

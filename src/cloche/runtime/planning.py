@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from cloche.errors import SpecError
 from cloche.runtime import attributes, describing, identity
+from cloche.runtime.cgroups.plan import GroupPlan
+from cloche.runtime.cgroups.sandbox import plan_groups
 from cloche.runtime.containers import START
 from cloche.runtime.filesystem import plan_filesystem
-from cloche.runtime.groups import GroupPlan, plan_groups
 from cloche.runtime.receipt import Receipt
 from cloche.stage.operation import Plan
 from cloche.stage.operations import command, groups, lifecycle, processes, roots
-from cloche.stage.operations.identity import SessionKeyring
+from cloche.stage.operations.identity import GiveStreams, SessionKeyring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,14 +38,19 @@ def plan(request: Request, host: Host) -> tuple[Plan, Receipt]:
     receipt = Receipt()
     new, joined = describing.plan_namespaces(request, receipt)
     linux = request.config.linux
-    made = plan_groups(
-        linux.resources if linux else None,
-        host.groups,
-        request.name,
-        request.cgroup_parent,
-        request.asked,
-        request.allow_unenforced,
-        receipt,
+    made = (
+        request.lifecycle.groups
+        if request.lifecycle is not None
+        else plan_groups(
+            linux.resources if linux else None,
+            host.groups,
+            request.name,
+            request.cgroup_parent,
+            request.asked,
+            request.allow_unenforced,
+            receipt,
+            privileged=host.privileged and host.initial,
+        )
     )
     taken, inner = plan_filesystem(request, host, made, new, joined)
     outside = _outside(request, made, new, taken)
@@ -109,7 +115,7 @@ def _inside(
     life = request.lifecycle
     if life is None or life.keyring:
         steps += attributes.keyring_steps(config.process) if config.process is not None else []
-        steps.append(SessionKeyring())
+        steps.append(SessionKeyring(life.keyring if life is not None else ""))
         receipt.add("keyring", True, "an empty session keyring of its own")
     if "time" in new and linux is not None:
         offsets = linux.timeOffsets or {}
@@ -134,6 +140,8 @@ def _inside(
         raise SpecError("there is no command", pointer="/process/args")
     steps.append(command.NewSession(process.terminal))
     receipt.add("session", True, "its own session" + (" and terminal" if process.terminal else ", no terminal"))
+    if life is not None:
+        steps.append(GiveStreams())
     if life is None:
         return steps + identity.plan_identity(request, host, process, receipt, 0, [command.DieWithStage()])
     return steps + identity.plan_identity(request, host, process, receipt, life.preserve, _wait(life, process))

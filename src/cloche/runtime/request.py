@@ -10,6 +10,7 @@ from cloche.records import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cloche.runtime.cgroups.plan import GroupPlan
     from cloche.runtime.idmaps import IdMaps
     from cloche.spec.config import Config
     from cloche.stage.hooks import Hook
@@ -63,9 +64,10 @@ class Lifecycle:
     folder: str
     state: str
     hooks: dict[str, tuple[Hook, ...]]
+    groups: GroupPlan
     preserve: int = 0  # descriptors from 3 up that the command gets
     pivot: bool = True
-    keyring: bool = True
+    keyring: str = ""  # the name of its session keyring; "" to keep the caller's
 
 
 @record

@@ -1,18 +1,51 @@
-"""Ending and removing cgroups: used by the stage, and by the caller when the stage was killed."""
+"""Ending and removing cgroups: used by the stage, and by the caller when the stage was killed.
+
+A group counts with all below it, which the container may have made itself. On v2 the kernel ends a group as a
+whole (cgroup.kill, Linux 5.14); on v1 its processes are stopped first where there is a freezer, so that none
+gets away by forking, and ended one by one.
+"""
 
 from __future__ import annotations
 
 import os
 import time
 
+from cloche.stage.limits import read
+
+KILL = 9
+EBUSY = 16
+
+
+def pids_of(groups: tuple[str, ...], *, recursive: bool = True) -> list[int]:
+    """The processes in these groups, and by default in those below, each once; none in a group that is gone."""
+    found: dict[int, None] = {}
+    for group in groups:
+        for place in with_nested(group) if recursive else (group,):
+            found.update(dict.fromkeys(int(line) for line in read(f"{place}/cgroup.procs").split()))
+    found.pop(0, None)  # one that has no number in our pid namespace
+    return list(found)
+
+
+def with_nested(group: str) -> list[str]:
+    """A group and all below it, each after the one above. Links are not followed: a cgroup file system has none."""
+    found = [group]
+    for place in found:
+        try:
+            with os.scandir(place) as entries:
+                found += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            continue  # it went away
+    return found
+
 
 def kill_groups(groups: tuple[str, ...]) -> None:
-    """SIGKILL everything in these groups: cgroup.kill (v2, Linux 5.14) or process by process (v1)."""
+    """SIGKILL everything in these groups and below, frozen or not."""
+    one_by_one = []
     for group in groups:
         try:
             fd = os.open(f"{group}/cgroup.kill", os.O_WRONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            _kill_each(group)
+            one_by_one.append(group)
             continue
         except OSError:
             continue  # not ours to end
@@ -22,42 +55,74 @@ def kill_groups(groups: tuple[str, ...]) -> None:
             pass  # it is being removed
         finally:
             os.close(fd)
+    tops = [group for group in one_by_one if os.path.exists(f"{group}/freezer.state")]
+    freezers = [place for group in tops for place in with_nested(group)]
+    _freezers(freezers, b"FROZEN")
+    for group in one_by_one:
+        _kill_each(group, freezers)
 
 
-def _kill_each(group: str) -> None:
+def _kill_each(group: str, freezers: list[str]) -> None:
     for _ in range(100):
-        try:
-            with open(f"{group}/cgroup.procs", "rb") as procs:  # as bytes: a stage can load no codec any more
-                pids = [int(line) for line in procs]
-        except OSError:
-            return
-        if not pids:
-            return
+        pids = pids_of((group,))
         for pid in pids:
             try:
-                os.kill(pid, 9)
+                os.kill(pid, KILL)
             except (ProcessLookupError, PermissionError):
                 pass
+        _freezers(freezers, b"THAWED")  # what is frozen dies only then
+        if not pids:
+            return
         time.sleep(0.001)
 
 
+def _freezers(groups: list[str], state: bytes) -> None:
+    for group in groups:
+        try:
+            fd = os.open(f"{group}/freezer.state", os.O_WRONLY | os.O_CLOEXEC)
+        except OSError:
+            continue  # gone, or not ours
+        try:
+            os.write(fd, state)
+        except OSError:
+            pass
+        finally:
+            os.close(fd)
+
+
 def remove_groups(groups: tuple[str, ...]) -> list[str]:
-    """Remove the directories, innermost last to first; waits up to 2 s for the last process to go.
+    """Remove the directories and what is below them, last to first; waits up to 2 s for the last process to go.
 
     Returns those that could not be removed.
     """
     left = []
     for group in reversed(groups):
         for attempt in range(200):
-            try:
-                os.rmdir(group)
-            except FileNotFoundError:
+            error = _remove(group)
+            if error is None:
                 break
-            except OSError as error:
-                if error.errno != 16 or attempt == 199:
-                    left.append(group)
-                    break
-                time.sleep(0.0005 if attempt < 20 else 0.01)
-            else:
+            if error.errno != EBUSY or attempt == 199:
+                left.append(group)
                 break
+            time.sleep(0.0005 if attempt < 20 else 0.01)
     return left
+
+
+def _remove(group: str) -> OSError | None:
+    try:
+        os.rmdir(group)  # the usual case: nothing is below
+        return None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno != EBUSY:
+            return error
+    failed = None
+    for place in reversed(with_nested(group)):
+        try:
+            os.rmdir(place)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            failed = error
+    return failed

@@ -15,8 +15,8 @@ def copy_directory(root: int, path: str, target: int) -> None:
     """Copy what directory `path` of `root` holds into the directory `target` stands for, with owners and modes."""
     with files.Fd(files.open_in_root(root, path, os.O_RDONLY | os.O_DIRECTORY)) as source:
         status = os.fstat(source.number)
-        os.chown(target, status.st_uid, status.st_gid)
-        os.chmod(target, stat.S_IMODE(status.st_mode))
+        os.chown(".", status.st_uid, status.st_gid, dir_fd=target)  # that of a mount is an O_PATH descriptor
+        os.chmod(".", stat.S_IMODE(status.st_mode), dir_fd=target)
         _copy_entries(source.number, target, DEEPEST)
 
 

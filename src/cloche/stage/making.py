@@ -12,13 +12,22 @@ from __future__ import annotations
 import os
 
 from cloche.linux import process
-from cloche.stage import inside, wire
+from cloche.stage import inside, seccomp_agent, wire
 from cloche.stage.operation import OUTSIDE
 from cloche.stage.points import reach
 from cloche.stage.scene import Outside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
+    from typing import Protocol
+
+    class HasListener(Protocol):
+        """What `hear_execution` needs of its callbacks."""
+
+        def listener(self, fd: int, pid: int) -> None:
+            """The listener of a seccomp filter, for an agent."""
+
     from cloche.stage.operation import Plan
 
 
@@ -43,14 +52,14 @@ class Callbacks:
         """Its terminal; the descriptor is closed afterwards."""
 
     def listener(self, fd: int, pid: int) -> None:
-        """The listener of its seccomp filter; the descriptor is closed afterwards."""
+        """The listener of its seccomp filter, for an agent; the descriptor is closed afterwards."""
 
 
 class Made:
     """A process that has been made and waits for a word."""
 
-    def __init__(self, scene: Outside, notes: list[tuple[str, str]]) -> None:
-        self.scene, self.notes = scene, notes
+    def __init__(self, scene: Outside, notes: list[tuple[str, str]], callbacks: Callbacks) -> None:
+        self.scene, self.notes, self.callbacks = scene, notes, callbacks
         self.pid, self.pidfd = scene.pid, scene.pidfd
 
     def keep(self) -> tuple[int, str, str] | None:
@@ -65,19 +74,29 @@ class Made:
             wire.send(self.scene.channel, ("keep",))
         except OSError:
             return None  # it has ended; who waits for it will hear
-        return hear_execution(self.scene.channel)
+        return hear_execution(self.scene.channel, self.pid, self.pidfd, self.callbacks)
 
     def abandon(self) -> None:
         """Kill it, and wait for its end."""
         _end(self.scene)
 
 
-def hear_execution(channel: object) -> tuple[int, str, str] | None:
+def hear_execution(
+    channel: _socket.socket, pid: int, pidfd: int, callbacks: HasListener
+) -> tuple[int, str, str] | None:
     """Until the other end is closed by execve: None, or (errno, what failed, hint)."""
-    while (got := wire.receive(channel)) is not None:  # type: ignore[arg-type]
+    while (got := wire.receive(channel)) is not None:
         (kind, *rest), fds = got
-        for fd in fds:
-            os.close(fd)
+        try:
+            if kind == "agent":
+                seccomp_agent.collect(channel, pidfd, rest[0], fds)
+                callbacks.listener(fds[0], pid)
+        except OSError as error:
+            process.pidfd_send_signal(pidfd, 9)
+            return error.errno or 5, f"the seccomp agent: {error.filename or ''} {error.strerror}", ""
+        finally:
+            for fd in fds:
+                os.close(fd)
         if kind == "not executed":
             return rest[1], rest[2], rest[3]
         if kind == "failed":
@@ -94,7 +113,7 @@ def make(plan: Plan, stdio: list[int], callbacks: Callbacks) -> Made:
     scene = Outside([os.dup(fd) for fd in stdio])
     index = -1
     try:
-        for index, op in enumerate(plan.operations):
+        for index, op in enumerate(plan.operations):  # noqa: B007  # it is told where it failed
             if op.side != OUTSIDE:
                 continue
             reach(plan.failpoint, type(op).__name__)
@@ -103,7 +122,7 @@ def make(plan: Plan, stdio: list[int], callbacks: Callbacks) -> Made:
                 inside.run(plan, scene)
             if type(op).__name__ == "Clone":
                 callbacks.made(scene.pid)
-        return Made(scene, scene.notes + _listen(plan, scene, callbacks))
+        return Made(scene, scene.notes + _listen(plan, scene, callbacks), callbacks)
     except StepFailed as failure:
         failure.failed[4].extend(_end(scene))
         raise
@@ -141,7 +160,8 @@ def _listen(plan: Plan, scene: Outside, callbacks: Callbacks) -> list[tuple[str,
                 _at_hooks(plan, scene, callbacks)
             elif kind == "console":
                 callbacks.console(fds[0])
-            elif kind == "listener":
+            elif kind == "agent":
+                seccomp_agent.collect(scene.channel, scene.pidfd, rest[0], fds)
                 callbacks.listener(fds[0], scene.pid)
         finally:
             for fd in fds:

@@ -7,13 +7,24 @@ tests that need a kernel can load it too.
 
 from __future__ import annotations
 
+import ctypes
 import struct
 from typing import Any
 
-from cloche.runtime.seccomp import syscalls
+from cloche.runtime.seccomp import compat, syscalls
 
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-I386 = 0x40000003
+I386, ARM = 0x40000003, 0x40000028
+X32_BIT = 0x40000000
+ABIS = {"SCMP_ARCH_X86": ("i386", I386), "SCMP_ARCH_X32": ("x32", 0xC000003E), "SCMP_ARCH_ARM": ("arm", ARM)}
+# What i386 does through socketcall(2) and ipc(2), by the first argument; of ipc's only 16 bits are looked at.
+MULTIPLEXED: dict[int, dict[int, str]] = {
+    102: dict(enumerate(
+        ("socket bind connect listen accept getsockname getpeername socketpair send recv sendto recvfrom shutdown"
+         " setsockopt getsockopt sendmsg recvmsg accept4 recvmmsg sendmmsg").split(), 1)),
+    117: {1: "semop", 2: "semget", 3: "semctl", 4: "semtimedop", 11: "msgsnd", 12: "msgrcv", 13: "msgget",
+          14: "msgctl", 21: "shmat", 22: "shmdt", 23: "shmget", 24: "shmctl"},
+}  # fmt: skip
 WORD = 0xFFFFFFFF
 KILL_PROCESS, ERRNO, TRACE = 0x80000000, 0x00050000, 0x7FF00000
 ENOSYS = 38
@@ -86,11 +97,11 @@ def action(entry: Profile, key: str = "action", errno_key: str = "errnoRet") -> 
     return int(value | entry.get(errno_key, 1) if value in (ERRNO, TRACE) else value)
 
 
-def holds(condition: Profile, args: tuple[int, ...]) -> bool:
-    """Whether one condition of a rule is true of these arguments."""
+def holds(condition: Profile, args: tuple[int, ...], most: int = 2**64 - 1) -> bool:
+    """Whether one condition of a rule is true of these arguments; `most` is what a register holds."""
     index = condition["index"]
-    have = args[index] if index < len(args) else 0
-    value, second = condition.get("value", 0), condition.get("valueTwo", 0)
+    have = (args[index] if index < len(args) else 0) & most
+    value, second = condition.get("value", 0) & most, condition.get("valueTwo", 0) & most
     results: dict[str, bool] = {
         "SCMP_CMP_NE": have != value,
         "SCMP_CMP_LT": have < value,
@@ -103,13 +114,13 @@ def holds(condition: Profile, args: tuple[int, ...]) -> bool:
     return results[condition["op"]]
 
 
-def place(rule: Profile) -> list[tuple[int, ...]]:
+def place(rule: Profile, most: int = 2**64 - 1) -> list[tuple[int, ...]]:
     """Where libseccomp asks for a rule: by argument from the last, kind of comparison, mask, value."""
     places: list[tuple[int, ...]] = []
     for condition in rule["args"]:
-        op, value = condition["op"].removeprefix("SCMP_CMP_"), condition.get("value", 0)
+        op, value = condition["op"].removeprefix("SCMP_CMP_"), condition.get("value", 0) & most
         kind = next(at for at, ops in enumerate(("EQ NE MASKED_EQ", "GT LE", "GE LT")) if op in ops.split())
-        mask = value if op == "MASKED_EQ" else 2**64 - 1
+        mask = value if op == "MASKED_EQ" else most
         wanted = condition.get("valueTwo", 0) & mask if op == "MASKED_EQ" else value
         places.append((5 - condition["index"], kind, 2**64 - mask, 2**64 - wanted))
     return places
@@ -124,28 +135,66 @@ def split(rule: Profile) -> list[Profile]:
 
 
 def verdict(
-    profile: Profile, nr: int, args: tuple[int, ...] = (), arch: str = "x86_64", audit_arch: int | None = None
+    profile: Profile,
+    nr: int,
+    args: tuple[int, ...] = (),
+    arch: str = "x86_64",
+    audit_arch: int | None = None,
+    *,
+    hide_x32: bool = False,
 ) -> int:
     """What `profile` decides about one system call on `arch`, made through the ABI `audit_arch`."""
-    if audit_arch not in (None, AUDIT_ARCH[arch]):
-        return KILL_PROCESS
-    if arch == "x86_64" and nr & WORD >= 0x40000000:
-        return ERRNO | ENOSYS
+    audit_arch = AUDIT_ARCH[arch] if audit_arch is None else audit_arch
+    nr &= WORD
     default = action(profile, "defaultAction", "defaultErrnoRet")
-    numbers = syscalls.numbers(arch)
-    named = {numbers.get(name, -1) for rule in profile.get("syscalls", ()) for name in rule["names"]}
-    if default & 0x7FFF0000 == ERRNO and nr & WORD > max(named, default=-1) >= 0:
-        return ERRNO | ENOSYS
-    rules = [
-        rule
-        for rule in profile.get("syscalls", ())
-        if action(rule) != default and nr in {numbers.get(name) for name in rule["names"]} and nr >= 0
-    ]
+    listed = dict(ABIS[name] for name in profile.get("architectures", ()) if name in ABIS)
+    if audit_arch == AUDIT_ARCH[arch] and not (arch == "x86_64" and nr >= X32_BIT):
+        numbers, most = syscalls.numbers(arch), 2**64 - 1
+    elif audit_arch == AUDIT_ARCH[arch]:
+        if "x32" not in listed:
+            return ERRNO | ENOSYS if hide_x32 else default if nr == WORD else KILL_PROCESS
+        numbers, most = compat.numbers("x32"), WORD
+    else:
+        abi = next((abi for abi, its in listed.items() if its == audit_arch and abi != "x32"), None)
+        if abi is None or (abi == "arm") != (arch == "aarch64"):
+            return KILL_PROCESS
+        numbers, most = compat.numbers(abi), WORD
+    entries = profile.get("syscalls", ())
+    named = {numbers.get(name, -1) for rule in entries for name in rule["names"]}
+    if audit_arch == I386:
+        names = {name for rule in entries for name in rule["names"]}
+        named |= {number for number, calls in MULTIPLEXED.items() if names & set(calls.values())}
+    top = max((number for number in named if number < 0xF0000 or number >= X32_BIT), default=-1)
+    if top < 0 or default & 0xFFFF0000 in (0x7FFC0000, 0x7FFF0000, TRACE):
+        beyond = default
+    else:
+        beyond = ERRNO | ENOSYS
+    entries = [rule for rule in entries if action(rule) != default]
+    rules = [rule for rule in entries if nr in {numbers.get(name) for name in rule["names"]}]
     for rule in rules:
         if not rule.get("args"):
             return action(rule)
     parts = [part for rule in rules for part in split(rule)]
-    for part in sorted(parts, key=place):
-        if all(holds(condition, args) for condition in part["args"]):
+    if audit_arch == I386 and nr in MULTIPLEXED:
+        parts += through(entries, nr)
+    for part in sorted(parts, key=lambda part: place(part, most)):
+        if all(holds(condition, args, most) for condition in part["args"]):
             return action(part)
-    return default
+    return beyond if nr > top and nr not in named else default
+
+
+def through(entries: list[Profile], nr: int) -> list[Profile]:
+    """What rules about calls that are made through another one mean there, the stricter one of two alike."""
+    found: dict[str, Profile] = {}
+    for call, name in MULTIPLEXED[nr].items():
+        which = {"index": 0, "op": "SCMP_CMP_EQ", "value": call}
+        if nr == 117:
+            which = {"index": 0, "op": "SCMP_CMP_MASKED_EQ", "value": 0xFFFF, "valueTwo": call}
+        for rule in entries:
+            for part in split({**rule, "args": rule.get("args") or []}) if name in rule["names"] else ():
+                rest = [condition for condition in part["args"] if condition["index"]]
+                made = {**part, "args": [which, *rest]}
+                before = found.setdefault(repr(made["args"]), made)
+                if ctypes.c_int(action(made)).value < ctypes.c_int(action(before)).value:
+                    found[repr(made["args"])] = made
+    return list(found.values())

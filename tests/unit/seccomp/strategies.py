@@ -12,6 +12,14 @@ from .bpf import EDGES
 NAMES = ("read", "write", "open", "close", "stat", "ioctl", "clone", "socket", "personality", "keyctl",
          "statx", "io_pgetevents", "rseq", "uretprobe", "pidfd_send_signal", "clone3", "file_setattr",
          "socketcall", "no_such_call")  # fmt: skip
+# Other numbers on other ABIs, or no number there, or one call for many.
+COMPAT_NAMES = (*NAMES, "chown32", "mmap2", "rt_sigaction", "preadv2", "bind", "accept", "recv", "sendmmsg", "ipc",
+                "shmget", "semop", "msgrcv", "set_tls", "arm_fadvise64_64", "clock_gettime64", "umount", "uselib",
+                "restart_syscall", "io_setup")  # fmt: skip
+ARCHITECTURES = {
+    "x86_64": ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"),
+    "aarch64": ("SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"),
+}
 OPERATORS = ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")
 
 values = st.sampled_from(EDGES) | st.integers(0, 2**64 - 1)
@@ -51,6 +59,25 @@ profiles = st.builds(
     actions("defaultAction", "defaultErrnoRet"),
     st.lists(rules, max_size=8),
 )
+compat_rules = st.builds(
+    lambda names, action, args: {"names": names, **action, "args": args},
+    st.lists(st.sampled_from(COMPAT_NAMES), min_size=1, max_size=6),
+    actions("action", "errnoRet"),
+    st.lists(conditions, max_size=3),
+)
+
+
+def compat_profiles(arch: str) -> st.SearchStrategy[dict[str, Any]]:
+    """Profiles that let some of the ABIs of `arch` in, and some of others."""
+    foreign = ("SCMP_ARCH_S390X", "SCMP_ARCH_ARM" if arch == "x86_64" else "SCMP_ARCH_X86")
+    return st.builds(
+        lambda default, entries, listed: {**default, "syscalls": entries, "architectures": listed},
+        actions("defaultAction", "defaultErrnoRet"),
+        st.lists(compat_rules, max_size=8),
+        st.lists(st.sampled_from((*ARCHITECTURES[arch], *foreign))),
+    )
+
+
 arguments = st.tuples(*[st.sampled_from(EDGES)] * 6)
 
 

@@ -27,4 +27,9 @@ def test_a_small_profile() -> None:
         "It depends on the arguments for mkdir.",
         "Anything else is allowed.",
     ]
+    both = {"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_ARM"]}
+    assert explain(both) == [
+        "Anything else is allowed.",
+        "The same goes for 32-bit programs (i386, x32), by the numbers they have for these.",
+    ]
     assert explain({"defaultAction": "SCMP_ACT_KILL_PROCESS"}) == ["Anything else is answered by killing the process."]

@@ -1,4 +1,4 @@
-"""cloche.runtime.seccomp.syscalls: the table against the headers and against libseccomp."""
+"""cloche.runtime.seccomp.syscalls and compat: the tables against the headers and against libseccomp."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import re
 
 import pytest
 
-from cloche.runtime.seccomp import syscalls
+from cloche.runtime.seccomp import compat, syscalls
+
+from .bpf import MULTIPLEXED, X32_BIT
 
 # From Linux 6.5 on; older headers do not have them. Written out once more, by number.
 NEWER = {
@@ -17,6 +19,12 @@ NEWER = {
     465: "listxattrat", 466: "removexattrat", 467: "open_tree_attr", 468: "file_getattr",
     469: "file_setattr",
 }  # fmt: skip
+COMPAT_HEADERS = {
+    "i386": ("unistd_32.h", r"#define __NR_(\w+) (\d+)\n"),
+    "x32": ("unistd_x32.h", r"#define __NR_(\w+) \(__X32_SYSCALL_BIT \+ (\d+)\)\n"),
+    "arm": ("unistd-eabi.h", r"#define __NR_(\w+) \(__NR_SYSCALL_BASE \+ (\d+)\)\n"),
+}
+INCLUDES = ("/usr/include/x86_64-linux-gnu/asm", "/usr/include/asm", "/usr/arm-linux-gnueabihf/include/asm")
 X86_HEADERS = ("/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm/unistd_64.h")
 GENERIC_HEADER = "/usr/include/asm-generic/unistd.h"
 
@@ -100,3 +108,55 @@ def test_names_from_elsewhere_are_not_here() -> None:
     for arch in syscalls.ARCHITECTURES:
         numbers = syscalls.numbers(arch)
         assert numbers["socketcall"] == numbers["_llseek"] == numbers["s390_pci_mmio_read"] == -1
+
+
+@pytest.mark.parametrize("abi", compat.ABIS)
+def test_the_headers_of_32_bit_abis(abi: str) -> None:
+    file_name, pattern = COMPAT_HEADERS[abi]
+    path = next(filter(os.path.exists, (f"{directory}/{file_name}" for directory in INCLUDES)), None)
+    if path is None:
+        pytest.skip(f"needs the kernel's {file_name} (linux-libc-dev, for arm linux-libc-dev-armhf-cross)")
+    with open(path) as file:
+        defined = {name: int(nr) for name, nr in re.findall(pattern, file.read())}
+    assert len(defined) > 350
+    bit = X32_BIT if abi == "x32" else 0
+    table = compat.numbers(abi)
+    for name, nr in defined.items():
+        assert 469 < nr < 512 or table.get(name) == nr | bit, name
+    newer = {name for name, nr in table.items() if nr & ~X32_BIT > max(nr for nr in defined.values() if nr < 512)}
+    aside = {"breakpoint", "cacheflush", "usr26", "usr32", "set_tls", "get_tls", "sync_file_range2"}
+    assert set(table) - set(defined) <= newer | (aside if abi == "arm" else set())
+
+
+@pytest.mark.parametrize("abi", compat.ABIS)
+def test_libseccomp_has_the_same_numbers_for_32_bit_abis(abi: str) -> None:
+    pyseccomp = pytest.importorskip("pyseccomp", reason="needs pyseccomp and libseccomp2", exc_type=ImportError)
+    token = {"i386": pyseccomp.Arch.X86, "x32": pyseccomp.Arch.X32, "arm": pyseccomp.Arch.ARM}[abi]
+    table = compat.numbers(abi)
+    through = {name for calls in MULTIPLEXED.values() for name in calls.values()}
+    compared = 0
+    names = {*table, *syscalls.numbers("x86_64")} - {"sync_file_range2"}  # an alias that libseccomp leaves out
+    for name in names:
+        theirs = pyseccomp.resolve_syscall(token, name)
+        if abi == "i386" and name in through:
+            assert theirs < 0  # a pseudo-number, from which its rules are made
+        elif theirs != -1 or name not in table:  # else newer than this libseccomp
+            assert table.get(name, -1) == max(theirs, -1), name
+            compared += name in table
+    assert compared > 350
+
+
+def test_names_of_32_bit_abis_are_known() -> None:
+    known = set(syscalls.numbers("x86_64"))
+    for abi in compat.ABIS:
+        assert set(compat.numbers(abi)) <= known
+    assert compat.numbers("arm")["set_tls"] > compat.ARM_PRIVATE > compat.numbers("arm")["file_setattr"] == 469
+    with pytest.raises(KeyError):
+        compat.numbers("mips")
+
+
+def test_what_i386_makes_through_one_call() -> None:
+    wanted = {name: (nr, at) for nr, calls in MULTIPLEXED.items() for at, name in calls.items()}
+    assert compat.multiplexed() == wanted
+    assert compat.numbers("i386")["socketcall"] == 102
+    assert compat.numbers("i386")["ipc"] == 117

@@ -46,6 +46,7 @@ def test_a_group_that_is_gone_already_is_fine(tmp_path: Path) -> None:
 
 
 def test_a_group_that_cannot_go_is_said(tmp_path: Path) -> None:
-    (tmp_path / "busy/below").mkdir(parents=True)
+    (tmp_path / "busy").mkdir()
+    (tmp_path / "busy/file").touch()
     assert remove_groups((str(tmp_path / "busy"),)) == [str(tmp_path / "busy")]
     assert os.path.isdir(tmp_path / "busy")

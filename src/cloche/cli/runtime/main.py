@@ -90,6 +90,10 @@ def main(argv: list[str]) -> int:
         what = f"{error.filename}: " if error.filename else ""
         notes = ", ".join(getattr(error, "__notes__", []))
         report(f"{what}{error.strerror or error}" + (f" ({notes})" if notes else ""), options)
+    except Exception as error:  # a defect of ours: engines read the log, and people get the place with --debug
+        if "--debug" in argv:
+            raise
+        report(f"a defect in cloche-runtime: {type(error).__name__}: {error} (run it with --debug)", options)
     return OWN_ERROR.get(name, 1)
 
 

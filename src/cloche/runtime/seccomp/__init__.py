@@ -3,9 +3,11 @@
     default    our own profile, data                        docker     their format, resolved
                         └──────────────┬──────────────────────┘
                                        ▼ linux.seccomp of OCI
-    conditions ◀── compile ──▶ graph ──▶ Filter.program ──▶ cloche.linux.seccomp.load
-                       │
-    vocabulary, syscalls: words and numbers      describe: a profile in sentences
+   conditions ◀─ rules ◀─ compile ─▶ graph ──▶ Filter.program ──▶ cloche.linux.seccomp.load
+                   │         │
+    vocabulary, syscalls, compat: words and numbers      describe: a profile in sentences
+                                                         features: the words, for `features`
 
-Everything here is pure. Nothing is imported, so that a caller pays only for what it uses.
+Everything here is pure, but for one question that `features` asks the kernel. Nothing is imported, so that
+a caller pays only for what it uses.
 """

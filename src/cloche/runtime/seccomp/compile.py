@@ -1,21 +1,23 @@
 """From the `linux.seccomp` of a container's config.json to a BPF program. Pure.
 
-    profile ─ _Rules ─▶ {number: answer or conditions} ─ _tree ─▶ graph of questions ─▶ bytes
+    profile ─ rules.read ─▶ [entry] ─ Rules ─▶ ranges of numbers ─ _tree ─▶ graph of questions ─▶ bytes
+                              one Rules for each ABI that is let in
 
 What decides, in this order:
 
-1. The architecture. A call by another one (i386 on x86_64, 32-bit ARM on aarch64) kills the process,
-   also where the profile asks for it; then it is a warning. docker lets i386 in; its calls have
-   other numbers and other argument splits, so that is a second kernel interface to keep closed, for
-   programs that hardly anyone runs. x32 is x86_64 with bit 30 in the number: always ENOSYS.
+1. The architecture. The machine's own is always in. The ABIs of 32-bit programs (i386 and x32 on
+   x86_64, ARM EABI on aarch64) are in if `architectures` lists them, each with its own numbers. A
+   call through one that is not kills the process (libseccomp's SCMP_FLTATR_ACT_BADARCH kills the
+   thread, which would leave half a program). x32 is x86_64 with bit 30 in the number; -1 has that
+   bit too, but means that a tracer skips the call, so it gets the default action.
 2. A rule with the default action is no rule (runc and libseccomp drop it).
 3. An unconditional rule, the first one, swallows the conditional ones of its call, wherever they stand.
 4. Conditional rules are OR-ed; within one the arguments are AND-ed. A rule that names an argument
    twice becomes one rule for each condition (runc). Where rules overlap and disagree, libseccomp asks
    in an order of its own, not the profile's; `conditions.precedence` is that order.
-5. The default action. Where that is an errno, numbers above the highest that the profile names get
-   ENOSYS, as with runc: its author cannot have meant them, and C libraries fall back only on ENOSYS.
-   (runc does it for kill and trap as well; here those stay what they say.)
+5. The default action. Where that is not to allow, log or trace, numbers above the highest that the
+   profile names get ENOSYS, as with runc: its author cannot have meant them, and C libraries fall
+   back only on ENOSYS. That is counted for each ABI.
 
 What does not belong here: what is allowed (`default`), docker's own format (`docker`), loading.
 """
@@ -24,12 +26,12 @@ from __future__ import annotations
 
 from cloche.errors import SpecError
 from cloche.runtime.seccomp import syscalls
-from cloche.runtime.seccomp.conditions import compare, parse, precedence
 from cloche.runtime.seccomp.graph import ARCH, FULL, JEQ, JGE, NR, Graph, answer
+from cloche.runtime.seccomp.rules import Rules, read
 from cloche.runtime.seccomp.vocabulary import (
     AUDIT_ARCH,
+    COMPAT_AUDIT_ARCH,
     ENOSYS,
-    EPERM,
     ERRNO,
     FLAG_NEW_LISTENER,
     FLAG_WAIT_KILLABLE_RECV,
@@ -38,7 +40,7 @@ from cloche.runtime.seccomp.vocabulary import (
     USER_NOTIF,
     X32_BIT,
     action_value,
-    architecture_warnings,
+    compat_abis,
     filter_flags,
 )  # fmt: skip
 
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from cloche.runtime.seccomp.conditions import Rule
+    from cloche.runtime.seccomp.rules import Entry
 
 _EXCEPTIONS = 3  # single numbers that one leaf of the tree may ask for one by one
 
@@ -58,18 +60,23 @@ class Filter:
     `program` is an array of struct sock_filter, `instructions` their number and `flags` the
     SECCOMP_FILTER_FLAG_* to load it with. `unknown` are names that no architecture has and that were
     left out; `warnings` are sentences. `refusals` is {number: errno} for calls that the supervisor is
-    told about instead of their being refused at once; it must answer them with that errno.
+    told about instead of their being refused at once; it must answer them with that errno. With
+    `by_number` the process under the filter cannot send the profile's own listener to the runtime, which
+    has to fetch it (`cloche.stage.seccomp_agent`).
     """
 
-    __slots__ = ("flags", "instructions", "program", "refusals", "unknown", "warnings")
+    __slots__ = ("by_number", "flags", "instructions", "program", "refusals", "unknown", "warnings")
 
-    def __init__(self, program: list[int], flags: int, rules: _Rules, warnings: list[str]) -> None:
+    def __init__(
+        self, program: list[int], flags: int, unknown: list[str], warnings: list[str], refusals: dict[int, int]
+    ) -> None:
         self.program = b"".join([instruction.to_bytes(8, "little") for instruction in program])
         self.instructions = len(program)
         self.flags = flags
-        self.unknown = rules.unknown
+        self.unknown = unknown
         self.warnings = warnings
-        self.refusals = rules.refusals
+        self.refusals = refusals
+        self.by_number = False
 
     @property
     def listener(self) -> bool:
@@ -77,132 +84,90 @@ class Filter:
         return bool(self.flags & FLAG_NEW_LISTENER)
 
 
-def compile_filter(profile: Mapping[str, Any], arch: str = "x86_64", *, notify_denied: bool = False) -> Filter:
+def compile_filter(
+    profile: Mapping[str, Any], arch: str = "x86_64", *, notify_denied: bool = False, hide_x32: bool = False
+) -> Filter:
     """Compile an OCI seccomp profile (`linux.seccomp`, as JSON gives it) for "x86_64" or "aarch64".
 
     With `notify_denied` calls that the profile refuses with EPERM wait for the supervisor, which
-    reports and refuses them; if it is gone they fail with ENOSYS. A profile with a listener of its
-    own cannot have that (a process has one), which is a warning.
+    reports and refuses them; if it is gone they fail with ENOSYS. That is for calls of `arch` itself;
+    those of 32-bit programs are refused at once. A profile with a listener of its own cannot have
+    that (a process has one), which is a warning. With `hide_x32` calls of x32, unless the profile
+    lets it in, do not exist (ENOSYS) instead of killing.
     Raises SpecError for anything invalid, and for a program of more than 4096 instructions.
     """
     if arch not in AUDIT_ARCH:
         raise SpecError(f"seccomp knows {' and '.join(AUDIT_ARCH)}, not {arch!r}", pointer=HERE)
     if "archMap" in profile:
         raise SpecError("a profile in docker's format has to be resolved first", pointer=f"{HERE}/archMap")
-    warnings = architecture_warnings(profile, arch)
-    rules = _Rules(profile, arch)
+    abis = compat_abis(profile, arch)
+    default = action_value(profile, "defaultAction", "defaultErrnoRet", HERE)
+    if default == USER_NOTIF:
+        raise SpecError("SCMP_ACT_NOTIFY cannot be the default", pointer=f"{HERE}/defaultAction")
+    entries = read(profile)
     if profile.get("listenerMetadata") and not profile.get("listenerPath"):
         raise SpecError("listenerMetadata needs a listenerPath", pointer=f"{HERE}/listenerMetadata")
     flags = filter_flags(profile)
-    if rules.own_listener:
-        _check_listener(profile, rules)
+    warnings: list[str] = []
+    known = syscalls.numbers(arch)
+    rules = Rules(entries, default, known)
+    own_listener = any(action == USER_NOTIF for _, action, _ in entries)
+    if own_listener:
+        _check_listener(profile, entries, rules)
         if notify_denied:
             warnings.append("refused calls are not reported: the seccomp profile has its own listener")
     graph = Graph()
-    numbers = rules.targets(graph, notify=notify_denied and not rules.own_listener)
-    root = graph.ask(ARCH, FULL, JEQ, AUDIT_ARCH[arch], _tree(graph, numbers), answer(KILL_PROCESS))
-    if rules.own_listener or rules.refusals:
+    root = _others(graph, entries, default, abis, warnings)
+    ranges = rules.ranges(graph, notify=notify_denied and not own_listener)
+    if arch == "x86_64":
+        _append(ranges, _x32(graph, entries, default, listed="x32" in abis, hidden=hide_x32))
+    root = graph.ask(ARCH, FULL, JEQ, AUDIT_ARCH[arch], _tree(graph, ranges), root)
+    if own_listener or rules.refusals:
         flags |= FLAG_NEW_LISTENER
     else:
         flags &= ~FLAG_WAIT_KILLABLE_RECV  # EINVAL without a listener
-    return Filter(graph.assemble(root), flags, rules, warnings)
+    unknown = [name for names, _, _ in entries for name in names if name not in known]
+    made = Filter(graph.assemble(root), flags, unknown, warnings, rules.refusals)
+    made.by_number = own_listener and not rules.free("sendmsg")
+    return made
 
 
-class _Rules:
-    """What a profile says about each number, sorted out but not yet turned into questions."""
+def _others(graph: Graph, entries: list[Entry], default: int, abis: list[str], warnings: list[str]) -> int:
+    """The question about the ABIs with an AUDIT_ARCH of their own, or the answer if none is let in."""
+    root = answer(KILL_PROCESS)
+    for abi in abis:
+        if abi == "x32":
+            continue
+        from cloche.runtime.seccomp import compat
 
-    def __init__(self, profile: Mapping[str, Any], arch: str) -> None:
-        self.arch = arch
-        self.known = syscalls.numbers(arch)
-        self.default = action_value(profile, "defaultAction", "defaultErrnoRet", HERE)
-        if self.default == USER_NOTIF:
-            raise SpecError("SCMP_ACT_NOTIFY cannot be the default", pointer=f"{HERE}/defaultAction")
-        self.fixed: dict[int, int] = {}
-        self.conditional: dict[int, list[tuple[Rule, int]]] = {}
-        self.highest = -1
-        self.unknown: list[str] = []
-        self.refusals: dict[int, int] = {}
-        self.own_listener = False
-        entries = profile.get("syscalls") or ()
-        if not isinstance(entries, (list, tuple)):
-            raise SpecError("not a list", pointer=f"{HERE}/syscalls")
-        for index, entry in enumerate(entries):
-            self._add(entry, f"{HERE}/syscalls/{index}")
+        private = compat.ARM_PRIVATE if abi == "arm" else 1 << 32
+        rules = Rules(entries, default, compat.numbers(abi), wide=False, private=private)
+        if abi == "i386":
+            for name in rules.multiplex(entries, compat.multiplexed()):
+                through = "ipc" if name[:3] in {"sem", "shm", "msg"} else "socketcall"
+                warnings.append(
+                    f"the seccomp profile's conditions for {name} do not hold for 32-bit programs that call it "
+                    f"through {through}, where its arguments cannot be seen"
+                )
+        root = graph.ask(ARCH, FULL, JEQ, COMPAT_AUDIT_ARCH[abi], _tree(graph, rules.ranges(graph)), root)
+    return root
 
-    def _add(self, entry: Any, pointer: str) -> None:
-        if not isinstance(entry, dict):
-            raise SpecError("not an object", pointer=pointer)
-        if entry.get("includes") or entry.get("excludes"):
-            raise SpecError("a profile in docker's format has to be resolved first", pointer=pointer)
-        action = action_value(entry, "action", "errnoRet", pointer)
-        names = entry.get("names")
-        if not isinstance(names, (list, tuple)) or not names:
-            raise SpecError("a list of system calls is missing", pointer=f"{pointer}/names")
-        choices = parse(entry.get("args"), pointer)
-        self.own_listener = self.own_listener or action == USER_NOTIF
-        if not all(isinstance(name, str) and name for name in names):
-            raise SpecError("not the name of a system call", pointer=f"{pointer}/names")
-        numbers = list(map(self.known.get, names))
-        present = [nr for nr in numbers if nr is not None and nr >= 0]
-        if len(present) < len(names):  # the others belong to other architectures, or to none
-            self.unknown += [name for name, nr in zip(names, numbers, strict=True) if nr is None]
-        self.highest = max([self.highest, *present])
-        if action == self.default:
-            return
-        for nr in present:
-            if choices:
-                self.conditional.setdefault(nr, []).extend((choice, action) for choice in choices)
-            else:
-                self.fixed.setdefault(nr, action)
 
-    def targets(self, graph: Graph, *, notify: bool) -> list[tuple[int, int]]:
-        """Where each range of numbers leads: [(first number, target)], from 0, the last one open."""
-        numbers = set(self.fixed) | set(self.conditional)
-        if notify:  # only calls that exist are worth a report
-            numbers.update(nr for nr in self.known.values() if 0 <= nr <= self.highest)
-        default = beyond = answer(self.default)
-        if self.default & 0x7FFF0000 == ERRNO and self.highest >= 0:
-            beyond = answer(ERRNO | ENOSYS)
-        ranges: list[tuple[int, int]] = []
-        following, last = 0, None
-        for nr in sorted(numbers):
-            if nr > following and last != default:
-                ranges.append((following, default))
-                last = default
-            fixed = self.fixed.get(nr)
-            if fixed is None:
-                target = self._conditions(graph, nr, notify=notify)
-            else:
-                target = self._answer(nr, fixed, notify=notify)
-            if last != target:
-                ranges.append((nr, target))
-                last = target
-            following = nr + 1
-        end = [(following, default)] if following <= self.highest else []
-        end.append((max(following, self.highest + 1), beyond))
-        if self.arch == "x86_64":
-            end.append((X32_BIT, answer(ERRNO | ENOSYS)))
-        for first, target in end:
-            if last != target:
-                ranges.append((first, target))
-                last = target
-        return ranges
+def _x32(graph: Graph, entries: list[Entry], default: int, *, listed: bool, hidden: bool) -> list[tuple[int, int]]:
+    """The ranges of x86_64's numbers from bit 30 on."""
+    if listed:
+        from cloche.runtime.seccomp import compat
 
-    def _conditions(self, graph: Graph, nr: int, *, notify: bool) -> int:
-        target = self._answer(nr, self.default, notify=notify)
-        rules = sorted(self.conditional.get(nr, ()), key=lambda rule: precedence(rule[0]))
-        for conditions, action in reversed(rules):
-            matched = self._answer(nr, action, notify=notify)
-            for condition in reversed(conditions):
-                matched = compare(graph, condition, matched, target)
-            target = matched
-        return target
+        return Rules(entries, default, compat.numbers("x32"), wide=False, first=X32_BIT).ranges(graph)
+    if hidden:
+        return [(X32_BIT, answer(ERRNO | ENOSYS))]
+    return [(X32_BIT, answer(KILL_PROCESS)), (FULL, answer(default))]
 
-    def _answer(self, nr: int, action: int, *, notify: bool) -> int:
-        if notify and action == ERRNO | EPERM:
-            self.refusals[nr] = EPERM
-            return answer(USER_NOTIF)
-        return answer(action)
+
+def _append(ranges: list[tuple[int, int]], more: list[tuple[int, int]]) -> None:
+    for first, target in more:
+        if ranges[-1][1] != target:
+            ranges.append((first, target))
 
 
 def _tree(graph: Graph, ranges: list[tuple[int, int]]) -> int:
@@ -246,12 +211,12 @@ def _leaf(ranges: list[tuple[int, int]], start: int, chosen: int) -> tuple[int, 
     return len(ranges), base
 
 
-def _check_listener(profile: Mapping[str, Any], rules: _Rules) -> None:
-    """SCMP_ACT_NOTIFY needs somebody to send the listener to, and write(2) to send it with."""
+def _check_listener(profile: Mapping[str, Any], entries: list[Entry], rules: Rules) -> None:
+    """SCMP_ACT_NOTIFY needs somebody to send the listener to, and write(2) to send it with (runc)."""
     if not profile.get("listenerPath"):
         raise SpecError("SCMP_ACT_NOTIFY needs a listenerPath", pointer=f"{HERE}/listenerPath")
-    write = rules.known["write"]
-    if rules.fixed.get(write) == USER_NOTIF or any(
-        action == USER_NOTIF for _, action in rules.conditional.get(write, ())
-    ):
+    if any(action == USER_NOTIF and "write" in names for names, action, _ in entries):
         raise SpecError("SCMP_ACT_NOTIFY cannot be used for write", pointer=f"{HERE}/syscalls")
+    if not rules.free("write") and not rules.free("sendmsg"):
+        text = "SCMP_ACT_NOTIFY needs write or sendmsg to be allowed, or the listener could not be handed over"
+        raise SpecError(text, pointer=f"{HERE}/syscalls")

@@ -2,7 +2,7 @@
 
 Arguments are 64 bits wide and BPF looks at 32, so a comparison asks about the upper half first and
 about the lower one only if that did not settle it. Both architectures are little endian: the lower
-half comes first in memory.
+half comes first in memory. For a 32-bit ABI the lower halves are all there is, also of the values.
 
 The kernel itself cuts many arguments to 32 bits (an ioctl's request, a socket's family). A rule that
 *refuses* a value of such an argument has to compare with SCMP_CMP_MASKED_EQ and a mask of 32 ones,
@@ -63,7 +63,12 @@ def _whole(arg: dict[str, Any], key: str, most: int, pointer: str) -> int:
     return value
 
 
-def precedence(rule: Rule) -> list[tuple[int, int, int, int]]:
+def narrowed(rule: Rule) -> Rule:
+    """The rule on an ABI of 32 bits: nothing is left of the upper halves of its values."""
+    return tuple([(operator, index, value & FULL, second & FULL) for operator, index, value, second in rule])
+
+
+def precedence(rule: Rule, *, wide: bool = True) -> list[tuple[int, int, int, int]]:
     """The key that sorts the rules of one call into the order they are asked in, as in libseccomp.
 
     Condition by condition: higher arguments first; equality before order, GT before GE; wider masks
@@ -71,18 +76,21 @@ def precedence(rule: Rule) -> list[tuple[int, int, int, int]]:
     invent one, or depend on the order they came in. Here a rule is what it says.)
     """
     key = []
+    full = 1 - 2**64 if wide else -FULL
     for operator, index, value, second in rule:
         masked = operator == "SCMP_CMP_MASKED_EQ"
         rank = _RANKS.get(operator, 0)
-        key.append((-index, rank, -value if masked else 1 - 2**64, -(second & value) if masked else -value))
+        key.append((-index, rank, -value if masked else full, -(second & value) if masked else -value))
     return key
 
 
-def compare(graph: Graph, condition: Condition, yes: int, no: int) -> int:
-    """The target that asks for one condition and goes on to `yes` or `no`."""
+def compare(graph: Graph, condition: Condition, yes: int, no: int, *, wide: bool = True) -> int:
+    """The target that asks for one condition and goes on to `yes` or `no`; without `wide` on 32 bits."""
     operator, index, value, second = condition
     low, high = ARGS + 8 * index, ARGS + 8 * index + 4
     value_low, value_high = value & FULL, value >> 32
+    if not wide:
+        return _narrow(graph, operator, low, value_low, second, yes, no)
     if operator == "SCMP_CMP_MASKED_EQ":
         # The upper half first, so it is built last. Bits outside the mask are not compared.
         lower = _masked(graph, low, value_low, second & value_low, yes, no)
@@ -101,6 +109,18 @@ def compare(graph: Graph, condition: Condition, yes: int, no: int) -> int:
     if value_high:
         lower = graph.ask(high, FULL, JEQ, value_high, lower, no)
     return graph.ask(high, FULL, JGT, value_high, yes, lower)
+
+
+def _narrow(graph: Graph, operator: str, low: int, value: int, second: int, yes: int, no: int) -> int:
+    if operator == "SCMP_CMP_MASKED_EQ":
+        return _masked(graph, low, value, second & value, yes, no)
+    if operator in ("SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE"):
+        yes, no = no, yes
+    if operator in ("SCMP_CMP_EQ", "SCMP_CMP_NE"):
+        return graph.ask(low, FULL, JEQ, value, yes, no)
+    if operator in ("SCMP_CMP_GE", "SCMP_CMP_LT"):
+        return graph.ask(low, FULL, JGE, value, yes, no) if value else yes
+    return graph.ask(low, FULL, JGT, value, yes, no)
 
 
 def _masked(graph: Graph, offset: int, mask: int, value: int, yes: int, no: int) -> int:

@@ -178,10 +178,10 @@ def default_profile(capabilities: frozenset[str], arch: str = "x86_64") -> dict[
 
 
 def default_filter(capabilities: frozenset[str], arch: str = "x86_64", *, notify_denied: bool = False) -> Filter:
-    """The default profile compiled."""
+    """The default profile compiled. A program that tries whether there is x32 is told that there is not."""
     from cloche.runtime.seccomp.compile import compile_filter
 
-    return compile_filter(default_profile(capabilities, arch), arch, notify_denied=notify_denied)
+    return compile_filter(default_profile(capabilities, arch), arch, notify_denied=notify_denied, hide_x32=True)
 
 
 def default_program(capabilities: frozenset[str], arch: str, *, notify_denied: bool = False) -> tuple[bytes, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 from cloche.runtime.seccomp import syscalls
+from cloche.runtime.seccomp.vocabulary import compat_abis
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _SHOWN = 8
 
 
 def explain(profile: Mapping[str, Any], arch: str = "x86_64") -> list[str]:
-    """Two to a few plain sentences: how many calls get which answer, which depend on arguments.
+    """Two to a few plain sentences: how many calls get which answer, which depend on arguments, for whom.
 
     `profile` is in OCI's shape and valid (`compile_filter` took it).
     """
@@ -48,6 +49,9 @@ def explain(profile: Mapping[str, Any], arch: str = "x86_64") -> list[str]:
     if depends:
         sentences.append(f"It depends on the arguments for {', '.join(depends)}.")
     sentences.append(f"Anything else is {_verb(profile, 'defaultAction', 'defaultErrnoRet')}.")
+    abis = compat_abis(profile, arch)
+    if abis:
+        sentences.append(f"The same goes for 32-bit programs ({', '.join(abis)}), by the numbers they have for these.")
     return sentences
 
 

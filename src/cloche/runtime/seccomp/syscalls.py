@@ -5,7 +5,7 @@ the header: `newfstatat`, `lseek`, `fcntl`). From 424 on a call has one number e
 are a plain list. The tables are strings that are split at the first look-up, so that importing the
 module costs nothing and only the architecture in use is ever built.
 
-What does not belong here: which calls are allowed (`default`).
+What does not belong here: which calls are allowed (`default`), the ABIs of 32-bit programs (`compat`).
 """
 
 from __future__ import annotations
@@ -118,12 +118,17 @@ def numbers(arch: str) -> dict[str, int]:
     table = _numbers.get(arch)
     if table is None:
         column = {"x86_64": 1, "aarch64": 2}[arch]
-        older, common = _OLDER.split(), _COMMON.split()
+        older = _OLDER.split()
         table = dict.fromkeys(_ELSEWHERE.split(), -1)
         table.update(zip(older[::3], map(int, older[column::3]), strict=True))
-        table.update(zip(common, range(_FIRST_COMMON, _FIRST_COMMON + len(common)), strict=True))
+        table.update(common())
         _numbers[arch] = table
     return table
+
+
+def common() -> dict[str, int]:
+    """The calls that have one number on every architecture."""
+    return {name: nr for nr, name in enumerate(_COMMON.split(), _FIRST_COMMON)}
 
 
 def number(name: str, arch: str) -> int:

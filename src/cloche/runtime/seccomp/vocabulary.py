@@ -21,10 +21,11 @@ ALLOW = 0x7FFF0000
 FLAG_NEW_LISTENER = 0x08
 FLAG_WAIT_KILLABLE_RECV = 0x20
 EPERM, ENOSYS = 1, 38
+ACTION = 0xFFFF0000  # the bits of a SECCOMP_RET_* value that say what, without its errno or data
 X32_BIT = 0x40000000
 
 _MOST = {ERRNO: 4095, TRACE: 0xFFFF}  # what an action can carry: MAX_ERRNO, SECCOMP_RET_DATA
-_ACTIONS = {
+ACTIONS = {
     "SCMP_ACT_KILL": KILL_THREAD,
     "SCMP_ACT_KILL_PROCESS": KILL_PROCESS,
     "SCMP_ACT_KILL_THREAD": KILL_THREAD,
@@ -38,17 +39,18 @@ _ACTIONS = {
 # TSYNC does nothing here: a filter is loaded by a process with one thread, before it becomes the
 # container's. Without `flags` in the profile SPEC_ALLOW is set, as runc does: before Linux 5.16 a
 # filter without it turned speculative store bypass off, which slowed the whole container down.
-_FLAGS = {
+FLAGS = {
     "SECCOMP_FILTER_FLAG_TSYNC": 0,
     "SECCOMP_FILTER_FLAG_LOG": 0x02,
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 0x04,
     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": FLAG_WAIT_KILLABLE_RECV,
 }
 _DEFAULT_FLAGS = 0x04
-# linux/audit.h: AUDIT_ARCH_*, and the 32-bit siblings of each architecture
+# linux/audit.h: AUDIT_ARCH_*, and the ABIs of 32-bit programs on each architecture; x32 has its sibling's
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-_SIBLINGS = {"x86_64": ("SCMP_ARCH_X86", "SCMP_ARCH_X32"), "aarch64": ("SCMP_ARCH_ARM",)}
-_ARCHITECTURES = frozenset((
+COMPAT_AUDIT_ARCH = {"i386": 0x40000003, "arm": 0x40000028}
+COMPAT = {"x86_64": {"SCMP_ARCH_X86": "i386", "SCMP_ARCH_X32": "x32"}, "aarch64": {"SCMP_ARCH_ARM": "arm"}}
+ARCHITECTURES = frozenset((
     "SCMP_ARCH_X86", "SCMP_ARCH_X86_64", "SCMP_ARCH_X32", "SCMP_ARCH_ARM", "SCMP_ARCH_AARCH64",
     "SCMP_ARCH_LOONGARCH64", "SCMP_ARCH_M68K", "SCMP_ARCH_MIPS", "SCMP_ARCH_MIPS64", "SCMP_ARCH_MIPS64N32",
     "SCMP_ARCH_MIPSEL", "SCMP_ARCH_MIPSEL64", "SCMP_ARCH_MIPSEL64N32", "SCMP_ARCH_PPC", "SCMP_ARCH_PPC64",
@@ -61,7 +63,7 @@ HERE = "/linux/seccomp"
 def action_value(entry: Mapping[str, Any], key: str, errno_key: str, pointer: str) -> int:
     """An action and its errno as a SECCOMP_RET_* value; the errno is EPERM where none is given."""
     name = entry.get(key)
-    action = _ACTIONS.get(name) if isinstance(name, str) else None
+    action = ACTIONS.get(name) if isinstance(name, str) else None
     if action is None:
         raise SpecError(f"{name!r} is not an action", pointer=f"{pointer}/{key}")
     errno = entry.get(errno_key)
@@ -84,15 +86,18 @@ def _strings(profile: Mapping[str, Any], key: str) -> list[str]:
     return list(values)
 
 
-def architecture_warnings(profile: Mapping[str, Any], arch: str) -> list[str]:
-    """Check `architectures`; a sentence for each that is asked for and could run, but will not."""
-    warnings = []
+def compat_abis(profile: Mapping[str, Any], arch: str) -> list[str]:
+    """Check `architectures`; the ABIs of 32-bit programs that it lets in on `arch`.
+
+    `arch` itself is always in, as with runc; what this machine cannot run is no mistake.
+    """
+    found = []
     for name in _strings(profile, "architectures"):
-        if name not in _ARCHITECTURES:
+        if name not in ARCHITECTURES:
             raise SpecError(f"{name!r} is not an architecture", pointer=f"{HERE}/architectures")
-        if name in _SIBLINGS[arch]:
-            warnings.append(f"calls of {name} stay refused, though the seccomp profile asks for them")
-    return warnings
+        if name in COMPAT[arch]:
+            found.append(COMPAT[arch][name])
+    return list(dict.fromkeys(found))
 
 
 def filter_flags(profile: Mapping[str, Any]) -> int:
@@ -101,7 +106,7 @@ def filter_flags(profile: Mapping[str, Any]) -> int:
         return _DEFAULT_FLAGS
     flags = 0
     for name in _strings(profile, "flags"):
-        if name not in _FLAGS:
+        if name not in FLAGS:
             raise SpecError(f"{name!r} is not a flag", pointer=f"{HERE}/flags")
-        flags |= _FLAGS[name]
+        flags |= FLAGS[name]
     return flags

@@ -6,7 +6,7 @@ import os
 
 from cloche.linux import files, scheduling
 from cloche.records import record
-from cloche.stage import delegation
+from cloche.stage import deciding, delegation, limits
 from cloche.stage.operation import InsideOperation, OutsideOperation
 
 TYPE_CHECKING = False
@@ -74,17 +74,19 @@ class WriteGroup(OutsideOperation):
     says: str
     layer: str = ""  # whose receipt line says so when it fails and was not required
     required: bool = True
+    instead: tuple[tuple[str, str], ...] = ()  # other files and their values, where this one is not there
 
     def execute(self, scene: Outside) -> None:
         try:
-            files.write_value(self.path, self.value)
+            limits.write_first(((self.path, self.value), *self.instead))
         except OSError as error:
             if self.required:
                 raise
             scene.notes.append((self.layer, f"the kernel refused {self.path}: {error.strerror}"))
 
     def calls(self) -> list[str]:
-        return [f'write("{self.path}", "{self.value}")']
+        calls = [f'write("{path}", "{value}")' for path, value in ((self.path, self.value), *self.instead)]
+        return [" || ".join(calls)]
 
     def meaning(self) -> str:
         return self.says
@@ -95,6 +97,129 @@ class WriteGroup(OutsideOperation):
         if code in {22, 34}:
             return f"the kernel does not take {self.value!r} for this; to go on without it: --allow-unenforced"
         return ""
+
+
+@record
+class MakeGroup(OutsideOperation):
+    """Make a cgroup directory with all above it up to the top of its hierarchy; one that is there is used."""
+
+    path: str
+    top: str
+    cpuset: bool = False  # of v1: processors and memory nodes come from above, or nothing can join it
+    controllers: tuple[str, ...] = ()  # of v2: handed down to it
+
+    def execute(self, scene: Outside) -> None:
+        del scene
+        above = self.top
+        for name in self.path[len(self.top) :].strip("/").split("/"):
+            if self.controllers:
+                limits.hand_down(above, self.controllers)
+            path = f"{above}/{name}"
+            try:
+                os.mkdir(path, 0o755)
+            except FileExistsError:
+                pass
+            if self.cpuset:
+                limits.inherit_cpuset(above, path)
+            above = path
+
+    def calls(self) -> list[str]:
+        calls = [f'mkdir("{self.path}", 0755) and what is missing above it']
+        if self.controllers:
+            words = " ".join(f"+{name}" for name in self.controllers)
+            calls.insert(0, f'write("…/cgroup.subtree_control", "{words}") in each group above it')
+        if self.cpuset:
+            calls.append('write("…/cpuset.cpus", …), write("…/cpuset.mems", …) as the group above has it')
+        return calls
+
+    def meaning(self) -> str:
+        return "the container gets a control group of its own, to be counted, limited and ended as a whole"
+
+    def hint(self, code: int) -> str:
+        if code == 13:
+            return "leave out linux.cgroupsPath and limits, or have a group handed to you"
+        return "the tree of control groups is mounted read-only" if code == 30 else ""
+
+
+@record
+class WriteLimits(OutsideOperation):
+    """Write the limits of one group, in an order that its present ones allow."""
+
+    path: str
+    # (file, value, name in the receipt, "always", "present" or "never", other files with their values)
+    writes: tuple[tuple[str, str, str, str, tuple[tuple[str, str], ...]], ...]
+    says: tuple[str, ...] = ()
+
+    def execute(self, scene: Outside) -> None:
+        scene.notes += limits.write_limits(self.path, self.writes)
+
+    def calls(self) -> list[str]:
+        return [f'write("{self.path}/{file}", "{value}")' for file, value, *_ in self.writes]
+
+    def meaning(self) -> str:
+        return "; ".join(dict.fromkeys(self.says))
+
+    def hint(self, code: int) -> str:
+        if code == 2:
+            return "this kernel has no such limit, or the group above does not hand its controller down"
+        if code == 16:
+            return "more is in use, and could not be given back"
+        return "the kernel does not take this value here" if code in {22, 34} else ""
+
+
+@record
+class LimitDevices(OutsideOperation):
+    """Have a program decide which devices a v2 group may open and make."""
+
+    path: str
+    program: bytes
+    required: bool = True
+
+    def execute(self, scene: Outside) -> None:
+        try:
+            deciding.attach_devices(self.path, self.program)
+        except OSError as error:
+            if self.required or error.errno != 1:
+                raise
+            scene.notes.append(("devices", "only root may load a program that decides about devices"))
+
+    def calls(self) -> list[str]:
+        size = len(self.program) // 8
+        return [
+            f"bpf(BPF_PROG_LOAD, {{BPF_PROG_TYPE_CGROUP_DEVICE, {size} instructions}})",
+            f'bpf(BPF_PROG_ATTACH, {{open("{self.path}"), BPF_CGROUP_DEVICE, BPF_F_ALLOW_MULTI}})',
+        ]
+
+    def meaning(self) -> str:
+        return "no other device can be opened, whatever node is made for it"
+
+    def hint(self, code: int) -> str:
+        return "it takes CAP_SYS_ADMIN or CAP_BPF outside every user namespace" if code == 1 else ""
+
+
+@record
+class GiveGroup(OutsideOperation):
+    """Give a v2 group to the container's root, who may then make groups in it (config-linux.md "Cgroup ownership")."""
+
+    path: str
+    uid: int  # on the host
+
+    def execute(self, scene: Outside) -> None:
+        del scene
+        # what is safe to give is what the kernel lists: Linux 4.15
+        names = limits.read("/sys/kernel/cgroup/delegate").split() or limits.DELEGATED
+        os.chown(self.path, self.uid, -1)
+        for name in names:
+            try:
+                os.chown(f"{self.path}/{name}", self.uid, -1)
+            except FileNotFoundError:
+                continue  # of a controller that is not handed down
+
+    def calls(self) -> list[str]:
+        return [f'chown("{self.path}", {self.uid}, -1)', f'chown("{self.path}/cgroup.procs", {self.uid}, -1) …']
+
+    def meaning(self) -> str:
+        return "its root may make groups of its own within its limits"
 
 
 @record

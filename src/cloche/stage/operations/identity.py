@@ -6,7 +6,7 @@ import os
 
 from cloche.linux import capabilities, files, keyring, landlock, process, seccomp
 from cloche.records import record
-from cloche.stage import passwd, paths, wire
+from cloche.stage import passwd, paths, seccomp_agent, wire
 from cloche.stage.operation import InsideOperation
 
 TYPE_CHECKING = False
@@ -43,19 +43,48 @@ class FindUser(InsideOperation):
 class SessionKeyring(InsideOperation):
     """Leave the caller's session keyring for an empty one."""
 
+    name: str = ""  # of the keyring, which others of the same name share; "" for one that nobody can share
+
     def execute(self, scene: Inside) -> None:
         try:
-            keyring.join_session_keyring()
+            try:
+                keyring.join_session_keyring(self.name or None)
+            except PermissionError:  # one of that name is somebody else's
+                keyring.join_session_keyring()
         except OSError as error:
             if error.errno not in {122, 38, 1}:  # EDQUOT, ENOSYS, EPERM by an outer filter
                 raise
             scene.note("keyring", f"{error.strerror}: the caller's stays, out of reach as keyctl is refused")
 
     def calls(self) -> list[str]:
-        return ["keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)"]
+        name = f'"{self.name}"' if self.name else "NULL"
+        return [f"keyctl(KEYCTL_JOIN_SESSION_KEYRING, {name})"]
 
     def meaning(self) -> str:
         return "keys that the caller's session holds (Kerberos, disk encryption) are not within reach"
+
+
+@record
+class GiveStreams(InsideOperation):
+    """Make stdin, stdout and stderr the user's, so that /dev/stdout can be opened again."""
+
+    def execute(self, scene: Inside) -> None:
+        uid = scene.user[0]
+        for fd in (0, 1, 2):
+            status = os.fstat(fd)
+            if status.st_uid == uid or status.st_rdev == os.makedev(1, 3):
+                continue
+            try:
+                os.fchown(fd, uid, -1)
+            except OSError as error:
+                if error.errno not in {1, 22, 30}:  # EPERM, EINVAL, EROFS: of a user or place that cannot change
+                    raise
+
+    def calls(self) -> list[str]:
+        return ["fchown(0, uid, -1)", "fchown(1, uid, -1)", "fchown(2, uid, -1)"]
+
+    def meaning(self) -> str:
+        return "the user may open its own standard streams again"
 
 
 @record
@@ -181,32 +210,38 @@ class LoadSeccomp(InsideOperation):
     flags: int
     listen: bool  # let the stage see what is refused, and answer
     says: tuple[str, ...] = ()
+    agent: str = ""  # how the listener gets out to one that answers instead, a way of `seccomp_agent`
 
     def execute(self, scene: Inside) -> None:
-        flags = self.flags | (seccomp.FLAG_NEW_LISTENER if self.listen else 0)
+        listening = self.listen or bool(self.agent)
+        flags = self.flags | (seccomp.FLAG_NEW_LISTENER if listening else 0)
         try:
             listener = seccomp.load(self.program, flags)
         except OSError as error:
-            if not (self.listen and error.errno == 16):
+            if not (listening and error.errno == 16):
                 raise
             raise OSError(16, "a seccomp listener is there already: this is inside another container") from error
-        if self.listen:
+        if self.agent:
+            seccomp_agent.hand_over(scene.channel, listener, self.agent)
+        elif self.listen:
             wire.send(scene.channel, ("listener",), [listener])
             os.close(listener)
 
     def calls(self) -> list[str]:
-        flag = ", SECCOMP_FILTER_FLAG_NEW_LISTENER" if self.listen else ""
+        flag = ", SECCOMP_FILTER_FLAG_NEW_LISTENER" if self.listen or self.agent else ""
         return [f"seccomp(SECCOMP_SET_MODE_FILTER{flag}, {len(self.program) // 8} instructions)"]
 
     def meaning(self) -> str:
         return "; ".join(self.says) or "system calls that containers have no use for are refused"
 
     def hint(self, code: int) -> str:
-        return (
-            "nested in another container that watches refusals: use --security-opt seccomp-log=off"
-            if code == 16
-            else ""
-        )
+        if code == 16 and self.agent:
+            return "an outer filter has a listener, and a process can have one only"
+        if code == 16:
+            return "nested in another container that watches refusals: use --security-opt seccomp-log=off"
+        if code == 22:
+            return "this kernel does not take the program, or one of the profile's flags"
+        return ""
 
 
 def names(mask: int) -> str:

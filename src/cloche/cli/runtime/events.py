@@ -1,0 +1,84 @@
+"""`events`: what a container uses, and when it runs out of memory."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb
+from cloche.errors import ConflictError, SpecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.cli.grammar import Parsed
+    from cloche.cli.runtime.globals import Globals
+    from cloche.runtime.containers import Container
+
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+VERBS = {
+    "events": Verb(
+        "events",
+        "print what a container uses, again and again, as JSON",
+        ("cloche-runtime events [--stats] [--interval TIME] ID",),
+        ("A line of JSON for each time, and one for each time the container runs out of memory.",),
+        (
+            Option(("--interval",), VALUE, "Options", "TIME", "how often", default="5s"),
+            Option(("--stats",), FLAG, "Options", "", "once, and end"),
+        ),
+        operands=(Operand("ID", "the container", required=True),),
+        program="cloche-runtime",
+    )
+}
+
+
+def run(name: str, given: Parsed, options: Globals) -> int:
+    """Carry out `events`."""
+    from cloche.runtime.cgroups.oom import OomWatch
+    from cloche.runtime.containers import load
+
+    del name
+    interval = seconds(given.text("interval") or "5s")
+    container = load(options.root, given.positionals[0])
+    if container.status() in {"stopped", "creating"}:
+        raise ConflictError(f"container not running: {container.id} is {container.status()}")
+    if given.flag("stats"):
+        _print_stats(container)
+        return 0
+    with OomWatch(container.groups) as watch:
+        due = time.monotonic() + interval
+        while container.alive():
+            happened = watch.wait(max(0.0, due - time.monotonic()))
+            if happened == "oom":
+                _print(container, "oom", None)
+            elif happened == "gone":
+                break
+            if time.monotonic() >= due:
+                _print_stats(container)
+                due += interval
+    return 0
+
+
+def _print_stats(container: Container) -> None:
+    from cloche.runtime.cgroups.stats import stats
+
+    _print(container, "stats", stats(container.groups))
+
+
+def _print(container: Container, kind: str, data: object) -> None:
+    from cloche.spec.reader import write_json
+
+    entry = {"type": kind, "id": container.id, **({"data": data} if data is not None else {})}
+    sys.stdout.write(write_json(entry) + "\n")
+    sys.stdout.flush()
+
+
+def seconds(text: str) -> float:
+    """A duration such as 500ms, 5s, 1m."""
+    for unit in ("ms", "s", "m", "h"):
+        number = text.removesuffix(unit)
+        if number != text and number.replace(".", "", 1).isdecimal() and number.isascii():
+            value = float(number) * UNITS[unit]
+            if value > 0:
+                return value
+    raise SpecError(f"--interval {text}: a time above 0 is needed, such as 5s or 500ms")
