@@ -34,6 +34,13 @@ def with_own_users(made: Bundle) -> Bundle:
     return made
 
 
+def with_real_time(made: Bundle) -> Bundle:
+    """With real-time runtime in its group, where groups are given that: a new one has none (sched(7))."""
+    if Path("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists():
+        made.linux["resources"]["cpu"] = {"realtimePeriod": 10**6, "realtimeRuntime": 10**4}
+    return made
+
+
 def scheduling(stat: str) -> tuple[int, int, int]:
     """(policy, real-time priority, nice) in proc_pid_stat(5)."""
     fields = stat.rpartition(")")[2].split()
@@ -66,6 +73,8 @@ def test_the_scheduler_is_the_one_asked_for(
     runtime.not_like("runc", "crun", because=BEFORE_1_1)
     made = bundle("cat", "/proc/self/stat")
     made.process["scheduler"] = scheduler
+    if "priority" in scheduler:
+        with_real_time(made)
     if own_users:
         with_own_users(made)
     assert scheduling(output(runtime, made)) == expected
@@ -73,7 +82,7 @@ def test_the_scheduler_is_the_one_asked_for(
 
 def test_a_scheduler_can_be_for_the_first_process_only(runtime: Runtime, bundle: MakeBundle) -> None:
     runtime.not_like("runc", "crun", because=BEFORE_1_1)
-    made = bundle("sh", "-c", "cat /proc/1/stat; cat /proc/self/stat; true")
+    made = with_real_time(bundle("sh", "-c", "cat /proc/1/stat; cat /proc/self/stat; true"))
     made.process["scheduler"] = {"policy": "SCHED_FIFO", "priority": 3, "flags": ["SCHED_FLAG_RESET_ON_FORK"]}
     first, second = output(runtime, made).splitlines()
     assert (scheduling(first), scheduling(second)) == ((SCHED_FIFO, 3, 0), (0, 0, 0))
