@@ -354,6 +354,11 @@ class Agent:
         self.numbers.append(struct.unpack_from("i", request, 16)[0])
         fcntl.ioctl(self.fds[-1], SEND, struct.pack("QqiI", *struct.unpack_from("Q", request), value, -error, 0))
 
+    def serve(self, error: int = 0, value: int = 0) -> None:
+        """One connection, one answer."""
+        self.take()
+        self.answer(error, value)
+
     def close(self) -> None:
         self.socket.close()
         for fd in self.fds:
@@ -378,7 +383,7 @@ def test_an_agent_gets_the_state_and_answers(runtime: Runtime, bundle: MakeBundl
     )
     made.config["annotations"] = {"key": "value"}
     calling(made, "getpriority", 0, 0)
-    threading.Thread(target=lambda: (agent.take(), agent.answer(error=95)), daemon=True).start()
+    threading.Thread(target=agent.serve, kwargs={"error": 95}, daemon=True).start()
     id = runtime.create(made)
     pid = runtime.pid(id)
     runtime.start(id)
@@ -400,7 +405,7 @@ def test_an_agent_gets_the_state_and_answers(runtime: Runtime, bundle: MakeBundl
 def test_an_agent_decides_with_no_metadata(runtime: Runtime, bundle: MakeBundle, agent: Agent) -> None:
     made = filtered(bundle(), rule("SCMP_ACT_NOTIFY", "getpriority"), listenerPath=str(agent.path))
     calling(made, "getpriority", 0, 0)
-    threading.Thread(target=lambda: (agent.take(), agent.answer(value=12)), daemon=True).start()
+    threading.Thread(target=agent.serve, kwargs={"value": 12}, daemon=True).start()
     assert told(runtime, made).split() == ["12", "0"]
     assert agent.states[0].get("metadata", "") == ""
     if runtime.name == "cloche-runtime":  # the others hold it for as long as they run
@@ -418,7 +423,7 @@ def test_exec_sends_a_state_of_its_own(runtime: Runtime, bundle: MakeBundle, age
     first.start()
     id = runtime.running(made)
     first.join(20)
-    threading.Thread(target=lambda: (agent.take(), agent.answer(error=95)), daemon=True).start()
+    threading.Thread(target=agent.serve, kwargs={"error": 95}, daemon=True).start()
     code = CALL.format(number=NUMBERS["getpriority"], args=[0, 0])
     done = runtime.exec(id, "/usr/bin/python3", "-I", "-S", "-c", code)
     assert done.stdout.split() == ["-1", "95"], done.stderr
