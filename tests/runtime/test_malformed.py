@@ -60,7 +60,10 @@ def base() -> dict[str, Any]:
             "memory": {"limit": 64 << 20},
             "pids": {"limit": 50},
             "cpu": {"shares": 512},
-            "devices": [{"allow": False, "access": "rwm"}, {"allow": True, "type": "c", "major": 1, "minor": 3}],
+            "devices": [
+                {"allow": False, "access": "rwm"},
+                {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rw"},
+            ],
         },
         "seccomp": {
             "defaultAction": "SCMP_ACT_ALLOW",

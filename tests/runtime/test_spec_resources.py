@@ -168,7 +168,7 @@ def test_huge_pages(runtime: Runtime, bundle: MakeBundle) -> None:
 @pytest.mark.parametrize("size", ["3MB", "2 MB", "", "2mb"])
 def test_a_page_size_nobody_has_is_refused(runtime: Runtime, bundle: MakeBundle, size: str) -> None:
     only_cloche(runtime, "what cannot be enforced is an error")
-    refused(runtime, limited(bundle("true"), hugepageLimits=[{"pageSize": size, "limit": 1}]), "hugepageLimits")
+    refused(runtime, limited(bundle("true"), hugepageLimits=[{"pageSize": size, "limit": 1}]))
 
 
 UNIFIED = Path("/sys/fs/cgroup/unified")
@@ -206,7 +206,7 @@ def test_what_the_kernel_refuses_is_an_error(runtime: Runtime, bundle: MakeBundl
     if "memory" in resources and not os.path.exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes"):
         only_cloche(runtime, "no accounting of swap here: the others do not look at it")
     runtime.not_like("crun", because="leaves the cgroup it made")
-    refused(runtime, limited(bundle("true"), **resources), "/linux/resources" if "900" not in str(resources) else "")
+    refused(runtime, limited(bundle("true"), **resources))
 
 
 # cgroupsPath
