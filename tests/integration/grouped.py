@@ -30,9 +30,10 @@ PATIENCE = 20  # seconds
 class Grouped:
     """The groups, and what was started in them."""
 
-    def __init__(self, resources: Resources | None, path: str) -> None:
+    def __init__(self, resources: Resources | None, path: str, owner: int) -> None:
         self.receipt = Receipt()
-        self.plan = plan_cgroups(resources, probe_host().groups, path, name="it", rootless=False, receipt=self.receipt)
+        groups = probe_host().groups
+        self.plan = plan_cgroups(resources, groups, path, name="it", rootless=False, owner=owner, receipt=self.receipt)
         self.paths = self.plan.paths
         self.scene = Outside([])
         self.started: list[subprocess.Popen[bytes]] = []
@@ -55,10 +56,10 @@ class Grouped:
 
 
 @contextmanager
-def grouped(resources: Resources | None = None) -> Iterator[Grouped]:
+def grouped(resources: Resources | None = None, owner: int = -1) -> Iterator[Grouped]:
     """Groups for these resources, two levels below the top; everything in and of them goes at the end."""
     name = f"cloche-grouped-{uuid.uuid4().hex[:8]}"
-    it = Grouped(resources, f"/{name}/it")
+    it = Grouped(resources, f"/{name}/it", owner)
     above = [os.path.dirname(path) for path in it.plan.directories]
     roots = {path: _handed_down(os.path.dirname(path)) for path in above}
     try:
@@ -100,10 +101,16 @@ def until(holds: Callable[[], object], what: str) -> None:
         time.sleep(0.01)
 
 
-def state_of(pid: int) -> str:
-    """The state letter of a process: T is stopped, D waits, Z is over."""
-    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-        return file.read().rpartition(")")[2].split()[0]
+def running(pids: list[int]) -> list[int]:
+    """Those of these processes that have not ended; a zombie has."""
+    found = []
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+                found += [pid] if file.read().rpartition(")")[2].split()[0] != "Z" else []
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
 
 
 def memory_limits(group: Grouped) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from cloche.runtime.cgroups.update import merged, update_limits
 from cloche.runtime.host import probe_host
 from cloche.spec.resources import CPU, DeviceRule, HugepageLimit, Memory, Pids, Resources
 from cloche.stage.cleaning import kill_groups, pids_of, remove_groups
-from tests.integration.grouped import Grouped, grouped, memory_limits, state_of, until
+from tests.integration.grouped import Grouped, grouped, memory_limits, running, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,7 +186,7 @@ def test_what_forks_without_end_is_ended(group: Grouped) -> None:
     until(lambda: len(pids_of(group.plan.directories)) > 20, "they are many")
     kill_groups(group.plan.directories)
     assert bomb.wait(10) == -signal.SIGKILL
-    until(lambda: not [p for p in pids_of(group.plan.directories) if state_of(p) != "Z"], "nothing is left")
+    until(lambda: not running(pids_of(group.plan.directories)), "nothing is left")
 
 
 def test_groups_made_inside_count_and_are_removed(group: Grouped) -> None:
@@ -254,3 +254,31 @@ def test_a_group_in_use_is_nobody_elses(group: Grouped) -> None:
     path = "/" + "/".join(group.plan.directories[0].split("/")[-2:])
     with pytest.raises(ConflictError, match="is not empty"):
         containers.plan_cgroups(None, probe_host().groups, path, name="x", rootless=False)
+
+
+def test_another_process_goes_where_the_first_one_is() -> None:
+    """Where a container has divided its group of v2, nothing can be at its top."""
+    if not (tops := _unified()) or "hugetlb" not in Path(tops[0], "cgroup.controllers").read_text():
+        pytest.skip("needs a tree of v2 with the hugetlb controller")
+    with grouped(Resources(hugepageLimits=[HugepageLimit(pageSize="2MB", limit=4 * M)])) as it:
+        groups, place = probe_host().groups, Path(it.paths[""])
+        inner = place / "init.scope"
+        inner.mkdir()
+        first = it.start("sh", "-c", f"echo $$ >{inner}/cgroup.procs; echo; exec sleep 600")
+        assert first.stdout is not None
+        first.stdout.readline()
+        assert containers.entry_of(it.paths, groups, first.pid) == it.paths
+        (place / "cgroup.subtree_control").write_text("+hugetlb")
+        assert containers.entry_of(it.paths, groups, first.pid) == {**it.paths, "": str(inner)}
+        assert containers.entry_of(it.paths, groups, os.getpid()) == it.paths, "one that is elsewhere"
+
+
+def test_an_empty_group_that_is_there_is_used_whatever_its_limits(group: Grouped) -> None:
+    path = "/" + "/".join(group.plan.directories[0].split("/")[-2:])
+    for limit, swap in ((16, 24), (128, 200)):
+        asked = Resources(memory=Memory(limit=limit * M, swap=swap * M))
+        again = containers.plan_cgroups(asked, probe_host().groups, path, name="x", rootless=False)
+        assert again.paths == group.paths
+        for step in again.create:
+            step.execute(group.scene)
+        assert memory_limits(group) == (limit * M, swap * M)

@@ -104,7 +104,7 @@ def test_quota_and_period_are_the_long_way_to_say_it(root: Cli, rootfs: Path) ->
 
 
 def test_cpu_shares_can_be_read_from_inside_and_outside(root: Cli, rootfs: Path) -> None:
-    expected = "20" if V2 else "512"
+    expected = "59" if V2 else "512"
     with alive(root, "-c", "512", "--rootfs", str(rootfs), "sh", "-c", WAIT) as it:
         assert value(it.group("cpu"), "cpu.shares", "cpu.weight") == expected
         inside = Path(f"/proc/{it.pid}/root/sys/fs/cgroup") / ("" if V2 else "cpu")

@@ -15,8 +15,10 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 SOURCE = os.environ["CLOCHE_SOURCE"]
+sys.path[:0] = [SOURCE, str(Path(__file__).resolve().parents[2])]
 PYTHON = "/usr/bin/python3"
 BOOTSTRAP = f"import sys; sys.path.insert(0, {SOURCE!r}); from cloche.cli.main import entry; entry()"
 CLOCHE = [PYTHON, "-I", "-S", "-B", "-c", BOOTSTRAP]
@@ -120,7 +122,7 @@ def check_limits_are_written() -> None:
     files = "memory.max memory.swap.max memory.low pids.max cpu.max cpu.weight cpuset.cpus.effective".split()
     code, out, err = run(*limits, *in_rootfs("sh", "-c", f"cd /sys/fs/cgroup && cat {' '.join(files)}"))
     assert code == 0, err
-    assert out.splitlines() == ["67108864", "16777216", "33554432", "99", "50000 100000", "79", "1"], out
+    assert out.splitlines() == ["67108864", "16777216", "33554432", "99", "50000 100000", "174", "1"], out
 
 
 def check_io_limits_are_written() -> None:
@@ -239,6 +241,265 @@ def check_two_at_once_in_a_delegated_group() -> None:
         done.stderr,
     )
     assert (LEAF / "cgroup.subtree_control").read_text().split() == []
+
+
+def check_root_has_its_device_rules_enforced_in_a_sandbox() -> None:
+    script = "head -c 1 /dev/z | wc -c; (: >>/dev/z) || echo refused"
+    done = cloche("run", "--explain", "--device", "/dev/vda:/dev/z:r", *in_rootfs("sh", "-c", script))
+    assert done.stdout.split() == ["1", "refused"], (done.stdout, done.stderr)
+    assert "BPF_PROG_ATTACH" in done.stderr, done.stderr
+
+
+def check_a_containers_groups_take_every_limit() -> None:
+    from tests.integration.grouped import grouped
+
+    from cloche.spec.resources import Resources
+
+    device = os.stat("/dev/vda").st_rdev
+    where = {"major": os.major(device), "minor": os.minor(device)}
+    asked: dict[str, object] = {
+        "memory": {"limit": 64 << 20, "swap": 80 << 20, "reservation": 32 << 20, "kernel": 1 << 20, "swappiness": 5},
+        "cpu": {"quota": 50000, "period": 200000, "burst": 10000, "shares": 2048, "cpus": "1", "mems": "0"},
+        "pids": {"limit": 99},
+        "blockIO": {"weight": 500, "throttleReadBpsDevice": [{**where, "rate": 1 << 20}]},
+        "hugepageLimits": [{"pageSize": "2MB", "limit": 4 << 20}],
+        "unified": {"memory.high": "50000000", "cgroup.max.depth": "3"},
+    }
+    files = {
+        "memory.max": "67108864",
+        "memory.swap.max": "16777216",
+        "memory.low": "33554432",
+        "memory.high": "49999872",
+        "cpu.max": "50000 200000",
+        "cpu.max.burst": "10000",
+        "cpu.weight": "174",
+        "cpuset.cpus": "1",
+        "cpuset.mems": "0",
+        "pids.max": "99",
+        "io.max": f"{where['major']}:{where['minor']} rbps=1048576 wbps=max riops=max wiops=max",
+        "hugetlb.2MB.max": "4194304",
+        "hugetlb.2MB.rsvd.max": "4194304",
+        "cgroup.max.depth": "3",
+    }
+    with grouped(Resources.parse(asked)) as group:
+        assert {name: group.read(name) for name in files} == files
+        assert group.read("io.bfq.weight", "io.weight") in {"default 500", "default 4950"}
+        missing = [layer.name for layer in group.receipt if not layer.enforced]
+        assert missing == ["memory-swappiness", "memory-kernel"], missing
+    with grouped(Resources.parse({"cpu": {"idle": 1, "shares": 2048}})) as group:
+        assert (group.read("cpu.idle"), group.read("cpu.weight")) == ("1", "0")
+
+
+def check_a_file_nobody_knows_is_the_kernels_error() -> None:
+    from tests.integration.grouped import grouped
+
+    from cloche.spec.resources import Resources
+
+    refused = ""
+    try:
+        with grouped(Resources(unified={"memory.no_such": "1"})):
+            pass
+    except FileNotFoundError as error:
+        refused = str(error.filename)
+    assert refused.endswith("/it/memory.no_such"), refused
+
+
+def check_a_process_is_born_in_a_group_for_one() -> None:
+    from tests.integration.grouped import grouped
+
+    from cloche.linux import process
+    from cloche.linux.files import Fd
+    from cloche.spec.resources import Pids, Resources
+
+    with grouped(Resources(pids=Pids(limit=0))) as group:
+        with Fd(os.open(group.plan.born_in, os.O_RDONLY)) as directory:
+            pid, pidfd = process.clone3(0, cgroup=directory.number)
+        if pid == 0:
+            try:
+                os.fork()
+            except BlockingIOError:
+                os._exit(7)
+            os._exit(0)
+        ended = process.wait_pidfd(pidfd)
+        os.close(pidfd)
+        assert ended is not None
+        assert ended.status == 7, ended
+
+
+def check_limits_of_a_living_container_are_raised_and_lowered() -> None:
+    from tests.integration.grouped import grouped, memory_limits
+
+    from cloche.errors import ConflictError
+    from cloche.runtime.cgroups.update import merged, update_limits
+    from cloche.spec.resources import CPU, Memory, Pids, Resources
+
+    have = Resources(memory=Memory(limit=64 << 20, swap=96 << 20), cpu=CPU(quota=50000, burst=40000))
+    with grouped(have) as group:
+        for limit, swap in ((128, 256), (16, 24), (80, 96)):
+            have = merged(have, Resources(memory=Memory(limit=limit << 20, swap=swap << 20)))
+            update_limits(have, group.paths)
+            assert memory_limits(group) == (limit << 20, swap << 20)
+        have = merged(have, Resources(memory=Memory(limit=70 << 20), pids=Pids(limit=7)))
+        update_limits(have, group.paths)
+        assert memory_limits(group) == (70 << 20, 96 << 20), "the sum stays"
+        for quota, burst in ((20000, 10000), (200000, 150000), (5000, 0)):
+            have = merged(have, Resources(cpu=CPU(quota=quota, burst=burst)))
+            update_limits(have, group.paths)
+            assert (group.read("cpu.max"), group.read("cpu.max.burst")) == (f"{quota} 100000", str(burst))
+        assert group.read("pids.max") == "7"
+        update_limits(Resources(memory=Memory(limit=-1)), group.paths)
+        assert (group.read("memory.max"), group.read("memory.swap.max")) == ("max", "max")
+        group.start("sleep", "600")
+        until_inside(group)
+        refused = ""
+        try:
+            update_limits(Resources(memory=Memory(limit=4096, checkBeforeUpdate=True)), group.paths)
+        except ConflictError as error:
+            refused = str(error)
+        assert "are in use" in refused, "it would have been ended"
+
+
+def until_inside(group: Any) -> None:
+    """Wait until what was started in a group is in there."""
+    from tests.integration.grouped import until
+
+    from cloche.stage.cleaning import pids_of
+
+    until(lambda: all(item.pid in pids_of(group.plan.directories) for item in group.started), "all are in there")
+
+
+def check_a_program_decides_about_devices_and_gives_way_to_another() -> None:
+    from tests.integration.grouped import grouped
+
+    from cloche.linux import bpf
+    from cloche.runtime.cgroups.update import update_limits
+    from cloche.spec.resources import DeviceRule, Resources
+
+    def may(group: Any) -> str:
+        script = "for d in zero kmsg; do (: </dev/$d) && echo $d; done; mknod /mnt/n c 1 11 && rm /mnt/n && echo made"
+        return " ".join(group.start("sh", "-c", f"{script}; true").communicate(timeout=PATIENCE)[0].decode().split())
+
+    everything = DeviceRule(allow=True, access="rwm")
+    kmsg = DeviceRule(allow=True, type="c", major=1, minor=11, access="r")
+    with grouped(Resources(devices=[DeviceRule(allow=False, access="rwm")])) as group:
+        assert may(group) == "zero made"
+        for rules, expected in (([kmsg], "zero kmsg made"), ([], "zero made"), ([everything], "zero kmsg made")):
+            update_limits(Resources(devices=rules), group.paths)
+            assert may(group) == expected, (expected, rules)
+        fd = os.open(group.plan.born_in, os.O_RDONLY)
+        assert len(bpf.attached(fd)) == 1
+        os.close(fd)
+
+
+def check_the_kernel_makes_nodes_as_the_rules_say() -> None:
+    from tests.integration.grouped import grouped
+
+    from cloche.runtime.cgroups.devices import Table, program_of
+    from cloche.stage.deciding import attach_devices
+
+    with grouped() as group:
+        attach_devices(group.plan.born_in, program_of(Table(False, {("c", 1, 3): 1, ("b", 7, -1): 3})))
+        numbers = ("c 1 3", "c 1 5", "b 1 3", "b 7 9", "b 8 0")
+        script = "; ".join(f"mknod /mnt/n {which} && rm /mnt/n && echo {which}" for which in numbers)
+        made = group.start("sh", "-c", f"{script}; true").communicate(timeout=PATIENCE)[0].decode().splitlines()
+        assert made == ["c 1 3", "b 7 9"], made
+
+
+def check_a_container_is_frozen_thawed_and_ended_while_frozen() -> None:
+    from tests.integration.grouped import grouped, until
+
+    from cloche.runtime.cgroups.freezing import freeze, is_frozen, thaw
+    from cloche.stage.cleaning import kill_groups, pids_of
+
+    with grouped() as group:
+        bomb = group.start("sh", "-c", "while :; do sleep 0.2 & done")
+        until(lambda: len(pids_of(group.plan.directories)) > 5, "they are some")
+        freeze(group.paths)
+        assert is_frozen(group.paths)
+        assert "frozen 1" in group.read("cgroup.events")
+        thaw(group.paths)
+        assert not is_frozen(group.paths)
+        freeze(group.paths)
+        kill_groups(group.plan.directories)
+        assert bomb.wait(PATIENCE) == -signal.SIGKILL
+
+
+def check_running_out_of_memory_is_heard() -> None:
+    from tests.integration.grouped import grouped
+
+    from cloche.runtime.cgroups.oom import GONE, OOM, OomWatch
+    from cloche.spec.resources import Memory, Resources
+    from cloche.stage.cleaning import kill_groups
+
+    with grouped(Resources(memory=Memory(limit=32 << 20, swap=32 << 20))) as group:
+        group.start("sleep", "600")
+        until_inside(group)
+        with OomWatch(group.paths) as watch:
+            group.start("sh", "-c", GREEDY)
+            assert watch.wait(PATIENCE) == OOM
+            kill_groups(group.plan.directories)
+            deadline = time.monotonic() + 20
+            while watch.wait(0.5) != GONE:
+                assert time.monotonic() < deadline, "the end was not heard"
+
+
+def check_what_was_used_is_counted() -> None:
+    from tests.integration.grouped import grouped
+
+    from cloche.runtime.cgroups.stats import stats
+    from cloche.spec.resources import Memory, Pids, Resources
+
+    with grouped(Resources(memory=Memory(limit=64 << 20), pids=Pids(limit=9))) as group:
+        group.start("sleep", "600")
+        until_inside(group)
+        found = stats(group.paths)
+        assert found["pids"] == {"current": 1, "limit": 9}, found["pids"]
+        assert found["memory"]["usage"]["limit"] == 64 << 20
+        assert found["memory"]["swap"]["limit"] == 2**64 - 1
+        assert 0 < found["memory"]["usage"]["usage"] < 64 << 20
+        assert found["memory"]["raw"]["anon"] > 0
+        assert found["cpu"]["usage"]["total"] > 0
+        assert found["hugetlb"]["2MB"] == {"failcnt": 0}, found["hugetlb"]
+
+
+def check_a_group_that_was_given_away_can_be_divided() -> None:
+    from tests.integration.grouped import grouped
+
+    from cloche.stage.cleaning import with_nested
+
+    with grouped(owner=USER) as group:
+        place = group.plan.born_in
+        owned = sorted(name for name in os.listdir(place) if os.stat(f"{place}/{name}").st_uid == USER)
+        listed = Path("/sys/kernel/cgroup/delegate").read_text().split()
+        assert owned == sorted(name for name in listed if os.path.exists(f"{place}/{name}")), owned
+        words = ["sh", "-c", f"mkdir {place}/inner && echo +pids >{place}/cgroup.subtree_control"]
+        assert subprocess.run([*AS_USER, *words], timeout=PATIENCE, check=False).returncode == 0
+        assert with_nested(place) == [place, f"{place}/inner"]
+
+
+def check_a_user_gets_no_group_unless_it_was_handed_one() -> None:
+    program = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from cloche.errors import ForbiddenError
+from cloche.runtime.cgroups.containers import plan_cgroups
+from cloche.runtime.host import probe_host
+from cloche.spec.resources import Pids, Resources
+limit = Resources(pids=Pids(limit=9))
+for path, resources in (("", None), ("", limit), ("/x", None), (sys.argv[2], limit)):
+    try:
+        plan = plan_cgroups(resources, probe_host().groups, path, name="it", rootless=True)
+        print(plan.born_in or "none")
+    except ForbiddenError as error:
+        print(type(error).__name__, "Delegate=yes" in error.hint)
+"""
+    words = [PYTHON, "-I", "-S", "-B", "-c", program, SOURCE, "/deleg/leaf/it"]
+    inside = ["sh", "-c", f'echo $$ >{LEAF}/cgroup.procs && exec "$@"', "sh"]
+    done = subprocess.run([*AS_USER, *words], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    refused = ["ForbiddenError True"] * 2
+    assert done.stdout.splitlines() == ["none", *refused, refused[0]], (done.stdout, done.stderr)
+    done = subprocess.run([*inside, *AS_USER, *words], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.stdout.splitlines() == ["none", *refused, f"{LEAF}/it"], (done.stdout, done.stderr)
 
 
 def check_what_is_not_handed_down_is_refused_by_name() -> None:

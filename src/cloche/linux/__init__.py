@@ -14,9 +14,10 @@ raises OSError with a note that names the call. Deciding what to call belongs to
     landlock      rule sets on files, ports and scopes
     bpf           programs that decide about devices for a cgroup
     keyring       session keyrings
-    scheduling    rlimits, oom score, affinity, scheduler, I/O priority
+    scheduling    rlimits, oom score, affinity, scheduler, I/O priority, memory policy, personality
     terminal      pseudo-terminals, window size, raw mode
     network       interfaces by ioctl
+    netlink       interfaces and addresses, moving them to another namespace
 
 Nothing is imported here, so that a caller pays only for what it uses.
 """

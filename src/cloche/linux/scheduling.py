@@ -65,6 +65,23 @@ PER_LINUX32 = 0x0008
 ADDR_NO_RANDOMIZE = 0x0040000
 PERSONALITY_QUERY = 0xFFFFFFFF
 
+# linux/mempolicy.h
+MEMORY_MODES = {
+    "MPOL_DEFAULT": 0,
+    "MPOL_PREFERRED": 1,
+    "MPOL_BIND": 2,
+    "MPOL_INTERLEAVE": 3,
+    "MPOL_LOCAL": 4,
+    "MPOL_PREFERRED_MANY": 5,  # Linux 5.15
+    "MPOL_WEIGHTED_INTERLEAVE": 6,  # Linux 6.9
+}
+MEMORY_FLAGS = {
+    "MPOL_F_NUMA_BALANCING": 1 << 13,  # Linux 5.12
+    "MPOL_F_RELATIVE_NODES": 1 << 14,
+    "MPOL_F_STATIC_NODES": 1 << 15,
+}
+_NODES = 1024  # more than any kernel's MAX_NUMNODES: get_mempolicy(2) insists on room for all
+
 
 def set_rlimit(resource: int, soft: int, hard: int, *, pid: int = 0) -> None:
     """prlimit(2): set both limits of a resource (RLIMITS); -1 is RLIM_INFINITY as well.
@@ -139,3 +156,28 @@ def get_io_priority(*, pid: int = 0) -> tuple[int, int]:
 def personality(persona: int = PERSONALITY_QUERY) -> int:
     """personality(2): set the execution domain (PER_*, ADDR_*); returns the one before."""
     return kernel.call("personality", kernel.number(135, 92), persona)
+
+
+def set_memory_policy(mode: int, nodes: Iterable[int] = ()) -> None:
+    """set_mempolicy(2): from which nodes memory is taken from now on; `mode` with its flags or-ed to it.
+
+    EINVAL for a mode or flag that the kernel does not know, and where none of the nodes is there or allowed.
+    """
+    mask = 0
+    for node in nodes:
+        mask |= 1 << node
+    words = mask.to_bytes((mask.bit_length() // 64 + 1) * 8, "little")
+    # the kernel looks at one bit less than it is told of
+    kernel.call("set_mempolicy", kernel.number(238, 237), mode, words if mask else 0, len(words) * 8 + 1 if mask else 0)
+
+
+def get_memory_policy() -> tuple[int, set[int]]:
+    """get_mempolicy(2): the caller's mode, with its flags, and its nodes.
+
+    Writes a C int for the mode.
+    """
+    mode, nodes = bytearray(4), bytearray(_NODES // 8)
+    nr = kernel.number(239, 236)
+    kernel.call("get_mempolicy", nr, kernel.buffer(mode), kernel.buffer(nodes), _NODES, 0, 0)
+    mask = int.from_bytes(nodes, "little")
+    return int.from_bytes(mode, "little"), {node for node in range(_NODES) if mask >> node & 1}

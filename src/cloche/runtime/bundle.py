@@ -9,6 +9,7 @@ import os
 import stat
 
 from cloche.errors import NotFoundError, SpecError, UnsupportedError
+from cloche.runtime.attributes import label_mounts
 from cloche.runtime.describing import KINDS
 from cloche.runtime.idmaps import HOST, IdMaps
 from cloche.runtime.request import Node, Request, Root, Tree
@@ -18,29 +19,10 @@ from cloche.spec.validate import validate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cloche.runtime.host import Host
     from cloche.runtime.request import Lifecycle
     from cloche.spec.mounts import IDMapping
     from cloche.spec.process import Process
-
-_NOT_YET: tuple[tuple[str, Callable[[Config], object]], ...] = (
-    ("/process/apparmorProfile", lambda c: c.process and c.process.apparmorProfile),
-    ("/process/selinuxLabel", lambda c: c.process and c.process.selinuxLabel),
-    ("/process/scheduler", lambda c: c.process and c.process.scheduler),
-    ("/process/ioPriority", lambda c: c.process and c.process.ioPriority),
-    ("/linux/intelRdt", lambda c: c.linux and c.linux.intelRdt),
-    ("/linux/netDevices", lambda c: c.linux and c.linux.netDevices),
-    ("/linux/memoryPolicy", lambda c: c.linux and c.linux.memoryPolicy),
-    ("/linux/personality", lambda c: c.linux and c.linux.personality),
-    ("/linux/mountLabel", lambda c: c.linux and c.linux.mountLabel),
-    (
-        "/linux/rootfsPropagation",
-        lambda c: c.linux and c.linux.rootfsPropagation in {"shared", "rshared", "unbindable"},
-    ),
-)
-_LESS_THAN_PRIVATE = {"shared", "rshared", "unbindable", "runbindable"}  # slave is done as private
 
 
 def read_config(bundle: str) -> tuple[Config, list[str], bytes]:
@@ -58,10 +40,6 @@ def read_config(bundle: str) -> tuple[Config, list[str], bytes]:
         ) from None
     config = Config.parse(read_json(text))
     warnings = validate(config)
-    missing = [pointer for pointer, present in _NOT_YET if present(config)]
-    if missing:
-        needs = "cloche does not carry it out yet"
-        raise UnsupportedError(", ".join(missing), needs=needs, hint="leave it out of config.json")
     return config, warnings, text
 
 
@@ -93,6 +71,7 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
             item.destination = "/" + item.destination
         if item.type == "bind" or {"bind", "rbind"} & set(item.options or ()):
             item.source = os.path.join(bundle, item.source or "")
+    label_mounts(config)
     user = process.user
     return Request(
         config=config,

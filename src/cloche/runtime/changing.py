@@ -72,7 +72,7 @@ class _AtStart:
         from cloche.spec.reader import read_json
 
         linux = Config.parse(read_json(self.container.config_text())).linux
-        tell_agent(linux.seccomp if linux is not None else None, _state(self.container, "created"), pid, fd)
+        tell_agent(linux.seccomp if linux is not None else None, _state(self.container, "creating"), pid, fd)
 
 
 def _run_after_start(container: Container) -> None:
@@ -123,8 +123,13 @@ def kill(container: Container, number: int, *, everything: bool = False) -> None
         raise ConflictError(f"container not running: {container.id}") from None
     finally:
         os.close(pidfd)
-    if number == KILL and (not container.known.get("own_pids", True)):
-        kill_all(container, KILL)
+    if number == KILL:
+        if not container.known.get("own_pids", True):
+            kill_all(container, KILL)
+        if container.is_frozen():  # on v1 nothing dies before it is thawed
+            from cloche.runtime.cgroups.freezing import thaw
+
+            thaw(container.groups)
 
 
 def kill_all(container: Container, number: int) -> None:
@@ -206,6 +211,10 @@ def delete(container: Container, *, force: bool = False) -> list[str]:
     kill_groups(container.directories)
     if left := remove_groups(container.directories):
         raise ClocheError(f"the cgroup {left[0]} cannot be removed: it is busy", hint="something in it cannot be ended")
+    if resctrl := container.known.get("resctrl"):
+        from cloche.runtime.attributes import remove_resctrl
+
+        remove_resctrl(resctrl)
     text = container.config_text()
     if b'"poststop"' in text:
         from cloche.stage.hooks import run_hooks

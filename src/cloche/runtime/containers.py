@@ -191,9 +191,11 @@ def load(root: str, container_id: str) -> Container:
     text = _read(f"{root}/{container_id}/state.json")
     if not text:
         try:
-            os.stat(f"{root}/{container_id}")
+            directory = os.stat(f"{root}/{container_id}").st_mode >> 12 == 4
         except FileNotFoundError:
-            raise NotFoundError(f"container does not exist: {container_id}") from None
+            directory = False
+        if not directory:
+            raise NotFoundError(f"container does not exist: {container_id}")
         text = b'{"ociVersion":"1.0.0","bundle":"","rootfs":"","created":""}'  # killed before it wrote anything
     known: Any = read_json(text)
     return Container(root, container_id, known)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from cloche import ids
 from cloche.errors import ClocheError, ConflictError, StageError
 from cloche.records import record
-from cloche.runtime import containers
+from cloche.runtime import attributes, containers
 from cloche.runtime.agents import tell_agent
 from cloche.runtime.bundle import read_config, request_of
 from cloche.runtime.cgroups.containers import plan_cgroups
@@ -21,8 +22,10 @@ from cloche.spec.mounts import Mount
 from cloche.spec.reader import write_json
 from cloche.stage.cleaning import kill_groups, remove_groups
 from cloche.stage.hooks import run_hooks
+from cloche.stage.kept import restart_kept
 from cloche.stage.making import Callbacks, Made, StepFailed, make
 from cloche.stage.points import from_environment, reach
+from cloche.stage.seal import restart_sealed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,6 +86,28 @@ class _Callbacks(Callbacks):
         tell_agent(self.seccomp, self.state.replace('"PID"', str(pid)).encode(), pid, fd)
 
 
+def seal(bundle: str) -> None:
+    """See to it that the container cannot write the interpreter we run from; may start this command again."""
+    config, _, _ = read_config(bundle)
+    process, linux = config.process, config.linux
+    sets = process.capabilities if process is not None else None
+    maps = None
+    if linux is not None and linux.namespace("user") is not None:
+        maps = [(item.hostID, item.size) for item in linux.uidMappings or []]
+    seal_against(maps, set((sets.bounding if sets else None) or ()))
+
+
+def seal_against(maps: list[tuple[int, int]] | None, capabilities: set[str]) -> None:
+    """Restart from a copy nobody can write, where one of the host's ids in `maps` could (None: any of them)."""
+    owner = os.stat(os.path.realpath(sys.executable)).st_uid
+    if maps is not None and maps and not any(start <= owner < start + size for start, size in maps):
+        return
+    if maps is None and "CAP_LINUX_IMMUTABLE" in capabilities:
+        restart_sealed()
+    else:
+        restart_kept()
+
+
 def create(asked: Creation) -> tuple[Container, Made, int]:
     """Create a container; returns it locked, with its first process and the terminal's master or -1.
 
@@ -110,9 +135,11 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
     state = state_for_hooks(container, "creating")
     try:
         groups = _plan_groups(config, asked, host)
-        life = Lifecycle(container.folder, state, hooks, groups, asked.preserve, asked.pivot, asked.keyring)
+        keyring = f"_ses.{asked.container_id}" if asked.keyring else ""
+        life = Lifecycle(container.folder, state, hooks, groups, asked.preserve, asked.pivot, keyring)
         plan, _receipt = make_plan(request_of(config, asked.bundle, asked.container_id, host, life), host)
-        container.update(groups=groups.paths, own_pids=plan.own_pids)
+        resctrl = attributes.resctrl_directories(config, asked.container_id)
+        container.update(groups=groups.paths, own_pids=plan.own_pids, resctrl=resctrl)
         callbacks = _Callbacks(container, asked, config, state)
         made = carry_out(plan, callbacks)
     except BaseException:
@@ -137,6 +164,7 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
 def _undo(container: Container) -> None:
     kill_groups(container.directories)
     remove_groups(container.directories)
+    attributes.remove_resctrl(container.known.get("resctrl", []))
     container.remove()
 
 

@@ -6,12 +6,13 @@ import os
 
 from cloche.errors import ClocheError, ConflictError, SpecError
 from cloche.records import record
+from cloche.runtime import attributes
 from cloche.runtime.agents import tell_agent
 from cloche.runtime.consoles import send_console
-from cloche.runtime.creating import carry_out, state_for_hooks
+from cloche.runtime.creating import carry_out, seal_against, state_for_hooks
 from cloche.runtime.host import probe_host
 from cloche.runtime.identity import plan_identity
-from cloche.runtime.idmaps import HOST, first_of, joined
+from cloche.runtime.idmaps import HOST, first_of, joined, read_map
 from cloche.runtime.planning import find_command
 from cloche.runtime.receipt import Receipt
 from cloche.runtime.request import Request, Root
@@ -22,7 +23,7 @@ from cloche.spec.validate import check_process
 from cloche.stage.making import Callbacks, Made
 from cloche.stage.operation import Plan
 from cloche.stage.operations import command, filesystems, groups, lifecycle, processes
-from cloche.stage.operations.identity import FindUser, SessionKeyring
+from cloche.stage.operations.identity import FindUser, GiveStreams, SessionKeyring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +73,15 @@ class _Callbacks(Callbacks):
             self.master = os.dup(master)
 
 
+def seal_for(container: Container, asked: Execution) -> None:
+    """See to it that the container cannot write the interpreter we run from; may start this command again."""
+    pid = container.pid
+    own_users = _namespace(pid, "user") not in {_namespace("self", "user"), 0}
+    maps = [(outside, count) for _, outside, count in read_map(f"/proc/{pid}/uid_map")] if own_users else None
+    named = container.config_text() + asked.process + " ".join(asked.capabilities).encode()
+    seal_against(maps, {"CAP_LINUX_IMMUTABLE"} if b"CAP_LINUX_IMMUTABLE" in named else set())
+
+
 def execute(container: Container, asked: Execution) -> tuple[Made, int]:
     """Make the process; it waits for `Made.keep`. Returns it with its terminal's master or -1."""
     status = container.status()
@@ -111,6 +121,7 @@ def _process_of(config: Config, asked: Execution) -> Process:
             process.user.additionalGids = [*(process.user.additionalGids or []), *asked.groups]
     if asked.no_new_privs:
         process.noNewPrivileges = True
+    attributes.inherit(process, config.process)
     process.apparmorProfile = asked.apparmor or process.apparmorProfile
     process.selinuxLabel = asked.label or process.selinuxLabel
     if asked.capabilities:
@@ -137,7 +148,6 @@ def _plan(container: Container, config: Config, process: Process, asked: Executi
     pid = container.pid
     kinds = tuple(kind for kind in KINDS if _namespace(pid, kind) != _namespace("self", kind))
     maps = joined(pid) if "user" in kinds else HOST
-    linux = config.linux
     request = Request(
         config=config,
         root=Root(()),
@@ -150,21 +160,20 @@ def _plan(container: Container, config: Config, process: Process, asked: Executi
     born_in, enter = _groups(container, asked.cgroup)
     steps: list[Operation] = [
         processes.OpenProcess(pid, int(container.known["started"]), kinds),
-        processes.Clone((), born_in, enter),
+        *attributes.exec_steps(processes.Clone((), born_in, enter), process, own_users="user" in kinds),
     ]
     if process.oomScoreAdj is not None:
         steps.append(groups.OomScore(process.oomScoreAdj))
     steps += [groups.RaiseRlimit(limit.type, limit.hard) for limit in process.rlimits or []]
     first = first_of(maps.uids), first_of(maps.gids)
     steps += [processes.Release(), processes.AwaitRelease("user" in kinds, *first), processes.KeepRoot()]
-    del linux
-    steps.append(SessionKeyring())
+    steps += [*attributes.keyring_steps(process), SessionKeyring()]
     user = process.user
     steps.append(FindUser(f"{user.uid}:{user.gid}", tuple(str(gid) for gid in user.additionalGids or [])))
     if process.terminal:
         size = process.consoleSize
         steps.append(filesystems.OpenTerminal(*((size.height, size.width) if size is not None else (0, 0))))
-    steps.append(command.NewSession(process.terminal))
+    steps += [command.NewSession(process.terminal), GiveStreams()]
     last = [find_command(process), lifecycle.Outlive()]
     steps += plan_identity(request, host, process, Receipt(), asked.preserve, last)
     return Plan(tuple(steps), own_pids=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from cloche import __version__
 from cloche.linux import capabilities
 from cloche.runtime.mounts import KNOWN_OPTIONS
 from cloche.runtime.seccomp import features as seccomp
@@ -14,7 +13,7 @@ from cloche.spec.shape import values
 
 def features() -> dict[str, object]:
     """The features document."""
-    enabled, disabled = {"enabled": True}, {"enabled": False}
+    enabled = {"enabled": True}
     return {
         "ociVersionMin": OCI_VERSION_MIN,
         "ociVersionMax": OCI_VERSION,
@@ -26,8 +25,8 @@ def features() -> dict[str, object]:
             "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
             "seccomp": seccomp.features(),
             "apparmor": enabled,
-            "selinux": disabled,
-            "intelRdt": disabled,
+            "selinux": enabled,
+            "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
             "memoryPolicy": {
                 "modes": list(values(linux.MemoryPolicyMode)),
                 "flags": list(values(linux.MemoryPolicyFlag)),
@@ -36,7 +35,6 @@ def features() -> dict[str, object]:
             "netDevices": enabled,
         },
         "annotations": {
-            "dev.cloche.version": __version__,
             "org.opencontainers.runc.checkpoint.enabled": "false",
         },
         "potentiallyUnsafeConfigAnnotations": [],

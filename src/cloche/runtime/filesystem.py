@@ -8,6 +8,7 @@ import stat
 from cloche.errors import ConflictError
 from cloche.linux import mount
 from cloche.records import values
+from cloche.runtime.attributes import root_propagation
 from cloche.runtime.mounts import parse_options, plan_group_view, plan_mount
 from cloche.runtime.request import Node
 from cloche.stage.operation import INSIDE, OUTSIDE
@@ -120,6 +121,7 @@ def _root(
                 recursive=not tree.layered,
                 deep=attributes,
                 id_mapped="if possible" if mapped else "",
+                propagation=root_propagation(request) if tree.target == "/" else 0,
             )
         )
         if tree.layered:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from cloche.linux import capabilities
+from cloche.runtime.attributes import inside_steps
 from cloche.runtime.seccomp.default import default_program
-from cloche.stage.operations import command, seccomp_agent
+from cloche.stage import seccomp_agent
+from cloche.stage.operations import command
 from cloche.stage.operations.groups import Rlimit
 from cloche.stage.operations.identity import (
     DropBounding,
@@ -38,7 +40,8 @@ def plan_identity(
     every = (1 << (capabilities.last_cap() + 1)) - 1
     missing = bounding & every & ~host.capabilities if request.ids.kind == "host" else 0
     bounding &= ~missing
-    steps: list[Operation] = []
+    own_users = request.ids.kind != "host"
+    steps: list[Operation] = inside_steps(request.config.linux, process, own_users=own_users)
     seccomp = _seccomp(request, receipt)
     if not process.noNewPrivileges:
         steps += [*_landlock(request, receipt), *seccomp]  # need CAP_SYS_ADMIN, which is about to go

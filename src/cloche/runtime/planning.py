@@ -11,7 +11,7 @@ which whoever made the request has put into its config.
 from __future__ import annotations
 
 from cloche.errors import SpecError
-from cloche.runtime import describing, identity
+from cloche.runtime import attributes, describing, identity
 from cloche.runtime.cgroups.plan import GroupPlan
 from cloche.runtime.cgroups.sandbox import plan_groups
 from cloche.runtime.containers import START
@@ -19,7 +19,7 @@ from cloche.runtime.filesystem import plan_filesystem
 from cloche.runtime.receipt import Receipt
 from cloche.stage.operation import Plan
 from cloche.stage.operations import command, groups, lifecycle, processes, roots
-from cloche.stage.operations.identity import SessionKeyring
+from cloche.stage.operations.identity import GiveStreams, SessionKeyring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def _outside(request: Request, made: GroupPlan, new: tuple[str, ...], taken: lis
         if process.oomScoreAdj is not None:
             steps.append(groups.OomScore(process.oomScoreAdj))
         steps += [groups.RaiseRlimit(limit.type, limit.hard) for limit in process.rlimits or []]
+    steps += attributes.outside_steps(request)
     steps.append(processes.Release())
     steps += taken
     steps.append(processes.HandTrees())
@@ -110,10 +111,11 @@ def _inside(
     steps: list[Operation] = [groups.EnterGroup(path) for path in made.join]
     if "uts" in new and (config.hostname or config.domainname):
         steps.append(command.SetHostName(config.hostname or "", config.domainname or ""))
-    steps.append(roots.MakePrivate())
+    steps.append(attributes.cut_loose(request, by_stage=host.privileged))
     life = request.lifecycle
     if life is None or life.keyring:
-        steps.append(SessionKeyring())
+        steps += attributes.keyring_steps(config.process) if config.process is not None else []
+        steps.append(SessionKeyring(life.keyring if life is not None else ""))
         receipt.add("keyring", True, "an empty session keyring of its own")
     if "time" in new and linux is not None:
         offsets = linux.timeOffsets or {}
@@ -122,7 +124,7 @@ def _inside(
     steps.append(processes.AwaitRelease("user" in new or "user" in joined, *request.ids.first()))
     if "cgroup" in new:
         steps.append(processes.UnshareGroup())
-    steps += inner
+    steps += [*inner, *attributes.label_steps(config)]
     if "net" in new:
         # late, because it waits for the lock of all networks, which the end of another one may be holding
         steps.append(command.BringUp("lo"))
@@ -131,12 +133,15 @@ def _inside(
         if hooks := life.hooks.get("createContainer"):
             steps.append(lifecycle.RunHooks("createContainer", hooks, life.state))
     steps.append(lifecycle.MoveRoot() if life is not None and not life.pivot else roots.PivotRoot())
+    steps += attributes.root_steps(linux)
     receipt.add("root", True, "a root of its own; the host's is detached")
     process = config.process
     if process is None or not process.args:
         raise SpecError("there is no command", pointer="/process/args")
     steps.append(command.NewSession(process.terminal))
     receipt.add("session", True, "its own session" + (" and terminal" if process.terminal else ", no terminal"))
+    if life is not None:
+        steps.append(GiveStreams())
     if life is None:
         return steps + identity.plan_identity(request, host, process, receipt, 0, [command.DieWithStage()])
     return steps + identity.plan_identity(request, host, process, receipt, life.preserve, _wait(life, process))

@@ -67,7 +67,7 @@ class Lifecycle:
     groups: GroupPlan
     preserve: int = 0  # descriptors from 3 up that the command gets
     pivot: bool = True
-    keyring: bool = True
+    keyring: str = ""  # the name of its session keyring; "" to keep the caller's
 
 
 @record

@@ -12,9 +12,8 @@ from __future__ import annotations
 import os
 
 from cloche.linux import process
-from cloche.stage import inside, wire
+from cloche.stage import inside, seccomp_agent, wire
 from cloche.stage.operation import OUTSIDE
-from cloche.stage.operations import seccomp_agent
 from cloche.stage.points import reach
 from cloche.stage.scene import Outside
 
@@ -69,6 +68,8 @@ class Made:
         Returns (errno, what, hint) when it could not become the command.
         """
         assert self.scene.channel is not None
+        for done in self.scene.undo:
+            done.keep()
         try:
             wire.send(self.scene.channel, ("keep",))
         except OSError:
@@ -77,8 +78,7 @@ class Made:
 
     def abandon(self) -> None:
         """Kill it, and wait for its end."""
-        process.pidfd_send_signal(self.pidfd, 9)
-        process.wait_pidfd(self.pidfd)
+        _end(self.scene)
 
 
 def hear_execution(
@@ -123,16 +123,17 @@ def make(plan: Plan, stdio: list[int], callbacks: Callbacks) -> Made:
             if type(op).__name__ == "Clone":
                 callbacks.made(scene.pid)
         return Made(scene, scene.notes + _listen(plan, scene, callbacks), callbacks)
-    except StepFailed:
-        _end(scene)
+    except StepFailed as failure:
+        failure.failed[4].extend(_end(scene))
         raise
     except OSError as error:
         last = _last_words(scene)
-        _end(scene)
+        left = _end(scene)
         if last is not None:
+            last.failed[4].extend(left)
             raise last from None
         culprit = error.filename if isinstance(error.filename, str) else ""
-        notes = getattr(error, "__notes__", [])
+        notes = [*getattr(error, "__notes__", []), *left]
         raise StepFailed(index, error.errno or 0, error.strerror or str(error), culprit, notes) from error
     finally:
         if not scene.in_child:
@@ -191,10 +192,12 @@ def _last_words(scene: Outside) -> StepFailed | None:
     return None
 
 
-def _end(scene: Outside) -> None:
+def _end(scene: Outside) -> list[str]:
+    """Kill it, wait for its end, and give back what it had from outside; returns what could not be."""
     if scene.pidfd >= 0:
         try:
             process.pidfd_send_signal(scene.pidfd, 9)
         except ProcessLookupError:
             pass
         process.wait_pidfd(scene.pidfd)
+    return [text for done in reversed(scene.undo) for text in done.undo()]

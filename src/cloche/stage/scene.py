@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import _socket
     from typing import Any
 
+    from cloche.stage.interfaces import Moved
+
 
 class Outside:
     """The stage's side: the new process' pid and pidfd, the trees to hand over, what came out less."""
@@ -28,6 +30,7 @@ class Outside:
         self.notes: list[tuple[str, str]] = []  # (layer, what came out weaker and why)
         self.userns = -1
         self.starting: _socket.socket | None = None  # where `start` will come to
+        self.undo: list[Moved] = []  # what has to be given back if there is no container in the end
 
     @property
     def in_child(self) -> bool:

@@ -50,19 +50,23 @@ VERBS = {
 
 def run(name: str, given: Parsed, options: Globals) -> int:
     """Carry out `exec`."""
+    from cloche.cli.runtime.globals import report
     from cloche.linux.files import hold_standard_descriptors
     from cloche.runtime.consoles import send_descriptor
     from cloche.runtime.containers import load
     from cloche.runtime.creating import write_pid_file
-    from cloche.runtime.executing import execute
+    from cloche.runtime.executing import execute, seal_for
+    from cloche.spec.process import CAPABILITIES
     from cloche.stage.inside import default_signals
-    from cloche.stage.seal import restart_sealed
 
     del name
     hold_standard_descriptors()
     asked = execution(given)
+    for capability in asked.capabilities:
+        if capability not in CAPABILITIES:
+            report(f"warning: --cap {capability}: no capability of this kernel has that name", options)
     container = load(options.root, given.positionals[0])
-    restart_sealed()
+    seal_for(container, asked)
     default_signals()
     made, master = execute(container, asked)
     try:
@@ -101,9 +105,10 @@ def execution(given: Parsed) -> Execution:
     for entry in given.all("env"):
         if entry.find("=") < 1:
             raise SpecError(f"--env {entry!r}: NAME=VALUE is needed")
+    argv = given.positionals[1:]
     return Execution(
         process=process,
-        argv=tuple(given.positionals[1:]),
+        argv=tuple(argv[1:] if argv[:1] == ["--"] else argv),
         cwd=given.text("cwd") or "",
         env=tuple(given.all("env")),
         terminal=given.flag("tty"),

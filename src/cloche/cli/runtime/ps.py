@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from cloche.cli.table import VALUE, Operand, Option, Verb
-from cloche.errors import ConflictError, NotFoundError
+from cloche.errors import NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,9 +33,7 @@ def run(name: str, given: Parsed, options: Globals) -> int:
 
     del name
     container = load(options.root, given.positionals[0])
-    if container.status() in {"stopped", "creating"}:
-        raise ConflictError(f"container not running: {container.id} is {container.status()}")
-    pids = processes(container) or [container.pid]
+    pids = processes(container) or ([container.pid] if container.alive() else [])
     if given.text("format") == "json":
         from cloche.spec.reader import write_json
 

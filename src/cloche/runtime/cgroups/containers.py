@@ -121,6 +121,21 @@ def find_places(groups: Groups, path: str, name: str) -> Paths:
     return places
 
 
+def entry_of(paths: Paths, groups: Groups, init: int) -> Paths:
+    """Where another process of a container goes: into its groups, given by the container's `paths` and first process.
+
+    A group of v2 that hands controllers down can hold no processes: a container that manages groups itself, as
+    one with systemd does, has moved its first process further down, and the new one goes there too.
+    """
+    place = paths.get("", "")
+    if not place or not read(f"{place}/cgroup.subtree_control").split():
+        return paths
+    lines = read(f"/proc/{init}/cgroup").splitlines()
+    inner = next((line[3:] for line in lines if line.startswith("0::")), "")
+    found = os.path.normpath(f"{groups.v2_mount}/{inner}")
+    return {**paths, "": found} if found.startswith(f"{place}/") else paths
+
+
 def controllers_of_v2(directory: str) -> set[str]:
     """The controllers of a v2 group, by their names on v1; none for ""."""
     names = read(f"{directory}/cgroup.controllers").split() if directory else []

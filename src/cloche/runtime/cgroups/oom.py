@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import select
+import time
 
 from cloche.linux import files
 from cloche.linux.files import Fd
@@ -49,8 +50,13 @@ class OomWatch:
 
     def wait(self, timeout: float) -> str:
         """Wait for up to `timeout` seconds: OOM when memory ran out, GONE when nothing is left, else ""."""
-        ready = [fd for fd, _ in self._poll.poll(timeout * 1000)]
-        return self._heard_v1(ready) if self._v1 else self._heard_v2(ready)
+        deadline = time.monotonic() + timeout
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            ready = [fd for fd, _ in self._poll.poll(left * 1000)]
+            heard = self._heard_v1(ready) if self._v1 else self._heard_v2(ready)
+            if heard or not ready:  # v2 marks its file for less than that, such as a limit that was met
+                return heard
 
     def close(self) -> None:
         """Stop listening."""

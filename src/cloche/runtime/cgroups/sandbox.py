@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 
 from cloche.errors import UnsupportedError
-from cloche.runtime.cgroups import devices
 from cloche.runtime.cgroups.limits import ALWAYS, NO_LIMIT, Limit, limits_of
 from cloche.runtime.cgroups.plan import GroupPlan
 from cloche.stage.operations.groups import CreateGroup, CreateGroupBelow, LimitDevices, WriteGroup
@@ -42,11 +41,15 @@ def plan_groups(
     `privileged` is whether this process may load a program that decides about devices, as v2 needs it.
     """
     limits = limits_of(resources, v2=groups.kind == "v2")
-    rules = (resources and resources.devices) or []
-    table = devices.table_of(rules, defaults=False)
-    by_program = groups.kind == "v2" and privileged
-    if rules and not by_program:
-        limits += [Limit("devices", "devices", file, line, DEVICES) for file, line in devices.lines_of(table)]
+    program = b""
+    if resources is not None and resources.devices:
+        from cloche.runtime.cgroups import devices
+
+        table = devices.table_of(resources.devices, defaults=False)
+        if groups.kind == "v2" and privileged:
+            program = devices.program_of(table)
+        else:
+            limits += [Limit("devices", "devices", file, line, DEVICES) for file, line in devices.lines_of(table)]
     wanted = ["memory", "pids"] + [limit.controller for limit in limits]
     reasons = {controller: _why_not(groups, controller, parent) for controller in dict.fromkeys(wanted)}
     if parent and any(reasons.values()) and not allow_unenforced:
@@ -69,13 +72,18 @@ def plan_groups(
     usable = [c for c, why in reasons.items() if not why]
     needed = set() if allow_unenforced else set(asked)
     if not usable:
-        receipt.add("cgroup", False, reasons["pids"] or "no cgroup file system is mounted")
+        why = reasons["pids"] or "no cgroup file system is mounted"
+        if program and "devices" in needed:
+            raise UnsupportedError("devices", needs=why, hint="or go on without it: --allow-unenforced")
+        receipt.add("cgroup", False, why)
+        if program:
+            receipt.add("devices", False, why)
         return GroupPlan((), (), "", (), (), ())
     if groups.kind == "v2":
         made = _plan_v2(groups, name, parent, usable, kept, needed, receipt)
-        if rules and by_program:
+        if program:
             receipt.add("devices", True, DEVICES)
-            step = LimitDevices(made.born_in, devices.program_of(table), "devices" in needed)
+            step = LimitDevices(made.born_in, program, "devices" in needed)
             made = GroupPlan(**{**vars(made), "create": (*made.create, step)})
         return made
     return _plan_v1(groups, name, parent, usable, kept, needed, receipt)

@@ -6,9 +6,8 @@ import os
 
 from cloche.linux import capabilities, files, keyring, landlock, process, seccomp
 from cloche.records import record
-from cloche.stage import passwd, paths, wire
+from cloche.stage import passwd, paths, seccomp_agent, wire
 from cloche.stage.operation import InsideOperation
-from cloche.stage.operations import seccomp_agent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,19 +43,48 @@ class FindUser(InsideOperation):
 class SessionKeyring(InsideOperation):
     """Leave the caller's session keyring for an empty one."""
 
+    name: str = ""  # of the keyring, which others of the same name share; "" for one that nobody can share
+
     def execute(self, scene: Inside) -> None:
         try:
-            keyring.join_session_keyring()
+            try:
+                keyring.join_session_keyring(self.name or None)
+            except PermissionError:  # one of that name is somebody else's
+                keyring.join_session_keyring()
         except OSError as error:
             if error.errno not in {122, 38, 1}:  # EDQUOT, ENOSYS, EPERM by an outer filter
                 raise
             scene.note("keyring", f"{error.strerror}: the caller's stays, out of reach as keyctl is refused")
 
     def calls(self) -> list[str]:
-        return ["keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)"]
+        name = f'"{self.name}"' if self.name else "NULL"
+        return [f"keyctl(KEYCTL_JOIN_SESSION_KEYRING, {name})"]
 
     def meaning(self) -> str:
         return "keys that the caller's session holds (Kerberos, disk encryption) are not within reach"
+
+
+@record
+class GiveStreams(InsideOperation):
+    """Make stdin, stdout and stderr the user's, so that /dev/stdout can be opened again."""
+
+    def execute(self, scene: Inside) -> None:
+        uid = scene.user[0]
+        for fd in (0, 1, 2):
+            status = os.fstat(fd)
+            if status.st_uid == uid or status.st_rdev == os.makedev(1, 3):
+                continue
+            try:
+                os.fchown(fd, uid, -1)
+            except OSError as error:
+                if error.errno not in {1, 22, 30}:  # EPERM, EINVAL, EROFS: of a user or place that cannot change
+                    raise
+
+    def calls(self) -> list[str]:
+        return ["fchown(0, uid, -1)", "fchown(1, uid, -1)", "fchown(2, uid, -1)"]
+
+    def meaning(self) -> str:
+        return "the user may open its own standard streams again"
 
 
 @record

@@ -24,8 +24,14 @@ from cloche.stage.operations.command import candidates
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
+
     from cloche.stage.hooks import Hook
     from cloche.stage.scene import Inside, Outside
+else:
+    import _signal
+
+ENDING = (1, 2, 3, 10, 12, 14, 15)  # HUP INT QUIT USR1 USR2 ALRM TERM end a process that waits to be started
 
 
 @record
@@ -147,6 +153,9 @@ class AwaitStart(InsideOperation):
         if listening > 3 + self.preserve:
             process.close_range(3 + self.preserve, listening - 1)
         process.close_range(listening + 1)
+        # the first process of a pid namespace only gets signals that it has a handler for (pid_namespaces(7))
+        for number in ENDING:
+            _signal.signal(number, lambda number, _frame: os._exit(128 + number))
         while True:
             conn = _socket.socket(fileno=scene.starting._accept()[0])  # type: ignore[attr-defined]
             if wire.receive(conn) is not None:
@@ -154,6 +163,8 @@ class AwaitStart(InsideOperation):
             conn.close()  # somebody who looked whether we wait
         scene.starting.close()
         scene.channel = conn
+        for number in ENDING:
+            _signal.signal(number, _signal.SIG_DFL)
 
     def calls(self) -> list[str]:
         return ["prctl(PR_SET_PDEATHSIG, 0)", "accept(start)"]
