@@ -10,7 +10,7 @@ import copy
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,6 +23,9 @@ from cloche.spec.validate import validate
 from tests.runtime.conftest import Bundle, MakeBundle, Runtime, default_config, groups_of, processes_of
 from tests.runtime.looking import only_cloche
 from tests.unit.spec.examples import DELETE, change, full, pointers, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 WHERE = re.compile(r"(?:^|[\s:])(/[A-Za-z][\w~-]*(?:/[\w.~-]*)*)|line \d+ column \d+")
 NUMBERS = [-1, -(1 << 31), 1 << 31, 1 << 32, -(1 << 63) - 1, 1 << 64, 10**50, 0.5, 1e300, -0.0]
@@ -98,9 +101,30 @@ def twice(document: dict[str, Any], pointer: str) -> bytes:
     return text.encode() if at < 0 else f"{text[:at]}{key}: 0, {text[at:]}".encode()
 
 
+class Text(bytes):
+    """A text that a failure shows by what was done to it."""
+
+    how = ""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes: {self.how}>"
+
+
 @st.composite
 def wrong(draw: st.DrawFn, document: dict[str, Any]) -> bytes:
     """The text of a document with one thing wrong, most of the time."""
+    steps: list[object] = []
+
+    def pick(strategy: st.SearchStrategy[Any]) -> Any:
+        steps.append(draw(strategy))
+        return steps[-1]
+
+    text = Text(_wrong(pick, document))
+    text.how = ", ".join(f"{step!r:.60}" for step in steps)
+    return text
+
+
+def _wrong(draw: Callable[[st.SearchStrategy[Any]], Any], document: dict[str, Any]) -> bytes:
     places = [place for place in pointers(document) if place]
     pointer = draw(st.sampled_from(places))
     value = resolve(document, pointer)
@@ -120,12 +144,14 @@ def wrong(draw: st.DrawFn, document: dict[str, Any]) -> bytes:
         return text.replace('"@deep@"', opening * levels + "1" + closing * levels).encode()
     if kind in ("cut", "bytes", "flip"):
         whole = encoded(document)
-        at = draw(st.integers(0, len(whole) - 1))
+        at: int = draw(st.integers(0, len(whole) - 1))
         if kind == "cut":
             return whole[:at]
         if kind == "bytes":
-            return whole[:at] + draw(st.sampled_from(BYTES)) + whole[at:]
-        return whole[:at] + bytes([whole[at] ^ 1 << draw(st.integers(0, 7))]) + whole[at + 1 :]
+            extra: bytes = draw(st.sampled_from(BYTES))
+            return whole[:at] + extra + whole[at:]
+        bit: int = draw(st.integers(0, 7))
+        return whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :]
     others = [other for other in OTHERS if type(other) is not type(value)]
     return changed(document, pointer, draw(st.sampled_from(others)))
 
