@@ -73,10 +73,13 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
             item.source = os.path.join(bundle, item.source or "")
     label_mounts(config)
     user = process.user
+    ids = _ids(config, own_users="user" in kinds)
+    if ids.kind != "host":
+        _check_mapped(process, ids)
     return Request(
         config=config,
         root=Root((Tree(path, "/", layered=False),), read_only=root.readonly),
-        ids=_ids(config, own_users="user" in kinds),
+        ids=ids,
         name=f"cloche-{container_id}",
         user=f"{user.uid}:{user.gid}",
         groups=tuple(str(gid) for gid in user.additionalGids or []),
@@ -90,6 +93,17 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
         lifecycle=life,
         stage_says="runs from a sealed copy of the interpreter",
     )
+
+
+def _check_mapped(process: Process, ids: IdMaps) -> None:
+    """Whether the ids of the process exist in the user namespace; for lack of a map the kernel would say EINVAL."""
+    user = process.user
+    groups = [("gid", user.gid), *((f"additionalGids/{i}", gid) for i, gid in enumerate(user.additionalGids or []))]
+    if ids.uids and ids.outside(user.uid) is None:
+        raise SpecError(f"{user.uid} is not in /linux/uidMappings", pointer="/process/user/uid")
+    for name, gid in groups:
+        if ids.gids and ids.outside_gid(gid) is None:
+            raise SpecError(f"{gid} is not in /linux/gidMappings", pointer=f"/process/user/{name}")
 
 
 def _size(process: Process) -> tuple[int, int]:

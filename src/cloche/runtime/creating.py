@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from cloche.spec.config import Config
     from cloche.spec.hooks import Hooks
     from cloche.stage.hooks import Hook
-    from cloche.stage.operation import Plan
+    from cloche.stage.operation import Operation, Plan
 
 NOTIFY = "/run/notify/notify.sock"
 
@@ -116,7 +116,8 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
     ids.check_id(asked.container_id)
     config, warnings, text = read_config(asked.bundle)
     for warning in warnings:
-        asked.warn(warning)
+        if not warning.startswith("/process/capabilities/ambient:"):  # in every config.json of runc's making
+            asked.warn(warning)
     pass_on_services(config)
     host = probe_host()
     _check_console(asked, config)
@@ -224,7 +225,8 @@ def explain(plan: Plan, failure: StepFailed) -> ClocheError:
     name = type(step).__name__ if step is not None else ""
     if name in {"FindCommand", "AwaitStart", "RunHooks", "AskForHooks"}:
         return StageError(f"{culprit}: {text}" if culprit else text, op=name, errno=code)
-    words = "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip() or "setting up"
+    where = _pointer(step, culprit)
+    words = where + "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip() or "setting up"
     what = f" ({', '.join(notes)})" if notes else ""
     about = f" {culprit}" if culprit else ""
     hint = step.hint(code) if step is not None else ""
@@ -235,6 +237,57 @@ def explain(plan: Plan, failure: StepFailed) -> ClocheError:
         errno=code,
         hint=hint or "".join(f"the step was: {call}" for call in first),
     )
+
+
+POINTERS = {
+    "Attach": "/mounts",
+    "CreateGroup": "/linux/cgroupsPath",
+    "Filesystem": "/mounts",
+    "GiveGroup": "/linux/cgroupsPath",
+    "LimitDevices": "/linux/resources/devices",
+    "MakeDev": "/linux/devices",
+    "MakeGroup": "/linux/cgroupsPath",
+    "MakeNode": "/linux/devices",
+    "MapIds": "/linux/uidMappings",
+    "Mask": "/linux/maskedPaths",
+    "MemoryPolicy": "/linux/memoryPolicy",
+    "MoveInterfaces": "/linux/netDevices",
+    "OomScore": "/process/oomScoreAdj",
+    "OpenNamespaces": "/linux/namespaces",
+    "OpenTree": "/mounts",
+    "Personality": "/linux/personality",
+    "RaiseRlimit": "/process/rlimits",
+    "ReadOnly": "/linux/readonlyPaths",
+    "Remount": "/mounts",
+    "Rlimit": "/process/rlimits",
+    "SetHostName": "/hostname",
+    "SetUser": "/process/user",
+    "Sysctl": "/linux/sysctl",
+    "WorkingDirectory": "/process/cwd",
+    "LoadSeccomp": "/linux/seccomp",
+}
+SECTIONS = {
+    "hugetlb": "hugepageLimits",
+    "memory": "memory",
+    "cpu": "cpu",
+    "cpuset": "cpu",
+    "pids": "pids",
+    "rdma": "rdma",
+}
+
+
+def _pointer(step: Operation | None, culprit: str) -> str:
+    """Where in config.json a step comes from, followed by a colon; empty where it is from no single place."""
+    if step is None:
+        return ""
+    name = type(step).__name__
+    if name != "WriteLimits":
+        return f"{POINTERS[name]}: " if name in POINTERS else ""
+    file = culprit.rpartition("/")[2]
+    if any(write[0] == write[2] == file for write in getattr(step, "writes", ())):
+        return f"/linux/resources/unified/{file}: "
+    section = SECTIONS.get(file.partition(".")[0], "blockIO" if file[:2] in {"io", "bl"} else "")
+    return f"/linux/resources/{section}: "
 
 
 def state_for_hooks(container: Container, status: str) -> str:

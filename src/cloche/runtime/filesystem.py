@@ -53,8 +53,9 @@ def plan_filesystem(
     config, linux = request.config, request.config.linux
     for index, item in enumerate(config.mounts or []):
         if item.type in {"cgroup", "cgroup2"}:
-            if "cgroup" in new and made.controllers:
-                found, placed = plan_group_view(item.destination, made, by_stage=by_stage)
+            if made.controllers and ("cgroup" in new or request.lifecycle is not None):
+                read_only = bool({"ro", "rro"} & set(item.options or ()))
+                found, placed = plan_group_view(item.destination, made, by_stage=by_stage, read_only=read_only)
                 taken += found
                 steps += placed
             continue
@@ -120,7 +121,7 @@ def _root(
                 by_stage=by_stage,
                 recursive=not tree.layered,
                 deep=attributes,
-                id_mapped="if possible" if mapped else "",
+                id_mapped="if possible" if mapped and request.lifecycle is None else "",
                 propagation=root_propagation(request) if tree.target == "/" else 0,
             )
         )
@@ -207,7 +208,8 @@ def _other_devices(request: Request, may_make: bool) -> tuple[list[OpenTree], li
         else:
             name = f"device {index}"
             numbers = (device.major, device.minor)
-            trees.append(OpenTree(name, device.source, by_stage=may_make, device=numbers))
+            source = next((f"/dev/{own}" for own, pair in STANDARD_DEVICES if pair == numbers), device.source)
+            trees.append(OpenTree(name, source, by_stage=may_make, device=numbers))
             steps.append(filesystems.Attach(name, device.target, f"the device {device.source}, as on the host"))
     if request.lifecycle is not None and not own_dev and not foreign:
         steps += [roots.Symlink(path, target) for path, target in DEVICE_LINKS]

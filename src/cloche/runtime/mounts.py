@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cloche.errors import SpecError
 from cloche.linux import mount
 from cloche.records import record
 from cloche.stage.operations.filesystems import Attach, Filesystem, Propagate, Remount
@@ -45,7 +46,8 @@ _PROPAGATION = {
     "unbindable": mount.MS_UNBINDABLE,
 }
 _OF_THE_FILE_SYSTEM = {"sync", "dirsync", "lazytime", "mand"}  # vfs flags of a superblock; a bind has none of its own
-_IGNORED = {"defaults", "async", "nolazytime", "nomand", "iversion", "noiversion", "silent", "loud", "acl", "z", "Z"}
+_NEGATED = {"async": "sync", "nolazytime": "lazytime", "nomand": "mand"}
+_IGNORED = {"defaults", *_NEGATED, "iversion", "noiversion", "silent", "loud", "acl", "z", "Z"}
 _EITHER_WAY = (*_SET, *_CLEAR, *_ATIME, *_PROPAGATION)
 KNOWN_OPTIONS = {
     *_EITHER_WAY,
@@ -104,6 +106,8 @@ def parse_options(options: list[str]) -> Options:
         elif option not in _IGNORED | {"bind", "rbind", "remount", "tmpcopyup"}:
             key, equals, value = option.partition("=")
             data.append((key, value if equals else None))
+        if option in _NEGATED:
+            data = [pair for pair in data if pair != (_NEGATED[option], None)]
     return Options(
         sets[0],
         clears[0],
@@ -136,6 +140,8 @@ def plan_mount(
         read_only = (options.attributes | options.deep) & mount.MOUNT_ATTR_RDONLY
         says = f"{tree.source} of the host can be {'read' if read_only else 'read and written'} at {item.destination}"
         return [tree], [Attach(tree.name, item.destination, says)]
+    if item.uidMappings or item.gidMappings or options.id_mapped:
+        raise SpecError(f"{item.destination}: ids can be mapped for bind mounts only", pointer=f"/mounts/{index}")
     kind = item.type or "tmpfs"
     says = SAYS.get(kind, f"a {kind} of its own") + ("" if kind != "tmpfs" else f" at {item.destination}")
     attributes = options.attributes | options.deep
@@ -160,7 +166,7 @@ def _bind(item: Mount, name: str, options: Options, *, by_stage: bool, id_mapped
         # what is read-only on the host stays so
         clear=options.clear & ~mount.MOUNT_ATTR_RDONLY,
         deep=options.deep,
-        deep_clear=options.deep_clear & ~mount.MOUNT_ATTR_RDONLY,
+        deep_clear=options.deep_clear,
         propagation=options.propagation,
         id_mapped=mapped,
         maps=(_map(item.uidMappings), _map(item.gidMappings)) if given else (),
@@ -180,8 +186,11 @@ def is_writable_bind(item: Mount) -> bool:
     return (options.bind or item.type == "bind") and not read_only
 
 
-def plan_group_view(destination: str, made: GroupPlan, *, by_stage: bool) -> tuple[list[OpenTree], list[Operation]]:
-    """The container's own groups, read-only: one directory on v2, one for each hierarchy on v1."""
+def plan_group_view(
+    destination: str, made: GroupPlan, *, by_stage: bool, read_only: bool
+) -> tuple[list[OpenTree], list[Operation]]:
+    """The container's own groups: one directory on v2, one for each hierarchy on v1."""
+    frozen = mount.MOUNT_ATTR_RDONLY if read_only else 0
     attributes = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
     trees: list[OpenTree] = []
     steps: list[Operation] = []
@@ -192,6 +201,9 @@ def plan_group_view(destination: str, made: GroupPlan, *, by_stage: bool) -> tup
         views = [(path, f"{destination}/{name}") for name, path in made.views or made.by_controller]
     for index, (path, target) in enumerate(views):
         name = f"group {index}"
-        trees.append(OpenTree(name, path, by_stage, attributes=attributes | mount.MOUNT_ATTR_RDONLY))
-        steps.append(Attach(name, target, "the container sees its own control group, and cannot change it"))
+        trees.append(OpenTree(name, path, by_stage, attributes=attributes | frozen))
+        says = ", and cannot change it" if read_only else ""
+        steps.append(Attach(name, target, f"the container sees its own control group{says}"))
+    if read_only and made.by_controller:
+        steps.append(Remount(destination, frozen, 0))
     return trees, steps

@@ -18,7 +18,7 @@ NamespaceType: TypeAlias = """Literal[
 ]"""
 # The specification knows four; docker writes the recursive ones, which runc and crun take too.
 Propagation: TypeAlias = """Literal[
-    "shared", "slave", "private", "unbindable", "rshared", "rslave", "rprivate", "runbindable",
+    "", "shared", "slave", "private", "unbindable", "rshared", "rslave", "rprivate", "runbindable",
 ]"""
 # set_mempolicy(2)
 MemoryPolicyMode: TypeAlias = """Literal[

@@ -75,11 +75,11 @@ def report(message: str, options: Globals | None) -> None:
 
 
 def warn(message: str, options: Globals) -> None:
-    """Say a warning in the log, and with --debug on stderr, which belongs to the container as well."""
+    """Say a warning in the log; without one on stderr, which belongs to the container as well."""
     from cloche.cli.output import plain
 
     _to_log(plain(message), options, "warning")
-    if options.debug:
+    if options.debug or not options.log:
         _to_stderr(f"warning: {plain(message)}")
 
 

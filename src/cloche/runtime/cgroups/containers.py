@@ -161,6 +161,8 @@ def limits_in(resources: Resources | None, places: Paths, of_v2: set[str]) -> li
 def _split(resources: Resources, elsewhere: set[str]) -> tuple[Resources, Resources]:
     """What is limited on v1, and what in the v2 tree of a hybrid machine."""
     moved = {name for name, controllers in SECTIONS.items() if elsewhere.issuperset(controllers)}
+    if elsewhere:
+        moved.add("unified")  # the words of v2, for the tree of v2
     first, second = vars(resources).copy(), {}
     for name in moved & first.keys():
         second[name] = first.pop(name)

@@ -32,7 +32,11 @@ class Filesystem(InsideOperation):
         # read-only only when what it is to hold is there
         later = self.attributes & mount.MOUNT_ATTR_RDONLY if self.copy_up else 0
         options = {"source": self.source or self.kind, **dict(self.options)}
-        made = mount.new_filesystem(self.kind, options, self.attributes & ~later)
+        try:
+            made = mount.new_filesystem(self.kind, options, self.attributes & ~later)
+        except OSError as error:
+            error.filename = self.target
+            raise
         with files.Fd(paths.make_directory(scene.root, self.target)) as place:
             if self.copy_up:
                 copying.copy_directory(scene.root, self.target, made)
