@@ -69,6 +69,8 @@ def test_files(
 ) -> None:
     if {"burst", "idle"} & set(resources.get("cpu", {})):
         since(runtime, runc="1.2", crun="1.9")
+    if expected in ("-1", "max"):
+        since(runtime, crun="1.9")
     path = files(runtime, limited(bundle(), **resources))[controller] / name
     if not path.exists():
         pytest.skip(f"this kernel has no {name}")
