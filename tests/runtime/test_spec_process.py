@@ -565,7 +565,7 @@ def test_a_memory_policy_without_such_a_node_is_refused(runtime: Runtime, bundle
     since(runtime, runc="1.4", crun="1.25")
     made = bundle("true")
     made.linux["memoryPolicy"] = {"mode": "MPOL_BIND", "nodes": "900"}
-    refused(runtime, made, "memoryPolicy")
+    refused(runtime, made, "memory policy")
 
 
 def test_the_resource_director_where_there_is_none_is_refused(runtime: Runtime, bundle: MakeBundle) -> None:

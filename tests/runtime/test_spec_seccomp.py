@@ -354,6 +354,11 @@ class Agent:
         self.numbers.append(struct.unpack_from("i", request, 16)[0])
         fcntl.ioctl(self.fds[-1], SEND, struct.pack("QqiI", *struct.unpack_from("Q", request), value, -error, 0))
 
+    def serve(self, error: int = 0, value: int = 0) -> None:
+        """One connection, one answer."""
+        self.take()
+        self.answer(error, value)
+
     def close(self) -> None:
         self.socket.close()
         for fd in self.fds:
@@ -378,7 +383,7 @@ def test_an_agent_gets_the_state_and_answers(runtime: Runtime, bundle: MakeBundl
     )
     made.config["annotations"] = {"key": "value"}
     calling(made, "getpriority", 0, 0)
-    threading.Thread(target=lambda: (agent.take(), agent.answer(error=95)), daemon=True).start()
+    threading.Thread(target=agent.serve, kwargs={"error": 95}, daemon=True).start()
     id = runtime.create(made)
     pid = runtime.pid(id)
     runtime.start(id)
@@ -400,7 +405,7 @@ def test_an_agent_gets_the_state_and_answers(runtime: Runtime, bundle: MakeBundl
 def test_an_agent_decides_with_no_metadata(runtime: Runtime, bundle: MakeBundle, agent: Agent) -> None:
     made = filtered(bundle(), rule("SCMP_ACT_NOTIFY", "getpriority"), listenerPath=str(agent.path))
     calling(made, "getpriority", 0, 0)
-    threading.Thread(target=lambda: (agent.take(), agent.answer(value=12)), daemon=True).start()
+    threading.Thread(target=agent.serve, kwargs={"value": 12}, daemon=True).start()
     assert told(runtime, made).split() == ["12", "0"]
     assert agent.states[0].get("metadata", "") == ""
     if runtime.name == "cloche-runtime":  # the others hold it for as long as they run
@@ -409,6 +414,7 @@ def test_an_agent_decides_with_no_metadata(runtime: Runtime, bundle: MakeBundle,
 
 def test_exec_sends_a_state_of_its_own(runtime: Runtime, bundle: MakeBundle, agent: Agent) -> None:
     """ "The runtime MUST send exactly one container process state per connection." """
+    runtime.not_like("crun", because="leaves the pid of the container out of its state")
     made = filtered(
         python(bundle(), "").command("sleep", "600"),
         rule("SCMP_ACT_NOTIFY", "getpriority"),
@@ -418,7 +424,7 @@ def test_exec_sends_a_state_of_its_own(runtime: Runtime, bundle: MakeBundle, age
     first.start()
     id = runtime.running(made)
     first.join(20)
-    threading.Thread(target=lambda: (agent.take(), agent.answer(error=95)), daemon=True).start()
+    threading.Thread(target=agent.serve, kwargs={"error": 95}, daemon=True).start()
     code = CALL.format(number=NUMBERS["getpriority"], args=[0, 0])
     done = runtime.exec(id, "/usr/bin/python3", "-I", "-S", "-c", code)
     assert done.stdout.split() == ["-1", "95"], done.stderr
@@ -436,7 +442,10 @@ def test_nobody_who_listens_is_an_error(runtime: Runtime, bundle: MakeBundle, pl
         with contextlib.closing(socket.socket(socket.AF_UNIX)) as bound:
             bound.bind(str(path))
     made = filtered(bundle("true"), rule("SCMP_ACT_NOTIFY", "getpriority"), listenerPath=str(path))
-    refused(runtime, made, str(path))
+    done = runtime.run(made)  # by `create` or by `start`
+    assert done.returncode != 0
+    assert str(path) in done.stderr or runtime.name != "cloche-runtime"
+    assert "Traceback" not in done.stderr
 
 
 def test_a_listener_nobody_needs_is_ignored(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
