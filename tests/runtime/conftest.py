@@ -257,10 +257,10 @@ class Console:
                 with contextlib.suppress(OSError):  # EIO: nobody has the other side open any more
                     part = os.read(self.fd, 65536)
             assert part, f"{text!r} did not appear, but {self.seen[-1000:]!r}"
-            self.seen += part
+            self.seen = (self.seen + part).replace(b"\r\n", b"\n")
         end = self.seen.index(text.encode()) + len(text.encode())
         taken, self.seen = self.seen[:end], self.seen[end:]
-        return taken.decode(errors="replace").replace("\r\n", "\n")
+        return taken.decode(errors="replace")
 
     def rest(self) -> str:
         """Read until the other side is closed by everybody."""

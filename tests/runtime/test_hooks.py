@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 AT_CREATE = KINDS[:3]
+ONCE = "cat >/dev/null; echo KIND"
+# config.md, poststart: "MUST be called after the user-specified process is executed but before the start operation
+# returns"; runc of 1.1 calls it at the end of create, crun does not wait for the program
+EARLY = {"runc", "crun"}
 
 
 def shell(script: str, **more: Any) -> dict[str, Any]:
@@ -34,15 +38,21 @@ def log(place: Path) -> Path:
     return place / "log"
 
 
-def hooked(bundle: Bundle, log: Path, script: str = "echo KIND >>DIR/order") -> Bundle:
+def hooked(bundle: Bundle, log: Path, script: str = "cat >/dev/null; echo KIND >>DIR/order") -> Bundle:
     """With a hook of every kind; in the script KIND is its kind and DIR where the log is for it."""
-    bundle.bind(log, "/log")
-    (bundle.rootfs / "log").mkdir()
+    if not (bundle.rootfs / "log").exists():
+        (bundle.rootfs / "log").mkdir()
+        bundle.bind(log, "/log")
     hooks = bundle.config.setdefault("hooks", {})
     for kind in KINDS:
         directory = "/log" if kind == "startContainer" else str(log)
         hooks.setdefault(kind, []).append(shell(script.replace("KIND", kind).replace("DIR", directory)))
     return bundle
+
+
+def but_poststart(runtime: Runtime, items: list[str]) -> list[str]:
+    """Without the kind that the runtime is known to call at another time."""
+    return [item for item in items if runtime.name not in EARLY or not item.startswith("poststart")]
 
 
 def lines(log: Path, name: str = "order") -> list[str]:
@@ -52,22 +62,22 @@ def lines(log: Path, name: str = "order") -> list[str]:
 def test_their_order(runtime: Runtime, bundle: MakeBundle, log: Path) -> None:
     made = hooked(bundle("sh", "-c", "echo program >>/log/order"), log)
     id = runtime.create(made)
-    assert lines(log) == ["prestart", "createRuntime", "createContainer"]
+    assert but_poststart(runtime, lines(log)) == ["prestart", "createRuntime", "createContainer"]
     runtime.start(id)
     runtime.wait(id)
-    assert lines(log)[3:5] in (["startContainer", "program"], ["startContainer", "poststart"])
-    assert sorted(lines(log)[3:]) == ["poststart", "program", "startContainer"]
+    assert [item for item in lines(log)[3:] if item != "poststart"] == ["startContainer", "program"]
+    assert lines(log).count("poststart") == 1
     runtime.delete(id)
     assert lines(log)[6:] == ["poststop"]
 
 
 def test_several_of_a_kind_in_the_order_they_are_given(runtime: Runtime, bundle: MakeBundle, log: Path) -> None:
-    made = hooked(hooked(bundle("true"), log, "echo KIND-1 >>DIR/order"), log, "echo KIND-2 >>DIR/order")
-    made.config["mounts"].pop()
+    made = hooked(hooked(bundle("true"), log, f"{ONCE}-1 >>DIR/order"), log, f"{ONCE}-2 >>DIR/order")
     id = runtime.running(made)
     runtime.wait(id)
     runtime.delete(id)
-    assert lines(log) == [f"{kind}-{n}" for kind in KINDS for n in (1, 2)]
+    expected = [f"{kind}-{n}" for kind in KINDS for n in (1, 2)]
+    assert but_poststart(runtime, lines(log)) == but_poststart(runtime, expected)
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -77,10 +87,11 @@ def test_run_and_delete_by_force_call_them_too(runtime: Runtime, bundle: MakeBun
         runtime.delete(runtime.running(made), "--force")
     else:
         assert runtime.run(made).returncode == 0
-    assert lines(log) == list(KINDS)
+    assert but_poststart(runtime, lines(log)) == but_poststart(runtime, list(KINDS))
 
 
 def test_the_state_is_on_their_standard_input(runtime: Runtime, bundle: MakeBundle, log: Path) -> None:
+    runtime.not_like("crun", because="tells another bundle inside, `created` before it is and `running` at the end")
     made = hooked(bundle(*SLEEP), log, "cat >DIR/KIND")
     made.config["annotations"] = {"org.example": "1"}
     id = runtime.running(made)
@@ -94,10 +105,11 @@ def test_the_state_is_on_their_standard_input(runtime: Runtime, bundle: MakeBund
         assert state["annotations"] == {"org.example": "1"}, kind
         assert state["ociVersion"].startswith("1."), kind
     assert [states[kind]["pid"] for kind in ("prestart", "createRuntime", "poststart")] == [pid] * 3
-    runtime.not_like("crun", because="tells `created` before it is and `running` for poststop")
     # runtime.md: creating: "the container is being created (step 2 in the lifecycle)"
-    statuses = [states[kind]["status"] for kind in KINDS]
-    assert statuses == ["creating", "creating", "creating", "created", "running", "stopped"]
+    statuses = [f"{kind} {states[kind]['status']}" for kind in KINDS]
+    expected = ["prestart creating", "createRuntime creating", "createContainer creating", "startContainer created"]
+    expected += ["poststart running", "poststop stopped"]
+    assert but_poststart(runtime, statuses) == but_poststart(runtime, expected)
 
 
 def test_the_namespaces_they_run_in(runtime: Runtime, bundle: MakeBundle, log: Path) -> None:
@@ -212,7 +224,7 @@ def test_one_that_fails_at_start(runtime: Runtime, bundle: MakeBundle, log: Path
 
 def test_one_that_fails_after_the_start(runtime: Runtime, bundle: MakeBundle) -> None:
     # config.md of 1.0 has it a warning, of 1.1 and later an error that stops the container: it is told either way
-    runtime.not_like("crun", because="1.8 says nothing")
+    runtime.not_like("crun", "runc", because="says nothing, or calls it at the end of create")
     made = bundle(*SLEEP)
     made.config["hooks"] = {"poststart": [shell("exit 3")]}
     id = runtime.create(made)
@@ -250,9 +262,20 @@ def test_one_that_takes_its_time_is_waited_for(runtime: Runtime, bundle: MakeBun
 def test_a_network_is_there_before_the_container_is(runtime: Runtime, bundle: MakeBundle) -> None:
     # what docker does (libnetwork-setkey) and CNI: the hook reaches the namespaces through the pid in the state
     made = bundle("ip", "link", "show", "hooked0")
-    script = "read -r state; pid=${state##*'\"pid\":'}; pid=${pid%%[,\\}]*}; "
     script = "state=$(cat); pid=$(echo $state | sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); "
-    script += "nsenter -t $pid -n ip link add hooked0 type dummy"
+    script += "nsenter -t $pid -n ip link add hooked0 type veth peer name hooked1"
     made.config["hooks"] = {"prestart": [shell(script, env=[f"PATH={os.environ['PATH']}"])]}
     done = runtime.run(made)
     assert "hooked0" in done.stdout, done.stderr
+
+
+def test_one_that_does_not_read_what_it_is_given(runtime: Runtime, bundle: MakeBundle, log: Path) -> None:
+    # config.md: the state is passed over standard input; whether a hook reads it is its own business
+    runtime.not_like("crun", because="1.8 dies of SIGPIPE")
+    made = bundle("true")
+    made.config["annotations"] = {"org.example.long": "x" * 300_000}  # more than a pipe holds
+    made.config["hooks"] = {kind: [shell(f"echo {kind} >>{log}/order")] for kind in KINDS if kind != "startContainer"}
+    id = runtime.running(made)
+    runtime.wait(id)
+    runtime.delete(id)
+    assert sorted(lines(log)) == sorted(set(KINDS) - {"startContainer"})

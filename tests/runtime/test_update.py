@@ -89,6 +89,7 @@ def test_by_a_document(runtime: Runtime, bundle: MakeBundle, way: str) -> None:
 
 def test_without_limit_again(runtime: Runtime, bundle: MakeBundle) -> None:
     id = limited(runtime, bundle)
+    runtime.not_like("crun", because="takes no negative numbers")
     runtime.ok("update", "--cpu-quota", "-1", id)
     assert value(runtime, id, "cpu", "cpu.cfs_quota_us", "cpu.max")[1] in ("-1", "max 100000")
     runtime.ok("update", "--pids-limit", "-1", id)
