@@ -257,10 +257,10 @@ class Console:
                 with contextlib.suppress(OSError):  # EIO: nobody has the other side open any more
                     part = os.read(self.fd, 65536)
             assert part, f"{text!r} did not appear, but {self.seen[-1000:]!r}"
-            self.seen += part
+            self.seen = (self.seen + part).replace(b"\r\n", b"\n")
         end = self.seen.index(text.encode()) + len(text.encode())
         taken, self.seen = self.seen[:end], self.seen[end:]
-        return taken.decode(errors="replace").replace("\r\n", "\n")
+        return taken.decode(errors="replace")
 
     def rest(self) -> str:
         """Read until the other side is closed by everybody."""
@@ -540,16 +540,20 @@ def cgroups(pid: int) -> dict[str, Path]:
     return found
 
 
-def groups_of(name: str) -> list[str]:
-    """Every cgroup directory of exactly this name, which must be one that only these tests give (new_id, OURS)."""
-    assert name.startswith(OURS), f"{name!r} may be somebody else's"
-    return [os.path.join(top, d) for top, dirs, _ in os.walk("/sys/fs/cgroup") for d in dirs if d == name]
+def groups_of(id: str) -> list[str]:
+    """Every cgroup directory named after a container: ID or, where a runtime puts something before it, SOMETHING-ID.
+
+    The id must be one that only these tests give (new_id, OURS).
+    """
+    assert id.startswith(OURS), f"{id!r} may be somebody else's"
+    walk = os.walk("/sys/fs/cgroup")
+    return [os.path.join(top, d) for top, dirs, _ in walk for d in dirs if d == id or d.endswith(f"-{id}")]
 
 
-def processes_of(name: str) -> list[int]:
-    """Every living process in the cgroups of exactly this name, and below them."""
+def processes_of(id: str) -> list[int]:
+    """Every living process in the cgroups named after a container, and below them."""
     found: set[int] = set()
-    for group in groups_of(name):
+    for group in groups_of(id):
         for top, _, _ in os.walk(group):
             with contextlib.suppress(OSError):
                 found.update(int(pid) for pid in Path(top, "cgroup.procs").read_text().split())

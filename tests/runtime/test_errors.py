@@ -1,0 +1,245 @@
+"""Global options, usage, and what is told of errors: to a person, to the log file, by the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.runtime.conftest import SLEEP
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.runtime.conftest import MakeBundle, Runtime
+
+VERBS = "create start run state kill delete exec ps list pause resume update spec".split()
+
+
+@pytest.mark.parametrize("flag", ["--version", "-v"])
+def test_the_version(runtime: Runtime, flag: str) -> None:
+    text = runtime.ok(flag)
+    first, *more = text.splitlines()
+    # docker, containerd and podman read it like this: the name, "version" and a number, and a line with the spec's
+    name, word, number = first.split()[:3]
+    assert (name.removeprefix("cloche-"), word) == (runtime.name.removeprefix("cloche-"), "version")
+    assert number[0].isdecimal()
+    assert any(line.startswith("spec: 1.") for line in more)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"]])
+def test_help(runtime: Runtime, words: list[str]) -> None:
+    if runtime.name == "crun" and words != ["--help"]:
+        runtime.not_like("crun", because="has --help and -? only")
+    done = runtime(*words)
+    assert done.returncode == 0
+    assert [verb for verb in VERBS if verb not in done.stdout] == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_command(runtime: Runtime, verb: str) -> None:
+    done = runtime(verb, "--help")
+    assert done.returncode == 0
+    assert verb in done.stdout
+
+
+@pytest.mark.parametrize(
+    "verb", ["create", "start", "run", "state", "kill", "delete", "exec", "ps", "pause", "resume", "update"]
+)
+def test_no_id(runtime: Runtime, verb: str) -> None:
+    # runtime.md: every operation "MUST generate an error if it is not provided the container ID"
+    done = runtime(verb)
+    assert done.returncode != 0
+    assert done.stderr or done.stdout
+
+
+@pytest.mark.parametrize("verb", ["create", "start", "run", "state", "delete", "pause", "resume"])
+def test_too_many_words(runtime: Runtime, bundle: MakeBundle, verb: str) -> None:
+    if verb in {"delete", "pause", "resume"}:
+        runtime.not_like("crun", because="takes them one after the other, or the first")
+    id = runtime.create(bundle("true"))
+    done = runtime(verb, id, "another", cwd=bundle("true").write().path)
+    assert done.returncode != 0
+    assert runtime.status(id) == "created"
+
+
+@pytest.mark.parametrize(
+    "words", [["nosuchverb"], ["--nosuchflag"], ["state", "--nosuchflag", "id"], ["create", "--bundle"]]
+)
+def test_words_that_nobody_knows(runtime: Runtime, words: list[str]) -> None:
+    done = runtime(*words)
+    assert done.returncode != 0
+    assert done.stderr
+
+
+def entries(path: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_an_error_goes_to_the_log_file_as_json(runtime: Runtime, place: Path) -> None:
+    log = place / "log.json"
+    done = runtime("--log", str(log), "--log-format", "json", "state", "nobody")
+    assert done.returncode != 0
+    # containerd and podman take the last entry of level error for the message
+    entry = entries(log)[-1]
+    assert entry["level"] == "error"
+    assert entry["msg"]
+    assert datetime.fromisoformat(entry["time"][:19])
+    if runtime.name != "crun":
+        assert "does not exist" in entry["msg"]
+        assert "does not exist" in done.stderr  # to the person, too
+
+
+def test_an_error_goes_to_the_log_file_as_text(runtime: Runtime, place: Path) -> None:
+    log = place / "log"
+    assert runtime("--log", str(log), "state", "nobody").returncode != 0
+    assert log.read_text().strip()
+
+
+def test_the_log_file_is_added_to(runtime: Runtime, place: Path) -> None:
+    log = place / "log.json"
+    for _ in range(2):
+        runtime("--log", str(log), "--log-format=json", "state", "nobody")
+    assert len([entry for entry in entries(log) if entry["level"] == "error"]) == 2
+
+
+def test_an_error_of_create_is_in_the_log_file(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
+    made, log, id = bundle("nosuchprogram").write(), place / "log.json", runtime.new_id()
+    words = ("--log", str(log), "--log-format", "json", "create", "-b", str(made.path), id)
+    done = runtime.detached(*words, name=id)
+    assert done.returncode != 0
+    errors = [entry["msg"] for entry in entries(log) if entry["level"] == "error"]
+    assert "nosuchprogram" in errors[-1]
+    # what docker looks for to make it exit code 127
+    assert "executable file" in errors[-1]
+    assert "not found" in errors[-1]
+
+
+def test_success_logs_nothing(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
+    made, log, id = bundle("true").write(), place / "log.json", runtime.new_id()
+    words = ("--log", str(log), "--log-format", "json")
+    assert runtime.detached(*words, "create", "-b", str(made.path), id, name=id).stderr == ""
+    runtime.ok(*words, "start", id)
+    runtime.wait(id)
+    runtime.ok(*words, "delete", id)
+    assert not log.exists() or [entry for entry in entries(log) if entry["level"] not in ("debug", "info")] == []
+
+
+def test_debugging_says_more(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
+    runtime.not_like("crun", because="1.8 writes nothing for --debug")
+    made, log, id = bundle("true").write(), place / "log.json", runtime.new_id()
+    words = ("--debug", "--log", str(log), "--log-format", "json", "create", "-b", str(made.path), id)
+    done = runtime.detached(*words, name=id)
+    assert done.returncode == 0, done.stderr
+    assert any(entry["level"] == "debug" for entry in entries(log))
+    assert {"level", "msg", "time"} <= set(entries(log)[0])
+
+
+def test_a_log_file_that_cannot_be_opened(runtime: Runtime) -> None:
+    done = runtime("--log", "/nowhere/log", "list")
+    assert done.returncode != 0
+    assert "/nowhere/log" in done.stderr
+
+
+def test_an_unknown_log_format(runtime: Runtime) -> None:
+    runtime.not_like("crun", because="takes any")
+    done = runtime("--log-format", "xml", "list")
+    assert done.returncode != 0
+    assert "xml" in done.stderr
+
+
+def test_systemd_without_systemd(runtime: Runtime, bundle: MakeBundle) -> None:
+    if os.path.isdir("/run/systemd/system"):
+        pytest.skip("needs a host without systemd")
+    made, id = bundle("true").write(), runtime.new_id()
+    made.linux["cgroupsPath"] = f"system.slice:cloche:{id}"
+    made.write()
+    done = runtime.detached("--systemd-cgroup", "create", "-b", str(made.path), id, name=id)
+    assert done.returncode != 0
+    if runtime.name != "crun":
+        assert "systemd" in done.stderr
+    assert runtime.status(id) == ""
+    # engines give it with every command, also those that make no cgroup
+    runtime.ok("--systemd-cgroup", "list")
+
+
+@pytest.mark.parametrize("word", ["true", "false", "auto"])
+def test_the_rootless_option(runtime: Runtime, bundle: MakeBundle, word: str) -> None:
+    runtime.not_like("crun", because="forgets --root with it")
+    made, id = bundle("true").write(), runtime.new_id()
+    done = runtime.detached(f"--rootless={word}", "create", "-b", str(made.path), id, name=id)
+    assert done.returncode == 0, done.stderr
+    assert runtime.ok(f"--rootless={word}", "list", "-q").split() == [id]
+
+
+def test_the_cgroup_manager_option(runtime: Runtime) -> None:
+    # crun(1): "--cgroup-manager=MANAGER Specify what cgroup manager must be used"; podman gives it to crun
+    runtime.not_like("runc", because="has --systemd-cgroup only")
+    runtime.ok("--cgroup-manager", "cgroupfs", "list")
+    runtime.ok("--cgroup-manager=disabled", "list")
+
+
+def test_a_state_directory_is_made_and_is_the_owners(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
+    runtime.root = place / "deep/in/side"
+    runtime.create(bundle("true"))
+    assert stat.S_IMODE(runtime.root.stat().st_mode) == 0o700
+
+
+def test_a_relative_state_directory(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
+    runtime.not_like("crun", because="1.8 goes to the bundle first")
+    made, id = bundle(*SLEEP).write(), runtime.new_id()
+    words = [*runtime.prefix, *runtime.command, "--root", "state", "create", "-b", str(made.path), id]
+    with (place / "out").open("w") as out:
+        subprocess.run(words, cwd=place, check=True, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=runtime.env)
+    assert runtime.status(id) == "created"
+
+
+def test_a_state_directory_with_a_blank(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
+    runtime.root = place / "a directory"
+    id = runtime.running(bundle("echo", "fine"))
+    assert runtime.finish(id) == "fine\n"
+
+
+def test_a_state_directory_that_cannot_be(runtime: Runtime, bundle: MakeBundle) -> None:
+    made = bundle("true").write()
+    good, runtime.root = runtime.root, made.path / "config.json"
+    id = runtime.new_id()
+    done = runtime.detached("create", "-b", str(made.path), id, name=id)
+    runtime.root = good
+    assert done.returncode != 0
+    assert done.stderr
+
+
+def test_an_error_of_runtime_is_no_traceback(runtime: Runtime, bundle: MakeBundle) -> None:
+    id = runtime.create(bundle("true"))
+    calls = [
+        ["state", "nobody"],
+        ["start", "nobody"],
+        ["kill", id, "BOGUS"],
+        ["exec", "nobody", "x"],
+        ["create", "x", "-b"],
+    ]
+    for words in calls:
+        assert "Traceback" not in runtime(*words).stderr, words
+
+
+def test_a_state_file_that_was_cut_off_is_an_error_and_can_be_deleted(runtime: Runtime, bundle: MakeBundle) -> None:
+    # a machine that stopped in the middle of writing: whatever is told, nothing crashes and force clears it
+    runtime.not_like("runc", "crun", because="cannot delete it")
+    id = runtime.create(bundle(*SLEEP))
+    pid = runtime.pid(id)
+    os.kill(pid, 9)
+    for path in (runtime.root / id).rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:20])
+    done = runtime("state", id)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    runtime.ok("list")
+    runtime.delete(id, "--force")
+    assert not (runtime.root / id).exists()

@@ -1,0 +1,103 @@
+"""An ordinary user with one id: the configuration that `spec --rootless` writes, through the whole life."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.runtime.conftest import POLITE, SLEEP, Bundle, build_rootfs, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.runtime.conftest import Runtime
+
+
+@pytest.fixture
+def bundle(rootless: Runtime, busybox: Path) -> Callable[..., Bundle]:
+    """As the other one, but the user's, with the configuration that the runtime itself writes."""
+    count = 0
+
+    def make(*args: str) -> Bundle:
+        nonlocal count
+        count += 1
+        path = rootless.top / f"bundle{count}"
+        build_rootfs(path / "rootfs", busybox)
+        (path / "rootfs/bin/busybox").unlink()
+        shutil.copy(busybox, path / "rootfs/bin/busybox")
+        owner = rootless.top.stat()
+        for top, dirs, files in os.walk(path):
+            for name in (".", *dirs, *files):
+                os.chown(os.path.join(top, name), owner.st_uid, owner.st_gid, follow_symlinks=False)
+        rootless.ok("spec", "--rootless", "--bundle", str(path))
+        made = Bundle(path, json.loads((path / "config.json").read_text()))
+        made.process["terminal"] = False
+        return made.command(*args)
+
+    return make
+
+
+def test_run(rootless: Runtime, bundle: Callable[..., Bundle]) -> None:
+    done = rootless.run(bundle("sh", "-c", "id -u; hostname; cat /proc/self/uid_map; exit 3"))
+    assert done.returncode == 3, done.stderr
+    uid, _, *mapped = done.stdout.split()
+    assert uid == "0"
+    assert mapped == ["0", str(rootless.top.stat().st_uid), "1"]
+
+
+def test_the_whole_life(rootless: Runtime, bundle: Callable[..., Bundle]) -> None:
+    made = bundle(*POLITE)
+    id = rootless.create(made)
+    assert rootless.state(id)["status"] == "created"
+    rootless.start(id)
+    wait_until(lambda: rootless.output(id) == "ready\n", "it is not ready")
+    done = rootless.exec(id, "sh", "-c", "id -u; ls /proc | grep -c '^[0-9]*$'; exit 4")
+    assert (done.returncode, done.stdout.split()[0]) == (4, "0"), done.stderr
+    assert rootless.ok("list", "-q").split() == [id]
+    rootless.kill(id, "TERM")
+    rootless.wait(id)
+    rootless.delete(id)
+    assert rootless.status(id) == ""
+
+
+def test_the_owner_is_told(rootless: Runtime, bundle: Callable[..., Bundle]) -> None:
+    id = rootless.create(bundle("true"))
+    head, line = rootless.ok("list").splitlines()
+    assert "OWNER" in head
+    assert line.split()[-1] in (f"#{rootless.top.stat().st_uid}", str(rootless.top.stat().st_uid)) or id in line
+
+
+def test_by_force(rootless: Runtime, bundle: Callable[..., Bundle]) -> None:
+    id = rootless.running(bundle(*SLEEP))
+    rootless.delete(id, "--force")
+    assert rootless.status(id) == ""
+
+
+def test_the_state_directory_is_the_users_own(rootless: Runtime, bundle: Callable[..., Bundle]) -> None:
+    # runc(8): "Default is /run/runc, or $XDG_RUNTIME_DIR/runc for rootless containers."
+    made, id = bundle(*SLEEP).write(), rootless.new_id()
+
+    def call(*words: str) -> int:
+        argv = [*rootless.prefix, *rootless.command, *words]
+        with (rootless.top / "out").open("wb") as out:
+            return subprocess.run(argv, env=rootless.env, check=False, stdout=out, stderr=out, stdin=out).returncode
+
+    try:
+        assert call("create", "--bundle", str(made.path), id) == 0, (rootless.top / "out").read_text()
+        assert list(rootless.top.glob(f"*/{id}"))
+    finally:
+        assert call("delete", "--force", id) == 0, (rootless.top / "out").read_text()
+
+
+def test_another_user_is_refused_where_there_is_one_id(rootless: Runtime, bundle: Callable[..., Bundle]) -> None:
+    made = bundle("true")
+    made.process["user"] = {"uid": 1000, "gid": 1000}
+    done = rootless.run(made)
+    assert done.returncode != 0
+    assert done.stderr

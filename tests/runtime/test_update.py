@@ -1,0 +1,142 @@
+"""`update`: other limits for a container that is there."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.runtime.conftest import SLEEP, cgroups
+
+if TYPE_CHECKING:
+    from tests.runtime.conftest import MakeBundle, Runtime
+
+MEBIBYTE = 1 << 20
+# flag, its value, controller, file of v1 and what it has then, file of v2 and what it has then
+CASES = [
+    ("--memory", str(64 * MEBIBYTE), "memory", "memory.limit_in_bytes", "67108864", "memory.max", "67108864"),
+    ("--memory-reservation", "33554432", "memory", "memory.soft_limit_in_bytes", "33554432", "memory.low", "33554432"),
+    ("--cpu-share", "512", "cpu", "cpu.shares", "512", "cpu.weight", "20"),
+    ("--cpu-quota", "50000", "cpu", "cpu.cfs_quota_us", "50000", "cpu.max", "50000 100000"),
+    ("--cpuset-cpus", "0", "cpuset", "cpuset.cpus", "0", "cpuset.cpus", "0"),
+    ("--cpuset-mems", "0", "cpuset", "cpuset.mems", "0", "cpuset.mems", "0"),
+    ("--pids-limit", "17", "pids", "pids.max", "17", "pids.max", "17"),
+]
+
+
+def limited(runtime: Runtime, bundle: MakeBundle) -> str:
+    made = bundle(*SLEEP)
+    made.linux["resources"] |= {
+        "memory": {"limit": 128 * MEBIBYTE, "reservation": 100 * MEBIBYTE},
+        "cpu": {"shares": 100, "quota": 20000, "period": 100000, "cpus": "0", "mems": "0"},
+        "pids": {"limit": 20},
+    }
+    return runtime.running(made)
+
+
+def value(runtime: Runtime, id: str, controller: str, one: str, two: str) -> tuple[bool, str]:
+    """(whether it is v1, what the file has)."""
+    groups = cgroups(runtime.pid(id))
+    if controller in groups:
+        return True, (groups[controller] / one).read_text().strip()
+    return False, (groups[""] / two).read_text().strip()
+
+
+@pytest.mark.parametrize(("flag", "word", "controller", "one", "had1", "two", "had2"), CASES)
+def test_by_an_option(
+    runtime: Runtime,
+    bundle: MakeBundle,
+    flag: str,
+    word: str,
+    controller: str,
+    one: str,
+    had1: str,
+    two: str,
+    had2: str,
+) -> None:
+    id = limited(runtime, bundle)
+    runtime.ok("update", flag, word, id)
+    is_v1, text = value(runtime, id, controller, one, two)
+    assert text == (had1 if is_v1 else had2)
+
+
+def test_the_others_stay(runtime: Runtime, bundle: MakeBundle) -> None:
+    id = limited(runtime, bundle)
+    before = [value(runtime, id, c[2], c[3], c[5]) for c in CASES if c[0] != "--pids-limit"]
+    runtime.ok("update", "--pids-limit", "19", id)
+    assert [value(runtime, id, c[2], c[3], c[5]) for c in CASES if c[0] != "--pids-limit"] == before
+
+
+RESOURCES = {"memory": {"limit": 50331648}, "cpu": {"shares": 256}, "pids": {"limit": 18}}
+
+
+@pytest.mark.parametrize("way", ["--resources", "-r", "stdin"])
+def test_by_a_document(runtime: Runtime, bundle: MakeBundle, way: str) -> None:
+    if way == "stdin":
+        runtime.not_like("crun", because="reads it by that name as a file of its own")
+    id = limited(runtime, bundle)
+    path = runtime.top / "resources.json"
+    path.write_text(json.dumps(RESOURCES))
+    if way == "stdin":
+        runtime.ok("update", "-r", "-", id, input=json.dumps(RESOURCES))
+    else:
+        runtime.ok("update", way, str(path), id)
+    assert value(runtime, id, "memory", "memory.limit_in_bytes", "memory.max")[1] == "50331648"
+    assert value(runtime, id, "cpu", "cpu.shares", "cpu.weight")[1] in ("256", "10")
+    assert value(runtime, id, "pids", "pids.max", "pids.max")[1] == "18"
+
+
+def test_without_limit_again(runtime: Runtime, bundle: MakeBundle) -> None:
+    id = limited(runtime, bundle)
+    runtime.not_like("crun", because="takes no negative numbers")
+    runtime.ok("update", "--cpu-quota", "-1", id)
+    assert value(runtime, id, "cpu", "cpu.cfs_quota_us", "cpu.max")[1] in ("-1", "max 100000")
+    runtime.ok("update", "--pids-limit", "-1", id)
+    assert value(runtime, id, "pids", "pids.max", "pids.max")[1] == "max"
+
+
+def test_the_period_with_the_quota(runtime: Runtime, bundle: MakeBundle) -> None:
+    id = limited(runtime, bundle)
+    runtime.ok("update", "--cpu-period", "50000", "--cpu-quota", "40000", id)
+    assert value(runtime, id, "cpu", "cpu.cfs_quota_us", "cpu.max")[1] in ("40000", "40000 50000")
+    is_v1, text = value(runtime, id, "cpu", "cpu.cfs_period_us", "cpu.max")
+    assert text == ("50000" if is_v1 else "40000 50000")
+
+
+def test_a_created_container(runtime: Runtime, bundle: MakeBundle) -> None:
+    made = bundle(*SLEEP)
+    made.linux["resources"]["pids"] = {"limit": 20}
+    id = runtime.create(made)
+    runtime.ok("update", "--pids-limit", "21", id)
+    assert value(runtime, id, "pids", "pids.max", "pids.max")[1] == "21"
+
+
+def test_a_value_that_cannot_be_is_an_error_and_changes_nothing(runtime: Runtime, bundle: MakeBundle) -> None:
+    id = limited(runtime, bundle)
+    done = runtime("update", "--cpuset-cpus", "4000", id)
+    assert done.returncode != 0
+    assert done.stderr
+    assert value(runtime, id, "cpuset", "cpuset.cpus", "cpuset.cpus")[1] == "0"
+
+
+def test_a_word_that_is_no_number(runtime: Runtime, bundle: MakeBundle) -> None:
+    id = limited(runtime, bundle)
+    done = runtime("update", "--memory", "much", id)
+    assert done.returncode != 0
+    assert done.stderr
+
+
+def test_a_stopped_container(runtime: Runtime, bundle: MakeBundle) -> None:
+    runtime.not_like("crun", because="1.8 does not look")
+    id = runtime.running(bundle("true"))
+    runtime.wait(id)
+    done = runtime("update", "--pids-limit", "10", id)
+    assert done.returncode != 0
+    assert done.stderr
+
+
+def test_nobody(runtime: Runtime) -> None:
+    done = runtime("update", "--pids-limit", "10", "nobody")
+    assert done.returncode != 0
+    assert done.stderr
