@@ -330,7 +330,13 @@ def run(
         out, err = process.communicate(feed, timeout)
     except subprocess.TimeoutExpired as error:
         os.killpg(process.pid, signal.SIGKILL)
-        out, err = process.communicate()
+        try:
+            out, err = process.communicate(timeout=5)
+        except subprocess.TimeoutExpired as left:  # something in the room still holds the pipe
+            out, err = left.stdout or b"", left.stderr or b""
+            for pipe in (process.stdout, process.stderr):
+                if pipe:
+                    pipe.close()
         said = (out + err).decode(errors="replace")
         raise AssertionError(f"still running after {timeout} s: {' '.join(words)}\n{said}") from error
     return subprocess.CompletedProcess(
