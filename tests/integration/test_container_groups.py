@@ -271,3 +271,14 @@ def test_another_process_goes_where_the_first_one_is() -> None:
         (place / "cgroup.subtree_control").write_text("+hugetlb")
         assert containers.entry_of(it.paths, groups, first.pid) == {**it.paths, "": str(inner)}
         assert containers.entry_of(it.paths, groups, os.getpid()) == it.paths, "one that is elsewhere"
+
+
+def test_an_empty_group_that_is_there_is_used_whatever_its_limits(group: Grouped) -> None:
+    path = "/" + "/".join(group.plan.directories[0].split("/")[-2:])
+    for limit, swap in ((16, 24), (128, 200)):
+        asked = Resources(memory=Memory(limit=limit * M, swap=swap * M))
+        again = containers.plan_cgroups(asked, probe_host().groups, path, name="x", rootless=False)
+        assert again.paths == group.paths
+        for step in again.create:
+            step.execute(group.scene)
+        assert memory_limits(group) == (limit * M, swap * M)

@@ -95,7 +95,10 @@ def test_flags() -> None:
         return known()
 
     flags = [seccomp.FLAG_TSYNC, seccomp.FLAG_LOG, seccomp.FLAG_SPEC_ALLOW, FLAG_NEW_LISTENER]
-    assert in_child(known)[:4] == flags
+    found = in_child(known)
+    assert found[:4] == flags
+    release = tuple(int(part) for part in os.uname().release.split(".")[:2])
+    assert (seccomp.FLAG_WAIT_KILLABLE_RECV in found) == (release >= (5, 19))
     assert in_child(lambda: (known(), seccomp.mode())[1]) == seccomp.MODE_DISABLED
     assert in_child(refused) == []
 

@@ -45,6 +45,12 @@ NSFS_MAGIC = 0x6E736673
 DEVPTS_SUPER_MAGIC = 0x1CD1
 
 
+# linux/fs.h
+FS_IOC_GETFLAGS = 0x80086601
+FS_IOC_SETFLAGS = 0x40086602
+FS_IMMUTABLE_FL = 0x10
+
+
 class Fd:
     """The owner of one file descriptor: closes it once, at the end of a `with` block or by close().
 
@@ -121,6 +127,18 @@ def filesystem_type(fd: int) -> int:
     out = bytearray(120)
     kernel.call("fstatfs", kernel.number(138, 44), fd, kernel.buffer(out))
     return int.from_bytes(out[:8], "little")
+
+
+def flags_of(fd: int) -> int:
+    """ioctl_iflags(2) FS_IOC_GETFLAGS: the FS_*_FL of a file; ENOTTY where its file system has none."""
+    out = bytearray(8)
+    kernel.ioctl("FS_IOC_GETFLAGS", fd, FS_IOC_GETFLAGS, kernel.buffer(out))
+    return int.from_bytes(out[:4], "little")
+
+
+def set_flags(fd: int, flags: int) -> None:
+    """ioctl_iflags(2) FS_IOC_SETFLAGS; FS_IMMUTABLE_FL needs CAP_LINUX_IMMUTABLE, either way."""
+    kernel.ioctl("FS_IOC_SETFLAGS", fd, FS_IOC_SETFLAGS, flags.to_bytes(8, "little"))
 
 
 def write_value(path: str, text: str) -> None:

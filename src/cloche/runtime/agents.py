@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cloche.spec.reader import read_json, write_json
-from cloche.stage.operations.seccomp_agent import send_listener
+from cloche.stage.seccomp_agent import send_listener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -72,7 +72,7 @@ class _AtStart:
         from cloche.spec.reader import read_json
 
         linux = Config.parse(read_json(self.container.config_text())).linux
-        tell_agent(linux.seccomp if linux is not None else None, _state(self.container, "created"), pid, fd)
+        tell_agent(linux.seccomp if linux is not None else None, _state(self.container, "creating"), pid, fd)
 
 
 def _run_after_start(container: Container) -> None:

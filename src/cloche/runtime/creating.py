@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from cloche import ids
@@ -21,8 +22,10 @@ from cloche.spec.mounts import Mount
 from cloche.spec.reader import write_json
 from cloche.stage.cleaning import kill_groups, remove_groups
 from cloche.stage.hooks import run_hooks
+from cloche.stage.kept import restart_kept
 from cloche.stage.making import Callbacks, Made, StepFailed, make
 from cloche.stage.points import from_environment, reach
+from cloche.stage.seal import restart_sealed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,6 +84,28 @@ class _Callbacks(Callbacks):
 
     def listener(self, fd: int, pid: int) -> None:
         tell_agent(self.seccomp, self.state.replace('"PID"', str(pid)).encode(), pid, fd)
+
+
+def seal(bundle: str) -> None:
+    """See to it that the container cannot write the interpreter we run from; may start this command again."""
+    config, _, _ = read_config(bundle)
+    process, linux = config.process, config.linux
+    sets = process.capabilities if process is not None else None
+    maps = None
+    if linux is not None and linux.namespace("user") is not None:
+        maps = [(item.hostID, item.size) for item in linux.uidMappings or []]
+    seal_against(maps, set((sets.bounding if sets else None) or ()))
+
+
+def seal_against(maps: list[tuple[int, int]] | None, capabilities: set[str]) -> None:
+    """Restart from a copy nobody can write, where one of the host's ids in `maps` could (None: any of them)."""
+    owner = os.stat(os.path.realpath(sys.executable)).st_uid
+    if maps is not None and maps and not any(start <= owner < start + size for start, size in maps):
+        return
+    if maps is None and "CAP_LINUX_IMMUTABLE" in capabilities:
+        restart_sealed()
+    else:
+        restart_kept()
 
 
 def create(asked: Creation) -> tuple[Container, Made, int]:

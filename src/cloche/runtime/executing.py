@@ -9,10 +9,10 @@ from cloche.records import record
 from cloche.runtime import attributes
 from cloche.runtime.agents import tell_agent
 from cloche.runtime.consoles import send_console
-from cloche.runtime.creating import carry_out, state_for_hooks
+from cloche.runtime.creating import carry_out, seal_against, state_for_hooks
 from cloche.runtime.host import probe_host
 from cloche.runtime.identity import plan_identity
-from cloche.runtime.idmaps import HOST, first_of, joined
+from cloche.runtime.idmaps import HOST, first_of, joined, read_map
 from cloche.runtime.planning import find_command
 from cloche.runtime.receipt import Receipt
 from cloche.runtime.request import Request, Root
@@ -71,6 +71,15 @@ class _Callbacks(Callbacks):
             send_console(self.console_socket, master)
         else:
             self.master = os.dup(master)
+
+
+def seal_for(container: Container, asked: Execution) -> None:
+    """See to it that the container cannot write the interpreter we run from; may start this command again."""
+    pid = container.pid
+    own_users = _namespace(pid, "user") not in {_namespace("self", "user"), 0}
+    maps = [(outside, count) for _, outside, count in read_map(f"/proc/{pid}/uid_map")] if own_users else None
+    named = container.config_text() + asked.process + " ".join(asked.capabilities).encode()
+    seal_against(maps, {"CAP_LINUX_IMMUTABLE"} if b"CAP_LINUX_IMMUTABLE" in named else set())
 
 
 def execute(container: Container, asked: Execution) -> tuple[Made, int]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from cloche.linux import capabilities
 from cloche.runtime.attributes import inside_steps
 from cloche.runtime.seccomp.default import default_program
-from cloche.stage.operations import command, seccomp_agent
+from cloche.stage import seccomp_agent
+from cloche.stage.operations import command
 from cloche.stage.operations.groups import Rlimit
 from cloche.stage.operations.identity import (
     DropBounding,

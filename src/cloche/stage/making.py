@@ -12,9 +12,8 @@ from __future__ import annotations
 import os
 
 from cloche.linux import process
-from cloche.stage import inside, wire
+from cloche.stage import inside, seccomp_agent, wire
 from cloche.stage.operation import OUTSIDE
-from cloche.stage.operations import seccomp_agent
 from cloche.stage.points import reach
 from cloche.stage.scene import Outside
 

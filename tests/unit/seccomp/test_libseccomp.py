@@ -175,6 +175,23 @@ def test_rules_that_disagree(document: dict[str, Any]) -> None:
             assert len({run(code, 16, (first, second)) for code in programs}) == 1, (first, second)
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        conflict(("ALLOW", 1, "GT", HIGH + 3, 0), ("TRAP", 1, "GT", 5, 0)),
+        conflict(("ALLOW", 1, "NE", 4, 0), ("TRAP", 1, "MASKED_EQ", 0xFFFFFFFF, 5)),
+        conflict(("ALLOW", 1, "GE", HIGH, 0), ("TRAP", 1, "MASKED_EQ", HIGH + 6, HIGH + 6)),
+    ],
+)
+def test_rules_that_disagree_on_32_bits(document: dict[str, Any]) -> None:
+    document = {**document, "architectures": ["SCMP_ARCH_X86"]}
+    both = (document, {**document, "syscalls": document["syscalls"][::-1]})
+    programs = [decode(compile_filter(order).program) for order in both]
+    programs += [theirs(order, "x86_64") for order in both]
+    for value in (*range(8), HIGH + 5):
+        assert len({run(code, 54, (0, value), I386) for code in programs}) == 1, value
+
+
 def abis(document: dict[str, Any], arch: str) -> Iterator[tuple[str, int, dict[str, int]]]:
     """The ABIs that a profile lets in: name, AUDIT_ARCH, numbers."""
     yield arch, AUDIT_ARCH[arch], {name: nr for name, nr in syscalls.numbers(arch).items() if nr >= 0}

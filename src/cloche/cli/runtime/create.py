@@ -53,14 +53,13 @@ VERBS = {
 def run(name: str, given: Parsed, options: Globals) -> int:
     """Carry out `create` or `run`."""
     from cloche.linux.files import hold_standard_descriptors
-    from cloche.runtime.creating import create
+    from cloche.runtime.creating import create, seal
     from cloche.stage.inside import default_signals
-    from cloche.stage.seal import restart_sealed
 
     hold_standard_descriptors()
     detached = name == "create" or given.flag("detach")
     asked = creation(given, options, master=not detached)
-    restart_sealed()
+    seal(asked.bundle)
     default_signals()
     container, made, master = create(asked)
     if name == "create":

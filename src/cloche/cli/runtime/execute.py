@@ -55,10 +55,9 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     from cloche.runtime.consoles import send_descriptor
     from cloche.runtime.containers import load
     from cloche.runtime.creating import write_pid_file
-    from cloche.runtime.executing import execute
+    from cloche.runtime.executing import execute, seal_for
     from cloche.spec.process import CAPABILITIES
     from cloche.stage.inside import default_signals
-    from cloche.stage.seal import restart_sealed
 
     del name
     hold_standard_descriptors()
@@ -67,7 +66,7 @@ def run(name: str, given: Parsed, options: Globals) -> int:
         if capability not in CAPABILITIES:
             report(f"warning: --cap {capability}: no capability of this kernel has that name", options)
     container = load(options.root, given.positionals[0])
-    restart_sealed()
+    seal_for(container, asked)
     default_signals()
     made, master = execute(container, asked)
     try:

@@ -62,7 +62,7 @@ class Filter:
     left out; `warnings` are sentences. `refusals` is {number: errno} for calls that the supervisor is
     told about instead of their being refused at once; it must answer them with that errno. With
     `by_number` the process under the filter cannot send the profile's own listener to the runtime, which
-    has to fetch it (`cloche.stage.operations.seccomp_agent`).
+    has to fetch it (`cloche.stage.seccomp_agent`).
     """
 
     __slots__ = ("by_number", "flags", "instructions", "program", "refusals", "unknown", "warnings")

@@ -6,9 +6,8 @@ import os
 
 from cloche.linux import capabilities, files, keyring, landlock, process, seccomp
 from cloche.records import record
-from cloche.stage import passwd, paths, wire
+from cloche.stage import passwd, paths, seccomp_agent, wire
 from cloche.stage.operation import InsideOperation
-from cloche.stage.operations import seccomp_agent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,0 +1,147 @@
+"""A copy of the interpreter that stays, so that root's containers need not make one each (CVE-2019-5736).
+
+    /run/cloche/interpreters/.IDENTITY/bin/python3   the copy: root's, and immutable (ioctl_iflags(2))
+    /run/cloche/interpreters/.IDENTITY/lib           a link, by which Python finds its library
+    /run/cloche/interpreters/usr/bin/python3         a link to the copy, at the path of the original
+
+The launcher starts from the last of these where it is there; this module then makes sure that it is what it
+should be, or makes it. Nobody without CAP_LINUX_IMMUTABLE in the initial user namespace can write to it, whoever
+they are; a container that is given that capability has to run from `seal`'s memory file instead.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cloche.linux import files
+from cloche.stage.seal import is_sealed, restart_sealed
+
+KEPT = "/run/cloche/interpreters"
+
+
+def runs_kept() -> bool:
+    """Whether this very process runs from such a copy, of the interpreter as it is now."""
+    with files.Fd(os.open("/proc/self/exe", os.O_RDONLY | os.O_CLOEXEC)) as exe:
+        path = os.readlink("/proc/self/exe")
+        if not path.startswith(f"{KEPT}/.") or os.fstat(exe.number).st_uid != 0:
+            return False
+        try:
+            current = _identity(sys.executable.removeprefix(KEPT))
+        except OSError:
+            return False
+        return path.split("/")[4] == current and bool(files.flags_of(exe.number) & files.FS_IMMUTABLE_FL)
+
+
+def restart_kept() -> None:
+    """Execute this command line again from a copy that is kept, or from one in memory where none can be."""
+    if is_sealed() or runs_kept():
+        return
+    if os.geteuid() == 0:
+        try:
+            path = _keep(sys.executable.removeprefix(KEPT))
+        except OSError:
+            path = ""  # /run cannot be written, or its file system has no such flag: the memory file is as good
+        if path:
+            os.execve(path, [path, *sys.orig_argv[1:]], os.environ)
+    restart_sealed()
+
+
+def _identity(path: str) -> str:
+    status = os.stat(path)
+    return f".{status.st_dev:x}-{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
+
+
+def _keep(origin: str) -> str:
+    """Make the copy of interpreter `origin` and the link to it, as far as they are missing; returns the link."""
+    folder = f"{KEPT}/{_identity(origin)}"
+    os.makedirs(KEPT, 0o755, exist_ok=True)
+    for path in ("/run/cloche", KEPT):
+        status = os.stat(path, follow_symlinks=False)
+        if status.st_uid != 0 or status.st_mode & 0o022:
+            raise OSError(1, "is not root's alone", path)
+    if not os.path.isdir(folder):
+        _copy(origin, folder)
+    link = f"{KEPT}{origin}"
+    os.makedirs(os.path.dirname(link), 0o755, exist_ok=True)
+    temporary = f"{link}.{os.getpid()}"
+    os.symlink(f"{folder}/bin/python3", temporary)
+    os.replace(temporary, link)
+    _forget_others()
+    return link
+
+
+def _copy(origin: str, folder: str) -> None:
+    made = f"{folder}.{os.getpid()}"
+    os.makedirs(f"{made}/bin", 0o755)
+    os.symlink(f"{sys.base_prefix}/lib", f"{made}/lib")
+    with (
+        files.Fd(os.open(origin, os.O_RDONLY | os.O_CLOEXEC)) as source,
+        files.Fd(os.open(f"{made}/bin/python3", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755)) as copy,
+    ):
+        while os.sendfile(copy.number, source.number, None, 1 << 30):
+            pass
+        os.fchmod(copy.number, 0o555)
+    # one that does not find its library would be found out too late
+    pid = os.posix_spawn(f"{made}/bin/python3", [f"{made}/bin/python3", "-I", "-S", "-c", "import os, _socket"], {})
+    works = os.waitpid(pid, 0)[1] == 0
+    if works:
+        with files.Fd(os.open(f"{made}/bin/python3", os.O_RDONLY | os.O_CLOEXEC)) as copy:
+            works = _freeze(copy.number)
+    if works:
+        try:
+            os.rename(made, folder)
+        except OSError:
+            works = os.path.isdir(folder)  # somebody else was faster
+            remove_copy(made)
+    if not works:
+        remove_copy(made)
+        raise OSError(95, "cannot hold a copy that nobody can write", folder)
+
+
+def _freeze(fd: int) -> bool:
+    try:
+        files.set_flags(fd, files.flags_of(fd) | files.FS_IMMUTABLE_FL)
+    except OSError:
+        return False
+    return True
+
+
+def remove_copy(folder: str) -> None:
+    """Remove the directory of a copy."""
+    path = f"{folder}/bin/python3"
+    if os.path.exists(path):
+        with files.Fd(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as copy:
+            files.set_flags(copy.number, files.flags_of(copy.number) & ~files.FS_IMMUTABLE_FL)
+        os.unlink(path)
+    os.rmdir(f"{folder}/bin")
+    os.unlink(f"{folder}/lib")
+    os.rmdir(folder)
+
+
+def _forget_others() -> None:
+    """Remove links whose original is gone, and copies that no link leads to."""
+    used = set()
+    for top, folders, names in os.walk(KEPT, topdown=True):
+        folders[:] = [name for name in folders if not (top == KEPT and name.startswith("."))]
+        for name in names:
+            link = f"{top}/{name}"
+            if not os.path.islink(link):
+                continue
+            if os.path.exists(link.removeprefix(KEPT)):
+                used.add(os.readlink(link).split("/")[4])
+            else:
+                os.unlink(link)
+                _remove_empty(top)
+    for name in os.listdir(KEPT):
+        if name.startswith(".") and name not in used and name.count(".") == 1:
+            remove_copy(f"{KEPT}/{name}")
+
+
+def _remove_empty(folder: str) -> None:
+    while folder != KEPT:
+        try:
+            os.rmdir(folder)
+        except OSError:
+            return
+        folder = os.path.dirname(folder)
