@@ -347,7 +347,8 @@ def run(
 def succeed(done: subprocess.CompletedProcess[str]) -> str:
     """What it printed, without the space around it; an error with all it said if it failed."""
     if done.returncode:
-        raise AssertionError(f"exit status {done.returncode}: {' '.join(done.args)}\n{done.stdout}{done.stderr}")
+        words = done.args[done.args.index("join") + 1 :] if "join" in done.args else done.args
+        raise AssertionError(f"exit status {done.returncode}: {' '.join(words)}\n{done.stdout}{done.stderr}")
     return done.stdout.strip()
 
 
