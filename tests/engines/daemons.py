@@ -200,11 +200,11 @@ class Docker(Engine):
 
     kind = "docker"
 
-    def __init__(self, room: Room, runtimes: dict[str, str], default: str) -> None:
+    def __init__(self, room: Room, runtimes: dict[str, str], default: str, config: str = "{}") -> None:
         self.room = room
         self.socket = room.folder / "docker.sock"
         adds = [word for name, path in runtimes.items() for word in ("--add-runtime", f"{name}={path}")]
-        (room.folder / "daemon.json").write_text("{}")
+        (room.folder / "daemon.json").write_text(config)
         state = ["--data-root", f"{room.folder}/data", "--exec-root", f"{room.folder}/exec"]
         self.daemon = room.start(
             "dockerd.log",
@@ -230,14 +230,18 @@ class Docker(Engine):
 
 
 class Containerd:
-    """containerd in a room. Calling it runs ctr, in a namespace of the room's name."""
+    """containerd in a room. Calling it runs ctr, in one of containerd's namespaces.
 
-    def __init__(self, room: Room, runtime: str, more: str = "") -> None:
-        self.room, self.runtime = room, runtime
+    `more` is added to its configuration; without it there is no CRI service.
+    """
+
+    def __init__(self, room: Room, runtime: str, more: str = "", namespace: str = "test") -> None:
+        self.room, self.runtime, self.namespace = room, runtime, namespace
         self.socket = room.folder / "containerd.sock"
         self.config = room.folder / "containerd.toml"
+        less = "" if more else 'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
         self.config.write_text(
-            f'version = 2\nroot = "{room.folder}/root"\nstate = "{room.folder}/state"\n'
+            f'version = 2\nroot = "{room.folder}/root"\nstate = "{room.folder}/state"\n{less}'
             f'[grpc]\naddress = "{self.socket}"\n[ttrpc]\naddress = "{self.socket}.ttrpc"\n{more}'
         )
         self.daemon = room.start("containerd.log", "containerd", "--config", str(self.config), "--log-level", "info")
@@ -255,7 +259,7 @@ class Containerd:
 
     def words(self, *words: str) -> list[str]:
         """The ctr command line, in the room: it mounts the image and makes the pipes itself."""
-        return self.room.inside("ctr", "-a", str(self.socket), "-n", "test", *words)
+        return self.room.inside("ctr", "-a", str(self.socket), "-n", self.namespace, *words)
 
     def __call__(
         self, *words: str, input: bytes | str = b"", timeout: float = PATIENCE
@@ -274,18 +278,18 @@ class Containerd:
 class Podman(Engine):
     """podman in a room, as root or as the ordinary user of the room.
 
-    Containers have no network unless a test asks for one; the limits are those that the reference machine can give.
+    Containers have no network unless a test asks for one; the limits are those that a machine without
+    CAP_SYS_RESOURCE can give, too. `more` is added to its configuration; an empty runtime is the one named there.
     """
 
-    def __init__(self, room: Room, runtime: str, *, rootless: bool = False) -> None:
+    def __init__(self, room: Room, runtime: str, *, rootless: bool = False, more: str = "") -> None:
         self.room, self.runtime, self.rootless = room, runtime, rootless
         self.kind = "rootless" if rootless else "podman"
         self.folder = room.folder / self.kind
         self.folder.mkdir()
         self.config = room.folder / f"{self.kind}.conf"
         self.config.write_text(
-            '[containers]\nnetns = "none"\ndefault_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]\n'
-            '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+            '[containers]\nnetns = "none"\ndefault_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]\n' + more
         )
         if rootless:
             os.chown(self.folder, USER, USER)
@@ -308,7 +312,9 @@ class Podman(Engine):
         return self.room.inside(
             *(*become, "sh", "-c", 'cd / && mkdir -pm 700 "$XDG_RUNTIME_DIR" && exec "$@"', "podman", "podman"),
             *("--root", f"{self.folder}/root", "--runroot", f"{self.folder}/run", "--tmpdir", f"{self.folder}/tmp"),
-            *("--storage-driver", "overlay", "--runtime", self.runtime, *words),
+            *("--storage-driver", "overlay", "--cgroup-manager", "cgroupfs", "--events-backend", "file"),
+            *(["--runtime", self.runtime] if self.runtime else []),
+            *words,
         )
 
 
@@ -324,7 +330,13 @@ def run(
         out, err = process.communicate(feed, timeout)
     except subprocess.TimeoutExpired as error:
         os.killpg(process.pid, signal.SIGKILL)
-        out, err = process.communicate()
+        try:
+            out, err = process.communicate(timeout=5)
+        except subprocess.TimeoutExpired as left:  # something in the room still holds the pipe
+            out, err = left.stdout or b"", left.stderr or b""
+            for pipe in (process.stdout, process.stderr):
+                if pipe:
+                    pipe.close()
         said = (out + err).decode(errors="replace")
         raise AssertionError(f"still running after {timeout} s: {' '.join(words)}\n{said}") from error
     return subprocess.CompletedProcess(
@@ -335,21 +347,22 @@ def run(
 def succeed(done: subprocess.CompletedProcess[str]) -> str:
     """What it printed, without the space around it; an error with all it said if it failed."""
     if done.returncode:
-        raise AssertionError(f"exit status {done.returncode}: {' '.join(done.args)}\n{done.stdout}{done.stderr}")
+        words = done.args[done.args.index("join") + 1 :] if "join" in done.args else done.args
+        raise AssertionError(f"exit status {done.returncode}: {' '.join(words)}\n{done.stdout}{done.stderr}")
     return done.stdout.strip()
 
 
-def make_image(archive: Path, busybox: str) -> None:
+def make_image(archive: Path, busybox: str, name: str = IMAGE, command: tuple[str, ...] = ("sh",)) -> None:
     """Write an image of busybox as the archive of `docker save`, which docker, podman and ctr all read."""
     layer = io.BytesIO()
     applets = subprocess.check_output([busybox, "--list"], text=True).split()
     with tarfile.open(fileobj=layer, mode="w") as tar:
-        for name in ("bin", "dev", "etc", "proc", "root", "sys", "tmp", "var", "t"):
-            _add(tar, name, type=tarfile.DIRTYPE, mode=0o1777 if name == "tmp" else 0o755)
+        for folder in ("bin", "dev", "etc", "proc", "root", "sys", "tmp", "var", "t"):
+            _add(tar, folder, type=tarfile.DIRTYPE, mode=0o1777 if folder == "tmp" else 0o755)
         tar.add(busybox, "bin/busybox", filter=_owned_by_root)
-        for name in applets:
-            if name != "busybox":
-                _add(tar, f"bin/{name}", type=tarfile.SYMTYPE, linkname="busybox")
+        for applet in applets:
+            if applet != "busybox":
+                _add(tar, f"bin/{applet}", type=tarfile.SYMTYPE, linkname="busybox")
         _add(tar, "etc/passwd", data=b"root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000:Ann:/tmp:/bin/sh\n")
         _add(tar, "etc/group", data=b"root:x:0:\nann:x:1000:\nwheel:x:10:ann\n")
         _add(tar, "etc/plain", data=b"not a program\n")
@@ -357,15 +370,15 @@ def make_image(archive: Path, busybox: str) -> None:
     config = {
         "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine),
         "os": "linux",
-        "config": {"Env": [f"PATH={PATH}"], "Cmd": ["sh"]},
+        "config": {"Env": [f"PATH={PATH}"], "Cmd": list(command)},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{sha256(blob).hexdigest()}"]},
         "history": [{"created_by": "busybox"}],
     }
     document = json.dumps(config).encode()
-    name = f"{sha256(document).hexdigest()}.json"
-    listing = [{"Config": name, "RepoTags": [IMAGE], "Layers": ["layer.tar"]}]
+    file = f"{sha256(document).hexdigest()}.json"
+    listing = [{"Config": file, "RepoTags": [name], "Layers": ["layer.tar"]}]
     with tarfile.open(archive, "w") as tar:
-        _add(tar, name, data=document)
+        _add(tar, file, data=document)
         _add(tar, "layer.tar", data=blob)
         _add(tar, "manifest.json", data=json.dumps(listing).encode())
     archive.chmod(0o644)

@@ -30,6 +30,8 @@ set -e
 folder=$1; python=$2; self=$3; shift 3
 mount --make-rprivate /
 umount -l /sys/fs/cgroup
+umount -l /sys
+mount -t sysfs -o nosuid,nodev,noexec sysfs /sys
 if [ "$1" = "=v2" ]; then
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
 else
