@@ -16,6 +16,7 @@ from cloche.runtime.request import Node, Request, Root, Tree
 from cloche.spec.config import Config
 from cloche.spec.reader import read_json
 from cloche.spec.validate import validate
+from cloche.stage.points import from_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,12 @@ def read_config(bundle: str) -> tuple[Config, list[str], bytes]:
         raise NotFoundError(
             f"{path} cannot be read: {error.strerror}", hint="`cloche-runtime spec` makes one"
         ) from None
-    config = Config.parse(read_json(text))
+    try:
+        config = Config.parse(read_json(text))
+    except SpecError as error:
+        if error.pointer:
+            raise
+        raise SpecError(f"{path}: {error}", hint=error.hint) from None  # of the whole document
     warnings = validate(config)
     return config, warnings, text
 
@@ -91,6 +97,7 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
         machine=host.machine,
         make_cwd=True,
         lifecycle=life,
+        failpoint=from_environment(os.environ.get("CLOCHE_FAILPOINT", "")),
         stage_says="runs from a sealed copy of the interpreter",
     )
 

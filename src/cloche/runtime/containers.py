@@ -19,11 +19,15 @@ from cloche.spec.reader import read_json, write_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Self
 
 F_GETLK, F_SETLKW = 5, 7
 F_WRLCK, F_UNLCK = 1, 2
 START = "start"
+LAST = "state.json lock"  # removed in this order, after all others, which are found nowhere in it
+TRIES, ENOTEMPTY = 10, 39
+NEEDED = {"ociVersion", "bundle", "rootfs", "created"}
 
 
 def default_root() -> str:
@@ -75,7 +79,8 @@ class Container:
 
     def alive(self) -> bool:
         """Whether its first process is there and not a zombie."""
-        return bool(self.pid) and self.known.get("boot") == boot_id() and start_time(self.pid) == self.known["started"]
+        started = self.known.get("started", 0)  # 0: it ended before that could be read
+        return bool(self.pid and started) and self.known.get("boot") == boot_id() and start_time(self.pid) == started
 
     def is_frozen(self) -> bool:
         """Whether its processes were stopped by way of its cgroup (see cgroups.freezing, of which this is a part)."""
@@ -117,8 +122,11 @@ class Container:
         if os.fstat(self._lock).st_nlink == 0:
             raise NotFoundError(f"container does not exist: {self.id}")
         if text := _read(f"{self.folder}/state.json"):
-            known: Any = read_json(text)
-            self.known = known
+            try:
+                self.known = _known(text, self.folder)
+            except SpecError:
+                if not self.known.get("damaged"):
+                    raise
         return self
 
     def unlock(self) -> None:
@@ -162,10 +170,24 @@ class Container:
         }
 
     def remove(self) -> None:
-        """Remove the directory: state.json last, so that until then it can be found and removed."""
-        for name in sorted(os.listdir(self.folder), key=lambda name: name == "state.json"):
-            os.unlink(f"{self.folder}/{name}")
-        os.rmdir(self.folder)
+        """Remove the directory: state.json late, so that until then what it says is known, and the lock at the end.
+
+        Whoever comes meanwhile may make a new lock, sees that this one has no name any more, and goes away.
+        """
+        try:
+            for _ in range(TRIES):
+                for name in sorted(os.listdir(self.folder), key=LAST.find):
+                    unlink(f"{self.folder}/{name}")
+                    point(f"unlink {name}")
+                try:
+                    os.rmdir(self.folder)
+                    return
+                except OSError as error:
+                    if error.errno != ENOTEMPTY:
+                        raise
+        except FileNotFoundError:
+            return  # somebody else was at it, too
+        raise ConflictError(f"{self.folder} cannot be removed: somebody keeps on making files in it")
 
 
 def new(root: str, container_id: str, **known: Any) -> Container:
@@ -196,13 +218,30 @@ def load(root: str, container_id: str) -> Container:
             directory = False
         if not directory:
             raise NotFoundError(f"container does not exist: {container_id}")
-        text = b'{"ociVersion":"1.0.0","bundle":"","rootfs":"","created":""}'  # killed before it wrote anything
-    known: Any = read_json(text)
-    return Container(root, container_id, known)
+        return unknown(root, container_id)  # killed before it wrote anything
+    return Container(root, container_id, _known(text, f"{root}/{container_id}"))
 
 
-def every(root: str) -> list[Container]:
-    """All of them, by id; one that is removed meanwhile is left out."""
+def unknown(root: str, container_id: str, **known: Any) -> Container:
+    """A container of which nothing is written down, or nothing that can be read."""
+    return Container(root, container_id, {"ociVersion": "1.0.0", "bundle": "", "rootfs": "", "created": "", **known})
+
+
+def _known(text: bytes, folder: str) -> dict[str, Any]:
+    """What a state.json says. Raises SpecError where a machine that stopped has left it cut off."""
+    try:
+        known = read_json(text)
+        if not isinstance(known, dict) or not known.keys() >= NEEDED:
+            raise SpecError("is not the state of a container")
+    except SpecError as error:
+        raise SpecError(
+            f"{folder}/state.json: {error}", hint="delete --force removes what is left of the container"
+        ) from None
+    return known
+
+
+def every(root: str, warn: Callable[[str], None]) -> list[Container]:
+    """All of them, by id; one that is removed meanwhile is left out, and `warn` told of one that cannot be read."""
     try:
         names = sorted(os.listdir(root))
     except FileNotFoundError:
@@ -210,9 +249,15 @@ def every(root: str) -> list[Container]:
     found = []
     for name in names:
         try:
+            check_id(name)
+        except SpecError:
+            continue  # nothing of ours
+        try:
             found.append(load(root, name))
-        except (NotFoundError, SpecError):
+        except NotFoundError:
             continue
+        except SpecError as error:
+            warn(str(error))
     return found
 
 
@@ -220,7 +265,8 @@ def write_atomically(path: str, content: bytes) -> None:
     """Write a file so that after a crash there is the old content or the new."""
     fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, content)
+        while content:
+            content = content[os.write(fd, content) :]
         os.fsync(fd)
     finally:
         os.close(fd)
@@ -241,6 +287,14 @@ def _fcntl_lock(fd: int, command: int) -> int:
     return lock[0]
 
 
+def point(name: str) -> None:
+    """A point at which a test can make things go wrong (cloche.stage.points); nothing is imported without one."""
+    if value := os.environ.get(b"CLOCHE_FAILPOINT"):
+        from cloche.stage.points import from_environment, reach
+
+        reach(from_environment(value.decode()), name)
+
+
 def boot_id() -> str:
     """What tells this boot from others (random(4))."""
     return _read("/proc/sys/kernel/random/boot_id").decode().strip()
@@ -250,6 +304,14 @@ def start_time(pid: int) -> int:
     """When process `pid` began, in clock ticks since boot (proc_pid_stat(5)); 0 for none, or a zombie."""
     fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     return int(fields[19]) if len(fields) > 19 and fields[0] not in {b"Z", b"X"} else 0
+
+
+def unlink(path: str) -> None:
+    """Remove a file, unless it is gone already."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 def _read(path: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb
-from cloche.errors import SpecError
+from cloche.errors import NotFoundError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,8 +80,11 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     if not given.flag("keep"):
         from cloche.cli.runtime.globals import warn
 
-        for text in delete(container.lock(), force=True):
-            warn(text, options)
+        try:
+            for text in delete(container.lock(), force=True):
+                warn(text, options)
+        except NotFoundError:
+            pass  # somebody else has deleted it meanwhile
     return code
 
 
