@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -298,6 +299,27 @@ def test_those_of_poststop_are_not_called_where_there_was_nothing(
     made.config["hooks"] = {"poststop": [shell(f"echo poststop >>{log}/order")]}
     assert runtime.try_create(made).returncode != 0
     assert lines(log) == []
+
+
+def test_the_directory_they_run_in(runtime: Runtime, bundle: MakeBundle, log: Path) -> None:
+    made = hooked(bundle("true"), log, "pwd >DIR/KIND")
+    assert runtime.run(made, "--pid-file", "pid", cwd=log).returncode == 0
+    there = {kind: (log / kind).read_text().strip() for kind in KINDS}
+    if runtime.name == "runc":
+        there["createContainer"] = there["createContainer"].removesuffix("/rootfs")  # its own choice
+    assert there == {kind: "/" if kind == "startContainer" else str(made.path) for kind in KINDS}
+    if runtime.name != "crun":
+        assert (log / "pid").exists()  # relative to the caller all the same
+
+
+def test_a_poststop_hook_of_a_bundle_that_is_gone(runtime: Runtime, bundle: MakeBundle, log: Path) -> None:
+    runtime.not_like("runc", "crun", because="cannot start it there")
+    made = hooked(bundle("true"), log, "pwd >DIR/KIND")
+    id = runtime.running(made)
+    runtime.wait(id)
+    shutil.rmtree(made.path)
+    runtime.delete(id)
+    assert lines(log, "poststop") == ["/"]
 
 
 def test_a_state_with_words_that_stand_for_others(runtime: Runtime, bundle: MakeBundle, log: Path) -> None:

@@ -92,11 +92,11 @@ def _run_after_start(container: Container) -> None:
     text = container.config_text()
     if b'"poststart"' not in text:
         return
-    from cloche.stage.hooks import run_hooks
+    from cloche.stage.hooks import run_hooks_in
 
     hooks = _hooks(text).get("poststart", ())
     try:
-        run_hooks("poststart", hooks, _state(container, "running"))
+        run_hooks_in(container.known["bundle"], "poststart", hooks, _state(container, "running"))
     except OSError as error:
         raise _ended(container, f"{error.filename}: {error.strerror}", error.errno or 0) from error
 
@@ -233,7 +233,7 @@ def delete(container: Container, *, force: bool = False) -> list[str]:
     if b'"poststop"' in text:
         from cloche.runtime.creating import run_poststop
 
-        warnings = run_poststop(_hooks(text), _state(container, "stopped"))
+        warnings = run_poststop(container, _hooks(text))
     container.remove()
     return warnings
 

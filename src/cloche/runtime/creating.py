@@ -21,7 +21,7 @@ from cloche.spec.hooks import HOOK_NAMES
 from cloche.spec.mounts import Mount
 from cloche.spec.reader import write_json
 from cloche.stage.cleaning import kill_groups, remove_groups
-from cloche.stage.hooks import run_hooks, with_pid
+from cloche.stage.hooks import run_hooks_in, with_pid
 from cloche.stage.kept import restart_kept
 from cloche.stage.making import Callbacks, Made, StepFailed, make
 from cloche.stage.seal import restart_sealed
@@ -75,7 +75,7 @@ class _Callbacks(Callbacks):
         text = with_pid(self.state, pid)
         for kind in ("prestart", "createRuntime"):
             if hooks := self.all_hooks.get(kind):
-                run_hooks(kind, hooks, text)
+                run_hooks_in(self.asked.bundle, kind, hooks, text)
 
     def console(self, master: int) -> None:
         if self.asked.console_socket:
@@ -141,7 +141,7 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
         containers.write_atomically(f"{container.folder}/config.json", text)  # has the hooks for who finds it killed
         groups = _plan_groups(config, asked, host)
         keyring = f"_ses.{asked.container_id}" if asked.keyring else ""
-        life = Lifecycle(container.folder, state, hooks, groups, asked.preserve, asked.pivot, keyring)
+        life = Lifecycle(container.folder, state, hooks, groups, asked.preserve, asked.pivot, keyring, asked.bundle)
         plan, _receipt = make_plan(request_of(config, asked.bundle, asked.container_id, host, life), host)
         resctrl = attributes.resctrl_directories(config, asked.container_id)
         container.update(groups=groups.paths, own_pids=plan.own_pids, resctrl=resctrl)
@@ -171,17 +171,18 @@ def _undo(container: Container, callbacks: _Callbacks) -> None:
     attributes.remove_resctrl(container.known.get("resctrl", []))
     if callbacks.hooked:
         # runtime.md, Lifecycle: where hooks of `create` fail it goes on with those of poststop
-        for text in run_poststop(callbacks.all_hooks, with_pid(state_for_hooks(container, "stopped"), container.pid)):
+        for text in run_poststop(container, callbacks.all_hooks):
             callbacks.asked.warn(text)
     container.remove()
 
 
-def run_poststop(hooks: dict[str, tuple[Hook, ...]], state: bytes) -> list[str]:
+def run_poststop(container: Container, hooks: dict[str, tuple[Hook, ...]]) -> list[str]:
     """Run the hooks poststop, each of them whatever the others do; returns what failed, as warnings."""
+    state = with_pid(state_for_hooks(container, "stopped"), container.pid)
     warnings = []
     for index, hook in enumerate(hooks.get("poststop", ())):
         try:
-            run_hooks("poststop", (hook,), state, index)
+            run_hooks_in(container.known["bundle"], "poststop", (hook,), state, index)
         except OSError as error:
             warnings.append(f"{error.filename}: {error.strerror}")
     return warnings

@@ -131,7 +131,7 @@ def _inside(
     if life is not None:
         steps.append(lifecycle.AskForHooks())
         if hooks := life.hooks.get("createContainer"):
-            steps.append(lifecycle.ShowRoot(request.root.trees[0].source))
+            steps.append(lifecycle.ShowRoot(request.root.trees[0].source, life.bundle))
             steps.append(lifecycle.RunHooks("createContainer", hooks, life.state))
     steps.append(lifecycle.MoveRoot() if life is not None and not life.pivot else roots.PivotRoot())
     steps += attributes.root_steps(linux)

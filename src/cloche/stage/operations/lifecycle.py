@@ -84,14 +84,15 @@ class ShowRoot(InsideOperation):
     """Put the new root where hooks look for it, and give them the host's /proc back."""
 
     path: str
+    bundle: str  # where they run
 
     def execute(self, scene: Inside) -> None:
         mount.move_mount(scene.root, files.AT_FDCWD, self.path)
-        os.chdir("/")
+        os.chdir(self.bundle)
         mount.umount2("/proc", mount.MNT_DETACH)  # where the scratch is
 
     def calls(self) -> list[str]:
-        return [f'move_mount(root, "{self.path}")', 'umount2("/proc", MNT_DETACH)']
+        return [f'move_mount(root, "{self.path}")', f'chdir("{self.bundle}")', 'umount2("/proc", MNT_DETACH)']
 
     def meaning(self) -> str:
         return "hooks that run before the pivot see the container's mounts below its root"
