@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.runtime.conftest import SLEEP, alive, groups_of, processes_of, wait_until
+from tests.runtime.looking import user_namespace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,6 +147,30 @@ def test_a_create_container_hook_sees_the_mounts(runtime: Runtime, bundle: MakeB
     made.config["hooks"] = {"createContainer": [hook]}
     runtime.run(made)
     assert f" {made.rootfs}/dev/shm " in (log / "mounts").read_text()
+
+
+@pytest.mark.parametrize("how", ["user namespace", "no pivot", "shared", "absolute root"])
+def test_a_create_container_hook_of_other_containers(runtime: Runtime, bundle: MakeBundle, log: Path, how: str) -> None:
+    made = bundle("sh", "-c", "mount | grep -c rootfs; ls /mnt /proc/self/status").bind(log, "/mnt")
+    flags = ["--no-pivot"] if how == "no pivot" else []
+    if how == "user namespace":
+        user_namespace(made)
+        log.chmod(0o777)
+        made.path.chmod(0o755)
+    elif how == "shared":
+        made.linux["rootfsPropagation"] = "shared"
+    elif how == "absolute root":
+        (made.path / "elsewhere").mkdir()
+        made.config["root"]["path"] = str(made.rootfs.rename(made.path / "elsewhere/root"))
+    root = made.path / "elsewhere/root" if how == "absolute root" else made.rootfs
+    hook = shell(f"echo made >{root}/mnt/by_the_hook; readlink /proc/self >>{root}/mnt/by_the_hook")
+    made.config["hooks"] = {"createContainer": [hook]}
+    done = runtime.run(made, *flags)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0", "/proc/self/status", "/mnt:", "by_the_hook"]
+    first, second = (log / "by_the_hook").read_text().split()
+    assert first == "made"
+    assert second.isdecimal()
 
 
 def test_their_arguments_and_environment(runtime: Runtime, bundle: MakeBundle, log: Path) -> None:
