@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from cloche.spec.process import Process
 
 
+LARGEST = 32 << 20  # bytes of a config.json; real ones have some kilobytes
+
+
 def read_config(bundle: str) -> tuple[Config, list[str], bytes]:
     """The bundle's config.json, checked, what is odd about it, and its text.
 
@@ -33,7 +36,13 @@ def read_config(bundle: str) -> tuple[Config, list[str], bytes]:
     """
     path = f"{bundle}/config.json"
     try:
-        with open(path, "rb") as file:
+        # what is no file may keep us waiting, or have no end
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(22, "is not a file")
+            if status.st_size > LARGEST:
+                raise OSError(27, f"has {status.st_size >> 20} MiB, and {LARGEST >> 20} are the most that is read")
             text = file.read()
     except OSError as error:
         raise NotFoundError(
