@@ -136,6 +136,8 @@ class Container:
             self._lock = -1
 
     def _is_locked(self) -> bool:
+        if self._lock >= 0:
+            return False  # by us; and closing the file once more would let go of the lock (fcntl_locking(2))
         try:
             fd = os.open(f"{self.folder}/lock", os.O_RDWR | os.O_CLOEXEC)
         except OSError:
@@ -202,8 +204,12 @@ def new(root: str, container_id: str, **known: Any) -> Container:
         raise ConflictError(
             f"container with given ID already exists: {container_id}", hint="delete it first, or give another id"
         ) from None
-    container = Container(root, container_id, known).lock()
-    container.update()
+    container = Container(root, container_id, known)
+    try:
+        container.lock().update()
+    except OSError:  # the disk is full
+        container.remove()
+        raise
     return container
 
 

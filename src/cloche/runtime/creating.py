@@ -134,10 +134,10 @@ def create(asked: Creation) -> tuple[Container, Made, int]:
         annotations=config.annotations or {},
         owner=_owner(),
     )
-    containers.point("recorded")
     state = state_for_hooks(container, "creating")
     callbacks = _Callbacks(container, asked, config, state)
     try:
+        containers.point("recorded")
         containers.write_atomically(f"{container.folder}/config.json", text)  # has the hooks for who finds it killed
         groups = _plan_groups(config, asked, host)
         keyring = f"_ses.{asked.container_id}" if asked.keyring else ""
