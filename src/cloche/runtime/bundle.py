@@ -80,7 +80,7 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
     listed = (linux.namespaces if linux else None) or []
     kinds = {item.type for item in listed if not item.path}
     if "mount" not in kinds:
-        raise UnsupportedError("a container without a mount namespace of its own", needs="it in /linux/namespaces")
+        raise UnsupportedError("/linux/namespaces: a container without a mount namespace of its own")
     for item in config.mounts or []:
         if not item.destination.startswith("/"):
             item.destination = "/" + item.destination

@@ -259,11 +259,21 @@ def explain(plan: Plan, failure: StepFailed) -> ClocheError:
 
 
 POINTERS = {
+    "Affinity": "/process/execCPUAffinity",
     "Attach": "/mounts",
+    "BindConsole": "/process/terminal",
+    "Clone": "/linux/namespaces",
     "CreateGroup": "/linux/cgroupsPath",
+    "Directory": "/process/cwd",
+    "DropBounding": "/process/capabilities/bounding",
+    "EnterGroup": "/linux/cgroupsPath",
+    "EnterResctrl": "/linux/intelRdt",
     "Filesystem": "/mounts",
+    "FindUser": "/process/user",
     "GiveGroup": "/linux/cgroupsPath",
+    "LabelFile": "/linux/mountLabel",
     "LimitDevices": "/linux/resources/devices",
+    "LoadSeccomp": "/linux/seccomp",
     "MakeDev": "/linux/devices",
     "MakeGroup": "/linux/cgroupsPath",
     "MakeNode": "/linux/devices",
@@ -271,19 +281,27 @@ POINTERS = {
     "Mask": "/linux/maskedPaths",
     "MemoryPolicy": "/linux/memoryPolicy",
     "MoveInterfaces": "/linux/netDevices",
+    "OffsetClocks": "/linux/timeOffsets",
     "OomScore": "/process/oomScoreAdj",
     "OpenNamespaces": "/linux/namespaces",
+    "OpenTerminal": "/process/terminal",
     "OpenTree": "/mounts",
     "Personality": "/linux/personality",
+    "PrioritizeIo": "/process/ioPriority",
+    "Propagate": "/mounts",
+    "PropagateRoot": "/linux/rootfsPropagation",
     "RaiseRlimit": "/process/rlimits",
     "ReadOnly": "/linux/readonlyPaths",
     "Remount": "/mounts",
     "Rlimit": "/process/rlimits",
+    "Schedule": "/process/scheduler",
+    "SetCapabilities": "/process/capabilities",
     "SetHostName": "/hostname",
     "SetUser": "/process/user",
+    "ShowRoot": "/root/path",
     "Sysctl": "/linux/sysctl",
+    "TreeRoot": "/root/path",
     "WorkingDirectory": "/process/cwd",
-    "LoadSeccomp": "/linux/seccomp",
 }
 SECTIONS = {
     "hugetlb": "hugepageLimits",
@@ -300,6 +318,11 @@ def _pointer(step: Operation | None, culprit: str) -> str:
     if step is None:
         return ""
     name = type(step).__name__
+    tree = str(getattr(step, "name" if name == "OpenTree" else "tree", ""))
+    if tree.startswith("tree "):
+        return "/root/path: "
+    if tree.startswith("mount "):
+        return f"/mounts/{tree[6:]}: "
     if name != "WriteLimits":
         return f"{POINTERS[name]}: " if name in POINTERS else ""
     file = culprit.rpartition("/")[2]
