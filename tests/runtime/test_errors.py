@@ -46,6 +46,8 @@ def test_help_of_a_command(runtime: Runtime, verb: str) -> None:
     done = runtime(verb, "--help")
     assert done.returncode == 0
     assert verb in done.stdout
+    if runtime.name != "crun":
+        assert runtime.ok("help", verb) == done.stdout
 
 
 @pytest.mark.parametrize(
@@ -144,6 +146,16 @@ def test_a_log_file_that_cannot_be_opened(runtime: Runtime) -> None:
     done = runtime("--log", "/nowhere/log", "list")
     assert done.returncode != 0
     assert "/nowhere/log" in done.stderr
+
+
+def test_a_log_file_that_cannot_be_opened_fails_before_anything_is_done(runtime: Runtime, bundle: MakeBundle) -> None:
+    id = runtime.new_id()
+    made = bundle("true").write()
+    done = runtime.detached("--log", "/nowhere/log", "create", "-b", str(made.path), id, name=id)
+    assert done.returncode != 0
+    assert runtime.status(id) == ""
+    runtime.not_like("runc", "crun", because="exit 1 here, too")
+    assert runtime("--log", "/nowhere/log", "exec", id, "true").returncode == 255
 
 
 def test_an_unknown_log_format(runtime: Runtime) -> None:

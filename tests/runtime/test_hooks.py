@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.runtime.conftest import SLEEP, alive, groups_of, processes_of, wait_until
+from tests.runtime.looking import user_namespace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,6 +149,30 @@ def test_a_create_container_hook_sees_the_mounts(runtime: Runtime, bundle: MakeB
     assert f" {made.rootfs}/dev/shm " in (log / "mounts").read_text()
 
 
+@pytest.mark.parametrize("how", ["user namespace", "no pivot", "shared", "absolute root"])
+def test_a_create_container_hook_of_other_containers(runtime: Runtime, bundle: MakeBundle, log: Path, how: str) -> None:
+    made = bundle("sh", "-c", "mount | grep -c rootfs; ls /mnt /proc/self/status").bind(log, "/mnt")
+    flags = ["--no-pivot"] if how == "no pivot" else []
+    if how == "user namespace":
+        user_namespace(made)
+        log.chmod(0o777)
+        made.path.chmod(0o755)
+    elif how == "shared":
+        made.linux["rootfsPropagation"] = "shared"
+    elif how == "absolute root":
+        (made.path / "elsewhere").mkdir()
+        made.config["root"]["path"] = str(made.rootfs.rename(made.path / "elsewhere/root"))
+    root = made.path / "elsewhere/root" if how == "absolute root" else made.rootfs
+    hook = shell(f"echo made >{root}/mnt/by_the_hook; readlink /proc/self >>{root}/mnt/by_the_hook")
+    made.config["hooks"] = {"createContainer": [hook]}
+    done = runtime.run(made, *flags)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0", "/proc/self/status", "/mnt:", "by_the_hook"]
+    first, second = (log / "by_the_hook").read_text().split()
+    assert first == "made"
+    assert second.isdecimal()
+
+
 def test_their_arguments_and_environment(runtime: Runtime, bundle: MakeBundle, log: Path) -> None:
     made = bundle("true")
     script = f"echo $0 $1 >{log}/args; env >{log}/env"
@@ -209,31 +235,134 @@ def test_what_a_failing_hook_says_is_told(runtime: Runtime, bundle: MakeBundle) 
 
 def test_one_that_fails_at_start(runtime: Runtime, bundle: MakeBundle, log: Path) -> None:
     # config.md, startContainer: "... called after the start operation is called but before the user-specified
-    # program command is executed"; runtime.md, Lifecycle 7: "If any startContainer hook fails ... stop the container"
+    # program command is executed"; runtime.md, Lifecycle 7: "If any startContainer hook fails, the runtime MUST
+    # generate an error, stop the container, and continue the lifecycle at step 12", which is its removal
     made = bundle("touch", "/log/ran").bind(log, "/log")
     (made.rootfs / "log").mkdir()
-    made.config["hooks"] = {"startContainer": [shell("exit 3")]}
+    made.config["hooks"] = {
+        "startContainer": [shell("echo the reason >&2; exit 3")],
+        "poststop": [shell(f"echo poststop >>{log}/order")],
+    }
     id = runtime.create(made)
     done = runtime("start", id)
-    runtime.wait(id)
+    wait_until(lambda: runtime.status(id) in ("", "stopped"), "it is neither")
     assert not (log / "ran").exists()
     runtime.not_like("runc", "crun", because="has let the container go when it fails, and tells it on its output only")
     assert done.returncode != 0
-    assert done.stderr
+    assert "the reason" in done.stderr
+    assert runtime.status(id) == ""
+    assert lines(log) == ["poststop"]
+    assert groups_of(id) == []
+    assert list(runtime.root.glob("*")) == []
 
 
-def test_one_that_fails_after_the_start(runtime: Runtime, bundle: MakeBundle) -> None:
-    # config.md of 1.0 has it a warning, of 1.1 and later an error that stops the container: it is told either way
+def test_one_that_fails_after_the_start(runtime: Runtime, bundle: MakeBundle, log: Path) -> None:
+    # runtime.md, Lifecycle 9: up to 1.2 "the runtime MUST log a warning, but the remaining hooks and lifecycle continue
+    # as if the hook had succeeded", since 1.3 "MUST generate an error, stop the container, and continue the lifecycle
+    # at step 12"
     runtime.not_like("crun", "runc", because="says nothing, or calls it at the end of create")
     made = bundle(*SLEEP)
-    made.config["hooks"] = {"poststart": [shell("exit 3")]}
+    made.config["hooks"] = {
+        "poststart": [shell("echo the reason >&2; exit 3"), shell(f"echo second >>{log}/order")],
+        "poststop": [shell(f"echo poststop >>{log}/order")],
+    }
     id = runtime.create(made)
     done = runtime("start", id)
-    assert done.stderr
-    if done.returncode != 0:
-        wait_until(lambda: runtime.status(id) in ("", "stopped"), "it is neither")
-    else:
-        assert runtime.status(id) == "running"
+    assert done.returncode != 0
+    assert "the reason" in done.stderr
+    assert runtime.status(id) == ""
+    assert lines(log) == ["poststop"]
+    wait_until(lambda: not processes_of(id), "something goes on")
+    assert groups_of(id) == []
+    assert list(runtime.root.glob("*")) == []
+
+
+@pytest.mark.parametrize("kind", ["startContainer", "poststart"])
+def test_one_that_fails_in_run(runtime: Runtime, bundle: MakeBundle, log: Path, kind: str) -> None:
+    runtime.not_like("crun", "runc", because="says nothing, or does not call those of poststop")
+    made, id = bundle(*SLEEP), runtime.new_id()
+    made.config["hooks"] = {kind: [shell("exit 3")], "poststop": [shell(f"echo poststop >>{log}/order")]}
+    done = runtime.run(made, id=id)
+    assert done.returncode == 1
+    assert f"{kind} hook 0 (/bin/sh): exited with 3" in done.stderr
+    assert lines(log) == ["poststop"]
+    assert groups_of(id) == []
+    assert list(runtime.root.glob("*")) == []
+
+
+@pytest.mark.parametrize("kind", [*AT_CREATE, "pivot"])
+def test_those_of_poststop_are_called_where_create_fails(
+    runtime: Runtime, bundle: MakeBundle, log: Path, kind: str
+) -> None:
+    # they undo what hooks of create have done; the state names the process that there was, and that it is over
+    runtime.not_like("crun", because="does not call them")
+    made, id = bundle("/nowhere/program" if kind == "pivot" else "true"), runtime.new_id()
+    made.config["hooks"] = {
+        "createRuntime": [shell("cat")],
+        "poststop": [shell("exit 3"), shell(f"cat >{log}/state"), shell("kill $$")],
+    }
+    if kind != "pivot":
+        made.config["hooks"].setdefault(kind, []).append(shell("exit 3"))
+    done = runtime.try_create(made, id=id)
+    assert done.returncode != 0
+    assert groups_of(id) == []
+    assert runtime.status(id) == ""
+    runtime.not_like("runc", because="leaves the others out, and says nothing")
+    state = json.loads((log / "state").read_text())
+    assert (state["id"], state["status"]) == (id, "stopped")
+    assert state["pid"] > 0
+    warnings = [line for line in done.stderr.splitlines() if "warning" in line]
+    assert ["poststop hook 0" in warnings[0], "poststop hook 2" in warnings[1]] == [True, True], done.stderr
+
+
+def test_those_of_poststop_are_not_called_where_there_was_nothing(
+    runtime: Runtime, bundle: MakeBundle, log: Path
+) -> None:
+    runtime.not_like("runc", because="calls them whenever it cleans up")
+    made = bundle("true")
+    made.config["mounts"].append({"destination": "/mnt", "type": "nofs", "source": "nofs"})
+    made.config["hooks"] = {"poststop": [shell(f"echo poststop >>{log}/order")]}
+    assert runtime.try_create(made).returncode != 0
+    assert lines(log) == []
+
+
+def test_the_directory_they_run_in(runtime: Runtime, bundle: MakeBundle, log: Path) -> None:
+    made = hooked(bundle("true"), log, "pwd >DIR/KIND")
+    assert runtime.run(made, "--pid-file", "pid", cwd=log).returncode == 0
+    there = {kind: (log / kind).read_text().strip() for kind in KINDS}
+    if runtime.name == "runc":
+        there["createContainer"] = there["createContainer"].removesuffix("/rootfs")  # its own choice
+    assert there == {kind: "/" if kind == "startContainer" else str(made.path) for kind in KINDS}
+    if runtime.name != "crun":
+        assert (log / "pid").exists()  # relative to the caller all the same
+
+
+def test_a_poststop_hook_of_a_bundle_that_is_gone(runtime: Runtime, bundle: MakeBundle, log: Path) -> None:
+    runtime.not_like("runc", "crun", because="cannot start it there")
+    made = hooked(bundle("true"), log, "pwd >DIR/KIND")
+    id = runtime.running(made)
+    runtime.wait(id)
+    shutil.rmtree(made.path)
+    runtime.delete(id)
+    assert lines(log, "poststop") == ["/"]
+
+
+def test_a_state_with_words_that_stand_for_others(runtime: Runtime, bundle: MakeBundle, log: Path) -> None:
+    made = hooked(bundle(*SLEEP), log, "cat >DIR/KIND")
+    words = {"PID": "PID", "pid": "PID", "creating": "creating", "status": "creating", "a": '"PID"'}
+    made.config["annotations"] = dict(words)
+    id = runtime.running(made)
+    runtime.delete(id, "--force")
+    for kind in KINDS:
+        assert json.loads((log / kind).read_text())["annotations"] == words, kind
+
+
+def test_the_mask_that_hooks_make_files_with(runtime: Runtime, bundle: MakeBundle, log: Path) -> None:
+    runtime.not_like("runc", "crun", because="has the caller's")
+    made = hooked(bundle("true"), log, "umask >DIR/KIND")
+    made.process["user"]["umask"] = 0o022
+    assert runtime.run(made).returncode == 0
+    assert {kind: lines(log, kind) for kind in KINDS} == {kind: ["0022"] for kind in KINDS}
 
 
 def test_one_that_fails_after_the_end_is_a_warning(runtime: Runtime, bundle: MakeBundle, log: Path) -> None:

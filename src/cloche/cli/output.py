@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 
+LONGEST_NAME, LONGEST = 400, 3000  # characters, of a word in a message and of a whole one
 NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -18,6 +19,21 @@ def plain(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def message(text: str) -> str:
+    """`text` as one line to be read: plain, and without the middle of what is too long to be.
+
+    A name comes from somebody else and may have a hundred thousand characters, which would hide what is wrong
+    with it. Reasons are at the end of a message, and places at its beginning: both stay.
+    """
+    if len(text) > LONGEST_NAME:
+        text = " ".join(_cut(word, LONGEST_NAME) for word in text.split(" "))
+    return _cut(plain(text), LONGEST)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length // 2]}…{text[-length // 2 + 1 :]}"
 
 
 def _escape(character: str) -> str:
@@ -59,10 +75,10 @@ def print_error(error: BaseException) -> None:
 
     Never fails itself: where standard error is closed or full, nothing is said.
     """
-    lines = [f"cloche: {plain(str(error) or type(error).__name__)}"]
+    lines = [f"cloche: {message(str(error) or type(error).__name__)}"]
     hint = getattr(error, "hint", "")
     if hint:
-        lines.append(f"  hint: {plain(str(hint))}")
+        lines.append(f"  hint: {message(str(hint))}")
     try:
         print("\n".join(lines), file=sys.stderr, flush=True)
     except (OSError, ValueError, AttributeError):

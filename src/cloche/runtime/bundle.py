@@ -16,6 +16,7 @@ from cloche.runtime.request import Node, Request, Root, Tree
 from cloche.spec.config import Config
 from cloche.spec.reader import read_json
 from cloche.spec.validate import validate
+from cloche.stage.points import from_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from cloche.spec.process import Process
 
 
+LARGEST = 32 << 20  # bytes of a config.json; real ones have some kilobytes
+
+
 def read_config(bundle: str) -> tuple[Config, list[str], bytes]:
     """The bundle's config.json, checked, what is odd about it, and its text.
 
@@ -32,13 +36,24 @@ def read_config(bundle: str) -> tuple[Config, list[str], bytes]:
     """
     path = f"{bundle}/config.json"
     try:
-        with open(path, "rb") as file:
+        # what is no file may keep us waiting, or have no end
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(22, "is not a file")
+            if status.st_size > LARGEST:
+                raise OSError(27, f"has {status.st_size >> 20} MiB, and {LARGEST >> 20} are the most that is read")
             text = file.read()
     except OSError as error:
         raise NotFoundError(
             f"{path} cannot be read: {error.strerror}", hint="`cloche-runtime spec` makes one"
         ) from None
-    config = Config.parse(read_json(text))
+    try:
+        config = Config.parse(read_json(text))
+    except SpecError as error:
+        if error.pointer:
+            raise
+        raise SpecError(f"{path}: {error}", hint=error.hint) from None  # of the whole document
     warnings = validate(config)
     return config, warnings, text
 
@@ -65,7 +80,7 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
     listed = (linux.namespaces if linux else None) or []
     kinds = {item.type for item in listed if not item.path}
     if "mount" not in kinds:
-        raise UnsupportedError("a container without a mount namespace of its own", needs="it in /linux/namespaces")
+        raise UnsupportedError("/linux/namespaces: a container without a mount namespace of its own")
     for item in config.mounts or []:
         if not item.destination.startswith("/"):
             item.destination = "/" + item.destination
@@ -91,6 +106,7 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
         machine=host.machine,
         make_cwd=True,
         lifecycle=life,
+        failpoint=from_environment(os.environ.get("CLOCHE_FAILPOINT", "")),
         stage_says="runs from a sealed copy of the interpreter",
     )
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import posix as os
 
-from cloche.errors import ClocheError, ConflictError, StageError
-from cloche.runtime.containers import START
+from cloche.errors import ClocheError, ConflictError, SpecError, StageError
+from cloche.runtime.containers import START, point, unlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,17 +25,30 @@ KILL, CONT = 9, 18
 def start(container: Container) -> None:
     """Let a created container's process become the command; runs the hooks poststart.
 
-    Raises ClocheError where it cannot: the container has ended then.
+    Raises ClocheError where it cannot: the container has ended then. A hook that fails also has it deleted
+    (runtime.md of 1.3, "Lifecycle": "stop the container, and continue the lifecycle at step 12"; runc leaves a
+    stopped container, and one whose poststart hook failed goes on).
     """
     status = container.status()
     if status != "created":
         raise ConflictError(f"cannot start a container that is not created: {container.id} is {status}")
     failed = _release(container)
+    point("released")
     if failed is not None:
         code, text, hint = failed
-        raise StageError(text, errno=code, hint=hint)
-    _unlink(f"{container.folder}/{START}")
+        raise (
+            _ended(container, text, code)
+            if text.startswith("startContainer hook ")
+            else StageError(text, errno=code, hint=hint)
+        )
+    unlink(f"{container.folder}/{START}")
     _run_after_start(container)
+
+
+def _ended(container: Container, text: str, code: int) -> StageError:
+    """End and delete a container one of whose hooks failed; returns the error to raise."""
+    more = "".join(f"; {warning}" for warning in delete(container, force=True))
+    return StageError(f"{text}; the container was ended and deleted{more}", errno=code)
 
 
 def _release(container: Container) -> tuple[int, str, str] | None:
@@ -79,15 +92,13 @@ def _run_after_start(container: Container) -> None:
     text = container.config_text()
     if b'"poststart"' not in text:
         return
-    from cloche.stage.hooks import run_hooks
+    from cloche.stage.hooks import run_hooks_in
 
     hooks = _hooks(text).get("poststart", ())
     try:
-        run_hooks("poststart", hooks, _state(container, "running"))
+        run_hooks_in(container.known["bundle"], "poststart", hooks, _state(container, "running"))
     except OSError as error:
-        # since 1.3 of the specification the container is stopped then
-        kill(container, KILL)
-        raise StageError(f"{error.filename}: {error.strerror}; the container was ended") from error
+        raise _ended(container, f"{error.filename}: {error.strerror}", error.errno or 0) from error
 
 
 def _hooks(text: bytes) -> dict[str, tuple[Hook, ...]]:
@@ -100,8 +111,9 @@ def _hooks(text: bytes) -> dict[str, tuple[Hook, ...]]:
 
 def _state(container: Container, status: str) -> bytes:
     from cloche.runtime.creating import state_for_hooks
+    from cloche.stage.hooks import with_pid
 
-    return state_for_hooks(container, status).replace('"PID"', str(container.pid)).encode()
+    return with_pid(state_for_hooks(container, status), container.pid)
 
 
 def kill(container: Container, number: int, *, everything: bool = False) -> None:
@@ -207,7 +219,8 @@ def delete(container: Container, *, force: bool = False) -> list[str]:
         )
     if container.alive():
         _end(container)
-    warnings = []
+    warnings: list[str] = []
+    point("ended")
     kill_groups(container.directories)
     if left := remove_groups(container.directories):
         raise ClocheError(f"the cgroup {left[0]} cannot be removed: it is busy", hint="something in it cannot be ended")
@@ -216,16 +229,44 @@ def delete(container: Container, *, force: bool = False) -> list[str]:
 
         remove_resctrl(resctrl)
     text = container.config_text()
+    point("groups removed")
     if b'"poststop"' in text:
-        from cloche.stage.hooks import run_hooks
+        from cloche.runtime.creating import run_poststop
 
-        for hook in _hooks(text).get("poststop", ()):
-            try:
-                run_hooks("poststop", (hook,), _state(container, "stopped"))
-            except OSError as error:
-                warnings.append(f"{error.filename}: {error.strerror}")
+        warnings = run_poststop(container, _hooks(text))
     container.remove()
     return warnings
+
+
+def damaged(root: str, container_id: str) -> Container:
+    """A container whose state.json cannot be read, to be deleted: with the groups that it has unless told otherwise.
+
+    Its groups are where config.json, if that can be read, or its id puts them.
+    """
+    from cloche.runtime.cgroups.containers import find_places
+    from cloche.runtime.containers import unknown
+    from cloche.runtime.host import probe_host
+    from cloche.spec.config import Config
+    from cloche.spec.reader import read_json
+
+    container = unknown(root, container_id, damaged=True)
+    path = ""
+    try:
+        linux = Config.parse(read_json(container.config_text())).linux
+        path = (linux.cgroupsPath if linux is not None else "") or ""
+    except SpecError:
+        pass  # as it was before it said anything
+    places = find_places(probe_host().groups, path, container_id)
+    container.known["groups"] = {name: place for name, place in places.items() if _is_there(place)}
+    return container
+
+
+def _is_there(path: str) -> bool:
+    try:
+        os.stat(path)
+    except OSError:
+        return False
+    return True
 
 
 def _end(container: Container) -> None:
@@ -250,10 +291,3 @@ def _end(container: Container) -> None:
         return
     finally:
         os.close(pidfd)
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass

@@ -21,9 +21,13 @@ from cloche.spec.reader import read_json, write_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Self
 
 START = "start"
+LAST = "state.json lock"  # removed in this order, after all others, which are found nowhere in it
+TRIES, ENOTEMPTY = 10, 39
+NEEDED = {"ociVersion", "bundle", "rootfs", "created"}
 
 
 def default_root() -> str:
@@ -75,7 +79,8 @@ class Container:
 
     def alive(self) -> bool:
         """Whether its first process is there and not a zombie."""
-        return bool(self.pid) and self.known.get("boot") == boot_id() and start_time(self.pid) == self.known["started"]
+        started = self.known.get("started", 0)  # 0: it ended before that could be read
+        return bool(self.pid and started) and self.known.get("boot") == boot_id() and start_time(self.pid) == started
 
     def is_frozen(self) -> bool:
         """Whether its processes were stopped by way of its cgroup (see cgroups.freezing, of which this is a part)."""
@@ -118,8 +123,11 @@ class Container:
         if os.fstat(self._lock).st_nlink == 0:
             raise NotFoundError(f"container does not exist: {self.id}")
         if text := read_bytes(f"{self.folder}/state.json"):
-            known: Any = read_json(text)
-            self.known = known
+            try:
+                self.known = _known(text, self.folder)
+            except SpecError:
+                if not self.known.get("damaged"):
+                    raise
         return self
 
     def unlock(self) -> None:
@@ -130,7 +138,7 @@ class Container:
 
     def _is_locked(self) -> bool:
         if self._lock >= 0:
-            return True  # by us; to close another descriptor of that file would release it (fcntl_locking(2))
+            return False  # by us; and closing the file once more would let go of the lock (fcntl_locking(2))
         try:
             fd = os.open(f"{self.folder}/lock", os.O_RDWR | os.O_CLOEXEC)
         except OSError:
@@ -167,10 +175,24 @@ class Container:
         }
 
     def remove(self) -> None:
-        """Remove the directory: state.json last, so that until then it can be found and removed."""
-        for name in sorted(os.listdir(self.folder), key=lambda name: name == "state.json"):
-            os.unlink(f"{self.folder}/{name}")
-        os.rmdir(self.folder)
+        """Remove the directory: state.json late, so that until then what it says is known, and the lock at the end.
+
+        Whoever comes meanwhile may make a new lock, sees that this one has no name any more, and goes away.
+        """
+        try:
+            for _ in range(TRIES):
+                for name in sorted(os.listdir(self.folder), key=LAST.find):
+                    unlink(f"{self.folder}/{name}")
+                    point(f"unlink {name}")
+                try:
+                    os.rmdir(self.folder)
+                    return
+                except OSError as error:
+                    if error.errno != ENOTEMPTY:
+                        raise
+        except FileNotFoundError:
+            return  # somebody else was at it, too
+        raise ConflictError(f"{self.folder} cannot be removed: somebody keeps on making files in it")
 
 
 def new(root: str, container_id: str, **known: Any) -> Container:
@@ -185,8 +207,12 @@ def new(root: str, container_id: str, **known: Any) -> Container:
         raise ConflictError(
             f"container with given ID already exists: {container_id}", hint="delete it first, or give another id"
         ) from None
-    container = Container(root, container_id, known).lock()
-    container.update()
+    container = Container(root, container_id, known)
+    try:
+        container.lock().update()
+    except OSError:  # the disk is full
+        container.remove()
+        raise
     return container
 
 
@@ -201,13 +227,30 @@ def load(root: str, container_id: str) -> Container:
             directory = False
         if not directory:
             raise NotFoundError(f"container does not exist: {container_id}")
-        text = b'{"ociVersion":"1.0.0","bundle":"","rootfs":"","created":""}'  # killed before it wrote anything
-    known: Any = read_json(text)
-    return Container(root, container_id, known)
+        return unknown(root, container_id)  # killed before it wrote anything
+    return Container(root, container_id, _known(text, f"{root}/{container_id}"))
 
 
-def every(root: str) -> list[Container]:
-    """All of them, by id; one that is removed meanwhile is left out."""
+def unknown(root: str, container_id: str, **known: Any) -> Container:
+    """A container of which nothing is written down, or nothing that can be read."""
+    return Container(root, container_id, {"ociVersion": "1.0.0", "bundle": "", "rootfs": "", "created": "", **known})
+
+
+def _known(text: bytes, folder: str) -> dict[str, Any]:
+    """What a state.json says. Raises SpecError where a machine that stopped has left it cut off."""
+    try:
+        known = read_json(text)
+        if not isinstance(known, dict) or not known.keys() >= NEEDED:
+            raise SpecError("is not the state of a container")
+    except SpecError as error:
+        raise SpecError(
+            f"{folder}/state.json: {error}", hint="delete --force removes what is left of the container"
+        ) from None
+    return known
+
+
+def every(root: str, warn: Callable[[str], None]) -> list[Container]:
+    """All of them, by id; one that is removed meanwhile is left out, and `warn` told of one that cannot be read."""
     try:
         names = sorted(os.listdir(root))
     except FileNotFoundError:
@@ -215,9 +258,15 @@ def every(root: str) -> list[Container]:
     found = []
     for name in names:
         try:
+            check_id(name)
+        except SpecError:
+            continue  # nothing of ours
+        try:
             found.append(load(root, name))
-        except (NotFoundError, SpecError):
+        except NotFoundError:
             continue
+        except SpecError as error:
+            warn(str(error))
     return found
 
 
@@ -228,10 +277,19 @@ def write_atomically(path: str, content: bytes) -> None:
     """
     fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, content)
+        while content:
+            content = content[os.write(fd, content) :]
     finally:
         os.close(fd)
     os.rename(f"{path}.new", path)
+
+
+def point(name: str) -> None:
+    """A point at which a test can make things go wrong (cloche.stage.points); nothing is imported without one."""
+    if value := os.environ.get(b"CLOCHE_FAILPOINT"):
+        from cloche.stage.points import from_environment, reach
+
+        reach(from_environment(value.decode()), name)
 
 
 def boot_id() -> str:
@@ -243,3 +301,11 @@ def start_time(pid: int) -> int:
     """When process `pid` began, in clock ticks since boot (proc_pid_stat(5)); 0 for none, or a zombie."""
     fields = read_bytes(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     return int(fields[19]) if len(fields) > 19 and fields[0] not in {b"Z", b"X"} else 0
+
+
+def unlink(path: str) -> None:
+    """Remove a file, unless it is gone already."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

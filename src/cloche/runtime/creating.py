@@ -21,10 +21,9 @@ from cloche.spec.hooks import HOOK_NAMES
 from cloche.spec.mounts import Mount
 from cloche.spec.reader import write_json
 from cloche.stage.cleaning import kill_groups, remove_groups
-from cloche.stage.hooks import run_hooks
+from cloche.stage.hooks import run_hooks_in, with_pid
 from cloche.stage.kept import restart_kept
 from cloche.stage.making import Callbacks, Made, StepFailed, make
-from cloche.stage.points import from_environment, reach
 from cloche.stage.seal import restart_sealed
 
 TYPE_CHECKING = False
@@ -66,15 +65,17 @@ class _Callbacks(Callbacks):
         self.all_hooks = hooks_of(config.hooks)
         self.seccomp = config.linux.seccomp if config.linux is not None else None
         self.master = -1
+        self.hooked = False  # hooks may have done something that those of poststop undo
 
     def made(self, pid: int) -> None:
         self.container.update(pid=pid, started=containers.start_time(pid), boot=containers.boot_id())
 
     def hooks(self, pid: int) -> None:
-        text = self.state.replace('"PID"', str(pid)).encode()
+        self.hooked = True
+        text = with_pid(self.state, pid)
         for kind in ("prestart", "createRuntime"):
             if hooks := self.all_hooks.get(kind):
-                run_hooks(kind, hooks, text)
+                run_hooks_in(self.asked.bundle, kind, hooks, text)
 
     def console(self, master: int) -> None:
         if self.asked.console_socket:
@@ -83,7 +84,7 @@ class _Callbacks(Callbacks):
             self.master = os.dup(master)
 
     def listener(self, fd: int, pid: int) -> None:
-        tell_agent(self.seccomp, self.state.replace('"PID"', str(pid)).encode(), pid, fd)
+        tell_agent(self.seccomp, with_pid(self.state, pid), pid, fd)
 
 
 def seal(config: Config) -> None:
@@ -131,39 +132,57 @@ def create(asked: Creation, config: Config, text: bytes) -> tuple[Container, Mad
         owner=_owner(),
     )
     state = state_for_hooks(container, "creating")
+    callbacks = _Callbacks(container, asked, config, state)
     try:
+        containers.point("recorded")
+        containers.write_atomically(f"{container.folder}/config.json", text)  # has the hooks for who finds it killed
         groups = _plan_groups(config, asked, host)
         keyring = f"_ses.{asked.container_id}" if asked.keyring else ""
-        life = Lifecycle(container.folder, state, hooks, groups, asked.preserve, asked.pivot, keyring)
+        life = Lifecycle(container.folder, state, hooks, groups, asked.preserve, asked.pivot, keyring, asked.bundle)
         plan, _receipt = make_plan(request_of(config, asked.bundle, asked.container_id, host, life), host)
         resctrl = attributes.resctrl_directories(config, asked.container_id)
         container.update(groups=groups.paths, own_pids=plan.own_pids, resctrl=resctrl)
-        callbacks = _Callbacks(container, asked, config, state)
         made = carry_out(plan, callbacks)
     except BaseException:
-        _undo(container)
+        _undo(container, callbacks)
         raise
-    containers.write_atomically(f"{container.folder}/config.json", text)
-    container.update(ready=True, notes=made.notes)
-    reach(from_environment(os.environ.get("CLOCHE_FAILPOINT", "")), "created")
     try:
+        container.update(ready=True, notes=made.notes)
+        containers.point("created")
         if asked.pid_file:
             write_pid_file(asked.pid_file, made.pid)
         if asked.pidfd_socket:
             send_descriptor(asked.pidfd_socket, "--pidfd-socket", made.pidfd, b"pidfd")
     except BaseException:
         made.abandon()
-        _undo(container)
+        _undo(container, callbacks)
         raise
     made.keep()
+    containers.point("kept")
     return container, made, callbacks.master
 
 
-def _undo(container: Container) -> None:
+def _undo(container: Container, callbacks: _Callbacks) -> None:
     kill_groups(container.directories)
     remove_groups(container.directories)
     attributes.remove_resctrl(container.known.get("resctrl", []))
+    if callbacks.hooked:
+        # runtime.md, Lifecycle: where hooks of `create` fail it goes on with those of poststop
+        for text in run_poststop(container, callbacks.all_hooks):
+            callbacks.asked.warn(text)
     container.remove()
+
+
+def run_poststop(container: Container, hooks: dict[str, tuple[Hook, ...]]) -> list[str]:
+    """Run the hooks poststop, each of them whatever the others do; returns what failed, as warnings."""
+    state = with_pid(state_for_hooks(container, "stopped"), container.pid)
+    warnings = []
+    for index, hook in enumerate(hooks.get("poststop", ())):
+        try:
+            run_hooks_in(container.known["bundle"], "poststop", (hook,), state, index)
+        except OSError as error:
+            warnings.append(f"{error.filename}: {error.strerror}")
+    return warnings
 
 
 def _plan_groups(config: Config, asked: Creation, host: Host) -> GroupPlan:
@@ -237,11 +256,21 @@ def explain(plan: Plan, failure: StepFailed) -> ClocheError:
 
 
 POINTERS = {
+    "Affinity": "/process/execCPUAffinity",
     "Attach": "/mounts",
+    "BindConsole": "/process/terminal",
+    "Clone": "/linux/namespaces",
     "CreateGroup": "/linux/cgroupsPath",
+    "Directory": "/process/cwd",
+    "DropBounding": "/process/capabilities/bounding",
+    "EnterGroup": "/linux/cgroupsPath",
+    "EnterResctrl": "/linux/intelRdt",
     "Filesystem": "/mounts",
+    "FindUser": "/process/user",
     "GiveGroup": "/linux/cgroupsPath",
+    "LabelFile": "/linux/mountLabel",
     "LimitDevices": "/linux/resources/devices",
+    "LoadSeccomp": "/linux/seccomp",
     "MakeDev": "/linux/devices",
     "MakeGroup": "/linux/cgroupsPath",
     "MakeNode": "/linux/devices",
@@ -249,19 +278,27 @@ POINTERS = {
     "Mask": "/linux/maskedPaths",
     "MemoryPolicy": "/linux/memoryPolicy",
     "MoveInterfaces": "/linux/netDevices",
+    "OffsetClocks": "/linux/timeOffsets",
     "OomScore": "/process/oomScoreAdj",
     "OpenNamespaces": "/linux/namespaces",
+    "OpenTerminal": "/process/terminal",
     "OpenTree": "/mounts",
     "Personality": "/linux/personality",
+    "PrioritizeIo": "/process/ioPriority",
+    "Propagate": "/mounts",
+    "PropagateRoot": "/linux/rootfsPropagation",
     "RaiseRlimit": "/process/rlimits",
     "ReadOnly": "/linux/readonlyPaths",
     "Remount": "/mounts",
     "Rlimit": "/process/rlimits",
+    "Schedule": "/process/scheduler",
+    "SetCapabilities": "/process/capabilities",
     "SetHostName": "/hostname",
     "SetUser": "/process/user",
+    "ShowRoot": "/root/path",
     "Sysctl": "/linux/sysctl",
+    "TreeRoot": "/root/path",
     "WorkingDirectory": "/process/cwd",
-    "LoadSeccomp": "/linux/seccomp",
 }
 SECTIONS = {
     "hugetlb": "hugepageLimits",
@@ -278,6 +315,11 @@ def _pointer(step: Operation | None, culprit: str) -> str:
     if step is None:
         return ""
     name = type(step).__name__
+    tree = str(getattr(step, "name" if name == "OpenTree" else "tree", ""))
+    if tree.startswith("tree "):
+        return "/root/path: "
+    if tree.startswith("mount "):
+        return f"/mounts/{tree[6:]}: "
     if name != "WriteLimits":
         return f"{POINTERS[name]}: " if name in POINTERS else ""
     file = culprit.rpartition("/")[2]
@@ -291,9 +333,9 @@ def state_for_hooks(container: Container, status: str) -> str:
     """The state as JSON (runtime.md), with "PID" where the pid belongs."""
     return write_json({
         "ociVersion": container.known["ociVersion"],
-        "id": container.id,
-        "status": status,
+        "status": status,  # this and the pid are replaced: before them nothing may say the same
         "pid": "PID",
+        "id": container.id,
         "bundle": container.known["bundle"],
         "annotations": container.known.get("annotations") or {},
     })  # fmt: skip

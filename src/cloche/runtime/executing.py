@@ -20,10 +20,12 @@ from cloche.spec.config import Config
 from cloche.spec.process import Capabilities, Process, User
 from cloche.spec.reader import read_json
 from cloche.spec.validate import check_process
+from cloche.stage.hooks import with_pid
 from cloche.stage.making import Callbacks, Made
 from cloche.stage.operation import Plan
 from cloche.stage.operations import command, filesystems, groups, lifecycle, processes
 from cloche.stage.operations.identity import FindUser, GiveStreams, SessionKeyring
+from cloche.stage.points import from_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,8 +65,8 @@ class _Callbacks(Callbacks):
 
     def listener(self, fd: int, pid: int) -> None:
         linux = self.config.linux
-        state = state_for_hooks(self.container, "running").replace('"PID"', str(self.container.pid))
-        tell_agent(linux.seccomp if linux is not None else None, state.encode(), pid, fd)
+        state = with_pid(state_for_hooks(self.container, "running"), self.container.pid)
+        tell_agent(linux.seccomp if linux is not None else None, state, pid, fd)
 
     def console(self, master: int) -> None:
         if self.console_socket:
@@ -176,7 +178,7 @@ def _plan(container: Container, config: Config, process: Process, asked: Executi
     steps += [command.NewSession(process.terminal), GiveStreams()]
     last = [find_command(process), lifecycle.Outlive()]
     steps += plan_identity(request, host, process, Receipt(), asked.preserve, last)
-    return Plan(tuple(steps), own_pids=False)
+    return Plan(tuple(steps), own_pids=False, failpoint=from_environment(os.environ.get("CLOCHE_FAILPOINT", "")))
 
 
 def _groups(container: Container, below: str) -> tuple[str, tuple[str, ...]]:

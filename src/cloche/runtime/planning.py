@@ -131,6 +131,7 @@ def _inside(
     if life is not None:
         steps.append(lifecycle.AskForHooks())
         if hooks := life.hooks.get("createContainer"):
+            steps.append(lifecycle.ShowRoot(request.root.trees[0].source, life.bundle))
             steps.append(lifecycle.RunHooks("createContainer", hooks, life.state))
     steps.append(lifecycle.MoveRoot() if life is not None and not life.pivot else roots.PivotRoot())
     steps += attributes.root_steps(linux)
@@ -151,7 +152,7 @@ def _wait(life: Lifecycle, process: Process) -> list[Operation]:
     """Created: wait for `start`, and run the hooks of that moment."""
     steps: list[Operation] = [find_command(process), lifecycle.AwaitStart(life.preserve)]
     if hooks := life.hooks.get("startContainer"):
-        steps.append(lifecycle.RunHooks("startContainer", hooks, life.state.replace('"creating"', '"created"')))
+        steps.append(lifecycle.RunHooks("startContainer", hooks, life.state.replace('"creating"', '"created"', 1)))
     return steps
 
 

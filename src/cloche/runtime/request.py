@@ -68,6 +68,7 @@ class Lifecycle:
     preserve: int = 0  # descriptors from 3 up that the command gets
     pivot: bool = True
     keyring: str = ""  # the name of its session keyring; "" to keep the caller's
+    bundle: str = ""  # where hooks run that belong to the host's files
 
 
 @record

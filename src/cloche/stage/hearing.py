@@ -46,5 +46,5 @@ def hear_execution(
         if kind == "not executed":
             return rest[1], rest[2], rest[3]
         if kind == "failed":
-            return rest[1], " ".join(filter(None, (rest[3], rest[2]))), ""
+            return rest[1], ": ".join(filter(None, (rest[3], rest[2]))), ""
     return None

@@ -19,9 +19,31 @@ KEPT = 4096  # how much of what a failing hook said is passed on
 ETIMEDOUT = 110
 
 
-def run_hooks(kind: str, hooks: tuple[Hook, ...], state: bytes) -> None:
-    """Run `hooks` one after the other; OSError names the first that failed, and what it said."""
-    for index, (path, args, env, timeout) in enumerate(hooks):
+def with_pid(state: str, pid: int) -> bytes:
+    """The state that hooks get, in which "PID" stands where the pid belongs; what comes later is anybody's text."""
+    return state.replace('"PID"', str(pid), 1).encode()
+
+
+def run_hooks_in(folder: str, kind: str, hooks: tuple[Hook, ...], state: bytes, first: int = 0) -> None:
+    """`run_hooks` in the directory `folder`, or at the root where that is gone: the bundle, as with runc and crun."""
+    here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            os.chdir(folder or "/")
+        except OSError:
+            os.chdir("/")
+        run_hooks(kind, hooks, state, first)
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
+def run_hooks(kind: str, hooks: tuple[Hook, ...], state: bytes, first: int = 0) -> None:
+    """Run `hooks` one after the other; OSError names the first that failed, and what it said.
+
+    `first` is the place of the first one in config.json.
+    """
+    for index, (path, args, env, timeout) in enumerate(hooks, first):
         name = f"{kind} hook {index} ({path})"
         try:
             _run(name, path, args or (path,), env, timeout, state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb
-from cloche.errors import SpecError
+from cloche.errors import NotFoundError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,8 +85,11 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     if not given.flag("keep"):
         from cloche.cli.runtime.globals import warn
 
-        for warning in delete(container.lock(), force=True):
-            warn(warning, options)
+        try:
+            for warning in delete(container.lock(), force=True):
+                warn(warning, options)
+        except NotFoundError:
+            pass  # somebody else has deleted it meanwhile
     return code
 
 

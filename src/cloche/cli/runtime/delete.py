@@ -25,14 +25,21 @@ VERBS = {
 def run(name: str, given: Parsed, options: Globals) -> int:
     """Carry out `delete`."""
     from cloche.cli.runtime.globals import warn
-    from cloche.errors import NotFoundError
-    from cloche.runtime.changing import delete
+    from cloche.errors import NotFoundError, SpecError
+    from cloche.ids import check_id
+    from cloche.runtime.changing import damaged, delete
     from cloche.runtime.containers import load
 
     del name
-    container_id, force = given.positionals[0], given.flag("force")
+    container_id, force = check_id(given.positionals[0]), given.flag("force")
     try:
-        warnings = delete(load(options.root, container_id).lock(), force=force)
+        try:
+            container = load(options.root, container_id)
+        except SpecError:
+            if not force:
+                raise
+            container = damaged(options.root, container_id)
+        warnings = delete(container.lock(), force=force)
     except NotFoundError:
         if force:
             return 0

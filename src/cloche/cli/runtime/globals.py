@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from posix import getcwd
+from posix import O_APPEND, O_CLOEXEC, O_CREAT, O_WRONLY, close, getcwd
+from posix import open as open_
 
 from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb
 
@@ -61,26 +62,44 @@ class Globals:
         root = parsed.text("root") or default_root()
         self.root = root if root.startswith("/") else f"{getcwd()}/{root}"
         self.log = parsed.text("log") or ""
+        if self.log:
+            # known at once, or what fails later would be told to nobody
+            close(open_(self.log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o644))
         self.json = parsed.text("log_format") == "json"
         self.systemd = parsed.flag("systemd_cgroup") or parsed.text("cgroup_manager") == "systemd"
         self.debug = parsed.flag("debug")
 
 
-def report(message: str, options: Globals | None) -> None:
+def report(text: str, options: Globals | None) -> None:
     """Say an error on stderr, and in the log."""
-    from cloche.cli.output import plain
+    from cloche.cli.output import message
 
-    _to_stderr(plain(message))
-    _to_log(plain(message), options, "error")
+    line = message(text)
+    _to_stderr(line)
+    _to_log(line, options, "error")
 
 
-def warn(message: str, options: Globals) -> None:
+def warn(text: str, options: Globals) -> None:
     """Say a warning in the log; without one on stderr, which belongs to the container as well."""
-    from cloche.cli.output import plain
+    from cloche.cli.output import message
 
-    _to_log(plain(message), options, "warning")
+    line = message(text)
+    _to_log(line, options, "warning")
     if options.debug or not options.log:
-        _to_stderr(f"warning: {plain(message)}")
+        _to_stderr(f"warning: {line}")
+
+
+def debug(text: str, options: Globals) -> None:
+    """Say what is done, in the log or, without one, on stderr; only with --debug."""
+    if not options.debug:
+        return
+    from cloche.cli.output import message
+
+    line = message(text)
+    if options.log:
+        _to_log(line, options, "debug")
+    else:
+        _to_stderr(f"debug: {line}")
 
 
 def _to_stderr(line: str) -> None:

@@ -6,7 +6,7 @@ import sys
 from posix import _exit
 
 from cloche.cli.grammar import nearest, parse
-from cloche.cli.runtime.globals import COMMAND, Globals, report
+from cloche.cli.runtime.globals import COMMAND, Globals, debug, report
 from cloche.errors import ClocheError, SpecError
 
 TYPE_CHECKING = False
@@ -65,10 +65,12 @@ def main(argv: list[str]) -> int:
         parsed = parse(COMMAND, argv)
         if parsed.flag("version"):
             return _version()
-        if parsed.help or not parsed.positionals:
+        if parsed.help or not parsed.positionals or parsed.positionals == ["help"]:
             return _help()
-        options = Globals(parsed)
         name, *words = parsed.positionals
+        if name == "help":
+            name, words = words[0], ["--help"]
+        options = Globals(parsed)
         if name not in ROOMS:
             similar = nearest(name, tuple(ROOMS))
             raise SpecError(
@@ -83,6 +85,7 @@ def main(argv: list[str]) -> int:
 
             sys.stdout.write(render_help(verb))
             return 0
+        debug(f"{name} {' '.join(words)}, containers below {options.root}", options)
         return int(room.run(name, given, options))
     except ClocheError as error:
         report(f"{error} ({error.hint})" if error.hint else str(error), options)

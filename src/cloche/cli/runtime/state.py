@@ -37,6 +37,7 @@ VERBS = {
 
 def run(name: str, given: Parsed, options: Globals) -> int:
     """Carry out `state` or `list`."""
+    from cloche.cli.runtime.globals import warn
     from cloche.runtime import containers
 
     if name == "state":
@@ -44,7 +45,7 @@ def run(name: str, given: Parsed, options: Globals) -> int:
         return 0
     from cloche.spec.reader import write_json
 
-    found = containers.every(options.root)
+    found = containers.every(options.root, lambda text: warn(text, options))
     if given.flag("quiet"):
         sys.stdout.write("".join(f"{container.id}\n" for container in found))
         return 0

@@ -156,6 +156,9 @@ class SetCapabilities(InsideOperation):
     def meaning(self) -> str:
         return f"root's power is split up, and these parts are left: {names(self.effective)}"
 
+    def hint(self, code: int) -> str:
+        return "what is in effective has to be in permitted" if code == 1 and self.effective & ~self.permitted else ""
+
 
 @record
 class NoNewPrivileges(InsideOperation):

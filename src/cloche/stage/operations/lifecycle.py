@@ -18,7 +18,7 @@ from cloche.linux import files, mount, process
 from cloche.records import record
 from cloche.stage import wire
 from cloche.stage.diagnosis import why_not_executed
-from cloche.stage.hooks import run_hooks
+from cloche.stage.hooks import run_hooks, with_pid
 from cloche.stage.operation import InsideOperation, OutsideOperation
 from cloche.stage.operations.command import candidates
 
@@ -80,6 +80,25 @@ class AskForHooks(InsideOperation):
 
 
 @record
+class ShowRoot(InsideOperation):
+    """Put the new root where hooks look for it, and give them the host's /proc back."""
+
+    path: str
+    bundle: str  # where they run
+
+    def execute(self, scene: Inside) -> None:
+        mount.move_mount(scene.root, files.AT_FDCWD, self.path)
+        os.chdir(self.bundle)
+        mount.umount2("/proc", mount.MNT_DETACH)  # where the scratch is
+
+    def calls(self) -> list[str]:
+        return [f'move_mount(root, "{self.path}")', f'chdir("{self.bundle}")', 'umount2("/proc", MNT_DETACH)']
+
+    def meaning(self) -> str:
+        return "hooks that run before the pivot see the container's mounts below its root"
+
+
+@record
 class RunHooks(InsideOperation):
     """Run hooks in the container's namespaces."""
 
@@ -88,7 +107,11 @@ class RunHooks(InsideOperation):
     state: str  # the JSON of the state, with PID where the pid belongs
 
     def execute(self, scene: Inside) -> None:
-        run_hooks(self.kind, self.hooks, self.state.replace('"PID"', str(scene.outside_pid)).encode())
+        mask = os.umask(0o022)  # setting up has none
+        try:
+            run_hooks(self.kind, self.hooks, with_pid(self.state, scene.outside_pid))
+        finally:
+            os.umask(mask)
 
     def calls(self) -> list[str]:
         return [f'execve("{path}") < state' for path, *_ in self.hooks]
