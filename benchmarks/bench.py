@@ -58,6 +58,8 @@ def measure(top: Path, rounds: int) -> str:
     """The whole document."""
     rootfs = make_rootfs(top)
     bundle = make_bundle(top, rootfs)
+    import engines
+
     cli = install(top)
     contenders = find_contenders(top, cli, rootfs, bundle, same := build_same(top, rootfs))
     times: dict[str, list[float]] = {name: [] for name in contenders}
@@ -73,6 +75,7 @@ def measure(top: Path, rounds: int) -> str:
         f"{statistics.median(values) / floor:.2f} | {statistics.median(values) / alike:.2f} |"
         for name, values in times.items()
     ]
+    under = engines.section(top, f"{cli[0]}-runtime", max(1, rounds // 3))
     more = [*in_a_row(rootfs), *threads(rootfs), *split_of_imports(cli, rootfs), *idle(rootfs, same)]
     return "\n".join(
         [
@@ -95,6 +98,8 @@ def measure(top: Path, rounds: int) -> str:
             "|---|---|",
             *more,
             "",
+            *under,
+            *([""] if under else []),
         ]
     )
 
@@ -194,7 +199,8 @@ def install(top: Path) -> list[str]:
     library.mkdir(parents=True)
     (home / "bin").mkdir()
     (home / "bin/python3").symlink_to(PYTHON)
-    shutil.copy(HERE.parent / "scripts/cloche", home / "bin/cloche")
+    for name in ("cloche", "cloche-runtime"):
+        shutil.copy(HERE.parent / "scripts" / name, home / "bin" / name)
     shutil.copytree(SOURCE / "cloche", library / "cloche", ignore=shutil.ignore_patterns("__pycache__"))
     subprocess.run([PYTHON, "-m", "compileall", "-q", str(library)], check=True)
     return [str(home / "bin/cloche")]
