@@ -230,17 +230,25 @@ def _device_steps(
 
 def _permitted(places: Paths, groups: Groups, path: str, limits: list[tuple[str, Limit]]) -> Paths:
     """The places in which this process may make a group. Raises ForbiddenError where it has to and may not."""
-    needed = {key for key, limit in limits if limit.need == ALWAYS and not limit.lacks}
+    needed: dict[str, list[str]] = {}
+    for key, limit in limits:
+        if limit.need == ALWAYS and not limit.lacks:
+            needed.setdefault(key, []).append(limit.name)
     kept = {}
     for controller, place in places.items():
         why = _why_not(place, groups) if controller == "" else _not_writable(place)
         if not why:
             kept[controller] = place
         elif path or controller in needed:
-            what = f"the group {place}" if path else f"a group for the limits in {place}"
+            names = ", ".join(dict.fromkeys(needed.get(controller, ())))
+            what = f"the group {place}" if path else f"the limits ({names}) are not possible: their group {place}"
+            where = "/linux/cgroupsPath" if path else "/linux/resources"
+            delegate = (
+                "start under: systemd-run --user --scope -p Delegate=yes" if groups.kind == "v2" else "run as root"
+            )
             raise ForbiddenError(
-                f"{what} cannot be made: {why}",
-                hint="start under: systemd-run --user --scope -p Delegate=yes; or leave limits and cgroupsPath out",
+                f"{where}: {what} cannot be made: {why}",
+                hint=f"{delegate}; or leave {'cgroupsPath' if path else names} out",
             )
     return kept
 
