@@ -155,7 +155,15 @@ def limits_in(resources: Resources | None, places: Paths, of_v2: set[str]) -> li
     elsewhere = of_v2 - places.keys() if "" in places else set()
     first, second = _split(resources, elsewhere)
     found = [(limit.controller, _with_controller(limit, set(places))) for limit in limits_of(first, v2=False)]
-    return found + [("", limit) for limit in limits_of(second, v2=True)]
+    return found + [("", _beside_v1(limit, places)) for limit in limits_of(second, v2=True)]
+
+
+def _beside_v1(limit: Limit, places: Paths) -> Limit:
+    """A file of v2 whose controller is on v1 is not there, whatever the kernel may know."""
+    if limit.lacks or limit.controller not in places:
+        return limit
+    lacks = f"the {limit.controller} controller is on cgroup v1 here"
+    return Limit(limit.name, limit.controller, limit.file, limit.value, limit.says, limit.need, limit.instead, lacks)
 
 
 def _split(resources: Resources, elsewhere: set[str]) -> tuple[Resources, Resources]:
