@@ -68,6 +68,8 @@ def measure(top: Path, rounds: int) -> str:
     """The whole document."""
     rootfs = make_rootfs(top)
     bundle = make_bundle(top, rootfs)
+    import engines
+
     cli = install(top)
     contenders = find_contenders(top, cli, rootfs, bundle, same := build_same(top, rootfs))
     times: dict[str, list[float]] = {name: [] for name in contenders}
@@ -83,6 +85,7 @@ def measure(top: Path, rounds: int) -> str:
         f"{statistics.median(values) / floor:.2f} | {statistics.median(values) / alike:.2f} |"
         for name, values in times.items()
     ]
+    under = engines.section(top, f"{cli[0]}-runtime", max(1, rounds // 3))
     more = [*in_a_row(rootfs), *threads(rootfs), *split_of_imports(cli, rootfs), *idle(rootfs, same)]
     return "\n".join(
         [
@@ -106,6 +109,8 @@ def measure(top: Path, rounds: int) -> str:
             *more,
             "",
             *runtime.measure(Path(cli[0]).with_name("cloche-runtime"), bundle, rounds // 2),
+            *under,
+            *([""] if under else []),
         ]
     )
 
