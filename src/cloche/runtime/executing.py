@@ -106,7 +106,10 @@ def execute(container: Container, asked: Execution) -> tuple[Made, int]:
 def _process_of(config: Config, asked: Execution) -> Process:
     """The process document: as given, or the container's own with what was asked on top."""
     if asked.process:
-        process = Process.parse(read_json(asked.process))
+        try:
+            process = Process.parse(read_json(asked.process))
+        except SpecError as error:
+            raise SpecError(f"--process: {error}", hint=error.hint) from None
     else:
         if config.process is None:
             raise SpecError("the container has no process to take after", hint="give --process FILE")

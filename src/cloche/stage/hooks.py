@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Hook = tuple[str, tuple[str, ...], tuple[str, ...], int]  # path, args, env (KEY=value), timeout in s or 0
 
 KEPT = 4096  # how much of what a failing hook said is passed on
+LONGEST = 1 << 30  # milliseconds, that poll(2) can wait at once
 ETIMEDOUT = 110
 
 
@@ -62,7 +63,7 @@ def _run(name: str, path: str, args: tuple[str, ...], env: tuple[str, ...], time
     actions = [(os.POSIX_SPAWN_DUP2, fd, 0), (os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, write, 2)]
     variables = dict(item.partition("=")[::2] for item in env)
     try:
-        pid = os.posix_spawn(path, args, variables, file_actions=actions)
+        pid = os.posix_spawn(path, args, variables, file_actions=actions, setsigmask=())
     except OSError:
         os.close(read)
         raise
@@ -95,8 +96,8 @@ def _listen(read: int, pidfd: int, deadline: float) -> tuple[bytes, bool]:
     said = b""
     while True:
         left = max(0.0, deadline - time.monotonic()) * 1000 if deadline else None
-        ready = {fd for fd, _ in poll.poll(left)}
-        if not ready:
+        ready = {fd for fd, _ in poll.poll(left if left is None else min(left, LONGEST))}
+        if not ready and deadline and time.monotonic() >= deadline:
             return said, False
         if read in ready:
             part = _read(read)

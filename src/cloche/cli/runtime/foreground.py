@@ -16,6 +16,12 @@ else:
 CHUNK = 65536
 WINCH = 28
 KEPT = {9, 17, 18, 19, 20, 21, 22, 23, 28}  # KILL CHLD CONT STOP TSTP TTIN TTOU URG WINCH are not passed on
+PASSED_ON = [number for number in _signal.valid_signals() if number not in KEPT and number < 32]
+
+
+def hold_signals() -> None:
+    """Keep what is to be passed on until `wait` can do so: to be called before the process is let go."""
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, PASSED_ON)
 
 
 def wait(pidfd: int, master: int) -> int:
@@ -27,9 +33,9 @@ def wait(pidfd: int, master: int) -> int:
         except ProcessLookupError:
             pass  # it has just ended
 
-    for number in _signal.valid_signals():
-        if number not in KEPT and number < 32:
-            _signal.signal(number, pass_on)
+    for number in PASSED_ON:
+        _signal.signal(number, pass_on)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     saved = b""
     if master >= 0 and os.isatty(0):
         _resize(master)
