@@ -101,6 +101,8 @@ def write(folder: str, name: str, every_run: tuple[str, ...], others: tuple[str,
     launcher leaves the bundle alone for --debug). Each module comes after those it imports. What a module has
     in a dict REMEMBERED, pure results of its own code, is kept with it.
     """
+    import __future__
+
     import ast
     import os
 
@@ -126,7 +128,11 @@ def write(folder: str, name: str, every_run: tuple[str, ...], others: tuple[str,
                 inner.returns = None
             elif isinstance(inner, ast.arg):
                 inner.annotation = None
-        code = _without_lines(compile(tree, origin, "exec", dont_inherit=True, optimize=2))
+        # as a flag, the statement need not be executed: it would read a module that is in no bundle
+        future = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
+        tree.body = [node for node in tree.body if node not in future]
+        flags = __future__.annotations.compiler_flag if future else 0
+        code = _without_lines(compile(tree, origin, "exec", flags, dont_inherit=True, optimize=2))
         remembered = getattr(sys.modules[name], "REMEMBERED", {})
         package = origin.endswith("/__init__.py")
         modules[name] = origin, package, status.st_mtime_ns, status.st_size, code if always else dumps(code), remembered

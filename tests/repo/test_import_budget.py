@@ -62,7 +62,7 @@ def test_the_stage_loads_what_it_may_and_no_more() -> None:
 def test_a_stage_has_everything_before_it_freezes() -> None:
     """Every module of the stage but the caller's end is there after start, so that none is looked for later."""
     own, _ = loaded("import cloche.stage.main")
-    caller_only = {"cloche.stage.client", "cloche.stage.seal"}
+    caller_only = {"cloche.stage.client", "cloche.stage.hearing", "cloche.stage.seal"}
     # what only a runtime's own process carries out, which imports what it needs before it forks
     caller_only |= {f"cloche.stage.{name}" for name in ("making", "hooks", "kept", "operations.lifecycle")}
     rooms = {f"cloche.stage.{path.stem}" for path in (SOURCE / "cloche/stage").glob("[a-z]*.py")}

@@ -55,7 +55,7 @@ def _release(container: Container) -> tuple[int, str, str] | None:
     import _socket
 
     from cloche.stage import wire
-    from cloche.stage.making import hear_execution
+    from cloche.stage.hearing import hear_execution
 
     pidfd = os.pidfd_open(container.pid)
     fd = os.open(container.folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,6 +1,6 @@
 """The containers of a runtime: one directory each, below --root, readable by every later command.
 
-    ROOT/ID/state.json    what is known, replaced as a whole (write, fsync, rename)
+    ROOT/ID/state.json    what is known, replaced as a whole (write, rename)
     ROOT/ID/config.json   the bundle's, as it was at `create`: later edits have no effect (runtime.md)
     ROOT/ID/start         the socket at which a created container waits
     ROOT/ID/lock          held by the command that is changing it
@@ -11,10 +11,12 @@ a container out of somebody else's process. On the way of every `state` and `kil
 
 from __future__ import annotations
 
+import fcntl
 import posix as os  # `os` itself costs more than all the rest of `state`
 
 from cloche.errors import ConflictError, NotFoundError, SpecError
 from cloche.ids import check_id
+from cloche.linux.reading import read_bytes
 from cloche.spec.reader import read_json, write_json
 
 TYPE_CHECKING = False
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Self
 
-F_GETLK, F_SETLKW = 5, 7
-F_WRLCK, F_UNLCK = 1, 2
 START = "start"
 LAST = "state.json lock"  # removed in this order, after all others, which are found nowhere in it
 TRIES, ENOTEMPTY = 10, 39
@@ -41,7 +41,7 @@ def default_root() -> str:
 
 def _all_ids() -> bool:
     """Whether this is the initial user namespace, as far as its map tells (user_namespaces(7))."""
-    return _read("/proc/self/uid_map").split() == [b"0", b"0", b"4294967295"]
+    return read_bytes("/proc/self/uid_map").split() == [b"0", b"0", b"4294967295"]
 
 
 class Container:
@@ -85,9 +85,9 @@ class Container:
     def is_frozen(self) -> bool:
         """Whether its processes were stopped by way of its cgroup (see cgroups.freezing, of which this is a part)."""
         groups = self.groups
-        if "freezer" in groups and _read(f"{groups['freezer']}/freezer.state").strip() in {b"FROZEN", b"FREEZING"}:
-            return _read(f"{groups['freezer']}/freezer.self_freezing").strip() == b"1"
-        return "" in groups and _read(f"{groups['']}/cgroup.freeze").strip() == b"1"
+        if "freezer" in groups and read_bytes(f"{groups['freezer']}/freezer.state").strip() in {b"FROZEN", b"FREEZING"}:
+            return read_bytes(f"{groups['freezer']}/freezer.self_freezing").strip() == b"1"
+        return "" in groups and read_bytes(f"{groups['']}/cgroup.freeze").strip() == b"1"
 
     def _waits(self) -> bool:
         """Whether somebody still listens for `start`: the socket's file alone proves nothing."""
@@ -112,16 +112,17 @@ class Container:
     def lock(self) -> Self:
         """Wait until no other command is changing this container, and see what it is like then.
 
+        A lock of the process, not of the open file: the container's first process, a fork of ours, has no part in it.
         Released at exit. Raises NotFoundError when it was removed meanwhile.
         """
         try:
             self._lock = os.open(f"{self.folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
             raise NotFoundError(f"container does not exist: {self.id}") from None
-        _fcntl_lock(self._lock, F_SETLKW)
+        fcntl.lockf(self._lock, fcntl.LOCK_EX)
         if os.fstat(self._lock).st_nlink == 0:
             raise NotFoundError(f"container does not exist: {self.id}")
-        if text := _read(f"{self.folder}/state.json"):
+        if text := read_bytes(f"{self.folder}/state.json"):
             try:
                 self.known = _known(text, self.folder)
             except SpecError:
@@ -143,7 +144,9 @@ class Container:
         except OSError:
             return False
         try:
-            return _fcntl_lock(fd, F_GETLK) != F_UNLCK
+            # struct flock { short type, whence; off_t start, len; pid_t pid; }
+            found = fcntl.fcntl(fd, fcntl.F_GETLK, fcntl.F_WRLCK.to_bytes(32, "little"))
+            return int.from_bytes(found[:2], "little") != fcntl.F_UNLCK
         finally:
             os.close(fd)
 
@@ -154,7 +157,7 @@ class Container:
 
     def config_text(self) -> bytes:
         """config.json as it was at `create`."""
-        return _read(f"{self.folder}/config.json")
+        return read_bytes(f"{self.folder}/config.json")
 
     def state(self) -> dict[str, object]:
         """The state as runtime.md has it, with what runc adds."""
@@ -216,7 +219,7 @@ def new(root: str, container_id: str, **known: Any) -> Container:
 def load(root: str, container_id: str) -> Container:
     """A container by its id. Raises NotFoundError ("container does not exist")."""
     check_id(container_id)
-    text = _read(f"{root}/{container_id}/state.json")
+    text = read_bytes(f"{root}/{container_id}/state.json")
     if not text:
         try:
             directory = os.stat(f"{root}/{container_id}").st_mode >> 12 == 4
@@ -268,29 +271,17 @@ def every(root: str, warn: Callable[[str], None]) -> list[Container]:
 
 
 def write_atomically(path: str, content: bytes) -> None:
-    """Write a file so that after a crash there is the old content or the new."""
+    """Write a file so that whoever is killed meanwhile, there is the old content or the new.
+
+    Not synchronised with the disk: no container outlives a crash of the kernel.
+    """
     fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         while content:
             content = content[os.write(fd, content) :]
-        os.fsync(fd)
     finally:
         os.close(fd)
     os.rename(f"{path}.new", path)
-
-
-def _fcntl_lock(fd: int, command: int) -> int:
-    """fcntl(2) with a write lock on the whole file; returns the type of lock found by F_GETLK.
-
-    A lock of the process, not of the open file: the container's first process, a fork of ours, has no part in it.
-    struct flock { short type, whence; off_t start, len; pid_t pid; }
-    """
-    from cloche.linux import kernel
-
-    lock = bytearray(32)
-    lock[0] = F_WRLCK
-    kernel.call("fcntl", kernel.number(72, 25), fd, command, kernel.buffer(lock))
-    return lock[0]
 
 
 def point(name: str) -> None:
@@ -303,12 +294,12 @@ def point(name: str) -> None:
 
 def boot_id() -> str:
     """What tells this boot from others (random(4))."""
-    return _read("/proc/sys/kernel/random/boot_id").decode().strip()
+    return read_bytes("/proc/sys/kernel/random/boot_id").decode().strip()
 
 
 def start_time(pid: int) -> int:
     """When process `pid` began, in clock ticks since boot (proc_pid_stat(5)); 0 for none, or a zombie."""
-    fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    fields = read_bytes(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     return int(fields[19]) if len(fields) > 19 and fields[0] not in {b"Z", b"X"} else 0
 
 
@@ -318,19 +309,3 @@ def unlink(path: str) -> None:
         os.unlink(path)
     except FileNotFoundError:
         pass
-
-
-def _read(path: str) -> bytes:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        content = b""
-        while part := os.read(fd, 65536):
-            content += part
-        return content
-    except OSError:
-        return b""
-    finally:
-        os.close(fd)

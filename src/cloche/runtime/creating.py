@@ -11,7 +11,7 @@ from cloche.errors import ClocheError, ConflictError, StageError
 from cloche.records import record
 from cloche.runtime import attributes, containers
 from cloche.runtime.agents import tell_agent
-from cloche.runtime.bundle import read_config, request_of
+from cloche.runtime.bundle import request_of
 from cloche.runtime.cgroups.containers import plan_cgroups
 from cloche.runtime.consoles import send_console, send_descriptor
 from cloche.runtime.host import probe_host
@@ -87,9 +87,8 @@ class _Callbacks(Callbacks):
         tell_agent(self.seccomp, with_pid(self.state, pid), pid, fd)
 
 
-def seal(bundle: str) -> None:
+def seal(config: Config) -> None:
     """See to it that the container cannot write the interpreter we run from; may start this command again."""
-    config, _, _ = read_config(bundle)
     process, linux = config.process, config.linux
     sets = process.capabilities if process is not None else None
     maps = None
@@ -109,16 +108,14 @@ def seal_against(maps: list[tuple[int, int]] | None, capabilities: set[str]) -> 
         restart_kept()
 
 
-def create(asked: Creation) -> tuple[Container, Made, int]:
+def create(asked: Creation, config: Config, text: bytes) -> tuple[Container, Made, int]:
     """Create a container; returns it locked, with its first process and the terminal's master or -1.
+
+    `config` is what was read from `text`, the bundle's config.json, once for all decisions.
 
     Raises ClocheError, with nothing left of the attempt.
     """
     ids.check_id(asked.container_id)
-    config, warnings, text = read_config(asked.bundle)
-    for warning in warnings:
-        if not warning.startswith("/process/capabilities/ambient:"):  # in every config.json of runc's making
-            asked.warn(warning)
     pass_on_services(config)
     host = probe_host()
     _check_console(asked, config)

@@ -5,9 +5,8 @@ What does not belong here: which limits there are (`cloche.runtime.cgroups.limit
 
 from __future__ import annotations
 
-import os
-
 from cloche.linux import files
+from cloche.linux.reading import read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,15 +107,3 @@ def hand_down(group: str, controllers: tuple[str, ...]) -> None:
                 files.write_value(f"{group}/cgroup.subtree_control", f"+{name}")
             except OSError:
                 continue
-
-
-def read(path: str) -> str:
-    """The content of a group's file; empty where it cannot be read."""
-    try:
-        with open(path, "rb", buffering=0) as file:  # as bytes: a stage can load no codec any more
-            parts = []
-            while part := os.read(file.fileno(), 65536):
-                parts.append(part)
-            return b"".join(parts).decode(errors="replace")
-    except OSError:
-        return ""

@@ -13,21 +13,13 @@ import os
 
 from cloche.linux import process
 from cloche.stage import inside, seccomp_agent, wire
+from cloche.stage.hearing import hear_execution
 from cloche.stage.operation import OUTSIDE
 from cloche.stage.points import reach
 from cloche.stage.scene import Outside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket
-    from typing import Protocol
-
-    class HasListener(Protocol):
-        """What `hear_execution` needs of its callbacks."""
-
-        def listener(self, fd: int, pid: int) -> None:
-            """The listener of a seccomp filter, for an agent."""
-
     from cloche.stage.operation import Plan
 
 
@@ -79,29 +71,6 @@ class Made:
     def abandon(self) -> None:
         """Kill it, and wait for its end."""
         _end(self.scene)
-
-
-def hear_execution(
-    channel: _socket.socket, pid: int, pidfd: int, callbacks: HasListener
-) -> tuple[int, str, str] | None:
-    """Until the other end is closed by execve: None, or (errno, what failed, hint)."""
-    while (got := wire.receive(channel)) is not None:
-        (kind, *rest), fds = got
-        try:
-            if kind == "agent":
-                seccomp_agent.collect(channel, pidfd, rest[0], fds)
-                callbacks.listener(fds[0], pid)
-        except OSError as error:
-            process.pidfd_send_signal(pidfd, 9)
-            return error.errno or 5, f"the seccomp agent: {error.filename or ''} {error.strerror}", ""
-        finally:
-            for fd in fds:
-                os.close(fd)
-        if kind == "not executed":
-            return rest[1], rest[2], rest[3]
-        if kind == "failed":
-            return rest[1], ": ".join(filter(None, (rest[3], rest[2]))), ""
-    return None
 
 
 def make(plan: Plan, stdio: list[int], callbacks: Callbacks) -> Made:

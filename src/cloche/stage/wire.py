@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import _socket
 import marshal
-import os
+from posix import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,4 +85,4 @@ def _receive_head(sock: _socket.socket) -> tuple[bytes | None, list[int]]:
 def _close(fds: list[int]) -> None:
     """The rest of a message will never come: let go of what came with its beginning."""
     for fd in fds:
-        os.close(fd)
+        close(fd)

@@ -53,15 +53,20 @@ VERBS = {
 def run(name: str, given: Parsed, options: Globals) -> int:
     """Carry out `create` or `run`."""
     from cloche.linux.files import hold_standard_descriptors
+    from cloche.runtime.bundle import read_config
     from cloche.runtime.creating import create, seal
     from cloche.stage.inside import default_signals
 
     hold_standard_descriptors()
     detached = name == "create" or given.flag("detach")
     asked = creation(given, options, master=not detached)
-    seal(asked.bundle)
+    config, warnings, text = read_config(asked.bundle)
+    seal(config)
+    for warning in warnings:
+        if not warning.startswith("/process/capabilities/ambient:"):  # in every config.json of runc's making
+            asked.warn(warning)
     default_signals()
-    container, made, master = create(asked)
+    container, made, master = create(asked, config, text)
     if name == "create":
         return 0
     from cloche.runtime.changing import delete, start
@@ -83,8 +88,8 @@ def run(name: str, given: Parsed, options: Globals) -> int:
         from cloche.cli.runtime.globals import warn
 
         try:
-            for text in delete(container.lock(), force=True):
-                warn(text, options)
+            for warning in delete(container.lock(), force=True):
+                warn(warning, options)
         except NotFoundError:
             pass  # somebody else has deleted it meanwhile
     return code

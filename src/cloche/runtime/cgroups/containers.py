@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 
 from cloche.errors import ConflictError, ForbiddenError, UnsupportedError
+from cloche.linux.reading import read
 from cloche.runtime.cgroups import devices
 from cloche.runtime.cgroups.freezing import is_frozen
 from cloche.runtime.cgroups.limits import ALWAYS, NEVER, NO_LIMIT, Limit, limits_of
@@ -25,7 +26,6 @@ from cloche.runtime.cgroups.plan import GroupPlan
 from cloche.runtime.host import NAMED
 from cloche.spec.resources import Resources
 from cloche.stage.cleaning import pids_of
-from cloche.stage.limits import read
 from cloche.stage.operations.groups import GiveGroup, LimitDevices, MakeGroup, WriteLimits
 
 TYPE_CHECKING = False

@@ -10,7 +10,7 @@ import select
 import time
 
 from cloche.linux import files
-from cloche.stage.limits import read
+from cloche.linux.reading import read
 
 ETIMEDOUT, ENOENT = 110, 2
 PATIENCE = 10.0  # seconds: what waits for a disk is stopped only afterwards

@@ -16,7 +16,7 @@ import time
 
 from cloche.linux import files
 from cloche.linux.files import Fd
-from cloche.stage.limits import read
+from cloche.linux.reading import read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 
+from cloche.linux.reading import read
 from cloche.runtime.cgroups.containers import controllers_of_v2
-from cloche.stage.limits import read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,12 +6,13 @@ merged(what it has, what is asked) ─▶ update_limits ─▶ its groups
 from __future__ import annotations
 
 from cloche.errors import ConflictError, NotFoundError, UnsupportedError
+from cloche.linux.reading import read
 from cloche.runtime.cgroups import devices
 from cloche.runtime.cgroups.containers import controllers_of_v2, limits_in
 from cloche.runtime.cgroups.limits import ALWAYS, UNLIMITED
 from cloche.spec.resources import Memory, Resources
 from cloche.stage.deciding import attach_devices
-from cloche.stage.limits import read, write_limits
+from cloche.stage.limits import write_limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

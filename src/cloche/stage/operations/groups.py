@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from cloche.linux import files, scheduling
+from cloche.linux.reading import read
 from cloche.records import record
 from cloche.stage import deciding, delegation, limits
 from cloche.stage.operation import InsideOperation, OutsideOperation
@@ -207,7 +208,7 @@ class GiveGroup(OutsideOperation):
     def execute(self, scene: Outside) -> None:
         del scene
         # what is safe to give is what the kernel lists: Linux 4.15
-        names = limits.read("/sys/kernel/cgroup/delegate").split() or limits.DELEGATED
+        names = read("/sys/kernel/cgroup/delegate").split() or limits.DELEGATED
         os.chown(self.path, self.uid, -1)
         for name in names:
             try:
