@@ -68,7 +68,7 @@ class _Callbacks(Callbacks):
         self.hooked = False  # hooks may have done something that those of poststop undo
 
     def made(self, pid: int) -> None:
-        self.container.update(pid=pid, started=containers.start_time(pid), boot=containers.boot_id())
+        self.container.update(pid=pid, started=containers.start_time(pid))
 
     def hooks(self, pid: int) -> None:
         self.hooked = True
@@ -91,10 +91,13 @@ def seal(config: Config) -> None:
     """See to it that the container cannot write the interpreter we run from; may start this command again."""
     process, linux = config.process, config.linux
     sets = process.capabilities if process is not None else None
+    held = {name for kind in vars(sets).values() for name in kind or ()} if sets is not None else set()
+    users = linux.namespace("user") if linux is not None else None
     maps = None
-    if linux is not None and linux.namespace("user") is not None:
-        maps = [(item.hostID, item.size) for item in linux.uidMappings or []]
-    seal_against(maps, set((sets.bounding if sets else None) or ()))
+    if users is not None:
+        # of a namespace to join it is not known here what its map is
+        maps = [] if users.path else [(item.hostID, item.size) for item in (linux and linux.uidMappings) or []]
+    seal_against(maps, held)
 
 
 def seal_against(maps: list[tuple[int, int]] | None, capabilities: set[str]) -> None:
@@ -130,6 +133,7 @@ def create(asked: Creation, config: Config, text: bytes) -> tuple[Container, Mad
         created=_now(),
         annotations=config.annotations or {},
         owner=_owner(),
+        boot=containers.boot_id(),
     )
     state = state_for_hooks(container, "creating")
     callbacks = _Callbacks(container, asked, config, state)
@@ -353,11 +357,19 @@ def hooks_of(hooks: Hooks | None) -> dict[str, tuple[Hook, ...]]:
 
 def write_pid_file(path: str, pid: int) -> None:
     """Write a pid so that a reader sees all of it or nothing."""
-    folder, _, name = path.rpartition("/")
-    temporary = f"{folder}/.{name}" if folder else f".{name}"
-    with open(temporary, "w", encoding="ascii") as file:
-        file.write(str(pid))
-    os.rename(temporary, path)
+    above, slash, name = path.rpartition("/")
+    temporary = f"{above}{slash}.{name}.{os.getpid()}"
+    # a new one: what is there by that name may be somebody's link to another file
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            os.write(fd, str(pid).encode())
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
 
 
 def _check_console(asked: Creation, config: Config) -> None:
