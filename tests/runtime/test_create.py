@@ -119,6 +119,20 @@ def test_a_pid_file_that_cannot_be_written_is_an_error(runtime: Runtime, bundle:
     nothing_is_left(runtime, id)
 
 
+def test_a_pid_file_is_never_written_through_somebody_elses_link(
+    runtime: Runtime, bundle: MakeBundle, place: Path
+) -> None:
+    # in a directory that others may write to, where they guess what the new file is called before it gets its name
+    (place / "victim").write_text("as it was")
+    (place / ".pid").symlink_to(place / "victim")
+    id = runtime.new_id()
+    done = runtime.try_create(bundle(*SLEEP), "--pid-file", str(place / "pid"), id=id)
+    assert (place / "victim").read_text() == "as it was"
+    if done.returncode == 0:
+        assert (place / "pid").read_text() == str(runtime.pid(id))
+    assert sorted(p.name for p in place.glob("*pid*")) == ([".pid", "pid"] if done.returncode == 0 else [".pid"])
+
+
 def test_a_config_changed_afterwards_has_no_effect(runtime: Runtime, bundle: MakeBundle) -> None:
     made = bundle("sh", "-c", "hostname; echo $WHICH")
     made.process["env"].append("WHICH=first")

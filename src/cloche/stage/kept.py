@@ -30,7 +30,9 @@ def runs_kept() -> bool:
             current = _identity(sys.executable.removeprefix(KEPT))
         except OSError:
             return False
-        return path.split("/")[4] == current and bool(files.flags_of(exe.number) & files.FS_IMMUTABLE_FL)
+        return path.removeprefix(f"{KEPT}/").split("/")[0] == current and bool(
+            files.flags_of(exe.number) & files.FS_IMMUTABLE_FL
+        )
 
 
 def restart_kept() -> None:
@@ -148,7 +150,7 @@ def _forget_others() -> None:
             if not os.path.islink(link):
                 continue
             if os.path.exists(link.removeprefix(KEPT)) and os.path.exists(link):
-                used.add(os.readlink(link).split("/")[4])
+                used.add(os.readlink(link).removeprefix(f"{KEPT}/").split("/")[0])
             else:
                 os.unlink(link)
                 _remove_empty(top)
