@@ -17,9 +17,13 @@ import pytest
 from cloche.linux import files
 from cloche.stage import kept
 from tests.conftest import SOURCE, system_python
+from tests.runtime.conftest import SLEEP, wait_until
+from tests.runtime.looking import namespace, only_cloche
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.runtime.conftest import MakeBundle, Runtime
 
 MAKE = """
 import sys
@@ -106,6 +110,7 @@ def test_its_library_is_not_found_by_way_of_another_copy(own: Path, monkeypatch:
     monkeypatch.setattr(sys, "base_prefix", str(old))
     link = make()
     assert not old.exists(), "nobody needs it any more"
+    assert (link.resolve().parents[1] / "lib").is_dir()
     works(link)
 
 
@@ -115,7 +120,7 @@ def test_many_at_once_of_several_interpreters(own: Path, place: Path) -> None:
         origins.append(place / f"usr{n}/bin/python3")
         origins[-1].parent.mkdir(parents=True)
         shutil.copy(os.path.realpath(system_python()), origins[-1])
-    words = [system_python(), "-I", "-S", "-c", MAKE, str(SOURCE.parent / "src" if SOURCE.name != "src" else SOURCE)]
+    words = [system_python(), "-I", "-S", "-c", MAKE, str(SOURCE)]
     children = [
         subprocess.Popen([*words, str(own), str(origin)], stdout=subprocess.PIPE, text=True) for origin in origins * 3
     ]
@@ -125,3 +130,37 @@ def test_many_at_once_of_several_interpreters(own: Path, place: Path) -> None:
     for link in links:
         works(Path(link))
     assert len([p for p in own.iterdir() if p.name[0] == "."]) == 3
+
+
+@pytest.mark.parametrize("may", [True, False])
+def test_who_may_change_flags_does_not_start_from_a_file_that_stays(
+    runtime: Runtime, bundle: MakeBundle, may: bool
+) -> None:
+    only_cloche(runtime, "how it is protected from CVE-2019-5736")
+    made = bundle(*SLEEP)
+    if may:
+        made.process["capabilities"]["bounding"].append("CAP_LINUX_IMMUTABLE")
+    exe = os.readlink(f"/proc/{runtime.pid(runtime.create(made))}/exe")
+    assert exe == "/memfd:cloche-stage (deleted)" if may else exe.startswith(f"{kept.KEPT}/.")
+
+
+def test_one_of_a_user_namespace_that_is_joined(runtime: Runtime, bundle: MakeBundle) -> None:
+    """What its ids are is not in config.json: they may be the host's."""
+    only_cloche(runtime, "how it is protected from CVE-2019-5736")
+    other = subprocess.Popen(["unshare", "--user", "--map-root-user", "sleep", "1000"])
+    try:
+        path = f"/proc/{other.pid}/ns/user"
+        wait_until(lambda: Path(f"/proc/{other.pid}/uid_map").read_text().split()[1:] == ["0", "1"], "no map")
+        made = namespace(bundle(*SLEEP), "user", path)
+        made.linux["uidMappings"] = made.linux["gidMappings"] = [{"containerID": 0, "hostID": 300000, "size": 1}]
+        made.process["user"] = {"uid": 0, "gid": 0}
+        made.config["mounts"] = [m for m in made.config["mounts"] if m["destination"] != "/dev/pts"]
+        done = runtime.try_create(made, id=runtime.new_id())
+        if done.returncode == 0:
+            exe = os.readlink(f"/proc/{runtime.pid(runtime.ids[-1])}/exe")
+            assert exe.startswith((f"{kept.KEPT}/.", "/memfd:"))
+        else:
+            assert "/linux/uidMappings" in done.stderr
+    finally:
+        other.kill()
+        other.wait()

@@ -91,13 +91,12 @@ def seal(config: Config) -> None:
     """See to it that the container cannot write the interpreter we run from; may start this command again."""
     process, linux = config.process, config.linux
     sets = process.capabilities if process is not None else None
-    held = {name for kind in vars(sets).values() for name in kind or ()} if sets is not None else set()
     users = linux.namespace("user") if linux is not None else None
     maps = None
     if users is not None:
         # of a namespace to join it is not known here what its map is
         maps = [] if users.path else [(item.hostID, item.size) for item in (linux and linux.uidMappings) or []]
-    seal_against(maps, held)
+    seal_against(maps, set((sets.bounding if sets else None) or ()))  # no other set outlives execve without it
 
 
 def seal_against(maps: list[tuple[int, int]] | None, capabilities: set[str]) -> None:
