@@ -17,8 +17,8 @@ import pytest
 from cloche.linux import files
 from cloche.stage import kept
 from tests.conftest import SOURCE, system_python
-from tests.runtime.conftest import SLEEP, wait_until
-from tests.runtime.looking import namespace, only_cloche
+from tests.runtime.conftest import SLEEP
+from tests.runtime.looking import only_cloche
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,25 +142,3 @@ def test_who_may_change_flags_does_not_start_from_a_file_that_stays(
         made.process["capabilities"]["bounding"].append("CAP_LINUX_IMMUTABLE")
     exe = os.readlink(f"/proc/{runtime.pid(runtime.create(made))}/exe")
     assert exe == "/memfd:cloche-stage (deleted)" if may else exe.startswith(f"{kept.KEPT}/.")
-
-
-def test_one_of_a_user_namespace_that_is_joined(runtime: Runtime, bundle: MakeBundle) -> None:
-    """What its ids are is not in config.json: they may be the host's."""
-    only_cloche(runtime, "how it is protected from CVE-2019-5736")
-    other = subprocess.Popen(["unshare", "--user", "--map-root-user", "sleep", "1000"])
-    try:
-        path = f"/proc/{other.pid}/ns/user"
-        wait_until(lambda: Path(f"/proc/{other.pid}/uid_map").read_text().split()[1:] == ["0", "1"], "no map")
-        made = namespace(bundle(*SLEEP), "user", path)
-        made.linux["uidMappings"] = made.linux["gidMappings"] = [{"containerID": 0, "hostID": 300000, "size": 1}]
-        made.process["user"] = {"uid": 0, "gid": 0}
-        made.config["mounts"] = [m for m in made.config["mounts"] if m["destination"] != "/dev/pts"]
-        done = runtime.try_create(made, id=runtime.new_id())
-        if done.returncode == 0:
-            exe = os.readlink(f"/proc/{runtime.pid(runtime.ids[-1])}/exe")
-            assert exe.startswith((f"{kept.KEPT}/.", "/memfd:"))
-        else:
-            assert "/linux/uidMappings" in done.stderr
-    finally:
-        other.kill()
-        other.wait()
