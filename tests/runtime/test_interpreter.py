@@ -17,8 +17,8 @@ import pytest
 from cloche.linux import files
 from cloche.stage import kept
 from tests.conftest import SOURCE, system_python
-from tests.runtime.conftest import SLEEP
-from tests.runtime.looking import only_cloche
+from tests.runtime.conftest import SLEEP, wait_until
+from tests.runtime.looking import namespace, only_cloche
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,3 +142,22 @@ def test_who_may_change_flags_does_not_start_from_a_file_that_stays(
         made.process["capabilities"]["bounding"].append("CAP_LINUX_IMMUTABLE")
     exe = os.readlink(f"/proc/{runtime.pid(runtime.create(made))}/exe")
     assert exe == "/memfd:cloche-stage (deleted)" if may else exe.startswith(f"{kept.KEPT}/.")
+
+
+def test_one_of_a_user_namespace_that_is_joined(runtime: Runtime, bundle: MakeBundle) -> None:
+    """It keeps the map it has, whatever config.json says: root in it may be the host's."""
+    only_cloche(runtime, "how it is protected from CVE-2019-5736")
+    other = subprocess.Popen(["unshare", "--user", "sleep", "1000"])
+    try:
+        own = os.readlink("/proc/self/ns/user")
+        wait_until(lambda: os.readlink(f"/proc/{other.pid}/ns/user") != own, "no namespace")
+        for name in ("uid_map", "gid_map"):
+            Path(f"/proc/{other.pid}/{name}").write_text("0 0 65536")
+        made = namespace(bundle(*SLEEP), "user", f"/proc/{other.pid}/ns/user")
+        one = [{"containerID": 0, "hostID": 300000, "size": 65536}]
+        made.linux["uidMappings"] = made.linux["gidMappings"] = one
+        exe = os.readlink(f"/proc/{runtime.pid(runtime.create(made))}/exe")
+        assert exe.startswith((f"{kept.KEPT}/.", "/memfd:"))
+    finally:
+        other.kill()
+        other.wait()
