@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -381,11 +380,12 @@ def test_a_create_that_was_killed_can_be_deleted_by_force(runtime: Runtime, bund
     wait_until(lambda: (place / "seen").exists() and (place / "seen").read_text(), "the hook does not run")
     pid = json.loads((place / "seen").read_text())["pid"]
     assert alive(pid)
-    for child in map(int, Path(f"/proc/{creating.pid}/task/{creating.pid}/children").read_text().split()):
-        if b"sleep" in Path(f"/proc/{child}/cmdline").read_bytes():
-            os.kill(child, signal.SIGKILL)  # the hook is nobody's but this test's
-            break
+    children = Path(f"/proc/{creating.pid}/task/{creating.pid}/children").read_text().split()
+    hooks = [int(child) for child in children if b"sleep" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    assert len(hooks) == 1
     creating.kill()
     creating.wait()
+    wait_until(lambda: not alive(hooks[0]), "the hook goes on")
+    wait_until(lambda: not alive(pid), "the first process goes on")
     runtime.delete(id, "--force")
     nothing_is_left(runtime, id)

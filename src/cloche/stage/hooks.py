@@ -13,7 +13,11 @@ from cloche.linux import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
+
     Hook = tuple[str, tuple[str, ...], tuple[str, ...], int]  # path, args, env (KEY=value), timeout in s or 0
+else:
+    import _signal
 
 KEPT = 4096  # how much of what a failing hook said is passed on
 LONGEST = 1 << 30  # milliseconds, that poll(2) can wait at once
@@ -60,10 +64,8 @@ def _run(name: str, path: str, args: tuple[str, ...], env: tuple[str, ...], time
     os.lseek(fd, 0, os.SEEK_SET)
     read, write = os.pipe2(os.O_CLOEXEC)
     null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-    actions = [(os.POSIX_SPAWN_DUP2, fd, 0), (os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, write, 2)]
-    variables = dict(item.partition("=")[::2] for item in env)
     try:
-        pid = os.posix_spawn(path, args, variables, file_actions=actions, setsigmask=())
+        pid = _start(path, args, dict(item.partition("=")[::2] for item in env), (fd, null, write))
     except OSError:
         os.close(read)
         raise
@@ -85,6 +87,37 @@ def _run(name: str, path: str, args: tuple[str, ...], env: tuple[str, ...], time
     if code:
         how = f"exited with {code}" if code > 0 else f"was killed by signal {-code}"
         raise OSError(5, f"{how}{more}", name)
+
+
+def _start(path: str, args: tuple[str, ...], env: dict[str, str], stdio: tuple[int, int, int]) -> int:
+    """Start a hook that ends with us: what it prepares is for a container that there will not be without us.
+
+    Not posix_spawn(3), which cannot say that. Returns its pid; OSError says why it could not be executed.
+    """
+    read, write = os.pipe2(os.O_CLOEXEC)
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        os.close(write)
+        said = os.read(read, 16)
+        os.close(read)
+        if said:
+            os.waitpid(pid, 0)
+            code = int(said)
+            raise OSError(code, os.strerror(code))
+        return pid
+    try:
+        process.die_with_parent()
+        if os.getppid() == parent:
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+            held = [os.dup(fd) for fd in stdio]  # one may have the number of another's place
+            for number, fd in enumerate(held):
+                os.dup2(fd, number)
+            os.execve(path, args, env)
+    except OSError as error:
+        os.write(write, str(error.errno or 5).encode())
+    finally:
+        os._exit(127)
 
 
 def _listen(read: int, pidfd: int, deadline: float) -> tuple[bytes, bool]:
