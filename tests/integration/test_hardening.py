@@ -224,6 +224,14 @@ def test_a_profile_of_ones_own(anyone: Cli, shared_dir: Path) -> None:
     assert anyone("run", *words).stdout == "0\n"
 
 
+def test_an_agent_for_system_calls_is_refused_not_dropped(anyone: Cli, shared_dir: Path) -> None:
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}
+    document = {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/nowhere.sock", "syscalls": [rule]}
+    done = anyone("run", "--security-opt", f"seccomp={profile(shared_dir / 'profiles', document)}", "host", "true")
+    assert done.returncode == 125
+    assert "listenerPath is for bundles" in done.stderr
+
+
 def test_a_profile_in_dockers_form(anyone: Cli, shared_dir: Path) -> None:
     arches = [{"architecture": f"SCMP_ARCH_{platform.machine().upper()}", "subArchitectures": []}]
     refuse = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSPC}

@@ -389,3 +389,12 @@ def test_a_create_that_was_killed_can_be_deleted_by_force(runtime: Runtime, bund
     wait_until(lambda: not alive(pid), "the first process goes on")
     runtime.delete(id, "--force")
     nothing_is_left(runtime, id)
+
+
+def test_another_configuration(runtime: Runtime, bundle: MakeBundle) -> None:
+    runtime.not_like("runc", because="--config is crun's")
+    made = bundle("echo", "it is used")
+    made.write()
+    (made.path / "config.json").rename(made.path / "other.json")
+    done = runtime("run", "--bundle", str(made.path), "--config", str(made.path / "other.json"), runtime.new_id())
+    assert (done.returncode, done.stdout) == (0, "it is used\n"), done.stderr

@@ -124,6 +124,24 @@ def test_others_stay(runtime: Runtime, bundle: MakeBundle) -> None:
     assert runtime.exec(two, "true").returncode == 0
 
 
+def test_those_that_an_expression_is_found_in(runtime: Runtime, bundle: MakeBundle) -> None:
+    runtime.not_like("runc", because="--regex is crun's")
+    first = runtime.new_id()
+    ids = [runtime.running(bundle(*SLEEP), id=id) for id in (first, f"{first}-a1", f"{first}-a2")]
+    runtime.ok("kill", "--regex", f"{first}-a[12]$", "KILL")
+    for id in ids[1:]:
+        runtime.wait(id)
+    runtime.ok("delete", "--regex", f"{first}-a[12]$")
+    assert [runtime.status(id) for id in ids] == ["running", "", ""]
+
+
+def test_an_expression_that_is_none(runtime: Runtime) -> None:
+    runtime.not_like("runc", "crun", because="--regex is crun's, which finds nothing then, and says nothing")
+    done = runtime("delete", "--regex", "a(")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
 def test_a_container_whose_first_process_was_killed_from_outside(runtime: Runtime, bundle: MakeBundle) -> None:
     id = runtime.create(bundle(*SLEEP))
     pid = runtime.pid(id)

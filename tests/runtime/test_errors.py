@@ -122,6 +122,23 @@ def test_an_error_of_create_is_in_the_log_file(runtime: Runtime, bundle: MakeBun
     assert "not found" in errors[-1]
 
 
+def test_a_log_file_as_crun_names_it(runtime: Runtime, place: Path) -> None:
+    runtime.not_like("runc", because="file: is crun's")
+    assert runtime("--log", f"file:{place / 'log'}", "state", "nobody").returncode == 1
+    assert "nobody" in (place / "log").read_text()
+
+
+def test_errors_only(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
+    runtime.not_like("runc", "crun", because="--log-level is of later versions of crun")
+    made, log = bundle("true"), place / "log"
+    made.process["capabilities"]["bounding"].append("CAP_OF_ANOTHER_KERNEL")
+    for level, said in (("warning", True), ("error", False)):
+        id = runtime.new_id()
+        runtime.ok("--log", str(log), "--log-level", level, "run", "-b", str(made.write().path), id)
+        assert log.exists() is said
+        log.unlink(missing_ok=True)
+
+
 def test_success_logs_nothing(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
     made, log, id = bundle("true").write(), place / "log.json", runtime.new_id()
     words = ("--log", str(log), "--log-format", "json")

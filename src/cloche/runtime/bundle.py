@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 LARGEST = 32 << 20  # bytes of a config.json; real ones have some kilobytes
 
 
-def read_config(bundle: str) -> tuple[Config, list[str], bytes]:
-    """The bundle's config.json, checked, what is odd about it, and its text.
+def read_config(bundle: str, path: str = "") -> tuple[Config, list[str], bytes]:
+    """The bundle's config.json, or the file `path` instead; checked, what is odd about it, its text.
 
     Raises SpecError with a JSON pointer, or NotFoundError.
     """
-    path = f"{bundle}/config.json"
+    path = path or f"{bundle}/config.json"
     try:
         # what is no file may keep us waiting, or have no end
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:

@@ -423,6 +423,8 @@ def _profile(security: Security, host: Host) -> Seccomp | None:
         raw = read_profile(security.seccomp)
         if not isinstance(raw, dict):
             raise SpecError("not a JSON object")
+        if raw.get("listenerPath"):
+            raise SpecError("listenerPath is for bundles, which cloche-runtime runs", pointer="/listenerPath")
         resolved = resolve_docker_profile(raw, frozenset(security.capabilities), host.machine, host.kernel)
         return Seccomp.parse(resolved, "")
     except SpecError as error:

@@ -15,8 +15,6 @@ import pytest
 from cloche.linux import kernel, process, seccomp
 from cloche.runtime.seccomp.compile import Filter, compile_filter
 from cloche.stage import seccomp_agent, wire
-from cloche.stage.container import Container
-from cloche.stage.operation import Plan
 from cloche.stage.operations.identity import LoadSeccomp
 from cloche.stage.scene import Inside
 
@@ -141,44 +139,3 @@ def test_it_gets_out_of_a_filtered_process(notified: tuple[str, ...], way: str) 
     for fd in (listener, pidfd):
         os.close(fd)
     ours.close()
-
-
-def test_the_stage_passes_it_on_to_its_caller() -> None:
-    stage_end, inside_end = wire.pair()
-    caller, ours = wire.pair()
-    container = Container(Plan(()), caller, [])
-    container.scene.channel, container.scene.pidfd = stage_end, process.pidfd_open(os.getpid())
-    reading, writing = os.pipe()
-    wire.send(inside_end, ("agent", writing))
-    assert container.on_channel()
-    received = wire.receive(ours)
-    assert received is not None
-    message, (fd,) = received
-    assert message == ("agent",)
-    assert os.path.sameopenfile(fd, writing)
-    assert wire.receive(inside_end) == (("taken",), [])
-    os.close(fd)
-    for number in (reading, writing, container.scene.pidfd):
-        os.close(number)
-    for sock in (stage_end, inside_end, caller, ours):
-        sock.close()
-
-
-def test_a_listener_that_cannot_be_fetched_is_the_end_of_the_container() -> None:
-    stage_end, inside_end = wire.pair()
-    caller, ours = wire.pair()
-    container = Container(Plan(()), caller, [])
-    pid = os.fork()
-    if pid == 0:
-        process.die_with_parent()
-        select.select([], [], [])
-    container.scene.channel, container.scene.pidfd = stage_end, process.pidfd_open(pid)
-    wire.send(inside_end, ("agent", 9999))
-    assert container.on_channel()
-    index, code, text, _, notes = container.result["failed"]
-    assert (index, code, text) == (-1, errno.EBADF, "the seccomp listener cannot be fetched")
-    assert "pidfd_getfd" in notes[0]
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
-    os.close(container.scene.pidfd)
-    for sock in (stage_end, inside_end, caller, ours):
-        sock.close()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 ID = Operand("ID", "what the container is called", required=True)
 _COMMON = (
     Option(("-b", "--bundle"), VALUE, "Options", "DIR", "the bundle: a directory with a config.json", default="."),
+    Option(("-f", "--config"), VALUE, "Options", "FILE", "read this instead of the bundle's config.json"),
     Option(("--console-socket",), VALUE, "Options", "PATH", "a unix socket that gets the terminal's far end"),
     Option(("--pidfd-socket",), VALUE, "Options", "PATH", "a unix socket that gets a pidfd of the process"),
     Option(("--pid-file",), VALUE, "Options", "FILE", "write the process' pid there"),
@@ -60,7 +61,7 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     hold_standard_descriptors()
     detached = name == "create" or given.flag("detach")
     asked = creation(given, options, master=not detached)
-    config, warnings, text = read_config(asked.bundle)
+    config, warnings, text = read_config(asked.bundle, given.text("config") or "")
     seal(config)
     for warning in warnings:
         if not warning.startswith("/process/capabilities/ambient:"):  # in every config.json of runc's making

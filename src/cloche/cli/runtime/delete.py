@@ -13,9 +13,12 @@ VERBS = {
     "delete": Verb(
         "delete",
         "remove a stopped container",
-        ("cloche-runtime delete [--force] ID",),
+        ("cloche-runtime delete [--force] [--regex] ID",),
         (),
-        (Option(("-f", "--force"), FLAG, "Options", "", "end it first if it runs; no error if there is none"),),
+        (
+            Option(("-f", "--force"), FLAG, "Options", "", "end it first if it runs; no error if there is none"),
+            Option(("-r", "--regex"), FLAG, "Options", "", "ID is a regular expression: all in whose id it is"),
+        ),
         operands=(Operand("ID", "the container", required=True),),
         program="cloche-runtime",
     )
@@ -25,25 +28,38 @@ VERBS = {
 def run(name: str, given: Parsed, options: Globals) -> int:
     """Carry out `delete`."""
     from cloche.cli.runtime.globals import warn
+
+    del name
+    wanted, force = given.positionals[0], given.flag("force")
+    if given.flag("regex"):
+        from cloche.cli.runtime.kill import matching
+
+        ids = [container.id for container in matching(options, wanted)]
+    else:
+        ids = [wanted]
+    for container_id in ids:
+        for text in _delete(options.root, container_id, force=force):
+            warn(text, options)
+    return 0
+
+
+def _delete(root: str, container_id: str, *, force: bool) -> list[str]:
+    """Delete one; returns warnings."""
     from cloche.errors import NotFoundError, SpecError
     from cloche.ids import check_id
     from cloche.runtime.changing import damaged, delete
     from cloche.runtime.containers import load
 
-    del name
-    container_id, force = check_id(given.positionals[0]), given.flag("force")
+    check_id(container_id)
     try:
         try:
-            container = load(options.root, container_id)
+            container = load(root, container_id)
         except SpecError:
             if not force:
                 raise
-            container = damaged(options.root, container_id)
-        warnings = delete(container.lock(), force=force)
+            container = damaged(root, container_id)
+        return delete(container.lock(), force=force)
     except NotFoundError:
-        if force:
-            return 0
-        raise
-    for text in warnings:
-        warn(text, options)
-    return 0
+        if not force:
+            raise
+        return []

@@ -30,6 +30,16 @@ COMMAND = Verb(
             complete="text json",
             closed=True,
         ),
+        Option(
+            ("--log-level",),
+            VALUE,
+            "Options",
+            "LEVEL",
+            "say errors only, also warnings, or more",
+            default="warning",
+            complete="error warning debug",
+            closed=True,
+        ),
         Option(("--debug",), FLAG, "Options", "", "say more in the log"),
         Option(
             ("--systemd-cgroup",), FLAG, "Options", "", "let systemd make the cgroup; cgroupsPath is SLICE:PREFIX:NAME"
@@ -61,13 +71,15 @@ class Globals:
 
         root = parsed.text("root") or default_root()
         self.root = root if root.startswith("/") else f"{getcwd()}/{root}"
-        self.log = parsed.text("log") or ""
+        self.log = (parsed.text("log") or "").removeprefix("file:")  # as crun writes it
         if self.log:
             # known at once, or what fails later would be told to nobody
             close(open_(self.log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o644))
         self.json = parsed.text("log_format") == "json"
         self.systemd = parsed.flag("systemd_cgroup") or parsed.text("cgroup_manager") == "systemd"
-        self.debug = parsed.flag("debug")
+        level = parsed.text("log_level")
+        self.debug = parsed.flag("debug") or level == "debug"
+        self.quiet = level == "error"
 
 
 def report(text: str, options: Globals | None) -> None:

@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
     from cloche.cli.runtime.globals import Globals
+    from cloche.runtime.containers import Container
 
 # signal(7), by number, for x86_64 and aarch64
 NAMES = (
@@ -21,9 +22,12 @@ VERBS = {
     "kill": Verb(
         "kill",
         "send a signal to the container's first process",
-        ("cloche-runtime kill [--all] ID [SIGNAL]",),
+        ("cloche-runtime kill [--all] [--regex] ID [SIGNAL]",),
         ("SIGNAL is a number or a name, TERM unless given.",),
-        (Option(("-a", "--all"), FLAG, "Options", "", "to every process in the container"),),
+        (
+            Option(("-a", "--all"), FLAG, "Options", "", "to every process in the container"),
+            Option(("-r", "--regex"), FLAG, "Options", "", "ID is a regular expression: to all in whose id it is"),
+        ),
         operands=(Operand("ID", "the container", required=True), Operand("SIGNAL", "TERM, SIGTERM or 15")),
         program="cloche-runtime",
     )
@@ -37,8 +41,26 @@ def run(name: str, given: Parsed, options: Globals) -> int:
 
     del name
     number = signal_number(given.positionals[1] if len(given.positionals) > 1 else "TERM")
-    kill(load(options.root, given.positionals[0]), number, everything=given.flag("all"))
+    wanted = given.positionals[0]
+    found = matching(options, wanted) if given.flag("regex") else [load(options.root, wanted)]
+    for container in found:
+        kill(container, number, everything=given.flag("all"))
     return 0
+
+
+def matching(options: Globals, expression: str) -> list[Container]:
+    """The containers whose id the regular expression is found in."""
+    import re
+
+    from cloche.cli.runtime.globals import warn
+    from cloche.runtime.containers import every
+
+    try:
+        pattern = re.compile(expression)
+    except re.error as error:
+        raise SpecError(f"--regex {expression}: {error}") from None
+    found = every(options.root, lambda text: warn(text, options))
+    return [container for container in found if pattern.search(container.id)]
 
 
 def signal_number(text: str) -> int:
