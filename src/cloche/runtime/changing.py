@@ -185,8 +185,11 @@ def resume(container: Container) -> None:
     thaw(container.groups)
 
 
-def update(container: Container, asked: Resources) -> list[tuple[str, str]]:
-    """Change the limits of a container; what is not in `asked` stays. Returns what could not be had, and why."""
+def update(container: Container, asked: Resources, schemata: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+    """Change the limits of a container; what is not in `asked` stays. Returns what could not be had, and why.
+
+    `schemata` are lines for its group in resctrl. Raises ConflictError for one that is stopped.
+    """
     from cloche.runtime.cgroups.update import merged, update_limits
     from cloche.runtime.containers import write_atomically
     from cloche.spec.reader import read_json, write_json
@@ -197,6 +200,12 @@ def update(container: Container, asked: Resources) -> list[tuple[str, str]]:
         raise ConflictError(f"container not running: {container.id} is {status}")
     config: Any = read_json(container.config_text())
     linux = config.setdefault("linux", {})
+    if schemata:
+        from cloche.runtime.attributes import update_resctrl
+        from cloche.spec.linux import IntelRdt
+
+        rdt = linux.get("intelRdt")
+        update_resctrl(IntelRdt.parse(rdt, "/linux/intelRdt") if rdt else None, container.id, schemata)
     have = Resources.parse(linux["resources"], "/linux/resources") if linux.get("resources") else None
     whole = merged(have, asked)
     notes = update_limits(whole, container.groups)
