@@ -95,6 +95,8 @@ def warn(text: str, options: Globals) -> None:
     """Say a warning in the log; without one on stderr, which belongs to the container as well."""
     from cloche.cli.output import message
 
+    if options.quiet:
+        return
     line = message(text)
     _to_log(line, options, "warning")
     if options.debug or not options.log:
