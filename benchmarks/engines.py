@@ -7,7 +7,7 @@ makes.
 
     benchmarks/engines.py [--rounds N] [--write]     the section alone; `make bench` has it, too
 
-Needs root. What does not belong here: what a runtime costs by itself, which is bench.py.
+Needs root. What does not belong here: what a runtime costs by itself, which is `runtime.py`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from tests.engines.daemons import IMAGE, Docker, Podman, Room, make_image, run  
 
 def main() -> None:
     """Measure and print."""
-    from bench import install
+    from timing import install
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=20)

@@ -523,6 +523,15 @@ def test_a_create_that_fails_later_gives_them_back(links: Links, bundle: MakeBun
     assert addresses(links) == before
 
 
+def test_a_console_that_nobody_takes_gives_them_back(links: Links, bundle: MakeBundle) -> None:
+    before = addresses(links)
+    made = bundle("true")
+    made.process["terminal"] = True
+    made.linux["netDevices"] = {"dev0": {"name": "eth7"}}
+    assert links.runtime.try_create(made, "--console-socket", "/nowhere/socket").returncode != 0
+    assert addresses(links) == before
+
+
 def addresses(links: Links) -> list[str]:
     """What of the interface's has to come back: name, mtu, state, addresses of global scope."""
     lines = links.call("ip address show dev dev0").splitlines()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,6 +116,20 @@ def test_a_pid_file_that_cannot_be_written_is_an_error(runtime: Runtime, bundle:
     assert done.returncode != 0
     assert "none" in done.stderr
     nothing_is_left(runtime, id)
+
+
+def test_a_pid_file_is_never_written_through_somebody_elses_link(
+    runtime: Runtime, bundle: MakeBundle, place: Path
+) -> None:
+    # in a directory that others may write to, where they guess what the new file is called before it gets its name
+    (place / "victim").write_text("as it was")
+    (place / ".pid").symlink_to(place / "victim")
+    id = runtime.new_id()
+    done = runtime.try_create(bundle(*SLEEP), "--pid-file", str(place / "pid"), id=id)
+    assert (place / "victim").read_text() == "as it was"
+    if done.returncode == 0:
+        assert (place / "pid").read_text() == str(runtime.pid(id))
+    assert sorted(p.name for p in place.glob("*pid*")) == ([".pid", "pid"] if done.returncode == 0 else [".pid"])
 
 
 def test_a_config_changed_afterwards_has_no_effect(runtime: Runtime, bundle: MakeBundle) -> None:
@@ -367,12 +380,13 @@ def test_a_create_that_was_killed_can_be_deleted_by_force(runtime: Runtime, bund
     wait_until(lambda: (place / "seen").exists() and (place / "seen").read_text(), "the hook does not run")
     pid = json.loads((place / "seen").read_text())["pid"]
     assert alive(pid)
-    for child in map(int, Path(f"/proc/{creating.pid}/task/{creating.pid}/children").read_text().split()):
-        if b"sleep" in Path(f"/proc/{child}/cmdline").read_bytes():
-            os.kill(child, signal.SIGKILL)  # the hook is nobody's but this test's
-            break
+    children = Path(f"/proc/{creating.pid}/task/{creating.pid}/children").read_text().split()
+    hooks = [int(child) for child in children if b"sleep" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    assert len(hooks) == 1
     creating.kill()
     creating.wait()
+    wait_until(lambda: not alive(hooks[0]), "the hook goes on")
+    wait_until(lambda: not alive(pid), "the first process goes on")
     runtime.delete(id, "--force")
     nothing_is_left(runtime, id)
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.runtime.conftest import OURS, POLITE, PYTHON, SLEEP, alive, cgroups, wait_until
+from tests.runtime.conftest import OURS, POLITE, PYTHON, SLEEP, alive, cgroups, processes_of, wait_until
+from tests.runtime.looking import only_cloche
 
 if TYPE_CHECKING:
     from tests.runtime.conftest import Bundle, MakeBundle, Reaper, Runtime
@@ -277,6 +278,44 @@ def test_nobody_is_255(runtime: Runtime) -> None:
     assert done.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--bogus", "ID", "true"],
+        ["--cwd"],
+        [],
+        ["ID", "--bogus"],
+        ["--user", "ann", "ID", "true"],
+        ["--process", "/nowhere/file", "ID"],
+        ["--process", "FILE", "ID"],
+        ["--env", "=", "ID", "true"],
+        ["--additional-gids", "x", "ID", "true"],
+        ["--preserve-fds", "x", "ID", "true"],
+        ["--preserve-fds", "99", "ID", "true"],
+        ["--pid-file", "/nowhere/pid", "ID", "true"],
+        ["--pidfd-socket", "/nowhere/socket", "ID", "true"],
+        ["--tty", "--detach", "ID", "true"],
+        ["--cwd", "relative", "ID", "true"],
+        ["--cwd", "/etc/passwd", "ID", "true"],
+        ["--apparmor", "some", "ID", "true"],
+    ],
+)
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"args": ["true"]}', '{"args": [1], "cwd": "/"}'])
+def test_every_error_of_its_own_is_255(runtime: Runtime, id: str, place: Path, words: list[str], text: str) -> None:
+    only_cloche(runtime, "one line for every error")
+    if text and "FILE" not in words:
+        return
+    (place / "FILE").write_text(text)
+    before = processes_of(id)
+    done = runtime("exec", *[{"ID": id, "FILE": str(place / "FILE")}.get(word, word) for word in words])
+    assert (done.returncode, done.stdout) == (255, ""), done.stderr
+    assert done.stderr.count("\n") == 1
+    if "FILE" in words:
+        assert "--process" in done.stderr
+    wait_until(lambda: processes_of(id) == before, "a process goes on")
+    assert list(place.glob("*pid*")) == []
+
+
 def test_a_command_that_is_not_there(runtime: Runtime, id: str) -> None:
     done = runtime.exec(id, "nosuchprogram")
     assert done.returncode == 255
@@ -405,6 +444,14 @@ def test_profiles_of_modules_that_the_host_has_not(runtime: Runtime, id: str) ->
 
 def test_signals_are_handed_on(runtime: Runtime, id: str) -> None:
     child = runtime.popen("exec", id, *POLITE, stdout=subprocess.PIPE)
+    assert child.stdout
+    assert child.stdout.readline() == b"ready\n"
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(20) == 3
+
+
+def test_a_signal_that_comes_at_once_is_handed_on(runtime: Runtime, id: str) -> None:
+    child = runtime.popen("exec", id, *POLITE, stdout=subprocess.PIPE, env={"CLOCHE_FAILPOINT": "kept:sleep"})
     assert child.stdout
     assert child.stdout.readline() == b"ready\n"
     child.send_signal(signal.SIGTERM)

@@ -381,6 +381,14 @@ def test_one_that_fails_after_the_end_is_a_warning(runtime: Runtime, bundle: Mak
     assert done.stderr
 
 
+def test_a_time_limit_of_years(runtime: Runtime, bundle: MakeBundle, log: Path) -> None:
+    made = hooked(bundle("true"), log)
+    for kind in KINDS:
+        made.config["hooks"][kind][0]["timeout"] = (1 << 31) - 1
+    assert runtime.run(made).returncode == 0
+    assert but_poststart(runtime, lines(log)) == but_poststart(runtime, list(KINDS))
+
+
 def test_one_that_takes_its_time_is_waited_for(runtime: Runtime, bundle: MakeBundle, log: Path) -> None:
     made = bundle("true")
     made.config["hooks"] = {"createRuntime": [shell(f"sleep 0.3; echo done >{log}/order", timeout=30)]}

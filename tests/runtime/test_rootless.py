@@ -6,15 +6,16 @@ import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.runtime.conftest import POLITE, SLEEP, Bundle, build_rootfs, wait_until
+from tests.runtime.looking import only_cloche
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.runtime.conftest import Runtime
 
@@ -101,3 +102,41 @@ def test_another_user_is_refused_where_there_is_one_id(rootless: Runtime, bundle
     done = rootless.run(made)
     assert done.returncode != 0
     assert done.stderr
+
+
+@pytest.mark.parametrize("kind", ["somebody else's", "link", "open to all", "file"])
+def test_a_state_directory_in_tmp_that_somebody_else_has_made(rootless: Runtime, kind: str) -> None:
+    # without XDG_RUNTIME_DIR; who could write there would decide what `kill` kills
+    only_cloche(rootless, "where state is kept without XDG_RUNTIME_DIR")
+    uid = rootless.top.stat().st_uid
+    path = Path(f"/tmp/cloche-runtime-{uid}")
+    assert not path.is_symlink()
+    assert not path.exists()
+    words = [*rootless.prefix, *rootless.command, "list", "-q"]
+    env = {"PATH": os.environ["PATH"]}
+    try:
+        if kind == "link":
+            path.symlink_to(rootless.top)
+        elif kind == "file":
+            path.write_text("")
+            os.chown(path, uid, uid)
+        else:
+            path.mkdir()
+            path.chmod(0o777 if kind == "open to all" else 0o755)
+            if kind == "open to all":
+                os.chown(path, uid, uid)
+        done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert f"{path} is not a directory of yours alone" in done.stderr
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        else:
+            path.unlink()
+        done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+        assert path.stat().st_mode & 0o777 == 0o700
+    finally:
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+        elif path.exists():
+            path.rmdir()

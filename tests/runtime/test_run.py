@@ -77,6 +77,17 @@ def test_signals_are_handed_on(runtime: Runtime, bundle: MakeBundle, number: int
     assert runtime.status(id) == ""
 
 
+def test_a_signal_that_comes_at_once_is_handed_on(runtime: Runtime, bundle: MakeBundle) -> None:
+    made, id = bundle(*POLITE).write(), runtime.new_id()
+    env = {"CLOCHE_FAILPOINT": "released:sleep"}
+    child = runtime.popen("run", "-b", str(made.path), id, stdout=subprocess.PIPE, env=env)
+    assert child.stdout
+    assert child.stdout.readline() == b"ready\n"
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(20) == 3
+    assert runtime.status(id) == ""
+
+
 def test_the_container_is_deleted_with_what_still_runs_in_it(runtime: Runtime, bundle: MakeBundle) -> None:
     made, id = bundle("sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo done").without_namespace("pid"), runtime.new_id()
     runtime.not_like("crun", because="leaves what runs in the host's pid namespace")

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import struct
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -163,6 +164,39 @@ def test_run_on_the_callers_terminal(runtime: Runtime, bundle: MakeBundle) -> No
         assert terminal.ended() == 7
         assert not terminal.raw()
         assert terminal.attributes() == terminal.before
+
+
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_more_is_typed_than_a_terminal_holds(runtime: Runtime, bundle: MakeBundle, verb: str) -> None:
+    runtime.not_like("crun", because="1.8 gives up")
+    script = "stty raw -echo; echo ready; sleep 0.3; head -c 300000 | wc -c; exit 7"
+    if verb == "run":
+        made, id = on_terminal(bundle("sh", "-c", script)).write(), runtime.new_id()
+        words = ["run", "-b", str(made.path), id]
+    else:
+        words = ["exec", "-t", runtime.running(bundle(*SLEEP)), "sh", "-c", script]
+    child = runtime.popen(*words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdin
+    assert child.stdout
+    assert child.stdout.readline().strip() == b"ready"
+    child.stdin.write(b"x" * 300_000)
+    child.stdin.close()
+    assert child.stdout.read().strip() == b"300000"
+    assert child.wait(20) == 7
+
+
+def test_a_terminal_that_its_process_lets_go_of(runtime: Runtime, bundle: MakeBundle) -> None:
+    made, id = (
+        on_terminal(bundle("sh", "-c", "echo here; exec </dev/null >/dev/null 2>&1; sleep 0.5; exit 7")),
+        runtime.new_id(),
+    )
+    child = runtime.popen("run", "-b", str(made.write().path), id, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdin
+    assert child.stdout
+    assert child.stdout.readline().strip() == b"here"
+    child.stdin.write(b"nobody reads this\n")
+    child.stdin.flush()
+    assert child.wait(20) == 7
 
 
 def test_its_size_follows_the_callers(runtime: Runtime, bundle: MakeBundle) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -140,3 +141,71 @@ def test_nobody(runtime: Runtime) -> None:
     done = runtime("update", "--pids-limit", "10", "nobody")
     assert done.returncode != 0
     assert done.stderr
+
+
+EVERY = [
+    ("--blkio-weight", "100"),
+    ("--cpu-period", "100000"),
+    ("--cpu-quota", "50000"),
+    ("--cpu-burst", "0"),
+    ("--cpu-share", "512"),
+    ("--cpu-idle", "0"),
+    ("--cpuset-cpus", "0"),
+    ("--cpuset-mems", "0"),
+    ("--kernel-memory", "0"),
+    ("--kernel-memory-tcp", "67108864"),
+    ("--memory", "67108864"),
+    ("--memory-reservation", "33554432"),
+    ("--memory-swap", "67108864"),
+    ("--pids-limit", "17"),
+]
+
+
+@pytest.mark.parametrize("order", ["before", "after", "equals", "around"])
+def test_options_before_and_after_the_id(runtime: Runtime, bundle: MakeBundle, order: str) -> None:
+    runtime.not_like("runc", "crun", because="takes none after the id, or not every one")
+    id = limited(runtime, bundle)
+    words = {
+        "before": [*(w for pair in EVERY for w in pair), id],
+        "after": [id, *(w for pair in EVERY for w in pair)],
+        "equals": [id, *(f"{name}={value}" for name, value in EVERY)],
+        "around": [*EVERY[0], id, *(w for pair in EVERY[1:] for w in pair)],
+    }[order]
+    done = runtime("update", *words)
+    assert done.returncode == 0, done.stderr
+    for flag, word, controller, one, had1, two, had2 in CASES:
+        if (flag, word) in EVERY:
+            is_v1, text = value(runtime, id, controller, one, two)
+            assert text == (had1 if is_v1 else had2), flag
+
+
+@pytest.mark.parametrize("flag", ["--l3-cache-schema", "--mem-bw-schema"])
+def test_a_share_of_caches_without_resctrl(runtime: Runtime, bundle: MakeBundle, flag: str) -> None:
+    if "resctrl" in Path("/proc/self/mounts").read_text():
+        pytest.skip("needs a machine without resctrl")
+    id = limited(runtime, bundle)
+    done = runtime("update", "--pids-limit", "19", flag, "L3:0=f" if "l3" in flag else "MB:0=20", id)
+    assert done.returncode != 0
+    if runtime.name == "cloche-runtime":
+        assert "/linux/intelRdt" in done.stderr
+        assert value(runtime, id, "pids", "pids.max", "pids.max")[1] == "20"  # nothing is changed
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"pids": 1}', '{"pids": {"limit": "x"}}', '{"cpu": {"cpus": "x"}}', "[" * 5000]
+)
+def test_a_document_that_is_wrong(runtime: Runtime, bundle: MakeBundle, text: str) -> None:
+    runtime.not_like("runc", "crun", because="takes some of them")
+    id = limited(runtime, bundle)
+    done = runtime("update", "-r", "-", id, input=text)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "--resources" in done.stderr
+    assert value(runtime, id, "pids", "pids.max", "pids.max")[1] == "20"
+
+
+def test_what_was_updated_counts_for_the_next_update(runtime: Runtime, bundle: MakeBundle) -> None:
+    id = limited(runtime, bundle)
+    runtime.ok("update", "--memory", str(64 * MEBIBYTE), id)
+    runtime.ok("update", "--pids-limit", "21", id)
+    assert value(runtime, id, "memory", "memory.limit_in_bytes", "memory.max")[1] == str(64 * MEBIBYTE)

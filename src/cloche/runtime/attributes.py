@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 
 from cloche.errors import ConflictError, UnsupportedError
-from cloche.linux import mount, scheduling
+from cloche.linux import files, mount, scheduling
 from cloche.spec.checks import parse_cpu_list
 from cloche.stage.operations import attributes, roots
 
@@ -155,6 +155,15 @@ def resctrl_directories(config: Config, container_id: str) -> list[str]:
         if os.path.isdir(path):
             raise ConflictError(f"/linux/intelRdt: {path} is there already", hint="remove it with rmdir")
     return own
+
+
+def update_resctrl(asked: IntelRdt | None, container_id: str, schemata: tuple[str, ...]) -> None:
+    """Give a living container another share. Raises UnsupportedError without resctrl, ConflictError without a group."""
+    top = _resctrl_mount()
+    if asked is None or not any(vars(asked).values()):
+        raise ConflictError("/linux/intelRdt: this container has no group in resctrl", hint="create it with one")
+    path = plan_resctrl(asked, container_id, top).path
+    files.write_value(f"{path}/schemata", "".join(f"{line}\n" for line in schemata))
 
 
 def remove_resctrl(directories: list[str]) -> None:

@@ -185,8 +185,11 @@ def resume(container: Container) -> None:
     thaw(container.groups)
 
 
-def update(container: Container, asked: Resources) -> list[tuple[str, str]]:
-    """Change the limits of a container; what is not in `asked` stays. Returns what could not be had, and why."""
+def update(container: Container, asked: Resources, schemata: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+    """Change the limits of a container; what is not in `asked` stays. Returns what could not be had, and why.
+
+    `schemata` are lines for its group in resctrl. Raises ConflictError for one that is stopped.
+    """
     from cloche.runtime.cgroups.update import merged, update_limits
     from cloche.runtime.containers import write_atomically
     from cloche.spec.reader import read_json, write_json
@@ -197,8 +200,18 @@ def update(container: Container, asked: Resources) -> list[tuple[str, str]]:
         raise ConflictError(f"container not running: {container.id} is {status}")
     config: Any = read_json(container.config_text())
     linux = config.setdefault("linux", {})
+    if schemata:
+        from cloche.runtime.attributes import update_resctrl
+        from cloche.spec.linux import IntelRdt
+
+        rdt = linux.get("intelRdt")
+        update_resctrl(IntelRdt.parse(rdt, "/linux/intelRdt") if rdt else None, container.id, schemata)
     have = Resources.parse(linux["resources"], "/linux/resources") if linux.get("resources") else None
     whole = merged(have, asked)
+    if scope := container.known.get("scope"):
+        from cloche.runtime.cgroups.scopes import update_scope
+
+        update_scope(scope, whole, container.groups)
     notes = update_limits(whole, container.groups)
     linux["resources"] = whole.to_dict()
     write_atomically(f"{container.folder}/config.json", write_json(config).encode())
@@ -222,6 +235,10 @@ def delete(container: Container, *, force: bool = False) -> list[str]:
     warnings: list[str] = []
     point("ended")
     kill_groups(container.directories)
+    if scope := container.known.get("scope"):
+        from cloche.runtime.cgroups.scopes import stop_scope
+
+        stop_scope(scope)
     if left := remove_groups(container.directories):
         raise ClocheError(f"the cgroup {left[0]} cannot be removed: it is busy", hint="something in it cannot be ended")
     if resctrl := container.known.get("resctrl"):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import fcntl
 import posix as os  # `os` itself costs more than all the rest of `state`
 
-from cloche.errors import ConflictError, NotFoundError, SpecError
+from cloche.errors import ConflictError, ForbiddenError, NotFoundError, SpecError
 from cloche.ids import check_id
 from cloche.linux.reading import read_bytes
 from cloche.spec.reader import read_json, write_json
@@ -36,7 +36,19 @@ def default_root() -> str:
     root_in_name = bool(runtime) and os.environ.get(b"USER") != b"root" and not _all_ids()
     if os.geteuid() == 0 and not root_in_name:
         return "/run/cloche-runtime"
-    return f"{runtime}/cloche-runtime" if runtime.startswith("/") else f"/tmp/cloche-runtime-{os.geteuid()}"
+    return f"{runtime}/cloche-runtime" if runtime.startswith("/") else _own(f"/tmp/cloche-runtime-{os.geteuid()}")
+
+
+def _own(path: str) -> str:
+    """A directory where anybody could have made one: ours alone, made if need be. Raises ForbiddenError."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    status = os.lstat(path)
+    if status.st_mode >> 12 != 4 or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise ForbiddenError(f"{path} is not a directory of yours alone", hint="set XDG_RUNTIME_DIR, or give --root")
+    return path
 
 
 def _all_ids() -> bool:
@@ -64,7 +76,9 @@ class Container:
 
     @property
     def directories(self) -> tuple[str, ...]:
-        """The directories of its cgroups, each once."""
+        """The directories of its cgroups, each once; none after a reboot, when others may have made theirs there."""
+        if self.known.get("boot", "") not in {"", boot_id()}:
+            return ()
         return tuple(dict.fromkeys(self.groups.values()))
 
     def status(self) -> str:

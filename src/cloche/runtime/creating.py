@@ -7,14 +7,15 @@ import sys
 import time
 
 from cloche import ids
-from cloche.errors import ClocheError, ConflictError, StageError
+from cloche.errors import ConflictError
 from cloche.records import record
 from cloche.runtime import attributes, containers
 from cloche.runtime.agents import tell_agent
 from cloche.runtime.bundle import request_of
 from cloche.runtime.cgroups.containers import plan_cgroups
 from cloche.runtime.consoles import send_console, send_descriptor
-from cloche.runtime.host import probe_host
+from cloche.runtime.failures import explain
+from cloche.runtime.host import Groups, probe_host
 from cloche.runtime.planning import plan as make_plan
 from cloche.runtime.request import Lifecycle
 from cloche.spec.hooks import HOOK_NAMES
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from cloche.spec.config import Config
     from cloche.spec.hooks import Hooks
     from cloche.stage.hooks import Hook
-    from cloche.stage.operation import Operation, Plan
+    from cloche.stage.operation import Plan
 
 NOTIFY = "/run/notify/notify.sock"
 
@@ -54,7 +55,7 @@ class Creation:
     preserve: int = 0
     pivot: bool = True
     keyring: bool = True
-    systemd: bool = False
+    manager: str = "cgroupfs"  # who makes its cgroups: "cgroupfs" is us, "systemd", or "disabled" for nobody
     master: bool = False  # the caller takes the terminal itself
     warn: Callable[[str], None] = lambda _text: None
 
@@ -68,7 +69,7 @@ class _Callbacks(Callbacks):
         self.hooked = False  # hooks may have done something that those of poststop undo
 
     def made(self, pid: int) -> None:
-        self.container.update(pid=pid, started=containers.start_time(pid), boot=containers.boot_id())
+        self.container.update(pid=pid, started=containers.start_time(pid))
 
     def hooks(self, pid: int) -> None:
         self.hooked = True
@@ -91,10 +92,12 @@ def seal(config: Config) -> None:
     """See to it that the container cannot write the interpreter we run from; may start this command again."""
     process, linux = config.process, config.linux
     sets = process.capabilities if process is not None else None
+    users = linux.namespace("user") if linux is not None else None
     maps = None
-    if linux is not None and linux.namespace("user") is not None:
-        maps = [(item.hostID, item.size) for item in linux.uidMappings or []]
-    seal_against(maps, set((sets.bounding if sets else None) or ()))
+    if users is not None:
+        # of a namespace to join it is not known here what its map is
+        maps = [] if users.path else [(item.hostID, item.size) for item in (linux and linux.uidMappings) or []]
+    seal_against(maps, set((sets.bounding if sets else None) or ()))  # no other set outlives execve without it
 
 
 def seal_against(maps: list[tuple[int, int]] | None, capabilities: set[str]) -> None:
@@ -132,18 +135,19 @@ def create(asked: Creation, config: Config, text: bytes) -> tuple[Container, Mad
         created=_now(),
         annotations=config.annotations or {},
         owner=_owner(),
+        boot=containers.boot_id(),
     )
     state = state_for_hooks(container, "creating")
     callbacks = _Callbacks(container, asked, config, state)
     try:
         containers.point("recorded")
         containers.write_atomically(f"{container.folder}/config.json", text)  # has the hooks for who finds it killed
-        groups = _plan_groups(config, asked, host)
+        groups, scope = _plan_groups(config, asked, host)
         keyring = f"_ses.{asked.container_id}" if asked.keyring else ""
         life = Lifecycle(container.folder, state, hooks, groups, asked.preserve, asked.pivot, keyring, asked.bundle)
         plan, _receipt = make_plan(request_of(config, asked.bundle, asked.container_id, host, life), host)
         resctrl = attributes.resctrl_directories(config, asked.container_id)
-        container.update(groups=groups.paths, own_pids=plan.own_pids, resctrl=resctrl)
+        container.update(groups=groups.paths, own_pids=plan.own_pids, resctrl=resctrl, scope=scope)
         made = carry_out(plan, callbacks)
     except BaseException:
         _undo(container, callbacks)
@@ -187,8 +191,11 @@ def run_poststop(container: Container, hooks: dict[str, tuple[Hook, ...]]) -> li
     return warnings
 
 
-def _plan_groups(config: Config, asked: Creation, host: Host) -> GroupPlan:
-    """The container's cgroups; with a user namespace and a writable view on v2, its root may make more below."""
+def _plan_groups(config: Config, asked: Creation, host: Host) -> tuple[GroupPlan, list[object]]:
+    """The container's cgroups, and the scope (unit, whether it is the user's) that systemd makes for them.
+
+    With a user namespace and a writable view on v2, its root may make more below.
+    """
     linux = config.linux
     owner = -1
     if linux is not None and linux.namespace("user") is not None and linux.namespace("cgroup") is not None:
@@ -196,14 +203,15 @@ def _plan_groups(config: Config, asked: Creation, host: Host) -> GroupPlan:
         roots = [m.hostID - m.containerID for m in linux.uidMappings or [] if m.containerID == 0]
         if roots and views and not any({"ro", "rro"} & set(item.options or ()) for item in views):
             owner = roots[0]
-    return plan_cgroups(
-        linux.resources if linux is not None else None,
-        host.groups,
-        (linux.cgroupsPath if linux is not None else "") or "",
-        name=asked.container_id,
-        rootless=not (host.privileged and host.initial),
-        owner=owner,
-    )
+    resources = linux.resources if linux is not None else None
+    path = (linux.cgroupsPath if linux is not None else "") or ""
+    rootless = not (host.privileged and host.initial)
+    if asked.manager == "systemd":
+        from cloche.runtime.cgroups.scopes import plan_scope
+
+        return plan_scope(resources, host.groups, path, asked.container_id, config.annotations or {}, rootless, owner)
+    groups = host.groups if asked.manager != "disabled" else Groups("none", {}, {}, "", "")
+    return plan_cgroups(resources, groups, path, name=asked.container_id, rootless=rootless, owner=owner), []
 
 
 def pass_on_services(config: Config) -> None:
@@ -236,101 +244,6 @@ def carry_out(plan: Plan, callbacks: Callbacks) -> Made:
         raise explain(plan, failure) from None
 
 
-def explain(plan: Plan, failure: StepFailed) -> ClocheError:
-    """A failed step in words: what, on what, why, and what to do."""
-    index, code, text, culprit, notes = failure.failed
-    step = plan.operations[index] if 0 <= index < len(plan.operations) else None
-    name = type(step).__name__ if step is not None else ""
-    if name in {"FindCommand", "AwaitStart", "RunHooks", "AskForHooks"}:
-        return StageError(f"{culprit}: {text}" if culprit else text, op=name, errno=code)
-    where = _pointer(step, culprit)
-    words = where + "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip() or "setting up"
-    what = f" ({', '.join(notes)})" if notes else ""
-    about = f" {culprit}" if culprit else ""
-    hint = step.hint(code) if step is not None else ""
-    first = step.calls()[:1] if step is not None and not hint and not culprit else []
-    return StageError(
-        f"{words}{about}: {text[:1].lower() + text[1:]}{what}",
-        op=name,
-        errno=code,
-        hint=hint or "".join(f"the step was: {call}" for call in first),
-    )
-
-
-POINTERS = {
-    "Affinity": "/process/execCPUAffinity",
-    "Attach": "/mounts",
-    "BindConsole": "/process/terminal",
-    "Clone": "/linux/namespaces",
-    "CreateGroup": "/linux/cgroupsPath",
-    "Directory": "/process/cwd",
-    "DropBounding": "/process/capabilities/bounding",
-    "EnterGroup": "/linux/cgroupsPath",
-    "EnterResctrl": "/linux/intelRdt",
-    "Filesystem": "/mounts",
-    "FindUser": "/process/user",
-    "GiveGroup": "/linux/cgroupsPath",
-    "LabelFile": "/linux/mountLabel",
-    "LimitDevices": "/linux/resources/devices",
-    "LoadSeccomp": "/linux/seccomp",
-    "MakeDev": "/linux/devices",
-    "MakeGroup": "/linux/cgroupsPath",
-    "MakeNode": "/linux/devices",
-    "MapIds": "/linux/uidMappings",
-    "Mask": "/linux/maskedPaths",
-    "MemoryPolicy": "/linux/memoryPolicy",
-    "MoveInterfaces": "/linux/netDevices",
-    "OffsetClocks": "/linux/timeOffsets",
-    "OomScore": "/process/oomScoreAdj",
-    "OpenNamespaces": "/linux/namespaces",
-    "OpenTerminal": "/process/terminal",
-    "OpenTree": "/mounts",
-    "Personality": "/linux/personality",
-    "PrioritizeIo": "/process/ioPriority",
-    "Propagate": "/mounts",
-    "PropagateRoot": "/linux/rootfsPropagation",
-    "RaiseRlimit": "/process/rlimits",
-    "ReadOnly": "/linux/readonlyPaths",
-    "Remount": "/mounts",
-    "Rlimit": "/process/rlimits",
-    "Schedule": "/process/scheduler",
-    "SetCapabilities": "/process/capabilities",
-    "SetHostName": "/hostname",
-    "SetUser": "/process/user",
-    "ShowRoot": "/root/path",
-    "Sysctl": "/linux/sysctl",
-    "TreeRoot": "/root/path",
-    "WorkingDirectory": "/process/cwd",
-}
-SECTIONS = {
-    "hugetlb": "hugepageLimits",
-    "memory": "memory",
-    "cpu": "cpu",
-    "cpuset": "cpu",
-    "pids": "pids",
-    "rdma": "rdma",
-}
-
-
-def _pointer(step: Operation | None, culprit: str) -> str:
-    """Where in config.json a step comes from, followed by a colon; empty where it is from no single place."""
-    if step is None:
-        return ""
-    name = type(step).__name__
-    tree = str(getattr(step, "name" if name == "OpenTree" else "tree", ""))
-    if tree.startswith("tree "):
-        return "/root/path: "
-    if tree.startswith("mount "):
-        return f"/mounts/{tree[6:]}: "
-    if name != "WriteLimits":
-        return f"{POINTERS[name]}: " if name in POINTERS else ""
-    file = culprit.rpartition("/")[2]
-    if any(write[0] == write[2] == file for write in getattr(step, "writes", ())):
-        return f"/linux/resources/unified/{file}: "
-    section = SECTIONS.get(file.partition(".")[0], "blockIO" if file[:2] in {"io", "bl"} else "")
-    return f"/linux/resources/{section}: "
-
-
 def state_for_hooks(container: Container, status: str) -> str:
     """The state as JSON (runtime.md), with "PID" where the pid belongs."""
     return write_json({
@@ -355,11 +268,19 @@ def hooks_of(hooks: Hooks | None) -> dict[str, tuple[Hook, ...]]:
 
 def write_pid_file(path: str, pid: int) -> None:
     """Write a pid so that a reader sees all of it or nothing."""
-    folder, _, name = path.rpartition("/")
-    temporary = f"{folder}/.{name}" if folder else f".{name}"
-    with open(temporary, "w", encoding="ascii") as file:
-        file.write(str(pid))
-    os.rename(temporary, path)
+    above, slash, name = path.rpartition("/")
+    temporary = f"{above}{slash}.{name}.{os.getpid()}"
+    # a new one: what is there by that name may be somebody's link to another file
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            os.write(fd, str(pid).encode())
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
 
 
 def _check_console(asked: Creation, config: Config) -> None:

@@ -8,6 +8,7 @@ from cloche.errors import ClocheError, ConflictError, SpecError
 from cloche.records import record
 from cloche.runtime import attributes
 from cloche.runtime.agents import tell_agent
+from cloche.runtime.cgroups.containers import entry_of
 from cloche.runtime.consoles import send_console
 from cloche.runtime.creating import carry_out, seal_against, state_for_hooks
 from cloche.runtime.host import probe_host
@@ -30,6 +31,7 @@ from cloche.stage.points import from_environment
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.runtime.containers import Container
+    from cloche.runtime.host import Groups
     from cloche.stage.operation import Operation
 
 KINDS = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time")
@@ -106,7 +108,10 @@ def execute(container: Container, asked: Execution) -> tuple[Made, int]:
 def _process_of(config: Config, asked: Execution) -> Process:
     """The process document: as given, or the container's own with what was asked on top."""
     if asked.process:
-        process = Process.parse(read_json(asked.process))
+        try:
+            process = Process.parse(read_json(asked.process))
+        except SpecError as error:
+            raise SpecError(f"--process: {error}", hint=error.hint) from None
     else:
         if config.process is None:
             raise SpecError("the container has no process to take after", hint="give --process FILE")
@@ -159,7 +164,7 @@ def _plan(container: Container, config: Config, process: Process, asked: Executi
         watch_refusals=False,
         machine=host.machine,
     )
-    born_in, enter = _groups(container, asked.cgroup)
+    born_in, enter = _groups(container, host.groups, asked.cgroup)
     steps: list[Operation] = [
         processes.OpenProcess(pid, int(container.known["started"]), kinds),
         *attributes.exec_steps(processes.Clone((), born_in, enter), process, own_users="user" in kinds),
@@ -181,7 +186,7 @@ def _plan(container: Container, config: Config, process: Process, asked: Executi
     return Plan(tuple(steps), own_pids=False, failpoint=from_environment(os.environ.get("CLOCHE_FAILPOINT", "")))
 
 
-def _groups(container: Container, below: str) -> tuple[str, tuple[str, ...]]:
+def _groups(container: Container, groups: Groups, below: str) -> tuple[str, tuple[str, ...]]:
     """The v2 group to be born in, and the v1 groups."""
     if ".." in below.split("/"):
         raise SpecError(f"--cgroup {below}: may not lead upwards")
@@ -192,19 +197,10 @@ def _groups(container: Container, below: str) -> tuple[str, tuple[str, ...]]:
             places[controller] = path
         elif below:
             raise ClocheError(f"--cgroup {below}: there is no group {path}") from None
+    if not below:
+        places = entry_of(places, groups, container.pid)
     born_in = places.pop("", "")
-    if born_in and not below and _read(f"{born_in}/cgroup.subtree_control").strip():
-        # it hands controllers down, and may hold no processes: where its first process is, there is room
-        line = next((n for n in _read(f"/proc/{container.pid}/cgroup").splitlines() if n.startswith("0::")), "")
-        name = born_in.rpartition("/")[2]
-        inner = line.rpartition(f"/{name}/")[2] if f"/{name}/" in line else ""
-        born_in = f"{born_in}/{inner}" if inner else born_in
     return born_in, tuple(dict.fromkeys(places.values()))
-
-
-def _read(path: str) -> str:
-    with open(path, encoding="ascii", errors="replace") as file:
-        return file.read()
 
 
 def _namespace(pid: int | str, kind: str) -> int:

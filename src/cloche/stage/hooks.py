@@ -13,9 +13,14 @@ from cloche.linux import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
+
     Hook = tuple[str, tuple[str, ...], tuple[str, ...], int]  # path, args, env (KEY=value), timeout in s or 0
+else:
+    import _signal
 
 KEPT = 4096  # how much of what a failing hook said is passed on
+LONGEST = 1 << 30  # milliseconds, that poll(2) can wait at once
 ETIMEDOUT = 110
 
 
@@ -59,10 +64,8 @@ def _run(name: str, path: str, args: tuple[str, ...], env: tuple[str, ...], time
     os.lseek(fd, 0, os.SEEK_SET)
     read, write = os.pipe2(os.O_CLOEXEC)
     null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-    actions = [(os.POSIX_SPAWN_DUP2, fd, 0), (os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, write, 2)]
-    variables = dict(item.partition("=")[::2] for item in env)
     try:
-        pid = os.posix_spawn(path, args, variables, file_actions=actions)
+        pid = _start(path, args, dict(item.partition("=")[::2] for item in env), (fd, null, write))
     except OSError:
         os.close(read)
         raise
@@ -86,6 +89,37 @@ def _run(name: str, path: str, args: tuple[str, ...], env: tuple[str, ...], time
         raise OSError(5, f"{how}{more}", name)
 
 
+def _start(path: str, args: tuple[str, ...], env: dict[str, str], stdio: tuple[int, int, int]) -> int:
+    """Start a hook that ends with us: what it prepares is for a container that there will not be without us.
+
+    Not posix_spawn(3), which cannot say that. Returns its pid; OSError says why it could not be executed.
+    """
+    read, write = os.pipe2(os.O_CLOEXEC)
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        os.close(write)
+        said = os.read(read, 16)
+        os.close(read)
+        if said:
+            os.waitpid(pid, 0)
+            code = int(said)
+            raise OSError(code, os.strerror(code))
+        return pid
+    try:
+        process.die_with_parent()
+        if os.getppid() == parent:
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+            held = [os.dup(fd) for fd in stdio]  # one may have the number of another's place
+            for number, fd in enumerate(held):
+                os.dup2(fd, number)
+            os.execve(path, args, env)
+    except OSError as error:
+        os.write(write, str(error.errno or 5).encode())
+    finally:
+        os._exit(127)
+
+
 def _listen(read: int, pidfd: int, deadline: float) -> tuple[bytes, bool]:
     """What it said on stderr until it ended or its time was over; and whether it ended."""
     poll = select.poll()
@@ -95,8 +129,8 @@ def _listen(read: int, pidfd: int, deadline: float) -> tuple[bytes, bool]:
     said = b""
     while True:
         left = max(0.0, deadline - time.monotonic()) * 1000 if deadline else None
-        ready = {fd for fd, _ in poll.poll(left)}
-        if not ready:
+        ready = {fd for fd, _ in poll.poll(left if left is None else min(left, LONGEST))}
+        if not ready and deadline and time.monotonic() >= deadline:
             return said, False
         if read in ready:
             part = _read(read)

@@ -30,7 +30,9 @@ def runs_kept() -> bool:
             current = _identity(sys.executable.removeprefix(KEPT))
         except OSError:
             return False
-        return path.split("/")[4] == current and bool(files.flags_of(exe.number) & files.FS_IMMUTABLE_FL)
+        return path.removeprefix(f"{KEPT}/").split("/")[0] == current and bool(
+            files.flags_of(exe.number) & files.FS_IMMUTABLE_FL
+        )
 
 
 def restart_kept() -> None:
@@ -47,6 +49,16 @@ def restart_kept() -> None:
     restart_sealed()
 
 
+def _is_intact(path: str) -> bool:
+    """Whether there is a copy at `path` that nobody can write, and its library beside it."""
+    try:
+        with files.Fd(os.open(f"{path}/bin/python3", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as copy:
+            immutable = files.flags_of(copy.number) & files.FS_IMMUTABLE_FL
+            return bool(immutable) and os.fstat(copy.number).st_uid == 0 and os.path.isdir(f"{path}/lib")
+    except OSError:
+        return False
+
+
 def _identity(path: str) -> str:
     status = os.stat(path)
     return f".{status.st_dev:x}-{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
@@ -60,21 +72,31 @@ def _keep(origin: str) -> str:
         status = os.stat(path, follow_symlinks=False)
         if status.st_uid != 0 or status.st_mode & 0o022:
             raise OSError(1, "is not root's alone", path)
-    if not os.path.isdir(folder):
-        _copy(origin, folder)
-    link = f"{KEPT}{origin}"
-    os.makedirs(os.path.dirname(link), 0o755, exist_ok=True)
-    temporary = f"{link}.{os.getpid()}"
-    os.symlink(f"{folder}/bin/python3", temporary)
-    os.replace(temporary, link)
-    _forget_others()
+    with files.Fd(os.open(KEPT, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as place:
+        import fcntl
+
+        # one at a time: another would take a copy that has no link yet for one that nobody needs
+        fcntl.flock(place.number, fcntl.LOCK_EX)
+        if not _is_intact(folder):
+            remove_copy(folder)
+            _copy(origin, folder)
+        link = f"{KEPT}{origin}"
+        os.makedirs(os.path.dirname(link), 0o755, exist_ok=True)
+        temporary = f"{link}.new"
+        if os.path.lexists(temporary):
+            os.unlink(temporary)  # of one that was killed
+        os.symlink(f"{folder}/bin/python3", temporary)
+        os.replace(temporary, link)
+        _forget_others()
     return link
 
 
 def _copy(origin: str, folder: str) -> None:
-    made = f"{folder}.{os.getpid()}"
+    made = f"{folder}.new"
+    remove_copy(made)  # of one that was killed
     os.makedirs(f"{made}/bin", 0o755)
-    os.symlink(f"{sys.base_prefix}/lib", f"{made}/lib")
+    # itself, not the link of the copy we may be running from, which goes when the original is another
+    os.symlink(os.path.realpath(f"{sys.base_prefix}/lib"), f"{made}/lib")
     with (
         files.Fd(os.open(origin, os.O_RDONLY | os.O_CLOEXEC)) as source,
         files.Fd(os.open(f"{made}/bin/python3", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755)) as copy,
@@ -88,15 +110,10 @@ def _copy(origin: str, folder: str) -> None:
     if works:
         with files.Fd(os.open(f"{made}/bin/python3", os.O_RDONLY | os.O_CLOEXEC)) as copy:
             works = _freeze(copy.number)
-    if works:
-        try:
-            os.rename(made, folder)
-        except OSError:
-            works = os.path.isdir(folder)  # somebody else was faster
-            remove_copy(made)
     if not works:
         remove_copy(made)
         raise OSError(95, "cannot hold a copy that nobody can write", folder)
+    os.rename(made, folder)
 
 
 def _freeze(fd: int) -> bool:
@@ -108,15 +125,19 @@ def _freeze(fd: int) -> bool:
 
 
 def remove_copy(folder: str) -> None:
-    """Remove the directory of a copy."""
-    path = f"{folder}/bin/python3"
-    if os.path.exists(path):
-        with files.Fd(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as copy:
-            files.set_flags(copy.number, files.flags_of(copy.number) & ~files.FS_IMMUTABLE_FL)
+    """Remove the directory of a copy, as far as it is there."""
+    for name in ("bin/python3", "lib"):
+        path = f"{folder}/{name}"
+        if not os.path.lexists(path):
+            continue
+        if name != "lib":
+            with files.Fd(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as copy:
+                if files.flags_of(copy.number) & files.FS_IMMUTABLE_FL:
+                    files.set_flags(copy.number, files.flags_of(copy.number) & ~files.FS_IMMUTABLE_FL)
         os.unlink(path)
-    os.rmdir(f"{folder}/bin")
-    os.unlink(f"{folder}/lib")
-    os.rmdir(folder)
+    for path in (f"{folder}/bin", folder):
+        if os.path.isdir(path):
+            os.rmdir(path)
 
 
 def _forget_others() -> None:
@@ -128,13 +149,13 @@ def _forget_others() -> None:
             link = f"{top}/{name}"
             if not os.path.islink(link):
                 continue
-            if os.path.exists(link.removeprefix(KEPT)):
-                used.add(os.readlink(link).split("/")[4])
+            if os.path.exists(link.removeprefix(KEPT)) and os.path.exists(link):
+                used.add(os.readlink(link).removeprefix(f"{KEPT}/").split("/")[0])
             else:
                 os.unlink(link)
                 _remove_empty(top)
     for name in os.listdir(KEPT):
-        if name.startswith(".") and name not in used and name.count(".") == 1:
+        if name.startswith(".") and name not in used:
             remove_copy(f"{KEPT}/{name}")
 
 

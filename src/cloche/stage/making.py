@@ -104,6 +104,10 @@ def make(plan: Plan, stdio: list[int], callbacks: Callbacks) -> Made:
         culprit = error.filename if isinstance(error.filename, str) else ""
         notes = [*getattr(error, "__notes__", []), *left]
         raise StepFailed(index, error.errno or 0, error.strerror or str(error), culprit, notes) from error
+    except BaseException:  # of a callback, with an error of its own kind
+        if not scene.in_child:
+            _end(scene)
+        raise
     finally:
         if not scene.in_child:
             scene.close()

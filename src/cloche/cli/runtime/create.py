@@ -72,6 +72,10 @@ def run(name: str, given: Parsed, options: Globals) -> int:
         return 0
     from cloche.runtime.changing import delete, start
 
+    if not detached:
+        from cloche.cli.runtime.foreground import hold_signals, wait
+
+        hold_signals()
     try:
         start(container)
     except BaseException:
@@ -80,8 +84,6 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     container.unlock()
     if detached:
         return 0
-    from cloche.cli.runtime.foreground import wait
-
     code = wait(made.pidfd, master)
     if not given.flag("keep"):
         from cloche.cli.runtime.globals import warn
@@ -109,7 +111,7 @@ def creation(given: Parsed, options: Globals, *, master: bool) -> Creation:
         preserve=preserved(given),
         pivot=not given.flag("no_pivot"),
         keyring=not given.flag("no_new_keyring"),
-        systemd=options.systemd,
+        manager=options.manager,
         master=master,
         warn=lambda text: warn(text, options),
     )

@@ -53,7 +53,7 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     from cloche.cli.runtime.globals import report
     from cloche.linux.files import hold_standard_descriptors
     from cloche.runtime.consoles import send_descriptor
-    from cloche.runtime.containers import load
+    from cloche.runtime.containers import load, point
     from cloche.runtime.creating import write_pid_file
     from cloche.runtime.executing import execute, seal_for
     from cloche.spec.process import CAPABILITIES
@@ -77,13 +77,16 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     except BaseException:
         made.abandon()
         raise
+    if not asked.detach:
+        from cloche.cli.runtime.foreground import hold_signals, wait
+
+        hold_signals()
     failed = made.keep()
+    point("kept")
     if failed is not None:
         raise NotFoundError(failed[1], hint=failed[2])
     if asked.detach:
         return 0
-    from cloche.cli.runtime.foreground import wait
-
     return wait(made.pidfd, master)
 
 

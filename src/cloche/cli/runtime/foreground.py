@@ -16,6 +16,12 @@ else:
 CHUNK = 65536
 WINCH = 28
 KEPT = {9, 17, 18, 19, 20, 21, 22, 23, 28}  # KILL CHLD CONT STOP TSTP TTIN TTOU URG WINCH are not passed on
+PASSED_ON = [number for number in _signal.valid_signals() if number not in KEPT and number < 32]
+
+
+def hold_signals() -> None:
+    """Keep what is to be passed on until `wait` can do so: to be called before the process is let go."""
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, PASSED_ON)
 
 
 def wait(pidfd: int, master: int) -> int:
@@ -27,9 +33,9 @@ def wait(pidfd: int, master: int) -> int:
         except ProcessLookupError:
             pass  # it has just ended
 
-    for number in _signal.valid_signals():
-        if number not in KEPT and number < 32:
-            _signal.signal(number, pass_on)
+    for number in PASSED_ON:
+        _signal.signal(number, pass_on)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     saved = b""
     if master >= 0 and os.isatty(0):
         _resize(master)
@@ -57,21 +63,24 @@ def _relay(pidfd: int, master: int) -> process.Exit:
         poll.register(0, select.POLLIN)
     typed = b""
     while True:
-        for fd, _ in poll.poll():
+        for fd, events in poll.poll():
             if fd == pidfd:
                 if master >= 0:
-                    while _copy(master):
+                    while _copy(master) > 0:
                         pass
                 ended = process.wait_pidfd(pidfd)
                 assert ended is not None
                 return ended
             if fd == 0:
                 typed = _read(0)
-                poll.unregister(0)
+                poll.unregister(0)  # until that is written
                 if typed:
                     poll.modify(master, select.POLLIN | select.POLLOUT)
-            elif not _copy(master):
-                poll.unregister(master)
+            elif events & ~select.POLLOUT and _copy(master) < 0:  # what was typed and not read is nobody's any more
+                poll = select.poll()
+                poll.register(pidfd, select.POLLIN)
+                typed = b""
+                break
         if typed:
             typed = typed[_write(master, typed) :]
             if not typed:
@@ -79,17 +88,18 @@ def _relay(pidfd: int, master: int) -> process.Exit:
                 poll.register(0, select.POLLIN)
 
 
-def _copy(master: int) -> bool:
-    """Pass on what the terminal has; False at its end."""
+def _copy(master: int) -> int:
+    """Pass on what the terminal has: how much that was, 0 for nothing just now, -1 at its end."""
     try:
         data = os.read(master, CHUNK)
     except BlockingIOError:
-        return False
+        return 0
     except OSError:
-        return False  # EIO: the last process on it is gone
+        return -1  # EIO: the last process on it is gone
+    size = len(data)
     while data:
         data = data[os.write(1, data) :]
-    return True
+    return size or -1
 
 
 def _read(fd: int) -> bytes:

@@ -45,8 +45,8 @@ VERBS = {
                 Option((name,), VALUE, "Options", "N" if kind != "text" else "LIST", text)
                 for name, _, kind, text in LIMITS
             ),
-            Option(("--l3-cache-schema",), VALUE, "Options", "LINE", "of Intel RDT"),
-            Option(("--mem-bw-schema",), VALUE, "Options", "LINE", "of Intel RDT"),
+            Option(("--l3-cache-schema",), VALUE, "Options", "LINE", "its share of caches in resctrl"),
+            Option(("--mem-bw-schema",), VALUE, "Options", "LINE", "its share of memory bandwidth in resctrl"),
         ),
         operands=(Operand("ID", "the container", required=True),),
         program="cloche-runtime",
@@ -66,27 +66,28 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     container = load(options.root, given.positionals[0]).lock()
     resources = Resources.parse(document(given))
     check_resources(resources)
-    for layer, text in update(container, resources):
+    schemata = tuple(filter(None, (given.text("l3_cache_schema"), given.text("mem_bw_schema"))))
+    for layer, text in update(container, resources, schemata):
         warn(f"{layer}: {text}", options)
     return 0
 
 
 def document(given: Parsed) -> dict[str, Any]:
     """The linux.resources that the options say, those of --resources first."""
-    for schema in ("l3_cache_schema", "mem_bw_schema"):
-        if given.text(schema):
-            raise SpecError(f"--{schema.replace('_', '-')}: this container has no Intel RDT group")
     found: Any = {}
     if path := given.text("resources"):
         from cloche.spec.reader import read_json
+        from cloche.spec.resources import Resources
+        from cloche.spec.validate_resources import check_resources
 
         try:
             with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
                 found = read_json(file.read())
+            check_resources(Resources.parse(found))
         except OSError as error:
             raise NotFoundError(f"--resources {path}: {error.strerror}") from error
-        if not isinstance(found, dict):
-            raise SpecError("--resources: must be an object")
+        except SpecError as error:
+            raise SpecError(f"--resources {path}: {error}", hint=error.hint) from None
     for name, place, kind, _ in LIMITS:
         text = given.text(name[2:].replace("-", "_"))
         if text:

@@ -157,7 +157,11 @@ class SetCapabilities(InsideOperation):
         return f"root's power is split up, and these parts are left: {names(self.effective)}"
 
     def hint(self, code: int) -> str:
-        return "what is in effective has to be in permitted" if code == 1 and self.effective & ~self.permitted else ""
+        if code != 1:
+            return ""
+        if self.effective & ~self.permitted:
+            return "what is in effective has to be in permitted"
+        return "what is in inheritable has to be in bounding"
 
 
 @record
