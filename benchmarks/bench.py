@@ -8,7 +8,6 @@ Nothing here asserts a time.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import shutil
@@ -25,16 +24,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HERE = Path(__file__).resolve().parent
-SOURCE = HERE.parent / "src"
-PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
-sys.path.insert(0, str(SOURCE))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-import cloche  # noqa: E402
-from cloche.sandbox.options import Options  # noqa: E402
-from cloche.sandbox.running import prepare  # noqa: E402
-from cloche.stage.client import spawn_stage  # noqa: E402
-from cloche.stage.operations.identity import LoadSeccomp  # noqa: E402
+from timing import (
+    HERE,
+    PYTHON,
+    command,
+    install,
+    make_bundle,
+    make_rootfs,
+    output,
+    percentile,
+    python_version,
+    timed,
+)
+
+import cloche
+import runtime
+from cloche.sandbox.options import Options
+from cloche.sandbox.running import prepare
+from cloche.stage.client import spawn_stage
+from cloche.stage.operations.identity import LoadSeccomp
 
 SAME = "the same in C (benchmarks/same.c)"
 
@@ -58,6 +68,8 @@ def measure(top: Path, rounds: int) -> str:
     """The whole document."""
     rootfs = make_rootfs(top)
     bundle = make_bundle(top, rootfs)
+    import engines
+
     cli = install(top)
     contenders = find_contenders(top, cli, rootfs, bundle, same := build_same(top, rootfs))
     times: dict[str, list[float]] = {name: [] for name in contenders}
@@ -73,6 +85,7 @@ def measure(top: Path, rounds: int) -> str:
         f"{statistics.median(values) / floor:.2f} | {statistics.median(values) / alike:.2f} |"
         for name, values in times.items()
     ]
+    under = engines.section(top, f"{cli[0]}-runtime", max(1, rounds // 3))
     more = [*in_a_row(rootfs), *threads(rootfs), *split_of_imports(cli, rootfs), *idle(rootfs, same)]
     return "\n".join(
         [
@@ -95,36 +108,11 @@ def measure(top: Path, rounds: int) -> str:
             "|---|---|",
             *more,
             "",
+            *runtime.measure(Path(cli[0]).with_name("cloche-runtime"), bundle, rounds // 2),
+            *under,
+            *([""] if under else []),
         ]
     )
-
-
-def make_rootfs(top: Path) -> Path:
-    """A root file system with busybox."""
-    rootfs = top / "rootfs"
-    for name in ("bin", "dev", "etc", "proc", "sys", "tmp"):
-        (rootfs / name).mkdir(parents=True)
-    shutil.copy(shutil.which("busybox") or sys.exit("needs busybox-static"), rootfs / "bin/busybox")
-    for applet in ("true", "sh", "sleep"):
-        (rootfs / "bin" / applet).symlink_to("busybox")
-    (rootfs / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
-    return rootfs
-
-
-def make_bundle(top: Path, rootfs: Path) -> Path:
-    """An OCI bundle that runs `true`, made by runc or crun."""
-    bundle = top / "bundle"
-    bundle.mkdir()
-    (bundle / "rootfs").symlink_to(rootfs)
-    maker = shutil.which("runc") or shutil.which("crun")
-    if maker:
-        subprocess.run([maker, "spec"], cwd=bundle, check=True)
-        config = json.loads((bundle / "config.json").read_text())
-        config["process"]["terminal"] = False
-        config["process"]["args"] = ["/bin/true"]
-        config["root"]["path"] = str(rootfs)
-        (bundle / "config.json").write_text(json.dumps(config))
-    return bundle
 
 
 def build_same(top: Path, rootfs: Path) -> Callable[[int], list[str]] | None:
@@ -184,57 +172,6 @@ def find_contenders(
         if shutil.which(words[0]) and subprocess.run(peers[name], capture_output=True, check=False).returncode == 0:
             found[name] = command(peers[name])
     return found
-
-
-def install(top: Path) -> list[str]:
-    """The command as pip installs it: a launcher beside an interpreter, the package in site-packages."""
-    home = top / "installed"
-    version = "python" + ".".join(python_version().split(".")[:2])
-    library = home / "lib" / version / "site-packages"
-    library.mkdir(parents=True)
-    (home / "bin").mkdir()
-    (home / "bin/python3").symlink_to(PYTHON)
-    shutil.copy(HERE.parent / "scripts/cloche", home / "bin/cloche")
-    shutil.copytree(SOURCE / "cloche", library / "cloche", ignore=shutil.ignore_patterns("__pycache__"))
-    subprocess.run([PYTHON, "-m", "compileall", "-q", str(library)], check=True)
-    return [str(home / "bin/cloche")]
-
-
-def command(words: list[str], *, quiet: bool = False) -> Callable[[], float]:
-    """Time a process from start to exit."""
-    actions = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)] if quiet else []
-
-    def once() -> float:
-        start = time.perf_counter()
-        pid = os.posix_spawnp(words[0], words, os.environ, file_actions=actions)
-        _, status = os.waitpid(pid, 0)
-        if status:
-            raise RuntimeError(f"{words}: {status}")
-        return (time.perf_counter() - start) * 1000
-
-    return once
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Milliseconds of a call."""
-    start = time.perf_counter()
-    work()
-    return (time.perf_counter() - start) * 1000
-
-
-def output(words: list[str]) -> str:
-    """What a command prints."""
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
-
-
-def percentile(values: list[float], percent: int) -> float:
-    """The value below which that many percent lie."""
-    return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
-
-
-def python_version() -> str:
-    """The version of the interpreter the command line is measured with."""
-    return output([PYTHON, "-c", "import platform; print(platform.python_version())"]).strip()
 
 
 def in_a_row(rootfs: Path) -> list[str]:

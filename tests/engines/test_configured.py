@@ -81,6 +81,11 @@ def test_containerd_takes_the_configuration(kubelet: Kubelet, oci_runtime: str) 
     assert any(oci_runtime.encode() in value for value in told if isinstance(value, bytes))
 
 
+def test_the_runtime_class_names_a_table_of_containerd() -> None:
+    (handler,) = re.findall(r"^handler: (\S+)$", DOCUMENT.read_text(), re.MULTILINE)
+    assert f"containerd.runtimes.{handler}.options]" in block("toml", "containerd.runtimes.cloche", INSTALLED)
+
+
 def test_an_unknown_handler_is_refused(kubelet: Kubelet) -> None:
     with pytest.raises(AssertionError, match=r'no runtime for \\+"nothing'):
         kubelet.ask("RunPodSandbox", (1, pod("unknown")), (2, "nothing"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from tests.engines.daemons import IMAGE, Containerd, succeed
+from tests.integration.terminal import Emulator
 
 DEAF = "trap 'echo usr1' USR1; while :; do sleep 0.05; done"
 
@@ -40,6 +41,16 @@ def test_run(containerd: Containerd, name: str) -> None:
     done = containerd(*containerd.run_words("--rm", IMAGE, name, "sh", "-c", "echo out; echo err >&2; exit 7"))
     assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
     assert containerd.room.groups(name) == []
+
+
+def test_a_terminal(containerd: Containerd, name: str) -> None:
+    script = 'until [ "$(stty size)" = "31 97" ]; do sleep 0.05; done; tty; read line; echo "<$line>"; exit 3'
+    words = containerd.words(*containerd.run_words("--rm", "-t", IMAGE, name, "sh", "-c", script))
+    with Emulator(words, {**containerd.env, "TERM": "xterm"}, size=(31, 97)) as terminal:
+        terminal.until("/dev/pts/0")
+        terminal.type("typed\r")
+        terminal.until("<typed>")
+        assert terminal.ended() == 3
 
 
 def test_run_of_a_command_that_is_not_there(containerd: Containerd, name: str) -> None:

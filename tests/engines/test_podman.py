@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+
+import pytest
 
 from tests.engines.daemons import IMAGE, USER, Engine, succeed
 
@@ -156,6 +161,49 @@ def mounted(podman: Engine, identity: str) -> str:
 def test_the_processes_of_the_host(rootless: Engine) -> None:
     init = succeed(rootless.room.run("cat", "/proc/1/cmdline"))
     assert rootless.sh("cat /proc/1/cmdline", "--pid", "host") == init
+
+
+def run_bundle(
+    rootless: Engine, runtime: str, name: str, *, limits: dict[str, object], path: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a bundle as podman does for an ordinary user: by root of the namespace that podman made for the user."""
+    place = rootless.room.folder / "home" / name
+    for each in ("bin", "dev", "proc", "sys"):
+        (place / "rootfs" / each).mkdir(parents=True)
+    shutil.copy(shutil.which("busybox") or "", place / "rootfs/bin/busybox")
+    for top in (place, *place.rglob("*")):
+        os.chown(top, USER, USER)
+    succeed(rootless("unshare", runtime, "spec", "--bundle", str(place)))
+    config = json.loads((place / "config.json").read_text())
+    config["process"]["terminal"] = False
+    config["process"]["args"] = ["/bin/busybox", "cat", "/proc/self/cgroup"]
+    config["process"].pop("rlimits", None)
+    config["mounts"] = [mount for mount in config["mounts"] if mount["type"] not in {"cgroup", "mqueue"}]
+    linux = config["linux"]
+    linux["namespaces"] = [each for each in linux["namespaces"] if each["type"] != "cgroup"]
+    linux["resources"] = {"devices": [{"allow": False, "access": "rwm"}], **limits}
+    if path:
+        linux["cgroupsPath"] = path
+    (place / "config.json").write_text(json.dumps(config))
+    return rootless("unshare", runtime, "--root", str(place / "state"), "run", "--bundle", str(place), name)
+
+
+def test_a_container_without_a_group_stays_in_the_callers(rootless: Engine, oci_runtime: str, name: str) -> None:
+    found = succeed(run_bundle(rootless, oci_runtime, name, limits={}))
+    assert found == succeed(rootless("unshare", "cat", "/proc/self/cgroup"))
+
+
+@pytest.mark.parametrize(("limits", "path"), [({"pids": {"limit": 7}}, ""), ({}, "/mine")])
+def test_a_group_that_was_asked_for_is_not_left_out(
+    rootless: Engine, oci_runtime: str, name: str, limits: dict[str, object], path: str
+) -> None:
+    if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        pytest.skip("needs controllers of cgroup v1, which this host has not")
+    done = run_bundle(rootless, oci_runtime, name, limits=limits, path=path)
+    assert done.returncode != 0
+    assert (path or "pids") in done.stderr
+    assert done.stdout == ""
+    assert not os.listdir(rootless.room.folder / "home" / name / "state")
 
 
 def test_all_is_removed_at_once(podman: Engine, name: str) -> None:

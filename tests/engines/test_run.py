@@ -164,8 +164,8 @@ def test_signals_are_as_new(engine: Engine) -> None:
     assert shown[1::2] == ["0" * 16] * 3
 
 
-def test_init_runs_below_a_small_one(rootful: Engine) -> None:
-    assert rootful.sh("cat /proc/1/comm; echo $$", "--init").splitlines()[1] != "1"
+def test_init_runs_below_a_small_one(engine: Engine) -> None:
+    assert engine.sh("cat /proc/1/comm; echo $$", "--init").splitlines()[1] != "1"
 
 
 def test_many_at_once(engine: Engine) -> None:

@@ -295,6 +295,27 @@ def test_tmpcopyup(runtime: Runtime, bundle: MakeBundle) -> None:
     assert not (tree / "new").exists()
 
 
+def test_a_tmpfs_has_the_mode_of_what_it_covers(runtime: Runtime, bundle: MakeBundle) -> None:
+    made = bundle()
+    (made.rootfs / "covered").mkdir(mode=0o711)
+    mount(made, "/covered", "tmpfs", "size=64k")
+    mount(made, "/missing", "tmpfs", "size=64k")
+    assert sh(runtime, made, "stat -c %a /covered /missing").split() == ["711", "1777"]
+
+
+def test_a_given_mode_and_owner_count_for_tmpcopyup(runtime: Runtime, bundle: MakeBundle) -> None:
+    since(runtime, runc="1.2")  # the mode of the directory counted
+    made = capable(bundle())
+    for name in ("plain", "given"):
+        (made.rootfs / name).mkdir(mode=0o711)
+        (made.rootfs / name / "file").touch()
+    mount(made, "/plain", "tmpfs", "size=64k", "tmpcopyup")
+    mount(made, "/given", "tmpfs", "size=64k", "tmpcopyup", "mode=1770", "uid=5", "gid=6")
+    mount(made, "/new", "tmpfs", "size=64k", "tmpcopyup", "mode=1700")
+    shown = sh(runtime, made, "cd /; stat -c '%a %u %g' plain given new; ls given").splitlines()
+    assert shown == ["711 0 0", "1770 5 6", "1700 0 0", "file"]
+
+
 def test_relative_destinations_are_the_roots(runtime: Runtime, bundle: MakeBundle) -> None:
     """ "For compatibility with old runtimes and configurations, a relative path MAY be taken as relative to /." """
     assert mounted(runtime, mount(bundle(), "mnt", "tmpfs", "size=1m"), "/mnt").type == "tmpfs"

@@ -11,7 +11,7 @@ import stat
 from cloche.errors import NotFoundError, SpecError, UnsupportedError
 from cloche.runtime.attributes import label_mounts
 from cloche.runtime.describing import KINDS
-from cloche.runtime.idmaps import HOST, IdMaps
+from cloche.runtime.idmaps import HOST, given
 from cloche.runtime.request import Node, Request, Root, Tree
 from cloche.spec.config import Config
 from cloche.spec.reader import read_json
@@ -21,6 +21,7 @@ from cloche.stage.points import from_environment
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.runtime.host import Host
+    from cloche.runtime.idmaps import IdMaps
     from cloche.runtime.request import Lifecycle
     from cloche.spec.mounts import IDMapping
     from cloche.spec.process import Process
@@ -88,7 +89,7 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
             item.source = os.path.join(bundle, item.source or "")
     label_mounts(config)
     user = process.user
-    ids = _ids(config, own_users="user" in kinds)
+    ids = _ids(config, host, own_users="user" in kinds)
     if ids.kind != "host":
         _check_mapped(process, ids)
     return Request(
@@ -127,11 +128,11 @@ def _size(process: Process) -> tuple[int, int]:
     return (size.height, size.width) if size is not None else (0, 0)
 
 
-def _ids(config: Config, *, own_users: bool) -> IdMaps:
+def _ids(config: Config, host: Host, *, own_users: bool) -> IdMaps:
     linux = config.linux
     if linux is None or not own_users:
         return HOST
-    return IdMaps("given", _map(linux.uidMappings), _map(linux.gidMappings), "as config.json has it")
+    return given(host, _map(linux.uidMappings), _map(linux.gidMappings), "as config.json has it")
 
 
 def _map(items: list[IDMapping] | None) -> tuple[tuple[int, int, int], ...]:

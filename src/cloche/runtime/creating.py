@@ -203,7 +203,7 @@ def _plan_groups(config: Config, asked: Creation, host: Host) -> GroupPlan:
         host.groups,
         (linux.cgroupsPath if linux is not None else "") or "",
         name=asked.container_id,
-        rootless=not host.privileged,
+        rootless=not (host.privileged and host.initial),
         owner=owner,
     )
 

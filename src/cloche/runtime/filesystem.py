@@ -221,7 +221,10 @@ def _below_dev(target: str) -> str:
     name = os.path.normpath(target).removeprefix("/dev").strip("/")
     links = {path.removeprefix("/dev/") for path, _ in DEVICE_LINKS}
     if name in {"", *OWN_DIRECTORIES, *links} or name.split("/")[0] in {*OWN_DIRECTORIES, *links}:
-        raise ConflictError(f"device at {target}: the container has its own there", hint="give another path in it")
+        raise ConflictError(
+            f"device at {target}: the container has its own there",
+            hint="give another path: in --device, or in /linux/devices",
+        )
     return name
 
 

@@ -88,7 +88,8 @@ def choose(host: Host, mode: str, given_uids: Map, given_gids: Map, lease: Lease
     `lease` is where a range comes from when root asks for one of its own; None for a dry run.
     """
     if given_uids or given_gids:
-        return _given(host, given_uids, given_gids)
+        uids, gids = given_uids or given_gids, given_gids or given_uids
+        return given(host, uids, gids, "as given with --uidmap and --gidmap")
     if mode == "host":
         return HOST
     if mode not in {"", "auto", "keep-id", "private"}:
@@ -178,21 +179,28 @@ def _with_range(own: int, ranges: list[tuple[int, int]], inside: int) -> Map:
     return tuple(entries)
 
 
-def _given(host: Host, uids: Map, gids: Map) -> IdMaps:
-    uids, gids = uids or gids, gids or uids
+def given(host: Host, uids: Map, gids: Map, says: str) -> IdMaps:
+    """Maps that somebody else decided, and what this process needs to write them (user_namespaces(7)).
+
+    Raises ForbiddenError where it cannot.
+    """
     helpers = ("", "")
     deny = False
     if not (host.privileged or host.nested_root):
-        own = (len(uids) == 1 and uids[0][1:] == (host.uid, 1)) and (len(gids) == 1 and gids[0][1:] == (host.gid, 1))
-        deny = own
-        if not own:
+        deny = _only(uids, host.uid) and _only(gids, host.gid)
+        if not deny:
             helpers = _helper("newuidmap"), _helper("newgidmap")
             if not all(helpers):
                 raise ForbiddenError(
                     "an ordinary user cannot map these ids without newuidmap",
                     hint="apt install uidmap, and a range in /etc/subuid; or map only your own id",
                 )
-    return IdMaps("given", uids, gids, "as given with --uidmap and --gidmap", helpers[0], helpers[1], deny)
+    return IdMaps("given", uids, gids, says, helpers[0], helpers[1], deny)
+
+
+def _only(entries: Map, own: int) -> bool:
+    """Whether nothing but the caller's own id is mapped, which needs nobody's help."""
+    return all(entry[1:] == (own, 1) for entry in entries)
 
 
 def parse_map(text: str) -> tuple[int, int, int]:

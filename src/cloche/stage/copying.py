@@ -12,11 +12,8 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTT
 
 
 def copy_directory(root: int, path: str, target: int) -> None:
-    """Copy what directory `path` of `root` holds into the directory `target` stands for, with owners and modes."""
+    """Copy what directory `path` of `root` holds into directory `target`, with owners and modes; not its own."""
     with files.Fd(files.open_in_root(root, path, os.O_RDONLY | os.O_DIRECTORY)) as source:
-        status = os.fstat(source.number)
-        os.chown(".", status.st_uid, status.st_gid, dir_fd=target)  # that of a mount is an O_PATH descriptor
-        os.chmod(".", stat.S_IMODE(status.st_mode), dir_fd=target)
         _copy_entries(source.number, target, DEEPEST)
 
 

@@ -123,7 +123,6 @@ def test_every_cpuset_group_on_the_way_gets_its_processors(tmp_path: Path) -> No
     ("asked", "kind"),
     [
         (Resources(unified={"memory.high": "1"}), v1),
-        (Resources(unified={"memory.high": "1"}), hybrid),
         (Resources(hugepageLimits=[HugepageLimit(pageSize="2MB", limit=0)]), v1),
         (Resources(network=NetworkResources(classID=1)), v2),
         (Resources(network=NetworkResources(classID=1)), v1),
@@ -137,6 +136,12 @@ def test_what_cannot_be_limited_here_is_refused_by_name(tmp_path: Path, asked: R
 
 def test_a_file_of_v2_that_nobody_knows_is_for_the_kernel_to_refuse(tmp_path: Path) -> None:
     assert writes(planned(v2(tmp_path), Resources(unified={"no.such": "1"}))) == {f"{tmp_path}/x/y/no.such": "1"}
+
+
+def test_words_of_v2_are_for_the_tree_of_v2_where_it_has_controllers(tmp_path: Path) -> None:
+    found = writes(planned(hybrid(tmp_path), Resources(unified={"hugetlb.2MB.max": "0"})))
+    assert list(found.values()) == ["0"]
+    assert next(iter(found)).endswith("/unified/x/y/hugetlb.2MB.max"), found
 
 
 def test_what_v2_does_not_have_and_engines_send_is_in_the_receipt(tmp_path: Path) -> None:
@@ -205,11 +210,11 @@ class TestWithoutPermission:
     def test_a_path_is_an_error_that_says_what_to_do(self, kind, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
         with pytest.raises(ForbiddenError, match=r"x/y cannot be made: .* belongs to somebody else") as caught:
             planned(kind(tmp_path), rootless=True)
-        assert "Delegate=yes" in caught.value.hint
+        assert ("Delegate=yes" if kind is v2 else "run as root") in caught.value.hint
 
     def test_a_limit_is_an_error_too(self, kind, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
         asked = Resources(memory=Memory(limit=1 << 20))
-        with pytest.raises(ForbiddenError, match="for the limits in"):
+        with pytest.raises(ForbiddenError, match=r"^/linux/resources: the limits \(memory\) are not possible"):
             planned(kind(tmp_path), asked, path="", rootless=True)
         swappiness = Resources(memory=Memory(kernel=1 << 20), devices=[DeviceRule(allow=False)])
         assert planned(kind(tmp_path / "2"), swappiness, path="", rootless=True).paths == {}

@@ -155,7 +155,15 @@ def limits_in(resources: Resources | None, places: Paths, of_v2: set[str]) -> li
     elsewhere = of_v2 - places.keys() if "" in places else set()
     first, second = _split(resources, elsewhere)
     found = [(limit.controller, _with_controller(limit, set(places))) for limit in limits_of(first, v2=False)]
-    return found + [("", limit) for limit in limits_of(second, v2=True)]
+    return found + [("", _beside_v1(limit, places)) for limit in limits_of(second, v2=True)]
+
+
+def _beside_v1(limit: Limit, places: Paths) -> Limit:
+    """A file of v2 whose controller is on v1 is not there, whatever the kernel may know."""
+    if limit.lacks or limit.controller not in places:
+        return limit
+    lacks = f"the {limit.controller} controller is on cgroup v1 here"
+    return Limit(limit.name, limit.controller, limit.file, limit.value, limit.says, limit.need, limit.instead, lacks)
 
 
 def _split(resources: Resources, elsewhere: set[str]) -> tuple[Resources, Resources]:
@@ -230,17 +238,25 @@ def _device_steps(
 
 def _permitted(places: Paths, groups: Groups, path: str, limits: list[tuple[str, Limit]]) -> Paths:
     """The places in which this process may make a group. Raises ForbiddenError where it has to and may not."""
-    needed = {key for key, limit in limits if limit.need == ALWAYS and not limit.lacks}
+    needed: dict[str, list[str]] = {}
+    for key, limit in limits:
+        if limit.need == ALWAYS and not limit.lacks:
+            needed.setdefault(key, []).append(limit.name)
     kept = {}
     for controller, place in places.items():
         why = _why_not(place, groups) if controller == "" else _not_writable(place)
         if not why:
             kept[controller] = place
         elif path or controller in needed:
-            what = f"the group {place}" if path else f"a group for the limits in {place}"
+            names = ", ".join(dict.fromkeys(needed.get(controller, ())))
+            what = f"the group {place}" if path else f"the limits ({names}) are not possible: their group {place}"
+            where = "/linux/cgroupsPath" if path else "/linux/resources"
+            delegate = (
+                "start under: systemd-run --user --scope -p Delegate=yes" if groups.kind == "v2" else "run as root"
+            )
             raise ForbiddenError(
-                f"{what} cannot be made: {why}",
-                hint="start under: systemd-run --user --scope -p Delegate=yes; or leave limits and cgroupsPath out",
+                f"{where}: {what} cannot be made: {why}",
+                hint=f"{delegate}; or leave {'cgroupsPath' if path else names} out",
             )
     return kept
 

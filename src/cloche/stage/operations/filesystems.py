@@ -32,6 +32,8 @@ class Filesystem(InsideOperation):
         # read-only only when what it is to hold is there
         later = self.attributes & mount.MOUNT_ATTR_RDONLY if self.copy_up else 0
         options = {"source": self.source or self.kind, **dict(self.options)}
+        if self.kind == "tmpfs" and (self.copy_up or "mode" not in options):
+            options = {**_as_covered(scene.root, self.target, owner=self.copy_up), **options}
         try:
             made = mount.new_filesystem(self.kind, options, self.attributes & ~later)
         except OSError as error:
@@ -63,6 +65,17 @@ class Filesystem(InsideOperation):
                 "this happens inside another container whose own is masked; unmask it there"
             )
         return "this kernel does not have it" if code == 19 else ""
+
+
+def _as_covered(root: int, path: str, *, owner: bool) -> dict[str, str | None]:
+    """Options by which a tmpfs gets the mode, and the owner, of the directory it covers; none where there is none."""
+    try:
+        with files.Fd(paths.open_path(root, path)) as place:
+            status = os.fstat(place.number)
+    except FileNotFoundError:
+        return {}
+    mode = f"{status.st_mode & 0o7777:o}"
+    return {"mode": mode, "uid": str(status.st_uid), "gid": str(status.st_gid)} if owner else {"mode": mode}
 
 
 def _open_unlinked(root: int, path: str) -> int:
