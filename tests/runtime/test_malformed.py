@@ -443,6 +443,17 @@ def test_what_is_no_config_at_all(runtime: Runtime, bundle: MakeBundle, text: by
     tried(runtime, bundle(), text)
 
 
+def test_a_long_name_does_not_hide_what_is_wrong(runtime: Runtime, bundle: MakeBundle) -> None:
+    only_cloche(runtime, "names are cut in messages")
+    made = bundle("true")
+    made.config["mounts"].append({"destination": "/" + "x" * 100_000, "type": "tmpfs", "source": "tmpfs"})
+    done = runtime.run(made)
+    assert done.returncode == 1
+    assert len(done.stderr) < 1000
+    assert "/mounts" in done.stderr
+    assert "name too long" in done.stderr
+
+
 @pytest.mark.parametrize("kind", ["missing", "directory", "link to nothing", "unreadable", "pipe", "endless", "huge"])
 def test_a_config_that_is_no_file(runtime: Runtime, bundle: MakeBundle, kind: str) -> None:
     made = bundle()
