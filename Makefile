@@ -15,8 +15,9 @@ try: $(VENV)/try.stamp
 
 test: packages $(VENV)/dev.stamp lint unit
 
-test-vm:
-	/usr/bin/python3 -B tests/vm/vm.py
+test-vm: $(VENV)/dev.stamp
+	$(BIN)/python -B tests/vm/vm.py
+	$(BIN)/python -B tests/vm/vm.py --systemd
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check

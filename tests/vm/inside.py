@@ -613,10 +613,15 @@ def make_rootfs(top: Path) -> None:
     (top / "d/f").write_text("old\n")
 
 
-def prepare() -> None:
-    """The disk, two root file systems, and a group delegated to the user as systemd would."""
+def prepare_disk() -> None:
+    """The disk, with a root file system."""
     subprocess.run(["mount", "-t", "ext4", "/dev/vda", str(DISK)], check=True)
     make_rootfs(ROOTFS)
+
+
+def prepare() -> None:
+    """The disk, another root file system, and a group delegated to the user as systemd would."""
+    prepare_disk()
     make_rootfs(Path("/tmp/rootfs"))
     for path in ("/tmp/state", "/tmp/state-user"):
         os.mkdir(path, 0o700)
@@ -629,11 +634,10 @@ def prepare() -> None:
         os.chown(LEAF / name, USER, USER)
 
 
-def main() -> int:
-    """Run the checks; 1 when one failed or something was left."""
-    prepare()
+def main(found: dict[str, Any]) -> int:
+    """Run the checks of a script; 1 when one failed or something was left."""
     mounts = Path("/proc/self/mountinfo").read_text()
-    checks = [(name, check) for name, check in globals().items() if name.startswith("check_")]
+    checks = [(name, check) for name, check in found.items() if name.startswith("check_")]
     chosen = [(name, check) for name, check in checks if not sys.argv[1:] or any(w in name for w in sys.argv[1:])]
     failed = 0
     for name, check in chosen:
@@ -657,4 +661,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    prepare()
+    sys.exit(main(globals()))

@@ -5,7 +5,8 @@
     exit status ◀───────────── console: "guest exit N", then power off
 
 The guest sees this machine's files, each change goes to its memory; its /tmp, /run and /home are its own.
-Usage: python3 tests/vm/vm.py [--timeout SECONDS] [COMMAND…]; without one, tests/vm/inside.py is run.
+Usage: python3 tests/vm/vm.py [--timeout SECONDS] [--systemd] [COMMAND…]; without one, tests/vm/inside.py is run.
+With --systemd that is the machine's first process, and tests/vm/units.py what is run, as a service.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ PACKAGES = {
     "cpio": "cpio",
     "mke2fs": "e2fsprogs",
     "apparmor_parser": "apparmor",
+    "/lib/systemd/systemd": "systemd",
+    "dbus-daemon": "dbus",
 }
 MODULES = ("virtio_pci", "virtio_blk", "ext4", "9p", "9pnet_virtio", "overlay", "tun", "veth", "bridge", "nf_tables")
 DISK = 64 << 20
@@ -44,6 +47,21 @@ echo "guest exit $?"
 echo o >/proc/sysrq-trigger
 while :; do :; done
 """
+LAST_OF_SYSTEMD = """
+mount -t tmpfs none /usr/lib/systemd/system-generators
+mkdir -p /run/systemd/system
+cat >/run/systemd/system/cloche-checks.service <<'END'
+[Unit]
+DefaultDependencies=no
+[Service]
+Type=oneshot
+ExecStart=/bin/sh /run/service
+StandardOutput=file:/dev/console
+StandardError=file:/dev/console
+END
+sed '1,/^exec/d' /run/last >/run/service
+exec /lib/systemd/systemd --unit=cloche-checks.service --log-target=console --log-level=warning
+"""
 END = re.compile(rb"guest exit (\d+)")
 
 
@@ -51,6 +69,7 @@ def main() -> int:
     """Boot and run; the exit status is the command's, 124 when time was over, 125 when nothing came of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds until the machine is switched off")
+    parser.add_argument("--systemd", action="store_true", help="with systemd as its first process")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     given = parser.parse_args()
     os.environ["PATH"] += ":/usr/sbin:/sbin"
@@ -58,8 +77,9 @@ def main() -> int:
     CACHE.mkdir(parents=True, exist_ok=True)
     release, kernel, modules = _kernel()
     source = _source()
-    command = given.command or [PYTHON, "-B", str(HERE / "inside.py")]
-    initramfs = _initramfs(release, modules, ["env", f"CLOCHE_SOURCE={source}", *command])
+    command = given.command or [PYTHON, "-B", str(HERE / ("units.py" if given.systemd else "inside.py"))]
+    last = LAST_OF_SYSTEMD + LAST if given.systemd else LAST
+    initramfs = _initramfs(release, modules, ["env", f"CLOCHE_SOURCE={source}", *command], last)
     disk = CACHE / "disk.img"
     with disk.open("wb") as file:
         file.truncate(DISK)
@@ -105,16 +125,19 @@ def _kernel() -> tuple[str, Path, Path]:
 
 
 def _source() -> Path:
-    """A copy of the package with its bytecode, which would take the guest a minute to make."""
+    """A copy of the package and of what it may use, with bytecode, which would take the guest a minute to make."""
     copy = CACHE / "src"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(PROJECT / "src", copy, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    import jeepney
+
+    shutil.copytree(Path(jeepney.__file__).parent, copy / "jeepney", ignore=shutil.ignore_patterns("__pycache__"))
     words = [PYTHON, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(copy)]
     subprocess.run(words, check=True)
     return copy
 
 
-def _initramfs(release: str, top: Path, command: list[str]) -> Path:
+def _initramfs(release: str, top: Path, command: list[str], last: str) -> Path:
     """busybox, the modules in the order in which they load, /init and the command."""
     tree = CACHE / "initramfs"
     shutil.rmtree(tree, ignore_errors=True)
@@ -135,7 +158,7 @@ def _initramfs(release: str, top: Path, command: list[str]) -> Path:
     shutil.copy(HERE / "init.sh", tree / "init")
     (tree / "init").chmod(0o755)
     (tree / "command").write_text(shlex.join(command) + "\n")
-    (tree / "last").write_text(LAST)
+    (tree / "last").write_text(last)
     names = subprocess.check_output(["find", ".", "-print0"], cwd=tree)
     archive = subprocess.check_output(["cpio", "--quiet", "-0", "-o", "-H", "newc"], input=names, cwd=tree)
     packed = CACHE / "initramfs.gz"
@@ -150,7 +173,7 @@ def _boot(kernel: Path, initramfs: Path, disk: Path, timeout: float) -> int:
     share = "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap"
     argv = ["qemu-system-x86_64", *machine.split(), "-kernel", str(kernel), "-initrd", str(initramfs)]
     argv += ["-virtfs", share, "-drive", f"file={disk},if=virtio,format=raw,cache=unsafe"]
-    argv += ["-append", "console=ttyS0 quiet panic=-1 rdinit=/init"]
+    argv += ["-append", "console=ttyS0 quiet systemd.show_status=0 panic=-1 rdinit=/init"]
     qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert qemu.stdout is not None
     deadline = time.monotonic() + timeout

@@ -209,6 +209,10 @@ def update(container: Container, asked: Resources, schemata: tuple[str, ...] = (
         update_resctrl(IntelRdt.parse(rdt, "/linux/intelRdt") if rdt else None, container.id, schemata)
     have = Resources.parse(linux["resources"], "/linux/resources") if linux.get("resources") else None
     whole = merged(have, asked)
+    if scope := container.known.get("scope"):
+        from cloche.runtime.cgroups.scopes import update_scope
+
+        update_scope(scope, whole, container.groups)
     notes = update_limits(whole, container.groups)
     linux["resources"] = whole.to_dict()
     write_atomically(f"{container.folder}/config.json", write_json(config).encode())
@@ -232,6 +236,10 @@ def delete(container: Container, *, force: bool = False) -> list[str]:
     warnings: list[str] = []
     point("ended")
     kill_groups(container.directories)
+    if scope := container.known.get("scope"):
+        from cloche.runtime.cgroups.scopes import stop_scope
+
+        stop_scope(scope)
     if left := remove_groups(container.directories):
         raise ClocheError(f"the cgroup {left[0]} cannot be removed: it is busy", hint="something in it cannot be ended")
     if resctrl := container.known.get("resctrl"):

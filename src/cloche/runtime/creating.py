@@ -15,7 +15,7 @@ from cloche.runtime.bundle import request_of
 from cloche.runtime.cgroups.containers import plan_cgroups
 from cloche.runtime.consoles import send_console, send_descriptor
 from cloche.runtime.failures import explain
-from cloche.runtime.host import probe_host
+from cloche.runtime.host import Groups, probe_host
 from cloche.runtime.planning import plan as make_plan
 from cloche.runtime.request import Lifecycle
 from cloche.spec.hooks import HOOK_NAMES
@@ -55,7 +55,7 @@ class Creation:
     preserve: int = 0
     pivot: bool = True
     keyring: bool = True
-    systemd: bool = False
+    manager: str = "cgroupfs"  # who makes its cgroups: "cgroupfs" is us, "systemd", or "disabled" for nobody
     master: bool = False  # the caller takes the terminal itself
     warn: Callable[[str], None] = lambda _text: None
 
@@ -140,12 +140,12 @@ def create(asked: Creation, config: Config, text: bytes) -> tuple[Container, Mad
     try:
         containers.point("recorded")
         containers.write_atomically(f"{container.folder}/config.json", text)  # has the hooks for who finds it killed
-        groups = _plan_groups(config, asked, host)
+        groups, scope = _plan_groups(config, asked, host)
         keyring = f"_ses.{asked.container_id}" if asked.keyring else ""
         life = Lifecycle(container.folder, state, hooks, groups, asked.preserve, asked.pivot, keyring, asked.bundle)
         plan, _receipt = make_plan(request_of(config, asked.bundle, asked.container_id, host, life), host)
         resctrl = attributes.resctrl_directories(config, asked.container_id)
-        container.update(groups=groups.paths, own_pids=plan.own_pids, resctrl=resctrl)
+        container.update(groups=groups.paths, own_pids=plan.own_pids, resctrl=resctrl, scope=scope)
         made = carry_out(plan, callbacks)
     except BaseException:
         _undo(container, callbacks)
@@ -189,8 +189,11 @@ def run_poststop(container: Container, hooks: dict[str, tuple[Hook, ...]]) -> li
     return warnings
 
 
-def _plan_groups(config: Config, asked: Creation, host: Host) -> GroupPlan:
-    """The container's cgroups; with a user namespace and a writable view on v2, its root may make more below."""
+def _plan_groups(config: Config, asked: Creation, host: Host) -> tuple[GroupPlan, list[object]]:
+    """The container's cgroups, and the scope (unit, whether it is the user's) that systemd makes for them.
+
+    With a user namespace and a writable view on v2, its root may make more below.
+    """
     linux = config.linux
     owner = -1
     if linux is not None and linux.namespace("user") is not None and linux.namespace("cgroup") is not None:
@@ -198,14 +201,15 @@ def _plan_groups(config: Config, asked: Creation, host: Host) -> GroupPlan:
         roots = [m.hostID - m.containerID for m in linux.uidMappings or [] if m.containerID == 0]
         if roots and views and not any({"ro", "rro"} & set(item.options or ()) for item in views):
             owner = roots[0]
-    return plan_cgroups(
-        linux.resources if linux is not None else None,
-        host.groups,
-        (linux.cgroupsPath if linux is not None else "") or "",
-        name=asked.container_id,
-        rootless=not (host.privileged and host.initial),
-        owner=owner,
-    )
+    resources = linux.resources if linux is not None else None
+    path = (linux.cgroupsPath if linux is not None else "") or ""
+    rootless = not (host.privileged and host.initial)
+    if asked.manager == "systemd":
+        from cloche.runtime.cgroups.scopes import plan_scope
+
+        return plan_scope(resources, host.groups, path, asked.container_id, config.annotations or {}, rootless, owner)
+    groups = host.groups if asked.manager != "disabled" else Groups("none", {}, {}, "", "")
+    return plan_cgroups(resources, groups, path, name=asked.container_id, rootless=rootless, owner=owner), []
 
 
 def pass_on_services(config: Config) -> None:

@@ -22,7 +22,7 @@ def features() -> dict[str, object]:
         "linux": {
             "namespaces": sorted(values(linux.NamespaceType)),
             "capabilities": list(capabilities.NAMES),
-            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
+            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
             "seccomp": seccomp.features(),
             "apparmor": enabled,
             "selinux": enabled,

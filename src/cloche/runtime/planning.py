@@ -80,6 +80,7 @@ def _outside(request: Request, made: GroupPlan, new: tuple[str, ...], taken: lis
     steps += [processes.OpenProcess(*held) for held in request.processes]
     at_birth = tuple(kind for kind in new if kind not in {"cgroup", "time"})
     steps.append(processes.Clone(at_birth, made.born_in))
+    steps += made.adopt
     ids = request.ids
     if "user" in new:
         if ids.deny_setgroups:

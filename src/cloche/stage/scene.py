@@ -12,9 +12,16 @@ from cloche.stage import wire
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from typing import Any
+    from typing import Any, Protocol
 
-    from cloche.stage.interfaces import Moved
+    class Undoable(Protocol):
+        """Something that was changed outside for one container."""
+
+        def undo(self) -> list[str]:
+            """Change it back; returns what could not be."""
+
+        def keep(self) -> None:
+            """Leave it to the container."""
 
 
 class Outside:
@@ -30,7 +37,7 @@ class Outside:
         self.notes: list[tuple[str, str]] = []  # (layer, what came out weaker and why)
         self.userns = -1
         self.starting: _socket.socket | None = None  # where `start` will come to
-        self.undo: list[Moved] = []  # what has to be given back if there is no container in the end
+        self.undo: list[Undoable] = []  # what has to be given back if there is no container in the end
 
     @property
     def in_child(self) -> bool:

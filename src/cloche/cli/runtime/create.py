@@ -111,7 +111,7 @@ def creation(given: Parsed, options: Globals, *, master: bool) -> Creation:
         preserve=preserved(given),
         pivot=not given.flag("no_pivot"),
         keyring=not given.flag("no_new_keyring"),
-        systemd=options.systemd,
+        manager=options.manager,
         master=master,
         warn=lambda text: warn(text, options),
     )

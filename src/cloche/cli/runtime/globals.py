@@ -76,7 +76,7 @@ class Globals:
             # known at once, or what fails later would be told to nobody
             close(open_(self.log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o644))
         self.json = parsed.text("log_format") == "json"
-        self.systemd = parsed.flag("systemd_cgroup") or parsed.text("cgroup_manager") == "systemd"
+        self.manager = "systemd" if parsed.flag("systemd_cgroup") else parsed.text("cgroup_manager") or "cgroupfs"
         level = parsed.text("log_level")
         self.debug = parsed.flag("debug") or level == "debug"
         self.quiet = level == "error"

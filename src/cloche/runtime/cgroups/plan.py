@@ -1,6 +1,6 @@
 """What planning decides about groups: the steps that make them, and where they are.
 
-create ─▶ (clone: born_in) ─▶ join ─▶ … the container runs … ─▶ directories, removed at its end
+create ─▶ (clone: born_in) ─▶ adopt ─▶ join ─▶ … the container runs … ─▶ directories, removed at its end
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @record
 class GroupPlan:
-    """Steps before the process is there, groups to join afterwards, and what to read at the end."""
+    """Steps before the process is there and after it is, groups it joins itself, and what to read at the end."""
 
     create: tuple[Operation, ...]
     join: tuple[str, ...]  # v1 directories
@@ -22,8 +22,9 @@ class GroupPlan:
     directories: tuple[str, ...]
     counters: tuple[tuple[str, str], ...]
     controllers: tuple[str, ...]
-    by_controller: tuple[tuple[str, str], ...] = ()  # v1: (controller, directory)
+    by_controller: tuple[tuple[str, str], ...] = ()  # v1: (controller, directory); "" for v2 if not born there
     made_room: str = ""  # v2: the group whose processes step aside meanwhile
+    adopt: tuple[Operation, ...] = ()  # by which others put it into a group of theirs
     views: tuple[tuple[str, str], ...] = ()  # (name below the container's /sys/fs/cgroup, directory)
 
     @property

@@ -1,0 +1,294 @@
+"""What has to hold where systemd owns the control groups: run by `vm.py --systemd`, as a service of the guest.
+
+A plain script for the same reason as `inside.py`, whose ways to run things it uses.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import inside
+from inside import AS_USER, TOP, USER, bundle, bundle_config, runtime
+
+RUNTIME_DIR = f"/run/user/{USER}"
+SLEEP = ["sh", "-c", "echo ready; exec sleep 1000"]
+MIB = 1 << 20
+
+
+def show(unit: str, *names: str, user: bool = False) -> dict[str, str]:
+    """Properties of a unit."""
+    words = ["systemctl", "show", unit, *(f"--property={name}" for name in names)]
+    if user:
+        words = [*AS_USER, "env", f"XDG_RUNTIME_DIR={RUNTIME_DIR}", words[0], "--user", *words[1:]]
+    lines = subprocess.check_output(words, text=True).splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def config(path: str, *words: str, **resources: Any) -> dict[str, Any]:
+    """A config.json with these limits."""
+    made = bundle_config(list(words or SLEEP), 0, True)
+    made["linux"] |= {"cgroupsPath": path, "resources": resources}
+    return made
+
+
+def scoped(*args: str) -> subprocess.CompletedProcess[str]:
+    """cloche-runtime with systemd's groups."""
+    return runtime("--systemd-cgroup", *args)
+
+
+def ok(*args: str) -> str:
+    """The same, which has to succeed."""
+    done = scoped(*args)
+    assert done.returncode == 0, f"{args}: {done.returncode} {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def started(made: dict[str, Any], name: str) -> int:
+    """Run it detached; returns its pid."""
+    ok("run", "--detach", "--bundle", bundle(made), name)
+    return int(json.loads(ok("state", name))["pid"])
+
+
+def group_of(pid: int) -> Path:
+    """The control group a process is in."""
+    return TOP / Path(f"/proc/{pid}/cgroup").read_text().strip().removeprefix("0::/")
+
+
+def gone(unit: str) -> bool:
+    """Whether systemd has forgotten a unit, within a while."""
+    for _ in range(100):
+        if show(unit, "LoadState", "ActiveState")["ActiveState"] == "inactive":
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def check_this_is_a_machine_of_systemd() -> None:
+    assert os.readlink("/proc/1/exe").endswith("systemd"), os.readlink("/proc/1/exe")
+    assert os.path.isdir("/run/systemd/system")
+
+
+def check_a_container_is_a_scope_with_its_limits() -> None:
+    unit = "docker-first.scope"
+    made = config(
+        "system.slice:docker:first",
+        memory={"limit": 64 * MIB, "reservation": 16 * MIB, "swap": 96 * MIB},
+        cpu={"shares": 2048, "quota": 25_000, "period": 50_000, "cpus": "0"},
+        pids={"limit": 20},
+        unified={"memory.high": str(48 * MIB), "cpu.weight.nice": "3"} if False else {"memory.high": str(48 * MIB)},
+    )
+    pid = started(made, "first")
+    try:
+        place = group_of(pid)
+        assert place == TOP / "system.slice" / unit, place
+        found = show(
+            unit, "ActiveState", "Slice", "Delegate", "MemoryMax", "MemoryLow", "MemoryHigh", "MemorySwapMax",
+            "TasksMax", "CPUQuotaPerSecUSec", "CPUQuotaPeriodUSec", "AllowedCPUs", "Description",
+        )  # fmt: skip
+        assert found == {
+            "ActiveState": "active",
+            "Slice": "system.slice",
+            "Delegate": "yes",
+            "MemoryMax": str(64 * MIB),
+            "MemoryLow": str(16 * MIB),
+            "MemoryHigh": str(48 * MIB),
+            "MemorySwapMax": str(32 * MIB),
+            "TasksMax": "20",
+            "CPUQuotaPerSecUSec": "500ms",
+            "CPUQuotaPeriodUSec": "50ms",
+            "AllowedCPUs": "0",
+            "Description": "container first",
+        }, found
+        for file, value in (
+            ("memory.max", str(64 * MIB)), ("memory.swap.max", str(32 * MIB)), ("memory.high", str(48 * MIB)),
+            ("pids.max", "20"), ("cpu.max", "25000 50000"), ("cpuset.cpus", "0"),
+        ):  # fmt: skip
+            assert (place / file).read_text().strip() == value, (file, (place / file).read_text())
+        # and it stays so when systemd looks again
+        subprocess.run(["systemctl", "daemon-reload"], check=True)
+        assert (place / "memory.max").read_text().strip() == str(64 * MIB)
+        assert (place / "cpu.max").read_text().strip() == "25000 50000"
+    finally:
+        ok("delete", "--force", "first")
+    assert gone(unit)
+    assert not place.exists()
+
+
+def check_the_limits_are_in_force() -> None:
+    made = config(
+        "a-b.slice::greedy", "sh", "-c", inside.GREEDY, memory={"limit": 32 * MIB, "swap": 32 * MIB}, pids={"limit": 9}
+    )
+    done = scoped("run", "--bundle", bundle(made), "greedy")
+    assert done.returncode == 128 + signal.SIGKILL, (done.returncode, done.stderr)
+    assert gone("greedy.scope")
+
+
+def check_exec_pause_and_kill_work_in_it() -> None:
+    unit, name = "cloche-second.scope", "second"
+    pid = started(config(""), name)
+    try:
+        place = group_of(pid)
+        assert place.name == unit, place
+        ok("exec", "--detach", name, "sleep", "2000")
+        pids = {int(line) for line in (place / "cgroup.procs").read_text().split()}
+        assert len(pids) == 2, pids
+        assert sorted(map(int, ok("ps", "--format", "json", name).strip("[]\n").split(","))) == sorted(pids)
+        ok("pause", name)
+        assert json.loads(ok("state", name))["status"] == "paused"
+        assert "frozen 1" in (place / "cgroup.events").read_text()
+        ok("resume", name)
+        stats = json.loads(ok("events", "--stats", name))
+        assert stats["data"]["pids"]["current"] == 2, stats
+        ok("kill", "--all", name, "KILL")
+    finally:
+        ok("delete", "--force", name)
+    assert gone(unit)
+
+
+def check_update_tells_systemd_too() -> None:
+    pid = started(config("system.slice:cloche:third", memory={"limit": 64 * MIB}), "third")
+    try:
+        ok("update", "--memory", str(80 * MIB), "--pids-limit", "33", "third")
+        found = show("cloche-third.scope", "MemoryMax", "TasksMax")
+        assert found == {"MemoryMax": str(80 * MIB), "TasksMax": "33"}, found
+        subprocess.run(["systemctl", "daemon-reload"], check=True)
+        assert (group_of(pid) / "memory.max").read_text().strip() == str(80 * MIB)
+        assert (group_of(pid) / "pids.max").read_text().strip() == "33"
+    finally:
+        ok("delete", "--force", "third")
+
+
+def check_devices_are_refused_also_after_a_reload() -> None:
+    made = config("system.slice:cloche:fourth", devices=[{"allow": False, "access": "rwm"}])
+    pid = started(made, "fourth")
+    try:
+        probe = "mknod /tmp/kmsg c 1 11 2>/dev/null; head -c 1 </dev/zero | wc -c; cat /tmp/kmsg"
+        for _ in range(2):
+            done = scoped("exec", "--cap", "CAP_MKNOD", "fourth", "sh", "-c", probe)
+            assert done.stdout.split() == ["1"], (done.stdout, done.stderr)
+            assert done.returncode != 0
+            subprocess.run(["systemctl", "daemon-reload"], check=True)
+        assert group_of(pid).name == "cloche-fourth.scope"
+    finally:
+        ok("delete", "--force", "fourth")
+
+
+def check_properties_by_annotation() -> None:
+    made = config("system.slice:cloche:fifth")
+    made["annotations"] = {
+        "org.systemd.property.TimeoutStopUSec": "uint64 7000000",
+        "org.systemd.property.Description": "'another one'",
+        "org.systemd.property.SendSIGHUP": "true",
+    }
+    started(made, "fifth")
+    try:
+        found = show("cloche-fifth.scope", "TimeoutStopUSec", "Description", "SendSIGHUP")
+        assert found == {"TimeoutStopUSec": "7s", "Description": "another one", "SendSIGHUP": "yes"}, found
+    finally:
+        ok("delete", "--force", "fifth")
+
+
+def check_what_systemd_refuses_leaves_nothing() -> None:
+    made = config("system.slice:cloche:sixth")
+    made["annotations"] = {"org.systemd.property.NoSuchProperty": "true"}
+    done = scoped("create", "--bundle", bundle(made), "sixth")
+    assert done.returncode == 1, done
+    assert "NoSuchProperty" in done.stderr, done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert json.loads(ok("list", "--format", "json")) is None
+    assert gone("cloche-sixth.scope")
+    assert "Unit" not in done.stderr or "sixth" in done.stderr
+
+
+def check_a_container_that_was_made_is_gone_with_create() -> None:
+    made = config("system.slice:cloche:seventh", "/no/such/command")
+    done = scoped("create", "--bundle", bundle(made), "seventh")
+    assert done.returncode == 1, done
+    assert gone("cloche-seventh.scope")
+
+
+def check_a_bus_serves_where_the_private_socket_is_out_of_reach() -> None:
+    Path("/run/dbus").mkdir(exist_ok=True)
+    subprocess.run(["systemctl", "start", "--job-mode=ignore-dependencies", "dbus.socket", "dbus.service"], check=True)
+    made = config("system.slice:cloche:eighth", memory={"limit": 64 * MIB})
+    hidden = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /run/systemd/private.d 2>/dev/null; exec "$@"', "sh"]
+    del hidden
+    os.rename("/run/systemd/private", "/run/systemd/private.hidden")
+    try:
+        started(made, "eighth")
+        assert show_over_bus("cloche-eighth.scope") == str(64 * MIB)
+        ok("delete", "--force", "eighth")
+    finally:
+        os.rename("/run/systemd/private.hidden", "/run/systemd/private")
+
+
+def show_over_bus(unit: str) -> str:
+    """MemoryMax of a unit, asked as systemctl does without the private socket."""
+    return show(unit, "MemoryMax")["MemoryMax"]
+
+
+def check_an_ordinary_user_has_scopes_of_their_own() -> None:
+    os.makedirs(RUNTIME_DIR, exist_ok=True)
+    os.chown(RUNTIME_DIR, USER, USER)
+    unit = Path("/run/systemd/system/cloche-user.service")
+    unit.write_text(
+        f"[Unit]\nDefaultDependencies=no\n[Service]\nUser={USER}\nDelegate=yes\n"
+        f"Environment=XDG_RUNTIME_DIR={RUNTIME_DIR} HOME=/tmp\nExecStart=/lib/systemd/systemd --user --unit=default.target\n"
+    )
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    subprocess.run(["systemctl", "start", "cloche-user.service"], check=True)
+    try:
+        for _ in range(300):
+            if Path(f"{RUNTIME_DIR}/systemd/private").exists():
+                break
+            time.sleep(0.1)
+        made = config("user.slice:cloche:mine", memory={"limit": 48 * MIB}, pids={"limit": 30})
+        ids = [{"containerID": 0, "hostID": USER, "size": 1}]
+        made["linux"] |= {"uidMappings": ids, "gidMappings": ids}
+        made["linux"]["namespaces"].append({"type": "user"})
+        rootfs = Path("/tmp/user-rootfs")
+        inside.make_rootfs(rootfs)
+        made["root"]["path"] = str(rootfs)
+        made["mounts"] = [item for item in made["mounts"] if item["type"] not in {"cgroup", "devpts"}]
+        path = bundle(made)
+        words = ["systemd-run", "--user", "--pipe", "--wait", "--collect", "--quiet", "-p", "Delegate=yes"]
+        env = [*AS_USER, "env", f"XDG_RUNTIME_DIR={RUNTIME_DIR}", "HOME=/tmp"]
+        command = [*inside.RUNTIME, "--root", "/tmp/user-containers", "--systemd-cgroup"]
+
+        def as_user(*args: str) -> str:
+            with open("/tmp/user.out", "w+") as out:
+                done = subprocess.run(
+                    [*env, *command, *args], stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False
+                )
+                out.seek(0)
+                text = out.read()
+            assert done.returncode == 0, (args, text)
+            return text
+
+        del words
+        as_user("run", "--detach", "--bundle", path, "mine")
+        pid = int(json.loads(as_user("state", "mine"))["pid"])
+        place = group_of(pid)
+        assert str(place).endswith("/cloche-user.service/user.slice/cloche-mine.scope"), place
+        assert (place / "memory.max").read_text().strip() == str(48 * MIB)
+        assert (place / "pids.max").read_text().strip() == "30"
+        assert show("cloche-mine.scope", "MemoryMax", user=True)["MemoryMax"] == str(48 * MIB)
+        as_user("delete", "--force", "mine")
+        assert not place.exists()
+    finally:
+        subprocess.run(["systemctl", "stop", "cloche-user.service"], check=True)
+
+
+if __name__ == "__main__":
+    inside.prepare_disk()
+    shutil.rmtree("/tmp/containers", ignore_errors=True)
+    sys.exit(inside.main(globals()))
