@@ -106,6 +106,8 @@ def report(text: str, options: Globals | None) -> None:
 
 def warn(text: str, options: Globals) -> None:
     """Say a warning in the log; without one on stderr, which belongs to the container as well."""
+    if options.quiet:
+        return
     from cloche.cli.output import message
 
     if options.quiet:
