@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloche.errors import SpecError
-from cloche.runtime.cgroups.systemd import bits, expand, limits_of_unit, properties_of, scope_of
-from cloche.spec.resources import CPU, Memory, Pids, Resources
+from cloche.runtime.cgroups.devices import table_of
+from cloche.runtime.cgroups.systemd import bits, devices_of_unit, expand, limits_of_unit, properties_of, scope_of
+from cloche.spec.resources import CPU, DeviceRule, Memory, Pids, Resources
 
 INFINITY = (1 << 64) - 1
 
@@ -94,6 +95,17 @@ def test_words_of_v2() -> None:
 def test_v1_has_other_words() -> None:
     asked = Resources(memory=Memory(limit=64, reservation=8), cpu=CPU(shares=7))
     assert dict(limits_of_unit(asked, v2=False)) == {"MemoryLimit": ("t", 64), "CPUShares": ("t", 7)}
+
+
+def test_devices_for_v1() -> None:
+    rules = [DeviceRule(allow=False, access="rwm"), DeviceRule(allow=True, type="c", major=10, minor=229, access="rw"),
+             DeviceRule(allow=True, type="b", major=8, access="r"), DeviceRule(allow=True, type="b", major=77)]  # fmt: skip
+    (_, policy), (_, (_, allowed)) = devices_of_unit(table_of(rules), {("c", 136): "pts", ("b", 8): "sd"})
+    assert policy == ("s", "strict")
+    assert {("char-*", "m"), ("block-*", "m"), ("/dev/char/10:229", "rw"), ("block-sd", "r"), ("char-pts", "rwm"),
+            ("/dev/char/1:3", "rwm")} <= set(allowed)  # fmt: skip
+    assert not any("77" in name for name, _ in allowed)
+    assert devices_of_unit(table_of([DeviceRule(allow=True)]), {}) == []
 
 
 @given(st.sets(st.integers(0, 300), min_size=1))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from cloche.errors import ClocheError, StageError, UnsupportedError
+from cloche.linux.reading import read
 from cloche.runtime.cgroups.containers import plan_cgroups
-from cloche.runtime.cgroups.systemd import in_scope, limits_of_unit, properties_of, scope_of
+from cloche.runtime.cgroups.devices import table_of
+from cloche.runtime.cgroups.systemd import devices_of_unit, in_scope, limits_of_unit, properties_of, scope_of
 from cloche.runtime.host import NAMED
 from cloche.stage import units
 
@@ -43,14 +45,16 @@ def plan_scope(
     )
     places = whole.paths
     systemds = {places[key] for key in ("", NAMED) if key in places}
-    told = properties_of(resources, scope, container_id, annotations, v2=groups.kind == "v2")
-    return in_scope(whole, scope, told, systemds), [scope.unit, user]
+    v2 = groups.kind == "v2"
+    told = properties_of(resources, scope, container_id, annotations, v2=v2)
+    return in_scope(whole, scope, [*told, *_devices(resources, v2=v2)], systemds), [scope.unit, user]
 
 
 def update_scope(scope: tuple[str, bool], resources: Resources, paths: dict[str, str]) -> None:
     """Tell systemd of other limits, or it would go back to those it knows when it reloads."""
     unit, user = scope
-    properties = limits_of_unit(resources, v2=paths.keys() <= {""})
+    v2 = paths.keys() <= {""}
+    properties = [*limits_of_unit(resources, v2=v2), *(_devices(resources, v2=v2) if resources.devices else [])]
     if not properties:
         return
     try:
@@ -72,6 +76,20 @@ def stop_scope(scope: tuple[str, bool]) -> None:
         raise StageError(f"{unit}: {error.strerror}", op="StopUnit", errno=error.errno or 0) from None
     except OSError as error:
         raise _no_systemd(error, user=user) from None
+
+
+def _devices(resources: Resources | None, *, v2: bool) -> units.Properties:
+    if v2:
+        return []  # a program of its own, which systemd's stands beside and does not replace
+    names: dict[tuple[str, int], str] = {}
+    kind = ""
+    for line in read("/proc/devices").splitlines():
+        words = line.split()
+        if words[1:] == ["devices:"]:
+            kind = words[0][0].lower()
+        elif len(words) == 2:
+            names[kind, int(words[0])] = words[1]
+    return devices_of_unit(table_of(resources.devices if resources is not None else None), names)
 
 
 def _no_systemd(error: OSError, *, user: bool) -> ClocheError:

@@ -4,6 +4,7 @@
     unit                 PREFIX-NAME.scope                    docker-4af….scope
     group                below the manager's own group        /system.slice/docker-4af….scope
 
+On v1 it gets the device rules, too: left without any it would allow everything when it makes the group anew.
 systemd gets the limits it has words for, so that it does not undo them when it reloads (systemd.resource-control(5));
 all of them are written into the group's files as well, which know more, by the same steps as without systemd.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from cloche.errors import SpecError
 from cloche.records import record
+from cloche.runtime.cgroups.devices import ANY, Table, letters
 from cloche.runtime.cgroups.limits import weight_of
 from cloche.runtime.cgroups.plan import GroupPlan
 from cloche.stage.operations.groups import MakeGroup
@@ -119,6 +121,23 @@ def limits_of_unit(resources: Resources | None, *, v2: bool) -> Properties:
         (name, ("ay", value) if isinstance(value, bytes) else ("t", INFINITY if value < 0 else value))
         for name, value in found
     ]
+
+
+def devices_of_unit(table: Table, names: dict[tuple[str, int], str]) -> Properties:
+    """Device rules in systemd's words; `names` are those of the majors ("c" or "b", number) in /proc/devices.
+
+    What it has no words for it refuses: exceptions for a major without a driver, or for a minor of every major.
+    """
+    if table.allow:
+        return []
+    allowed = []
+    for (kind, major, minor), access in table.exceptions.items():
+        word = {"c": "char", "b": "block"}[kind]
+        if minor != ANY and major != ANY:
+            allowed.append((f"/dev/{word}/{major}:{minor}", letters(access)))
+        elif minor == ANY and (major == ANY or (kind, major) in names):
+            allowed.append((f"{word}-{names[kind, major] if major != ANY else '*'}", letters(access)))
+    return [("DevicePolicy", ("s", "strict")), ("DeviceAllow", ("a(ss)", allowed))]
 
 
 def _memory(memory: Memory | None, *, v2: bool) -> Iterator[tuple[str, int]]:
