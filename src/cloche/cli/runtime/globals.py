@@ -99,13 +99,15 @@ def report(text: str, options: Globals | None) -> None:
     """Say an error on stderr, and in the log."""
     from cloche.cli.output import message
 
-    line = message(text)
+    line = message(text).removeprefix("cloche-runtime ")  # which the parser says, and a line begins with
     _to_stderr(line)
     _to_log(line, options, "error")
 
 
 def warn(text: str, options: Globals) -> None:
     """Say a warning in the log; without one on stderr, which belongs to the container as well."""
+    if options.quiet:
+        return
     from cloche.cli.output import message
 
     line = message(text)
