@@ -110,6 +110,8 @@ def warn(text: str, options: Globals) -> None:
         return
     from cloche.cli.output import message
 
+    if options.quiet:
+        return
     line = message(text)
     _to_log(line, options, "warning")
     if options.debug or not options.log:
