@@ -98,8 +98,12 @@ def test_v1_has_other_words() -> None:
 
 
 def test_devices_for_v1() -> None:
-    rules = [DeviceRule(allow=False, access="rwm"), DeviceRule(allow=True, type="c", major=10, minor=229, access="rw"),
-             DeviceRule(allow=True, type="b", major=8, access="r"), DeviceRule(allow=True, type="b", major=77)]  # fmt: skip
+    rules = [
+        DeviceRule(allow=False, access="rwm"),
+        DeviceRule(allow=True, type="c", major=10, minor=229, access="rw"),
+        DeviceRule(allow=True, type="b", major=8, access="r"),
+        DeviceRule(allow=True, type="b", major=77),
+    ]
     (_, policy), (_, (_, allowed)) = devices_of_unit(table_of(rules), {("c", 136): "pts", ("b", 8): "sd"})
     assert policy == ("s", "strict")
     assert {("char-*", "m"), ("block-*", "m"), ("/dev/char/10:229", "rw"), ("block-sd", "r"), ("char-pts", "rwm"),

@@ -133,7 +133,7 @@ def devices_of_unit(table: Table, names: dict[tuple[str, int], str]) -> Properti
     allowed = []
     for (kind, major, minor), access in table.exceptions.items():
         word = {"c": "char", "b": "block"}[kind]
-        if minor != ANY and major != ANY:
+        if ANY not in {minor, major}:
             allowed.append((f"/dev/{word}/{major}:{minor}", letters(access)))
         elif minor == ANY and (major == ANY or (kind, major) in names):
             allowed.append((f"{word}-{names[kind, major] if major != ANY else '*'}", letters(access)))
