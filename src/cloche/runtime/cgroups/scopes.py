@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.runtime.cgroups.plan import GroupPlan
     from cloche.runtime.host import Groups
+    from cloche.runtime.receipt import Receipt
     from cloche.spec.resources import Resources
 
 
@@ -25,6 +26,7 @@ def plan_scope(
     annotations: dict[str, str],
     user: bool,
     owner: int,
+    receipt: Receipt,
 ) -> tuple[GroupPlan, list[object]]:
     """The groups of a container in a scope, and that scope as it is written down: [unit, whether it is the user's].
 
@@ -40,9 +42,8 @@ def plan_scope(
         ) from None
     except OSError as error:
         raise _no_systemd(error, user=user) from None
-    whole = plan_cgroups(
-        resources, groups, f"{above}{scope.group}", name="", rootless=user, by_others=True, owner=owner
-    )
+    place = f"{above}{scope.group}"
+    whole = plan_cgroups(resources, groups, place, name="", rootless=user, by_others=True, owner=owner, receipt=receipt)
     places = whole.paths
     systemds = {places[key] for key in ("", NAMED) if key in places}
     v2 = groups.kind == "v2"
