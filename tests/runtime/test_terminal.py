@@ -227,3 +227,12 @@ def test_a_terminal_is_of_the_containers_own_devpts(runtime: Runtime, bundle: Ma
     _, console = created(runtime, on_terminal(bundle(*SLEEP)))
     number = struct.unpack("I", fcntl.ioctl(console.fd, TIOCGPTN, bytes(4)))[0]
     assert number == 0
+
+
+@pytest.mark.parametrize("given", ["typed\n", ""])
+def test_an_end_of_input_is_passed_on(runtime: Runtime, bundle: MakeBundle, given: str) -> None:
+    runtime.not_like("runc", "crun", because="wants a terminal of its own, or waits for ever")
+    made = on_terminal(bundle("sh", "-c", "cat >/dev/null; echo the end")).write()
+    done = runtime("run", "-b", str(made.path), runtime.new_id(), input=given, stdin=None, timeout=20)
+    assert done.returncode == 0, done
+    assert done.stdout.endswith("the end\r\n"), done

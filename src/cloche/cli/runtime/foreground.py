@@ -15,6 +15,7 @@ else:
 
 CHUNK = 65536
 WINCH = 28
+END_OF_INPUT = b"\x04"  # what a terminal makes an end of input of, as long as nobody has told it otherwise (termios(3))
 KEPT = {9, 17, 18, 19, 20, 21, 22, 23, 28}  # KILL CHLD CONT STOP TSTP TTIN TTOU URG WINCH are not passed on
 PASSED_ON = [number for number in _signal.valid_signals() if number not in KEPT and number < 32]
 
@@ -61,7 +62,7 @@ def _relay(pidfd: int, master: int) -> process.Exit:
         os.set_blocking(master, False)
         poll.register(master, select.POLLIN)
         poll.register(0, select.POLLIN)
-    typed = b""
+    typed, ended_input = b"", False
     while True:
         for fd, events in poll.poll():
             if fd == pidfd:
@@ -74,8 +75,9 @@ def _relay(pidfd: int, master: int) -> process.Exit:
             if fd == 0:
                 typed = _read(0)
                 poll.unregister(0)  # until that is written
-                if typed:
-                    poll.modify(master, select.POLLIN | select.POLLOUT)
+                ended_input = not typed
+                typed = typed or END_OF_INPUT
+                poll.modify(master, select.POLLIN | select.POLLOUT)
             elif events & ~select.POLLOUT and _copy(master) < 0:  # what was typed and not read is nobody's any more
                 poll = select.poll()
                 poll.register(pidfd, select.POLLIN)
@@ -85,7 +87,8 @@ def _relay(pidfd: int, master: int) -> process.Exit:
             typed = typed[_write(master, typed) :]
             if not typed:
                 poll.modify(master, select.POLLIN)
-                poll.register(0, select.POLLIN)
+                if not ended_input:
+                    poll.register(0, select.POLLIN)
 
 
 def _copy(master: int) -> int:
