@@ -1,7 +1,8 @@
 """The commands that the documents show are run as they stand there, by root and by an ordinary user.
 
 A block marked `console` holds commands after `$ ` and what they print. Commands of other programs that
-change the machine, or that build this project, are left out.
+change the machine, or that build this project, are left out. A block with `cloche-runtime` is one story: its
+commands are run one after the other, by an ordinary user where it says --rootless and by root where it does not.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ORDINARY, Cli
+from tests.conftest import BOOTSTRAP, ORDINARY, Cli
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = ("sudo", "git", "make", "pip")
@@ -28,6 +29,8 @@ def commands_of(text: str) -> list[str]:
     """The commands of a document's console blocks; a line that ends in a backslash goes on in the next."""
     found: list[str] = []
     for block in BLOCK.findall(text):
+        if "$ cloche-runtime " in block:
+            continue
         more = False
         for line in block.splitlines():
             if more:
@@ -42,6 +45,12 @@ def commands_of(text: str) -> list[str]:
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = [(path.name, command) for path in DOCUMENTS if path.exists() for command in commands_of(path.read_text())]
+STORIES = [
+    pytest.param(re.findall(r"^\$ (.*)$", block, re.MULTILINE), id=f"{path.name}-{index}")
+    for path in DOCUMENTS
+    for index, block in enumerate(BLOCK.findall(path.read_text()))
+    if "$ cloche-runtime " in block
+]
 
 
 def test_commands_are_found_as_people_write_them() -> None:
@@ -52,6 +61,42 @@ def test_commands_are_found_as_people_write_them() -> None:
 
 def test_the_first_document_shows_commands() -> None:
     assert [command for name, command in COMMANDS if name == "README.md"]
+    assert len(STORIES) > 3
+
+
+@pytest.mark.parametrize("commands", STORIES)
+def test_a_story_of_the_runtime_succeeds(commands: list[str], shared_dir: Path, rootfs: Path, cli: Cli) -> None:
+    kind = "user" if any("--rootless" in command for command in commands) else "root"
+    if kind == "root" and os.geteuid() != 0:
+        pytest.skip("needs root")
+    top = shared_dir / "story"
+    shutil.copytree(rootfs, top / "rootfs", symlinks=True)
+    program = BOOTSTRAP.format(src=str(cli.source)).replace("cloche.cli.main", "cloche.cli.runtime.main")
+    words = [cli.python, "-I", "-S", "-B", "-c", program, "--root", str(top / "state")]
+    (top / "cloche-runtime").write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+    (top / "cloche-runtime").chmod(0o755)
+    argv: list[str] = []
+    if kind == "user" and os.geteuid() == 0:
+        subprocess.run(["chown", "-R", f"{ORDINARY}:{ORDINARY}", str(top)], check=True)
+        argv = ["setpriv", "--reuid", str(ORDINARY), "--regid", str(ORDINARY), "--clear-groups"]
+    env = {"PATH": f"{top}:{os.environ['PATH']}", "HOME": "/", "TERM": "xterm"}
+    try:
+        for command in commands:
+            with (top / "output").open("wb") as output:
+                done = subprocess.run(
+                    [*argv, "sh", "-c", command],
+                    cwd=top,
+                    env=env,
+                    input=b"exit\n",
+                    stdout=output,
+                    stderr=output,
+                    timeout=60,
+                    check=False,
+                )
+            assert done.returncode == 0, f"{command}: {(top / 'output').read_text()}"
+    finally:
+        subprocess.run([*argv, "sh", "-c", "cloche-runtime delete --force demo"], cwd=top, env=env, check=True)
+        shutil.rmtree(top)
 
 
 @pytest.fixture(scope="module")

@@ -77,20 +77,28 @@ def whole(bundle: MakeBundle) -> Bundle:
 
 
 def told(runtime: Runtime, id: str) -> str:
-    """The status, which `state` and `list` agree on, "" for none; neither fails in any other way."""
-    one = runtime("state", id)
-    assert "Traceback" not in one.stderr
-    assert "defect" not in one.stderr
-    found = {item["id"]: item["status"] for item in json.loads(runtime.ok("list", "--format", "json")) or []}
-    status = json.loads(one.stdout)["status"] if one.returncode == 0 else ""
-    assert found.get(id, "") == status
-    assert status or "does not exist" in one.stderr
-    return str(status)
+    """The status, which `state` and `list` agree on, "" for none; neither fails in any other way.
+
+    They are asked one after the other, and what was killed takes a moment to be gone.
+    """
+    said = ["", "?"]
+
+    def agreed() -> bool:
+        one = runtime("state", id)
+        assert "Traceback" not in one.stderr
+        assert "defect" not in one.stderr
+        found = {item["id"]: item["status"] for item in json.loads(runtime.ok("list", "--format", "json")) or []}
+        said[:] = [str(json.loads(one.stdout)["status"]) if one.returncode == 0 else "", found.get(id, "")]
+        assert said[0] or "does not exist" in one.stderr
+        return said[0] == said[1]
+
+    wait_until(agreed, "state and list tell different things")
+    return said[0]
 
 
 def nothing_lives(runtime: Runtime, id: str) -> None:
     wait_until(lambda: not processes_of(id), f"{id} leaves {processes_of(id)}")
-    assert told(runtime, id) in ("", "stopped")
+    wait_until(lambda: told(runtime, id) in ("", "stopped"), f"{id} is {told(runtime, id)}")
 
 
 @pytest.mark.parametrize("point", [*OUTSIDE, *RECORDED])
@@ -158,6 +166,7 @@ def killed(runtime: Runtime, delay: float, *words: str, **more: Any) -> subproce
 def test_run_killed_after(runtime: Runtime, bundle: MakeBundle, how: list[str], delay: float) -> None:
     made, id = whole(bundle), runtime.new_id()
     killed(runtime, delay, "run", *how, "-b", str(made.path), id)
+    wait_until(lambda: told(runtime, id) != "creating", "it is created for ever")
     if told(runtime, id) in ("", "stopped"):
         nothing_lives(runtime, id)
     else:

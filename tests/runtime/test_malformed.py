@@ -337,6 +337,8 @@ def test_any_config_is_carried_out_or_refused(runtime: Runtime, bundle: MakeBund
 def test_the_config_the_others_are_made_from_is_good(
     runtime: Runtime, bundle: MakeBundle, document: Callable[[], dict[str, Any]]
 ) -> None:
+    if document is many:
+        only_cloche(runtime, "their versions that are common know fewer sections")
     done = runtime.run(bundle(config=document()))
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
@@ -439,6 +441,17 @@ def test_what_a_key_may_do_to_a_terminal(runtime: Runtime, bundle: MakeBundle, s
 def test_what_is_no_config_at_all(runtime: Runtime, bundle: MakeBundle, text: bytes) -> None:
     only_cloche(runtime, "a place in every message")
     tried(runtime, bundle(), text)
+
+
+def test_a_long_name_does_not_hide_what_is_wrong(runtime: Runtime, bundle: MakeBundle) -> None:
+    only_cloche(runtime, "names are cut in messages")
+    made = bundle("true")
+    made.config["mounts"].append({"destination": "/" + "x" * 100_000, "type": "tmpfs", "source": "tmpfs"})
+    done = runtime.run(made)
+    assert done.returncode == 1
+    assert len(done.stderr) < 1000
+    assert "/mounts" in done.stderr
+    assert "name too long" in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["missing", "directory", "link to nothing", "unreadable", "pipe", "endless", "huge"])

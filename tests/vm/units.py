@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import inside
-from inside import AS_USER, TOP, USER, bundle, bundle_config, runtime
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.vm import inside
+from tests.vm.inside import AS_USER, TOP, USER, bundle, bundle_config, runtime
 
 RUNTIME_DIR = f"/run/user/{USER}"
 SLEEP = ["sh", "-c", "echo ready; exec sleep 1000"]
@@ -42,7 +42,8 @@ def config(path: str, *words: str, **resources: Any) -> dict[str, Any]:
 
 def scoped(*args: str) -> subprocess.CompletedProcess[str]:
     """cloche-runtime with systemd's groups."""
-    return runtime("--systemd-cgroup", *args)
+    done: subprocess.CompletedProcess[str] = runtime("--systemd-cgroup", *args)
+    return done
 
 
 def ok(*args: str) -> str:
@@ -60,7 +61,7 @@ def started(made: dict[str, Any], name: str) -> int:
 
 def group_of(pid: int) -> Path:
     """The control group a process is in."""
-    return TOP / Path(f"/proc/{pid}/cgroup").read_text().strip().removeprefix("0::/")
+    return Path(TOP, Path(f"/proc/{pid}/cgroup").read_text().strip().removeprefix("0::/"))
 
 
 def gone(unit: str) -> bool:
@@ -84,7 +85,7 @@ def check_a_container_is_a_scope_with_its_limits() -> None:
         memory={"limit": 64 * MIB, "reservation": 16 * MIB, "swap": 96 * MIB},
         cpu={"shares": 2048, "quota": 25_000, "period": 50_000, "cpus": "0"},
         pids={"limit": 20},
-        unified={"memory.high": str(48 * MIB), "cpu.weight.nice": "3"} if False else {"memory.high": str(48 * MIB)},
+        unified={"memory.high": str(48 * MIB)},
     )
     pid = started(made, "first")
     try:
@@ -206,7 +207,6 @@ def check_what_systemd_refuses_leaves_nothing() -> None:
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert json.loads(ok("list", "--format", "json")) is None
     assert gone("cloche-sixth.scope")
-    assert "Unit" not in done.stderr or "sixth" in done.stderr
 
 
 def check_a_container_that_was_made_is_gone_with_create() -> None:
@@ -220,29 +220,25 @@ def check_a_bus_serves_where_the_private_socket_is_out_of_reach() -> None:
     Path("/run/dbus").mkdir(exist_ok=True)
     subprocess.run(["systemctl", "start", "--job-mode=ignore-dependencies", "dbus.socket", "dbus.service"], check=True)
     made = config("system.slice:cloche:eighth", memory={"limit": 64 * MIB})
-    hidden = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /run/systemd/private.d 2>/dev/null; exec "$@"', "sh"]
-    del hidden
     os.rename("/run/systemd/private", "/run/systemd/private.hidden")
     try:
         started(made, "eighth")
-        assert show_over_bus("cloche-eighth.scope") == str(64 * MIB)
+        assert show("cloche-eighth.scope", "MemoryMax") == {"MemoryMax": str(64 * MIB)}
         ok("delete", "--force", "eighth")
     finally:
         os.rename("/run/systemd/private.hidden", "/run/systemd/private")
 
 
-def show_over_bus(unit: str) -> str:
-    """MemoryMax of a unit, asked as systemctl does without the private socket."""
-    return show(unit, "MemoryMax")["MemoryMax"]
-
-
 def check_an_ordinary_user_has_scopes_of_their_own() -> None:
+    with open("/etc/passwd", "a") as passwd:
+        passwd.write(f"checks:x:{USER}:{USER}::/tmp:/bin/sh\n")
     os.makedirs(RUNTIME_DIR, exist_ok=True)
     os.chown(RUNTIME_DIR, USER, USER)
     unit = Path("/run/systemd/system/cloche-user.service")
     unit.write_text(
         f"[Unit]\nDefaultDependencies=no\n[Service]\nUser={USER}\nDelegate=yes\n"
-        f"Environment=XDG_RUNTIME_DIR={RUNTIME_DIR} HOME=/tmp\nExecStart=/lib/systemd/systemd --user --unit=default.target\n"
+        f"Environment=XDG_RUNTIME_DIR={RUNTIME_DIR} HOME=/tmp\n"
+        "ExecStart=/lib/systemd/systemd --user --unit=default.target\n"
     )
     subprocess.run(["systemctl", "daemon-reload"], check=True)
     subprocess.run(["systemctl", "start", "cloche-user.service"], check=True)
@@ -260,8 +256,10 @@ def check_an_ordinary_user_has_scopes_of_their_own() -> None:
         made["root"]["path"] = str(rootfs)
         made["mounts"] = [item for item in made["mounts"] if item["type"] not in {"cgroup", "devpts"}]
         path = bundle(made)
-        words = ["systemd-run", "--user", "--pipe", "--wait", "--collect", "--quiet", "-p", "Delegate=yes"]
-        env = [*AS_USER, "env", f"XDG_RUNTIME_DIR={RUNTIME_DIR}", "HOME=/tmp"]
+        # as a process that the user's manager has started: it can move no others without the help of the system's
+        there = f"{TOP}/system.slice/cloche-user.service/init.scope/cgroup.procs"
+        moved = ["sh", "-c", f'echo $$ >{there} && exec "$@"', "sh"]
+        env = [*moved, *AS_USER, "env", f"XDG_RUNTIME_DIR={RUNTIME_DIR}", "HOME=/tmp"]
         command = [*inside.RUNTIME, "--root", "/tmp/user-containers", "--systemd-cgroup"]
 
         def as_user(*args: str) -> str:
@@ -274,7 +272,6 @@ def check_an_ordinary_user_has_scopes_of_their_own() -> None:
             assert done.returncode == 0, (args, text)
             return text
 
-        del words
         as_user("run", "--detach", "--bundle", path, "mine")
         pid = int(json.loads(as_user("state", "mine"))["pid"])
         place = group_of(pid)

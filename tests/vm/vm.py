@@ -50,7 +50,7 @@ while :; do :; done
 LAST_OF_SYSTEMD = """
 mount -t tmpfs none /usr/lib/systemd/system-generators
 mkdir -p /run/systemd/system
-cat >/run/systemd/system/cloche-checks.service <<'END'
+cat >/run/systemd/system/checks.service <<'END'
 [Unit]
 DefaultDependencies=no
 [Service]
@@ -60,7 +60,7 @@ StandardOutput=file:/dev/console
 StandardError=file:/dev/console
 END
 sed '1,/^exec/d' /run/last >/run/service
-exec /lib/systemd/systemd --unit=cloche-checks.service --log-target=console --log-level=warning
+exec /lib/systemd/systemd --unit=checks.service --log-target=console --log-level=warning
 """
 END = re.compile(rb"guest exit (\d+)")
 

@@ -28,23 +28,30 @@ WORDS = {
     "<sysctl>": "net.ipv4.ip_forward= net.ipv4.ip_unprivileged_port_start= net.ipv4.ping_group_range="
     " net.core.somaxconn= kernel.msgmax= kernel.shmmax= fs.mqueue.msg_max=",
 }
-CLASSES = ("<file>", "<dir>", "<user>", "<group>", "<variable>", "<command>", "<process>", "<verb>")
+CLASSES = ("<file>", "<dir>", "<user>", "<group>", "<variable>", "<command>", "<process>", "<container>", "<verb>")
 SHELLS = ("bash", "zsh", "fish")
 
 
 def render_completion(shell: str, cloche: Verb, verbs: list[Verb]) -> str:
-    """The script for one of `SHELLS`; `cloche` is the table of the options before the verb."""
+    """The script for one of `SHELLS`; `cloche` is the table of the options before the verb.
+
+    The templates call their functions `_cloche…` and the command `@program@`: two commands' scripts may be loaded
+    into the same shell.
+    """
     if shell == "bash":
         from cloche.cli import completion_bash
 
-        return completion_bash.render(cloche, verbs)
-    if shell == "zsh":
+        script = completion_bash.render(cloche, verbs)
+    elif shell == "zsh":
         from cloche.cli import completion_zsh
 
-        return completion_zsh.render(cloche, verbs)
-    from cloche.cli import completion_fish
+        script = completion_zsh.render(cloche, verbs)
+    else:
+        from cloche.cli import completion_fish
 
-    return completion_fish.render(cloche, verbs)
+        script = completion_fish.render(cloche, verbs)
+    name = cloche.program.replace("-", "_")
+    return script.replace("_cloche", f"_{name}").replace("@program@", cloche.program)
 
 
 def takes_value(option: Option) -> bool:

@@ -18,9 +18,10 @@ ACTIONS = {
     "<variable>": "_cloche_offer -e",
     "<command>": "_cloche_offer -c",
     "<process>": "_cloche_processes",
+    "<container>": "_cloche_containers",
 }
 
-START = r"""# bash completion for cloche: source this file, or put it where bash-completion looks for it
+START = r"""# bash completion for @program@: source this file, or put it where bash-completion looks for it
 
 # in these: $whole is the word being completed, $cut what bash has cut off it, $lead and $cur what
 # stands before and after the equals sign of --option=value
@@ -55,6 +56,20 @@ _cloche_joined() {
 
 _cloche_processes() {
     _cloche_offer -W "$(cd /proc && echo [1-9]*)"
+}
+
+# what has a directory below --root
+_cloche_containers() {
+    local i root=/run/cloche-runtime
+    [[ $EUID -eq 0 ]] || root=${XDG_RUNTIME_DIR:-/tmp}/cloche-runtime
+    [[ $EUID -eq 0 || -n $XDG_RUNTIME_DIR ]] || root+=-$EUID
+    for ((i = 0; i < ${#words[@]}; i++)); do
+        case ${words[i]} in
+            --root) root=${words[i + 1]} ;;
+            --root=*) root=${words[i]#*=} ;;
+        esac
+    done
+    _cloche_offer -W "$(command ls -- "$root" 2>/dev/null)"
 }
 """
 
@@ -115,7 +130,7 @@ _cloche() {
     fi
 }
 
-complete -o bashdefault -o default -F _cloche cloche
+complete -o bashdefault -o default -F _cloche @program@
 """
 
 

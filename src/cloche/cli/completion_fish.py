@@ -12,9 +12,10 @@ ACTIONS = {
     "<variable>": "(set --names --export)",
     "<command>": "(__fish_complete_command)",
     "<process>": "(__fish_complete_pids)",
+    "<container>": "(__cloche_containers)",
 }
 
-START = r"""# fish completion for cloche: put this file in ~/.config/fish/completions, as cloche.fish
+START = r"""# fish completion for @program@: put this file in ~/.config/fish/completions, as @program@.fish
 
 # prints the verb, how many operands stand after it, and whether options have ended
 function __cloche_place
@@ -54,6 +55,24 @@ function __cloche_operand
     test "$place[1]" = "$argv[1]"; and test $place[2] = $argv[2]
 end
 
+# what has a directory below --root
+function __cloche_containers
+    set -l user (id -u)
+    set -l root /run/cloche-runtime
+    if test $user != 0
+        set root /tmp/cloche-runtime-$user
+        set -q XDG_RUNTIME_DIR; and set root $XDG_RUNTIME_DIR/cloche-runtime
+    end
+    set -l next no
+    for word in (commandline -opc)
+        test $next = yes; and set root $word
+        set next no
+        test x$word = x--root; and set next yes
+        string match -q -- '--root=*' $word; and set root (string replace -- --root= '' $word)
+    end
+    command ls -- $root 2>/dev/null
+end
+
 # words that join with commas: the last of them is being typed
 function __cloche_joined
     set -l before (commandline -ct | string match -r -- '^(?:[^=]*=)?(.*,)')
@@ -75,11 +94,11 @@ def render(cloche: Verb, verbs: list[Verb]) -> str:
         lines += [_option(f"__cloche_on {names}", option, verbs) for option in group[0].shown()]
     first = quoted("__cloche_operand '' 0")
     for verb in verbs:
-        lines.append(f"complete -c cloche -f -n {first} -a {verb.name} -d {quoted(verb.summary)}")
+        lines.append(f"complete -c @program@ -f -n {first} -a {verb.name} -d {quoted(verb.summary)}")
         for i, operand in enumerate(verb.operands):
             if action := _action(operand.complete, verbs):
                 where = quoted(f"__cloche_operand {verb.name} {i}")
-                lines.append(f"complete -c cloche -f -n {where} -a {quoted(action)}")
+                lines.append(f"complete -c @program@ -f -n {where} -a {quoted(action)}")
     stops.append("case '*'\n            echo 1")
     takes.append("case '*'\n            return 1")
     return (
@@ -103,7 +122,7 @@ def _function(name: str, cases: list[str]) -> str:
 
 
 def _option(condition: str, option: Option, verbs: list[Verb]) -> str:
-    parts = [f"complete -c cloche -n {quoted(condition)}"]
+    parts = [f"complete -c @program@ -n {quoted(condition)}"]
     parts += [f"-s {name[1]}" if len(name) == 2 else f"-l {name[2:]}" for name in option.names]
     if takes_value(option):
         parts.append("-r -F" if option.complete == "<file>" else "-x")

@@ -13,13 +13,22 @@ ACTIONS = {
     "<variable>": "_parameters -g '*export*'",
     "<command>": "_normal",
     "<process>": "_pids",
+    "<container>": "_cloche_containers",
 }
 
 END = r"""
+# what has a directory below --root
+_cloche_containers() {
+    local root=/run/cloche-runtime
+    (( EUID )) && root=${XDG_RUNTIME_DIR:+$XDG_RUNTIME_DIR/cloche-runtime}
+    [[ -n $before_verb ]] && root=$before_verb
+    compadd -- ${root:-/tmp/cloche-runtime-$EUID}/*(N/:t)
+}
+
 if [[ $funcstack[1] == _cloche ]]; then
     _cloche "$@"
 else
-    compdef _cloche cloche
+    compdef _cloche @program@
 fi
 """
 
@@ -27,11 +36,11 @@ fi
 def render(cloche: Verb, verbs: list[Verb]) -> str:
     """The whole script."""
     lines = [
-        "#compdef cloche",
-        "# zsh completion for cloche: put this file in a directory of $fpath, as _cloche",
+        "#compdef @program@",
+        "# zsh completion for @program@: put this file in a directory of $fpath, as _@program@",
         "",
         "_cloche() {",
-        '    local curcontext="$curcontext" state line ret=1',
+        '    local curcontext="$curcontext" state line before_verb="" ret=1',
         "    local -A opt_args",
         "    local -a verbs",
         "    verbs=(",
@@ -43,7 +52,8 @@ def render(cloche: Verb, verbs: list[Verb]) -> str:
         "    case $state in",
         "        verb) _describe -t verbs verb verbs && ret=0 ;;",
         "        argument)",
-        '            curcontext="${curcontext%:*:*}:cloche-$line[1]:"',
+        "            before_verb=${(Q)opt_args[--root]}",
+        '            curcontext="${curcontext%:*:*}:@program@-$line[1]:"',
         "            case $line[1] in",
     ]
     for verb in verbs:

@@ -36,7 +36,9 @@ def render_overview(cloche: Verb, verbs: list[Verb], width: int = 80) -> str:
     pairs = [(spelling(option), sentence(option.help, option)) for option in cloche.shown()]
     parts.append("Options:\n" + _aligned(pairs, width))
     parts.append("Examples:\n" + _examples(cloche, width))
-    parts.append("cloche VERB --help shows how a verb is used, cloche man VERB | man -l - its manual.\n")
+    name = cloche.program
+    further = f"{name} VERB --help shows how a verb is used, {name} man VERB | man -l - its manual."
+    parts.append("\n".join(wrap(further, width)) + "\n")
     return "\n".join(parts)
 
 

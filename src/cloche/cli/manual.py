@@ -33,15 +33,39 @@ FILES = (
     ("$XDG_RUNTIME_DIR/cloche", "The same for anybody else; /tmp/cloche-UID where that is not set."),
 )
 
+RUNTIME_STATUS = (
+    ("0", "It is done; with run and exec, the process ended well."),
+    ("1 to 254", "With run and exec in the foreground, the status of the process; 128+n when signal n ended it."),
+    ("1", "With all others, and with run, cloche-runtime itself failed; the message says why."),
+    ("255", "With exec, the process could not be run."),
+)
+RUNTIME_ENVIRONMENT = (
+    ("XDG_RUNTIME_DIR", "Where an ordinary user's containers are kept, in cloche-runtime below it."),
+    ("LISTEN_FDS, LISTEN_FDNAMES", "Sockets to pass on to the container, as systemd gives them to a service."),
+    ("NOTIFY_SOCKET", "A socket for sd_notify, to be bound into the container."),
+    ENVIRONMENT[-1],
+)
+RUNTIME_FILES = (
+    ("/run/cloche-runtime", "The state of containers, when run by root."),
+    ("$XDG_RUNTIME_DIR/cloche-runtime", "The same for anybody else; /tmp/cloche-runtime-UID where that is not set."),
+    ("/run/cloche/interpreters", "Copies of Python that nobody can write to, from which root's containers are made."),
+)
+# by command: section of the manual, exit statuses, environment, files
+WHOLE = {
+    "cloche": ("1", EXIT_STATUS, ENVIRONMENT, FILES),
+    "cloche-runtime": ("8", RUNTIME_STATUS, RUNTIME_ENVIRONMENT, RUNTIME_FILES),
+}
+
 
 def render_man(verb: Verb, verbs: tuple[Verb, ...] | list[Verb] = ()) -> str:
-    """The page cloche(1), when `verb` is the command itself, or cloche-VERB(1), in roff.
+    """The page of the command, cloche(1) or cloche-runtime(8), when `verb` is that, or of its verb, in roff.
 
     `verbs` are listed on the page of the command.
     """
-    name = f"cloche-{verb.name}" if verb.name else "cloche"
+    name = verb.title.replace(" ", "-")
+    section = WHOLE[verb.program][0]
     lines = [
-        f'.TH "{escape(name.upper())}" "1" "" "cloche {__version__}" "cloche manual"',
+        f'.TH "{escape(name.upper())}" "{section}" "" "cloche {__version__}" "cloche manual"',
         ".nh",
         ".ad l",
         ".SH NAME",
@@ -121,18 +145,19 @@ def _prose(option: Option) -> str:
 
 def _ending(verb: Verb, verbs: tuple[Verb, ...] | list[Verb]) -> list[str]:
     lines: list[str] = []
-    runs = any(operand.name == "COMMAND" for operand in verb.operands)
+    section, statuses, environment, places = WHOLE[verb.program]
+    runs = verb.name == "run" or any(operand.name == "COMMAND" for operand in verb.operands)
     if runs or not verb.name:
-        lines += [".SH EXIT STATUS", *_tagged(list(EXIT_STATUS), font="B")]
+        lines += [".SH EXIT STATUS", *_tagged(list(statuses), font="B")]
     if not verb.name:
-        lines += [".SH ENVIRONMENT", *_tagged(list(ENVIRONMENT), font="B")]
-        lines += [".SH FILES", *_tagged(list(FILES), font="I")]
+        lines += [".SH ENVIRONMENT", *_tagged(list(environment), font="B")]
+        lines += [".SH FILES", *_tagged(list(places), font="I")]
     if verb.examples:
         lines.append(".SH EXAMPLES")
         for i, (line, what) in enumerate(verb.examples):
             lines += [*([".PP"] if i else []), *text(full(what))]
             lines += [".PP", ".RS 4", ".nf", escape(line), ".fi", ".RE"]
-    others = [f"cloche-{other.name}" for other in verbs] if verbs else ["cloche"]
-    seen = [f"\\fB{escape(name)}\\fR(1)" for name in others]
+    others = [other.title.replace(" ", "-") for other in verbs] if verbs else [verb.program]
+    seen = [f"\\fB{escape(name)}\\fR({section})" for name in others]
     lines += [".SH SEE ALSO", *(f"{name}," for name in seen[:-1]), seen[-1]]
     return lines

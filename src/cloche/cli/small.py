@@ -38,7 +38,7 @@ def show(verb: Verb) -> int:
     """`cloche VERB --help`."""
     from cloche.cli.help import render_help
 
-    sys.stdout.write(render_help(verb, _width()))
+    sys.stdout.write(render_help(verb, width()))
     return 0
 
 
@@ -46,11 +46,12 @@ def overview() -> int:
     """`cloche --help`."""
     from cloche.cli.help import render_overview
 
-    sys.stdout.write(render_overview(CLOCHE, every(), _width()))
+    sys.stdout.write(render_overview(CLOCHE, every(), width()))
     return 0
 
 
-def _width() -> int:
+def width() -> int:
+    """How wide the terminal is, within reason; 80 without one."""
     try:
         return max(60, min(120, os.get_terminal_size(1).columns))
     except OSError:

@@ -26,8 +26,9 @@ def start(container: Container) -> None:
     """Let a created container's process become the command; runs the hooks poststart.
 
     Raises ClocheError where it cannot: the container has ended then. A hook that fails also has it deleted
-    (runtime.md of 1.3, "Lifecycle": "stop the container, and continue the lifecycle at step 12"; runc leaves a
-    stopped container, and one whose poststart hook failed goes on).
+    (runtime.md of 1.3, "Lifecycle": "stop the container, and continue the lifecycle at step 12"). runc 1.1 runs
+    poststart at the end of `create`, which fails then; after a failing startContainer its `start` succeeds, and the
+    container is there as stopped.
     """
     status = container.status()
     if status != "created":

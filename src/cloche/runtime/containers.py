@@ -36,16 +36,19 @@ def default_root() -> str:
     root_in_name = bool(runtime) and os.environ.get(b"USER") != b"root" and not _all_ids()
     if os.geteuid() == 0 and not root_in_name:
         return "/run/cloche-runtime"
-    return f"{runtime}/cloche-runtime" if runtime.startswith("/") else _own(f"/tmp/cloche-runtime-{os.geteuid()}")
+    return f"{runtime}/cloche-runtime" if runtime.startswith("/") else _own(_shared())
+
+
+def _shared() -> str:
+    return f"/tmp/cloche-runtime-{os.geteuid()}"
 
 
 def _own(path: str) -> str:
-    """A directory where anybody could have made one: ours alone, made if need be. Raises ForbiddenError."""
+    """A directory where anybody could have made one: ours alone, or none yet. Raises ForbiddenError."""
     try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        pass
-    status = os.lstat(path)
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return path
     if status.st_mode >> 12 != 4 or status.st_uid != os.geteuid() or status.st_mode & 0o022:
         raise ForbiddenError(f"{path} is not a directory of yours alone", hint="set XDG_RUNTIME_DIR, or give --root")
     return path
@@ -215,6 +218,8 @@ def new(root: str, container_id: str, **known: Any) -> Container:
     from os import makedirs
 
     makedirs(root, 0o700, exist_ok=True)
+    if root == _shared():
+        _own(root)  # somebody may have made it just now
     try:
         os.mkdir(f"{root}/{container_id}", 0o700)
     except FileExistsError:

@@ -25,7 +25,7 @@ from cloche.stage.cleaning import kill_groups, remove_groups
 from cloche.stage.hooks import run_hooks_in, with_pid
 from cloche.stage.kept import restart_kept
 from cloche.stage.making import Callbacks, Made, StepFailed, make
-from cloche.stage.seal import restart_sealed
+from cloche.stage.seal import is_out_of_reach, restart_sealed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ def seal_against(maps: list[tuple[int, int]] | None, capabilities: set[str]) -> 
     """Restart from a copy nobody can write, where one of the host's ids in `maps` could (None: any of them)."""
     owner = os.stat(os.path.realpath(sys.executable)).st_uid
     if maps is not None and maps and not any(start <= owner < start + size for start, size in maps):
+        return
+    if is_out_of_reach():
         return
     if maps is None and "CAP_LINUX_IMMUTABLE" in capabilities:
         restart_sealed()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import sys
 
-from cloche.linux import files
+from cloche.linux import capabilities, files
 
+CAP_FOWNER = 3
 SEALS = files.F_SEAL_SEAL | files.F_SEAL_SHRINK | files.F_SEAL_GROW | files.F_SEAL_WRITE
 
 
@@ -38,6 +39,21 @@ def is_sealed() -> bool:
             return fcntl.fcntl(exe.number, files.F_GET_SEALS) & SEALS == SEALS
         except OSError:
             return False
+
+
+def is_out_of_reach() -> bool:
+    """Whether nobody in this user namespace, or in one below it, can write this very process' interpreter.
+
+    O_NOATIME is for the owner of a file, and for whoever has CAP_FOWNER over a file whose owner has an id in the
+    namespace (open(2)): with the capability, being refused says that the owner has none.
+    """
+    if not capabilities.get()[0] >> CAP_FOWNER & 1:
+        return False
+    try:
+        os.close(os.open("/proc/self/exe", os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME))
+    except PermissionError:
+        return os.stat("/proc/self/exe").st_mode & 0o022 == 0
+    return False
 
 
 def restart_sealed() -> None:

@@ -141,10 +141,13 @@ class Manager:
         return message
 
     def _authenticate(self) -> None:
-        """EXTERNAL without a name: who we are is what the kernel says, also from within a user namespace."""
+        """EXTERNAL without a name: who we are is what the kernel says, also from within a user namespace.
+
+        BEGIN goes with it: systemd leaves a message lying that arrives in one piece with that.
+        """
         self._ended = {}
         self.socket.settimeout(PATIENCE)
-        self.socket.sendall(b"\0AUTH EXTERNAL\r\nDATA\r\n")
+        self.socket.sendall(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")
         said = b""
         while said.count(b"\r\n") < 2 and not said.startswith(b"REJECTED"):
             part = self.socket.recv(1024)
@@ -153,7 +156,6 @@ class Manager:
                 break
         if b"\r\nOK " not in said:
             raise PermissionError(13, "systemd does not let this user in")
-        self.socket.sendall(b"BEGIN\r\n")
 
 
 def _connect(*, user: bool) -> tuple[socket.socket, bool]:

@@ -13,7 +13,11 @@ import pytest
 from cloche.cli.completion import CAPABILITIES, CLASSES, SHELLS, WORDS, render_completion
 from cloche.cli.grammar import ABSENT
 from cloche.cli.options import CLOCHE, every
+from cloche.cli.runtime import printing
+from cloche.cli.runtime.globals import COMMAND
 from cloche.cli.table import Verb
+
+ALL = [CLOCHE, *every(), COMMAND, *printing.every()]
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +26,7 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("completion")
     for shell in SHELLS:
         (directory / shell).write_text(render_completion(shell, CLOCHE, every()))
+        (directory / f"{shell}-runtime").write_text(render_completion(shell, COMMAND, printing.every()))
     return directory
 
 
@@ -30,17 +35,19 @@ def _need(shell: str) -> None:
         pytest.skip(f"{shell} is not installed")
 
 
+@pytest.mark.parametrize("of", ["", "-runtime"])
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_syntax_is_right(scripts: Path, shell: str) -> None:
+def test_the_syntax_is_right(scripts: Path, shell: str, of: str) -> None:
     _need(shell)
-    done = subprocess.run([shell, "-n", scripts / shell], capture_output=True, text=True, check=False)
+    done = subprocess.run([shell, "-n", scripts / f"{shell}{of}"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-@pytest.mark.parametrize("verb", [CLOCHE, *every()], ids=lambda verb: verb.name or "cloche")
+@pytest.mark.parametrize("verb", ALL, ids=lambda verb: verb.title)
 def test_every_option_is_in_it(verb: Verb, shell: str) -> None:
-    script = render_completion(shell, CLOCHE, every())
+    whole = (CLOCHE, every()) if verb.program == "cloche" else (COMMAND, printing.every())
+    script = render_completion(shell, *whole)
     for option in verb.options:
         for name in option.names:
             spelled = {"bash": f"{name}", "zsh": name, "fish": f"-l {name[2:]}" if len(name) > 2 else f"-s {name[1]}"}
@@ -51,7 +58,7 @@ def test_every_option_is_in_it(verb: Verb, shell: str) -> None:
 
 
 def test_every_class_of_the_tables_is_known() -> None:
-    for verb in [CLOCHE, *every()]:
+    for verb in ALL:
         for complete in [*(o.complete for o in verb.options), *(o.complete for o in verb.operands)]:
             if complete.startswith("<"):
                 assert complete in (*CLASSES, *WORDS)
@@ -91,13 +98,55 @@ WORDS_AND_OFFERS = [
 ]
 
 
-def _bash(script: Path, words: list[str]) -> list[str]:
+RUNTIME_WORDS_AND_OFFERS = [
+    (["sta"], ["start", "state"]),
+    (["--log-f"], ["--log-format"]),
+    (["--log-level", "w"], ["warning"]),
+    (["--root", "ROOT", "start", ""], ["ann", "bob"]),
+    (["--root", "ROOT", "exec", "b"], ["bob"]),
+    (["--root", "ROOT", "delete", "--fo"], ["--force"]),
+    (["--root", "ROOT", "kill", "ann", "SIGUSR"], ["SIGUSR1", "SIGUSR2"]),
+    (["--root", "ROOT", "exec", "ann", "--ten"], []),
+    (["list", "-f", "j"], ["json"]),
+    (["help", "feat"], ["features"]),
+    (["completion", "z"], ["zsh"]),
+]
+
+
+def _below(scripts: Path, words: list[str]) -> list[str]:
+    """The words, with a state directory of two containers for ROOT."""
+    for name in ("ann", "bob"):
+        (scripts / "state" / name).mkdir(parents=True, exist_ok=True)
+    return [os.fspath(scripts / "state") if word == "ROOT" else word for word in words]
+
+
+@pytest.mark.parametrize(("words", "offers"), RUNTIME_WORDS_AND_OFFERS, ids=" ".join)
+def test_bash_completes_the_runtimes_words(scripts: Path, words: list[str], offers: list[str]) -> None:
+    _need("bash")
+    assert _bash(scripts / "bash-runtime", _below(scripts, words), "cloche-runtime") == offers
+
+
+@pytest.mark.parametrize(("words", "offers"), RUNTIME_WORDS_AND_OFFERS, ids=" ".join)
+def test_fish_completes_the_runtimes_words(scripts: Path, tmp_path: Path, words: list[str], offers: list[str]) -> None:
+    _need("fish")
+    assert _fish(scripts / "fish-runtime", tmp_path, ["cloche-runtime", *_below(scripts, words)]) == offers
+
+
+def test_both_scripts_fit_into_one_shell(scripts: Path) -> None:
+    _need("bash")
+    both = scripts / "both"
+    both.write_text((scripts / "bash").read_text() + (scripts / "bash-runtime").read_text())
+    assert _bash(both, ["doc"]) == ["doctor"]
+    assert _bash(both, ["feat"], "cloche-runtime") == ["features"]
+
+
+def _bash(script: Path, words: list[str], command: str = "cloche") -> list[str]:
     """What bash offers for the last word, which is where the cursor is."""
     line = " ".join(shlex.quote(word) for word in words)
     program = (
         f"source {shlex.quote(os.fspath(script))}\n"
-        f"COMP_WORDS=(cloche {line}) COMP_CWORD={len(words)}\n"
-        "_cloche\n"
+        f"COMP_WORDS=({command} {line}) COMP_CWORD={len(words)}\n"
+        f"_{command.replace('-', '_')}\n"
         'printf "%s\\n" "${COMPREPLY[@]}"\n'
     )
     done = subprocess.run(["bash", "--norc", "-c", program], capture_output=True, text=True, check=False)
@@ -139,15 +188,19 @@ def test_bash_cuts_words_at_equals_signs_and_colons(scripts: Path, words: list[s
 @pytest.mark.parametrize(("words", "offers"), WORDS_AND_OFFERS, ids=lambda value: " ".join(value or []))
 def test_fish_completes(scripts: Path, tmp_path: Path, words: list[str], offers: list[str] | None) -> None:
     _need("fish")
-    line = shlex.join(["cloche", *words[:-1]]) + " " + words[-1]
-    program = f"source {shlex.quote(os.fspath(scripts / 'fish'))}; complete -C {shlex.quote(line)}"
+    found = _fish(scripts / "fish", tmp_path, ["cloche", *words])
+    if offers is None or offers == ["bash"]:
+        assert (offers or ["1"])[0] in found
+    elif offers or words[-1].startswith("--"):
+        assert found == offers
+
+
+def _fish(script: Path, tmp_path: Path, words: list[str]) -> list[str]:
+    line = shlex.join(words[:-1]) + " " + words[-1]
+    program = f"source {shlex.quote(os.fspath(script))}; complete -C {shlex.quote(line)}"
     env = {"PATH": os.environ["PATH"], "HOME": os.fspath(tmp_path)}
     done = subprocess.run(
         ["fish", "--no-config", "-c", program], capture_output=True, text=True, check=False, env=env, cwd=tmp_path
     )
     assert done.stderr == ""
-    found = sorted({line.split("\t")[0] for line in done.stdout.splitlines()})
-    if offers is None or offers == ["bash"]:
-        assert (offers or ["1"])[0] in found
-    elif offers or words[-1].startswith("--"):
-        assert found == offers
+    return sorted({line.split("\t")[0] for line in done.stdout.splitlines()})

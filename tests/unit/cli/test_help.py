@@ -7,9 +7,11 @@ import pytest
 from cloche.cli.grammar import ABSENT
 from cloche.cli.help import NARROWEST, render_help, render_overview, spelling, wrap
 from cloche.cli.options import CLOCHE, every, find
+from cloche.cli.runtime import printing
+from cloche.cli.runtime.globals import COMMAND
 from cloche.cli.table import Verb
 
-VERBS = [pytest.param(verb, id=verb.name) for verb in every()]
+VERBS = [pytest.param(verb, id=verb.title) for verb in (*every(), *printing.every())]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -57,13 +59,21 @@ def test_defaults_and_repetition_are_said() -> None:
     assert "set an environment variable; without =VALUE, pass on the value it has here (repeatable)" in text
 
 
-def test_the_overview_names_every_verb() -> None:
-    text = render_overview(CLOCHE, every(), 80)
-    for verb in every():
+@pytest.mark.parametrize(("command", "verbs"), [(CLOCHE, every()), (COMMAND, printing.every())])
+def test_the_overview_names_every_verb(command: Verb, verbs: list[Verb]) -> None:
+    text = render_overview(command, verbs, 80)
+    for verb in verbs:
         assert f"  {verb.name} " in text
         assert verb.summary in text
-    for option in CLOCHE.options:
+        assert verb.title.startswith(command.program + " ")
+    for option in command.options:
         assert option.names[-1] in text
+    assert f"{command.program} VERB --help shows" in text
+
+
+def test_a_verb_of_the_runtime_says_what_it_does() -> None:
+    for verb in printing.every():
+        assert verb.description, verb.name
 
 
 def test_wrap_keeps_every_word() -> None:

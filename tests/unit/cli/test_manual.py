@@ -8,11 +8,14 @@ import subprocess
 import pytest
 
 from cloche.cli.grammar import ABSENT
-from cloche.cli.manual import ENVIRONMENT, EXIT_STATUS, FILES, escape, render_man
+from cloche.cli.manual import WHOLE, escape, render_man
 from cloche.cli.options import CLOCHE, every, find
+from cloche.cli.runtime import printing
+from cloche.cli.runtime.globals import COMMAND
 from cloche.cli.table import Verb
 
-PAGES = [pytest.param(verb, id=verb.name or "cloche") for verb in [CLOCHE, *every()]]
+COMMANDS = {"cloche": (CLOCHE, every()), "cloche-runtime": (COMMAND, printing.every())}
+PAGES = [pytest.param(verb, id=verb.title) for command, verbs in COMMANDS.values() for verb in (command, *verbs)]
 LINTERS = {
     "groff": ["groff", "-man", "-ww", "-z"],
     "man": ["man", "--warnings", "-l", "-"],
@@ -21,7 +24,7 @@ LINTERS = {
 
 
 def page(verb: Verb) -> str:
-    return render_man(verb, () if verb.name else every())
+    return render_man(verb, () if verb.name else COMMANDS[verb.program][1])
 
 
 @pytest.mark.parametrize("linter", LINTERS)
@@ -47,20 +50,26 @@ def test_everything_in_the_table_is_in_it(verb: Verb) -> None:
     assert all(line.isascii() for line in text.splitlines())
 
 
-def test_the_sections_of_the_overview() -> None:
-    text = page(CLOCHE)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_sections_of_the_overview(name: str) -> None:
+    command, verbs = COMMANDS[name]
+    section, *lists = WHOLE[name]
+    text = page(command)
     for heading in ("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "ENVIRONMENT", "FILES"):
         assert f".SH {heading}\n" in text
-    for name, _ in (*EXIT_STATUS, *ENVIRONMENT, *FILES):
-        assert escape(name) in text
-    for verb in every():
-        assert f"\\fBcloche\\-{verb.name}\\fR(1)" in text
+    for word, _ in sum(lists, ()):
+        assert escape(word) in text
+    for verb in verbs:
+        assert f"\\fB{escape(name)}\\-{verb.name}\\fR({section})" in text
 
 
 def test_exit_statuses_are_on_the_pages_that_run_something() -> None:
     for name in ("run", "shell", "enter"):
         assert ".SH EXIT STATUS" in page(find(name))
     assert ".SH EXIT STATUS" not in page(find("completion"))
+    for name in ("run", "exec"):
+        assert ".SH EXIT STATUS" in page(printing.find(name))
+    assert ".SH EXIT STATUS" not in page(printing.find("list"))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloche.cli.output import columns, plain, print_error, width
+from cloche.cli.output import LONGEST, columns, message, plain, print_error, width
 from cloche.errors import ClocheError, NotFoundError
 
 
@@ -79,3 +79,19 @@ def test_nothing_is_raised_where_there_is_no_standard_error(monkeypatch: pytest.
     print_error(ClocheError("unheard"))
     monkeypatch.setattr(sys, "stderr", None)
     print_error(ClocheError("unheard"))
+
+
+def test_a_message_keeps_its_beginning_and_its_end() -> None:
+    assert message("short: \n") == "short: \\n"
+    shown = message(f"/mounts/3/destination: /{'x' * 100_000}: file name too long")
+    assert shown.startswith("/mounts/3/destination: /xxx")
+    assert shown.endswith("x: file name too long")
+    assert "…" in shown
+    assert len(shown) < 500
+    assert len(message("many words " * 10_000)) <= LONGEST + 1
+    assert len(message("\x1b" * 1000)) <= LONGEST + 1
+
+
+def test_an_error_with_a_long_name_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    print_error(NotFoundError(f"{'y' * 100_000} is not there", hint="z" * 100_000))
+    assert len(capsys.readouterr().err) < 1000

@@ -13,19 +13,29 @@ if TYPE_CHECKING:
     from cloche.cli.runtime.globals import Globals
     from cloche.runtime.creating import Creation
 
-ID = Operand("ID", "what the container is called", required=True)
+ID = Operand("ID", "what to call the container: letters, digits and _ + - .", required=True)
 _COMMON = (
-    Option(("-b", "--bundle"), VALUE, "Options", "DIR", "the bundle: a directory with a config.json", default="."),
-    Option(("-f", "--config"), VALUE, "Options", "FILE", "read this instead of the bundle's config.json"),
-    Option(("--console-socket",), VALUE, "Options", "PATH", "a unix socket that gets the terminal's far end"),
-    Option(("--pidfd-socket",), VALUE, "Options", "PATH", "a unix socket that gets a pidfd of the process"),
-    Option(("--pid-file",), VALUE, "Options", "FILE", "write the process' pid there"),
+    Option(
+        ("-b", "--bundle"),
+        VALUE,
+        "Options",
+        "DIR",
+        "the bundle: a directory with a config.json",
+        default=".",
+        complete="<dir>",
+    ),
+    Option(
+        ("-f", "--config"), VALUE, "Options", "FILE", "read this instead of the bundle's config.json", complete="<file>"
+    ),
+    Option(("--console-socket",), VALUE, "Options", "PATH", "a unix socket to send the terminal to", complete="<file>"),
+    Option(("--pidfd-socket",), VALUE, "Options", "PATH", "a unix socket to send a pidfd to", complete="<file>"),
+    Option(("--pid-file",), VALUE, "Options", "FILE", "write the first process' pid there", complete="<file>"),
     Option(("--preserve-fds",), VALUE, "Options", "N", "pass on N descriptors from 3 up", default="0"),
     Option(("--no-pivot",), FLAG, "Options", "", "do without pivot_root, for a root in an initramfs"),
     Option(("--no-new-keyring",), FLAG, "Options", "", "keep the caller's session keyring"),
 )
 _RUN = (
-    Option(("-d", "--detach"), FLAG, "Options", "", "do not wait for its end"),
+    Option(("-d", "--detach"), FLAG, "Options", "", "leave it running, and do not wait for its end"),
     Option(("--keep",), FLAG, "Options", "", "do not delete it at its end"),
     Option(("--no-subreaper",), FLAG, "Options", "", "accepted; orphans of the container are never adopted"),
 )
@@ -34,18 +44,36 @@ VERBS = {
         "create",
         "make a container; its command waits for `start`",
         ("cloche-runtime create [OPTIONS] ID",),
-        (),
+        (
+            "Make all that config.json asks for but the command: namespaces, mounts, cgroups, the filter of system"
+            " calls. Later changes of config.json have no effect. When it fails, nothing is left of the attempt.",
+            "With /process/terminal a --console-socket is needed: the terminal is sent there.",
+        ),
         _COMMON,
         operands=(ID,),
+        examples=(
+            ("cloche-runtime create --bundle ./box demo", "make the container demo from ./box"),
+            ("cloche-runtime start demo", "let it begin"),
+            ("cloche-runtime delete demo", "give back what it holds, once it has ended"),
+        ),
         program="cloche-runtime",
     ),
     "run": Verb(
         "run",
         "create and start a container, and wait for its end",
         ("cloche-runtime run [OPTIONS] ID",),
-        (),
+        (
+            "The same as create, start and, when the command has ended, delete. Ends with the exit status of the"
+            " command, 128+n when signal n ended it. Signals that it gets itself are passed on.",
+            "With --detach it ends as soon as the command runs; the container is there until it is deleted.",
+        ),
         (*_COMMON, *_RUN),
         operands=(ID,),
+        examples=(
+            ("cloche-runtime spec --bundle ./box", "a config.json beside ./box/rootfs, for root"),
+            ("cloche-runtime run --bundle ./box demo", "its command, in the foreground"),
+            ("cloche-runtime run -d --bundle ./box demo", "in the background"),
+        ),
         program="cloche-runtime",
     ),
 }

@@ -14,12 +14,19 @@ VERBS = {
         "delete",
         "remove a stopped container",
         ("cloche-runtime delete [--force] [--regex] ID",),
-        (),
+        (
+            "End what is left of its processes, run its poststop hooks, remove its cgroups and what is known of it."
+            " A container that still runs is refused without --force; the bundle is never touched.",
+        ),
         (
             Option(("-f", "--force"), FLAG, "Options", "", "end it first if it runs; no error if there is none"),
             Option(("-r", "--regex"), FLAG, "Options", "", "ID is a regular expression: all in whose id it is"),
         ),
-        operands=(Operand("ID", "the container", required=True),),
+        operands=(Operand("ID", "the container", required=True, complete="<container>"),),
+        examples=(
+            ("cloche-runtime delete demo", "the stopped container demo"),
+            ("cloche-runtime delete --force demo", "the same if it still runs"),
+        ),
         program="cloche-runtime",
     )
 }

@@ -21,12 +21,16 @@ VERBS = {
         "events",
         "print what a container uses, again and again, as JSON",
         ("cloche-runtime events [--stats] [--interval TIME] ID",),
-        ("A line of JSON for each time, and one for each time the container runs out of memory.",),
         (
-            Option(("--interval",), VALUE, "Options", "TIME", "how often", default="5s"),
-            Option(("--stats",), FLAG, "Options", "", "once, and end"),
+            "A line of JSON at each interval, and one whenever the container runs out of memory, until it ends.",
+            "An interval is a number with ms, s, m or h.",
         ),
-        operands=(Operand("ID", "the container", required=True),),
+        (
+            Option(("--interval",), VALUE, "Options", "TIME", "how long from one line to the next", default="5s"),
+            Option(("--stats",), FLAG, "Options", "", "print one line now, and end"),
+        ),
+        operands=(Operand("ID", "the container", required=True, complete="<container>"),),
+        examples=(("cloche-runtime events --stats demo", "what demo uses now"),),
         program="cloche-runtime",
     )
 }

@@ -16,7 +16,10 @@ VERBS = {
         "features",
         "say what this runtime can do, as JSON",
         ("cloche-runtime features",),
-        (),
+        (
+            "Print the document that the runtime specification calls features: versions, hooks, mount options,"
+            " namespaces, capabilities and so on that are known here, whatever this machine allows.",
+        ),
         (),
         program="cloche-runtime",
     )

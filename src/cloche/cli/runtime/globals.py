@@ -15,17 +15,21 @@ if TYPE_CHECKING:
 COMMAND = Verb(
     "",
     "run OCI bundles",
-    ("cloche-runtime [OPTIONS] COMMAND [ARGUMENTS]",),
-    ("An OCI runtime: engines such as docker, podman and containerd call it in runc's place.",),
+    ("cloche-runtime [OPTIONS] VERB [ARG...]",),
     (
-        Option(("--root",), VALUE, "Options", "DIR", "where the state of containers is kept"),
-        Option(("--log",), VALUE, "Options", "FILE", "append errors to this file, too"),
+        "An OCI runtime: engines such as docker, podman and containerd call it in runc's place, and people can try out"
+        " a bundle, which is a directory with a config.json and a root file system.",
+        "Nothing of it stays resident while a container runs: each verb finds what it needs below --root.",
+    ),
+    (
+        Option(("--root",), VALUE, "Options", "DIR", "where the state of containers is kept", complete="<dir>"),
+        Option(("--log",), VALUE, "Options", "FILE", "append errors to this file, too", complete="<file>"),
         Option(
             ("--log-format",),
             VALUE,
             "Options",
             "FORMAT",
-            "text or json",
+            "how the log is written: as text or json",
             default="text",
             complete="text json",
             closed=True,
@@ -35,29 +39,38 @@ COMMAND = Verb(
             VALUE,
             "Options",
             "LEVEL",
-            "say errors only, also warnings, or more",
+            "what is said: only errors, warnings as well, or every call",
             default="warning",
             complete="error warning debug",
             closed=True,
         ),
-        Option(("--debug",), FLAG, "Options", "", "say more in the log"),
+        Option(("--debug",), FLAG, "Options", "", "the same as --log-level debug; a defect also shows its place"),
         Option(
-            ("--systemd-cgroup",), FLAG, "Options", "", "let systemd make the cgroup; cgroupsPath is SLICE:PREFIX:NAME"
+            ("--systemd-cgroup",),
+            FLAG,
+            "Options",
+            "",
+            "let systemd make the cgroup; cgroupsPath is then SLICE:PREFIX:NAME",
         ),
         Option(
             ("--cgroup-manager",),
             VALUE,
             "Options",
             "MANAGER",
-            "cgroupfs, systemd or disabled",
+            "who makes the cgroup, as crun's option has it",
             complete="cgroupfs systemd disabled",
             closed=True,
         ),
         Option(("--rootless",), VALUE, "Options", "true|false|auto", "accepted; what is allowed is found out"),
-        Option(("--criu",), VALUE, "Options", "PATH", "accepted; checkpoints are not supported"),
+        Option(("--criu",), VALUE, "Options", "PATH", "accepted; checkpoints are not supported", complete="<file>"),
         Option(("-v", "--version"), FLAG, "Options", "", "show the version"),
     ),
-    operands=(Operand("COMMAND", "what to do"), Operand("ARGUMENTS", "its arguments", many=True)),
+    operands=(Operand("VERB", "what to do", complete="<verb>"), Operand("ARG", "what the verb takes", many=True)),
+    examples=(
+        ("cloche-runtime spec", "write a config.json that runs a shell in ./rootfs"),
+        ("cloche-runtime run demo", "run the bundle that is here, as container demo"),
+        ("cloche-runtime list", "what containers there are"),
+    ),
     stop=1,
     program="cloche-runtime",
 )
@@ -93,6 +106,8 @@ def report(text: str, options: Globals | None) -> None:
 
 def warn(text: str, options: Globals) -> None:
     """Say a warning in the log; without one on stderr, which belongs to the container as well."""
+    if options.quiet:
+        return
     from cloche.cli.output import message
 
     line = message(text)

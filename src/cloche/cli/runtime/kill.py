@@ -23,12 +23,24 @@ VERBS = {
         "kill",
         "send a signal to the container's first process",
         ("cloche-runtime kill [--all] [--regex] ID [SIGNAL]",),
-        ("SIGNAL is a number or a name, TERM unless given.",),
+        (
+            "Of the first process of a pid namespace the kernel keeps away every signal that it has no handler for,"
+            " except KILL and STOP. A container that is not running is refused, except with --all.",
+        ),
         (
             Option(("-a", "--all"), FLAG, "Options", "", "to every process in the container"),
             Option(("-r", "--regex"), FLAG, "Options", "", "ID is a regular expression: to all in whose id it is"),
         ),
-        operands=(Operand("ID", "the container", required=True), Operand("SIGNAL", "TERM, SIGTERM or 15")),
+        operands=(
+            Operand("ID", "the container", required=True, complete="<container>"),
+            Operand(
+                "SIGNAL", "by name or number, such as KILL, SIGKILL or 9; TERM if none is given", complete="<signal>"
+            ),
+        ),
+        examples=(
+            ("cloche-runtime kill demo", "ask it to end"),
+            ("cloche-runtime kill demo KILL", "end it"),
+        ),
         program="cloche-runtime",
     )
 }

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from posix import _exit
 
-from cloche.cli.grammar import nearest, parse
+from cloche.cli.grammar import parse
 from cloche.cli.runtime.globals import COMMAND, Globals, debug, report
-from cloche.errors import ClocheError, SpecError
+from cloche.errors import ClocheError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ ROOMS = {
     "features": "features",
     "checkpoint": "unsupported",
     "restore": "unsupported",
+    "completion": "printing",
+    "help": "printing",
+    "man": "printing",
 }
 # what each bundle holds: loaded by every run of it, and by some
 BUNDLES = {
@@ -65,30 +68,29 @@ def main(argv: list[str]) -> int:
         parsed = parse(COMMAND, argv)
         if parsed.flag("version"):
             return _version()
-        if parsed.help or not parsed.positionals or parsed.positionals == ["help"]:
-            return _help()
+        if parsed.help or not parsed.positionals:
+            from cloche.cli.runtime.printing import overview
+
+            return overview()
         name, *words = parsed.positionals
-        if name == "help":
-            name, words = words[0], ["--help"]
         options = Globals(parsed)
         if name not in ROOMS:
-            similar = nearest(name, tuple(ROOMS))
-            raise SpecError(
-                f"{name!r} is not a command" + (f", did you mean {similar}?" if similar else ""),
-                hint="cloche-runtime --help lists them",
-            )
-        room = _room(ROOMS[name])
+            from cloche.cli.runtime.printing import find
+
+            find(name)
+        room = load_room(ROOMS[name])
         verb = room.VERBS[name]
         given = parse(verb, words)
         if given.help:
-            from cloche.cli.help import render_help
+            from cloche.cli.runtime.printing import show
 
-            sys.stdout.write(render_help(verb))
-            return 0
+            return show(verb)
         debug(f"{name} {' '.join(words)}, containers below {options.root}", options)
         return int(room.run(name, given, options))
     except ClocheError as error:
         report(f"{error} ({error.hint})" if error.hint else str(error), options)
+    except KeyboardInterrupt:
+        return 130  # as shells have it: 128 and SIGINT
     except OSError as error:
         what = f"{error.filename}: " if error.filename else ""
         notes = ", ".join(getattr(error, "__notes__", []))
@@ -100,7 +102,8 @@ def main(argv: list[str]) -> int:
     return OWN_ERROR.get(name, 1)
 
 
-def _room(name: str) -> ModuleType:
+def load_room(name: str) -> ModuleType:
+    """The module of this name beside this one."""
     module = f"cloche.cli.runtime.{name}"
     __import__(module)
     return sys.modules[module]
@@ -111,17 +114,6 @@ def _version() -> int:
     from cloche.spec.config import OCI_VERSION
 
     print(f"cloche-runtime version {__version__}\nspec: {OCI_VERSION}")
-    return 0
-
-
-def _help() -> int:
-    from cloche.cli.help import render_help
-
-    sys.stdout.write(render_help(COMMAND))
-    lines = []
-    for name, room in ROOMS.items():
-        lines.append(f"  {name:<12}{_room(room).VERBS[name].summary}")
-    sys.stdout.write("\nCommands:\n" + "\n".join(lines) + "\n")
     return 0
 
 

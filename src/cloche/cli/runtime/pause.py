@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
     from cloche.cli.runtime.globals import Globals
 
-_ID = (Operand("ID", "the container", required=True),)
+_ID = (Operand("ID", "the container", required=True, complete="<container>"),)
 VERBS = {
     "pause": Verb(
         "pause",
         "stop all processes of a container",
         ("cloche-runtime pause ID",),
-        (),
+        ("They stay where they are, by their cgroup, until resume.",),
         (),
         operands=_ID,
         program="cloche-runtime",
@@ -24,7 +24,7 @@ VERBS = {
         "resume",
         "let a paused container go on",
         ("cloche-runtime resume ID",),
-        (),
+        ("They go on from where pause has stopped them.",),
         (),
         operands=_ID,
         program="cloche-runtime",

@@ -18,8 +18,26 @@ VERBS = {
         "list the processes of a container",
         ("cloche-runtime ps [--format table|json] ID [PS OPTIONS]",),
         ("The table is what ps(1) prints for them, with -ef or the options given.",),
-        (Option(("-f", "--format"), VALUE, "Options", "FORMAT", "table or json", complete="table json", closed=True),),
-        operands=(Operand("ID", "the container", required=True), Operand("PS OPTIONS", "for ps(1)", many=True)),
+        (
+            Option(
+                ("-f", "--format"),
+                VALUE,
+                "Options",
+                "FORMAT",
+                "a table, or the pids as json",
+                default="table",
+                complete="table json",
+                closed=True,
+            ),
+        ),
+        operands=(
+            Operand("ID", "the container", required=True, complete="<container>"),
+            Operand("PS OPTIONS", "for ps(1)", many=True),
+        ),
+        examples=(
+            ("cloche-runtime ps demo", "its processes"),
+            ("cloche-runtime ps demo -o pid,stat,args", "in other columns"),
+        ),
         stop=1,
         program="cloche-runtime",
     )

@@ -17,10 +17,17 @@ VERBS = {
         "spec",
         "write a config.json to start from",
         ("cloche-runtime spec [--rootless] [--bundle DIR]",),
-        ("Write a config.json into the bundle; one that is there already is left alone.",),
+        (
+            "Write a config.json into the bundle; one that is there already is left alone. It runs a shell on a"
+            " terminal, in the directory rootfs beside it, which is yours to fill.",
+        ),
         (
             Option(("-b", "--bundle"), VALUE, "Options", "DIR", "where to write it", default=".", complete="<dir>"),
             Option(("--rootless",), FLAG, "Options", "", "for an ordinary user: a user namespace with one id"),
+        ),
+        examples=(
+            ("cloche-runtime spec", "as root"),
+            ("cloche-runtime spec --rootless", "as an ordinary user"),
         ),
         program="cloche-runtime",
     )

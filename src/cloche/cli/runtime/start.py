@@ -14,9 +14,9 @@ VERBS = {
         "start",
         "start the command of a created container",
         ("cloche-runtime start ID",),
+        ("The process that `create` has left waiting runs the startContainer hooks and becomes the command.",),
         (),
-        (),
-        operands=(Operand("ID", "the container", required=True),),
+        operands=(Operand("ID", "the container", required=True, complete="<container>"),),
         program="cloche-runtime",
     )
 }

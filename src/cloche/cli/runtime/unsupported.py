@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from cloche.cli.runtime.globals import Globals
 
 
+WHY = "The verb is known so that engines get a plain answer: the memory of processes is not saved here."
+
+
 def _verb(name: str, summary: str) -> Verb:
-    operands = (Operand("ID", "the container"), Operand("ARGUMENTS", "any", many=True))
+    operands = (Operand("ID", "the container", complete="<container>"), Operand("ARGUMENTS", "any", many=True))
     return Verb(
-        name, summary, (f"cloche-runtime {name} ID",), (), (), operands=operands, stop=0, program="cloche-runtime"
+        name, summary, (f"cloche-runtime {name} ID",), (WHY,), (), operands=operands, stop=0, program="cloche-runtime"
     )
 
 

@@ -38,9 +38,16 @@ VERBS = {
         "update",
         "change the limits of a container",
         ("cloche-runtime update [OPTIONS] ID",),
-        ("What is not given stays as it is.",),
+        ("What is not given stays as it is. Bytes may have a unit: 64m, 1g.",),
         (
-            Option(("-r", "--resources"), VALUE, "Options", "FILE", "linux.resources as JSON; - for standard input"),
+            Option(
+                ("-r", "--resources"),
+                VALUE,
+                "Options",
+                "FILE",
+                "linux.resources as JSON; - for standard input",
+                complete="<file>",
+            ),
             *(
                 Option((name,), VALUE, "Options", "N" if kind != "text" else "LIST", text)
                 for name, _, kind, text in LIMITS
@@ -48,7 +55,11 @@ VERBS = {
             Option(("--l3-cache-schema",), VALUE, "Options", "LINE", "its share of caches in resctrl"),
             Option(("--mem-bw-schema",), VALUE, "Options", "LINE", "its share of memory bandwidth in resctrl"),
         ),
-        operands=(Operand("ID", "the container", required=True),),
+        operands=(Operand("ID", "the container", required=True, complete="<container>"),),
+        examples=(
+            ("cloche-runtime update --memory 512m --pids-limit 100 demo", "other limits"),
+            ("cloche-runtime update --resources limits.json demo", "all that a config.json can say"),
+        ),
         program="cloche-runtime",
     )
 }

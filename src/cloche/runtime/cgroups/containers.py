@@ -54,6 +54,7 @@ def plan_cgroups(
     *,
     name: str,
     rootless: bool,
+    by_others: bool = False,
     owner: int = -1,
     receipt: Receipt | None = None,
 ) -> GroupPlan:
@@ -61,14 +62,15 @@ def plan_cgroups(
 
     `path` is linux.cgroupsPath or "", `name` what a group without it is called, `owner` a host uid that shall
     be able to make groups in its v2 group (-1 for nobody). `rootless` says that the groups of this machine are
-    not ours: no group is made where none may be, unless a path or a limit was asked for.
+    not ours: no group is made where none may be, unless a path or a limit was asked for. `by_others` says that
+    somebody else makes them, who may.
 
     Raises ConflictError for a group in use, ForbiddenError for one that may not be made, UnsupportedError and
     SpecError for a limit that cannot be had.
     """
     places = find_places(groups, path, name)
     limits = limits_in(resources, places, controllers_of_v2(groups.v2_mount))
-    if rootless:
+    if rootless and not by_others:
         places = _permitted(places, groups, path, limits)
     for place in dict.fromkeys(places.values()):
         _check_unused(place)

@@ -38,7 +38,9 @@ def plan_scope(
         ) from None
     except OSError as error:
         raise _no_systemd(error, user=user) from None
-    whole = plan_cgroups(resources, groups, f"{above}{scope.group}", name="", rootless=False, owner=owner)
+    whole = plan_cgroups(
+        resources, groups, f"{above}{scope.group}", name="", rootless=user, by_others=True, owner=owner
+    )
     places = whole.paths
     systemds = {places[key] for key in ("", NAMED) if key in places}
     told = properties_of(resources, scope, container_id, annotations, v2=groups.kind == "v2")

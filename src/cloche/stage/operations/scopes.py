@@ -40,8 +40,8 @@ class StartScope(OutsideOperation):
 
     def execute(self, scene: Outside) -> None:
         properties = [*self.properties, ("PIDs", ("au", [scene.pid]))]
+        scene.undo.append(Started(self.unit, user=self.user))
         with units.Manager(user=self.user) as manager:
-            scene.undo.append(Started(self.unit, user=self.user))
             try:
                 manager.start_scope(self.unit, properties)
             except units.Refused as error:
