@@ -236,7 +236,7 @@ def bits(text: str) -> bytes:
 
 
 def _annotated(annotation: str, text: str) -> tuple[str, tuple[str, Any]]:
-    """A property given as an annotation, its value in GVariant's text format: 'words', true, 5, uint64 5, ['a', 'b']."""
+    """A property given as an annotation, in GVariant's text format: 'words', true, 5, uint64 5, ['a', 'b']."""
     name = annotation.removeprefix("org.systemd.property.")
     value = _variant(text.strip())
     if not name.isalnum() or value is None:
