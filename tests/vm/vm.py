@@ -159,6 +159,7 @@ def _initramfs(release: str, top: Path, command: list[str], last: str) -> Path:
     (tree / "init").chmod(0o755)
     (tree / "command").write_text(shlex.join(command) + "\n")
     (tree / "last").write_text(last)
+    (tree / "checkout").write_text(str(PROJECT))
     names = subprocess.check_output(["find", ".", "-print0"], cwd=tree)
     archive = subprocess.check_output(["cpio", "--quiet", "-0", "-o", "-H", "newc"], input=names, cwd=tree)
     packed = CACHE / "initramfs.gz"
@@ -170,9 +171,10 @@ def _boot(kernel: Path, initramfs: Path, disk: Path, timeout: float) -> int:
     """Start the machine and pass on its console, until it is off or time is over."""
     machine = "-accel tcg,thread=multi -smp 2 -cpu max -m 3072 -nodefaults -no-user-config -display none"
     machine += " -serial stdio -no-reboot -M q35,i8042=off"
-    share = "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap"
+    share = "local,path={},mount_tag={},security_model=none,readonly=on,multidevs=remap"
     argv = ["qemu-system-x86_64", *machine.split(), "-kernel", str(kernel), "-initrd", str(initramfs)]
-    argv += ["-virtfs", share, "-drive", f"file={disk},if=virtio,format=raw,cache=unsafe"]
+    argv += ["-virtfs", share.format("/", "host"), "-virtfs", share.format(PROJECT, "project")]
+    argv += ["-drive", f"file={disk},if=virtio,format=raw,cache=unsafe"]
     argv += ["-append", "console=ttyS0 quiet systemd.show_status=0 panic=-1 rdinit=/init"]
     qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert qemu.stdout is not None
