@@ -60,6 +60,16 @@ def test_no_id(runtime: Runtime, verb: str) -> None:
     assert done.stderr or done.stdout
 
 
+def test_what_is_missing_is_said_in_one_line(runtime: Runtime) -> None:
+    runtime.not_like("runc", "crun", because="prints its help as well, or starts with a time")
+    assert runtime("state").stderr == (
+        "cloche-runtime: state needs ID (cloche-runtime state --help shows how it is written)\n"
+    )
+    assert runtime("stat").stderr == (
+        "cloche-runtime: unknown verb 'stat', did you mean state? (cloche-runtime --help lists what there is)\n"
+    )
+
+
 @pytest.mark.parametrize("verb", ["create", "start", "run", "state", "delete", "pause", "resume"])
 def test_too_many_words(runtime: Runtime, bundle: MakeBundle, verb: str) -> None:
     if verb in {"delete", "pause", "resume"}:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import ORDINARY
-from tests.runtime.conftest import POLITE, SLEEP, Bundle, build_rootfs, wait_until
+from tests.runtime.conftest import POLITE, SLEEP, Bundle, build_rootfs, default_config, wait_until
 from tests.runtime.looking import only_cloche
 
 if TYPE_CHECKING:
@@ -143,3 +143,13 @@ def test_a_state_directory_in_tmp_that_somebody_else_has_made(rootless: Runtime,
             path.unlink()
         elif path.exists():
             path.rmdir()
+
+
+def test_a_bundle_for_root_says_what_a_user_needs(rootless: Runtime, bundle: Callable[..., Bundle]) -> None:
+    rootless.not_like("runc", "crun", because="speaks of its own options, or makes a user namespace unasked")
+    made = bundle("true")
+    made.config = default_config()
+    done = rootless.run(made)
+    assert done.returncode == 1
+    assert "spec --rootless" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -47,7 +47,9 @@ echo "guest exit $?"
 echo o >/proc/sysrq-trigger
 while :; do :; done
 """
+HYBRID = "systemd.unified_cgroup_hierarchy=0"
 LAST_OF_SYSTEMD = """
+grep -q hierarchy=0 /proc/cmdline && umount /sys/fs/cgroup
 mount -t tmpfs none /usr/lib/systemd/system-generators
 mkdir -p /run/systemd/system
 cat >/run/systemd/system/checks.service <<'END'
@@ -60,7 +62,7 @@ StandardOutput=file:/dev/console
 StandardError=file:/dev/console
 END
 sed '1,/^exec/d' /run/last >/run/service
-exec /lib/systemd/systemd --unit=checks.service --log-target=console --log-level=warning
+exec /lib/systemd/systemd --unit=checks.service --show-status=no --log-target=console --log-level=warning
 """
 END = re.compile(rb"guest exit (\d+)")
 
@@ -70,6 +72,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds until the machine is switched off")
     parser.add_argument("--systemd", action="store_true", help="with systemd as its first process")
+    parser.add_argument("--v1", action="store_true", help="with --systemd: cgroup v1, and a v2 tree of systemd's own")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     given = parser.parse_args()
     os.environ["PATH"] += ":/usr/sbin:/sbin"
@@ -84,7 +87,7 @@ def main() -> int:
     with disk.open("wb") as file:
         file.truncate(DISK)
     subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", str(disk)], check=True)
-    return _boot(kernel, initramfs, disk, given.timeout)
+    return _boot(kernel, initramfs, disk, given.timeout, HYBRID if given.v1 else "")
 
 
 def _install_missing() -> None:
@@ -167,7 +170,7 @@ def _initramfs(release: str, top: Path, command: list[str], last: str) -> Path:
     return packed
 
 
-def _boot(kernel: Path, initramfs: Path, disk: Path, timeout: float) -> int:
+def _boot(kernel: Path, initramfs: Path, disk: Path, timeout: float, more: str) -> int:
     """Start the machine and pass on its console, until it is off or time is over."""
     machine = "-accel tcg,thread=multi -smp 2 -cpu max -m 3072 -nodefaults -no-user-config -display none"
     machine += " -serial stdio -no-reboot -M q35,i8042=off"
@@ -175,7 +178,7 @@ def _boot(kernel: Path, initramfs: Path, disk: Path, timeout: float) -> int:
     argv = ["qemu-system-x86_64", *machine.split(), "-kernel", str(kernel), "-initrd", str(initramfs)]
     argv += ["-virtfs", share.format("/", "host"), "-virtfs", share.format(PROJECT, "project")]
     argv += ["-drive", f"file={disk},if=virtio,format=raw,cache=unsafe"]
-    argv += ["-append", "console=ttyS0 quiet systemd.show_status=0 panic=-1 rdinit=/init"]
+    argv += ["-append", f"console=ttyS0 quiet panic=-1 rdinit=/init {more}"]
     qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert qemu.stdout is not None
     deadline = time.monotonic() + timeout

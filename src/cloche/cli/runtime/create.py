@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb
-from cloche.errors import NotFoundError, SpecError
+from cloche.errors import NotFoundError, SpecError, StageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cloche.cli.runtime.globals import Globals
     from cloche.runtime.creating import Creation
 
+EPERM = 1
 ID = Operand("ID", "what to call the container: letters, digits and _ + - .", required=True)
 _COMMON = (
     Option(
@@ -95,7 +96,13 @@ def run(name: str, given: Parsed, options: Globals) -> int:
         if not warning.startswith("/process/capabilities/ambient:"):  # in every config.json of runc's making
             asked.warn(warning)
     default_signals()
-    container, made, master = create(asked, config, text)
+    try:
+        container, made, master = create(asked, config, text)
+    except StageError as error:
+        without_user = config.linux is None or config.linux.namespace("user") is None
+        if error.op == "Clone" and error.errno == EPERM and without_user and os.geteuid() != 0:
+            error.hint = "an ordinary user needs a user namespace: see `cloche-runtime spec --rootless`"
+        raise
     if name == "create":
         return 0
     from cloche.runtime.changing import delete, start

@@ -99,7 +99,7 @@ def report(text: str, options: Globals | None) -> None:
     """Say an error on stderr, and in the log."""
     from cloche.cli.output import message
 
-    line = message(text)
+    line = message(text).removeprefix("cloche-runtime ")  # which the parser says, and a line begins with
     _to_stderr(line)
     _to_log(line, options, "error")
 

@@ -107,7 +107,12 @@ def _apply(table: Table, key: Key, access: int, pointer: str, *, allow: bool) ->
 def _shown(key: Key, access: int) -> str:
     kind, *numbers = key
     major, minor = ("*" if number == ANY else str(number) for number in numbers)
-    return f"{kind} {major}:{minor} {''.join(letter for letter, bit in LETTERS if access & bit)}"
+    return f"{kind} {major}:{minor} {letters(access)}"
+
+
+def letters(access: int) -> str:
+    """READ | WRITE as "rw"."""
+    return "".join(letter for letter, bit in LETTERS if access & bit)
 
 
 def lines_of(table: Table) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@
 
 systemd gets the limits it has words for, so that it does not undo them when it reloads (systemd.resource-control(5));
 all of them are written into the group's files as well, which know more, by the same steps as without systemd.
+Of devices, too: left without any rule it would allow all of them when it writes a group of v1 anew.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ def devices_of_unit(resources: Resources | None, *, v2: bool) -> Properties:
     listed = [] if table.allow else [(_node(key), access) for key, access in table.exceptions.items()]
     if table.is_open or (v2 and (table.allow or not all(node for node, _ in listed))):
         return [("DevicePolicy", ("s", "auto")), ("DeviceAllow", ("a(ss)", []))]
-    allowed = [(node, "".join(c for c, bit in devices.LETTERS if access & bit)) for node, access in listed if node]
+    allowed = [(node, devices.letters(access)) for node, access in listed if node]
     return [("DevicePolicy", ("s", "strict")), ("DeviceAllow", ("a(ss)", [])), ("DeviceAllow", ("a(ss)", allowed))]
 
 
