@@ -84,7 +84,7 @@ def _manager(*, user: bool) -> units.Manager:
     if not os.path.isdir(SYSTEMD):
         raise UnsupportedError(
             "the systemd cgroup driver (--systemd-cgroup)",
-            needs=f"systemd as the first process, and there is no {SYSTEMD}",
+            needs=f"systemd does not run (there is no {SYSTEMD})",
             hint="leave the option out, and let the runtime make the cgroups itself",
         )
     try:
@@ -92,7 +92,7 @@ def _manager(*, user: bool) -> units.Manager:
     except ImportError:
         raise UnsupportedError(
             "the systemd cgroup driver (--systemd-cgroup)",
-            needs="the library jeepney",
+            needs="the Python library jeepney is not installed",
             hint="pip install 'cloche[systemd]'",
         ) from None
 
@@ -109,6 +109,6 @@ def _silent(error: OSError, *, user: bool) -> UnsupportedError:
     hint = "log in with a session of your own (pam_systemd), or set XDG_RUNTIME_DIR" if user else "see systemctl status"
     return UnsupportedError(
         "the systemd cgroup driver (--systemd-cgroup)",
-        needs=f"{which}, which does not answer: {place}{error.strerror}",
+        needs=f"{which} does not answer: {place}{error.strerror}",
         hint=f"{hint}; or leave the option out, and let the runtime make the cgroups itself",
     )
