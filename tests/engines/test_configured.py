@@ -1,8 +1,9 @@
-"""The configurations that docs/kubernetes.md shows are given to the engines as they stand there."""
+"""Configurations and commands of docs/kubernetes.md and README.md are given to the engines as they stand there."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/kubernetes.md"
+README = DOCUMENT.parents[1] / "README.md"
 INSTALLED = "/usr/bin/cloche-runtime"
 PAUSE = "localhost/pause:1"
 MIB = 1 << 20
@@ -156,3 +158,36 @@ def test_podman_takes_the_configuration(oci_runtime: str, archive: Path) -> None
         podman.load(archive)
         assert podman.sh("echo hello") == "hello"
         assert oci_runtime in succeed(podman("info", "--format", "{{.Host.OCIRuntime.Path}}"))
+
+
+def shown(program: str, runtime: str) -> list[list[str]]:
+    """The commands of README.md that begin with a program's name, without it, for our runtime and image."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    lines = [shlex.split(line, comments=True) for each in blocks for line in each.splitlines()]
+    names = {"busybox": IMAGE}
+    return [
+        [names.get(word, word).replace(INSTALLED, runtime) for word in words[1:]]
+        for words in lines
+        if words[:1] == [program]
+    ]
+
+
+def test_docker_as_the_readme_has_it(oci_runtime: str, archive: Path) -> None:
+    require("dockerd", "docker")
+    ((option, runtime),) = shown("dockerd", oci_runtime)
+    assert option == "--add-runtime"
+    name, _, path = runtime.partition("=")
+    (words,) = shown("docker", oci_runtime)
+    with Room("docker") as room:
+        docker = Docker(room, {name: path}, "runc")
+        docker.load(archive)
+        assert succeed(docker(*words)) == "hello"
+
+
+def test_podman_as_the_readme_has_it(oci_runtime: str, archive: Path) -> None:
+    require("podman", "conmon")
+    (words,) = shown("podman", oci_runtime)
+    with Room("podman") as room:
+        podman = Podman(room, "")
+        podman.load(archive)
+        assert succeed(podman(*words)) == "hello"

@@ -123,6 +123,30 @@ def test_a_documents_command_succeeds(kind: str, document: str, command: str, de
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+ERRORS = re.findall(r"^\$ (cloche-runtime .*)\n(.*)$", (ROOT / "docs/runtime.md").read_text(), re.MULTILINE)
+ERRORS = [(command, said) for command, said in ERRORS if said.startswith("cloche-runtime: ")]
+
+
+@pytest.mark.parametrize(("command", "said"), ERRORS)
+def test_errors_are_said_as_the_document_has_them(command: str, said: str, cli: Cli, tmp_path: Path) -> None:
+    """In a bundle whose user is none of those that are mapped."""
+    program = BOOTSTRAP.format(src=str(cli.source)).replace("cloche.cli.main", "cloche.cli.runtime.main")
+    name, state = [cli.python, "-I", "-S", "-B", "-c", program], str(tmp_path / "state")
+    subprocess.run([*name, "spec", "--rootless", "--bundle", tmp_path], check=True)
+    config = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(config.replace('"uid": 0', '"uid": 1000').replace(": true,", ": false,"))
+    (tmp_path / "rootfs").mkdir()
+    words = shlex.split(command)[1:]
+    done = subprocess.run(
+        [*name, "--root", state, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, f"{said}\n")
+
+
+def test_errors_are_shown() -> None:
+    assert len(ERRORS) > 2
+
+
 def run(kind: str, command: str, desk: Path, cli: Cli) -> subprocess.CompletedProcess[str]:
     """One command in a shell, as this kind of user, with `cloche` on its PATH."""
     me = Cli(kind, cli.source, cli.python)

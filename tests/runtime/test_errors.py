@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
+import struct
 import subprocess
+import termios
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -260,6 +263,86 @@ def test_a_state_directory_that_cannot_be(runtime: Runtime, bundle: MakeBundle) 
     runtime.root = good
     assert done.returncode != 0
     assert done.stderr
+
+
+ONE_LINE = [
+    ([], ["--nosuch", "list"], "unknown option --nosuch (cloche-runtime --help lists every option)"),
+    ([], ["strt"], "unknown verb 'strt', did you mean start? (cloche-runtime --help lists what there is)"),
+    ([], ["help", "nosuch"], "unknown verb 'nosuch'"),
+    ([], ["create"], "create needs ID (cloche-runtime create --help shows how it is written)"),
+    ([], ["create", "a", "b"], "does not know what to do with 'b'"),
+    ([], ["create", "--bundle"], "--bundle needs a value: DIR"),
+    ([], ["create", "--bundel", "x", "a"], "unknown option --bundel, did you mean --bundle?"),
+    ([], ["create", "--bundle", "/nowhere", "a"], "/nowhere/config.json cannot be read: No such file or directory"),
+    ([], ["create", "a/b"], "'a/b' is not a container id"),
+    ([], ["state", "--root", "/x", "a"], "--root stands before state: cloche-runtime --root … state"),
+    ([], ["state", "nobody"], "container does not exist: nobody"),
+    ([], ["exec", "nobody", "true"], "container does not exist: nobody"),
+    (["web"], ["start", "web", "now"], "does not know what to do with 'now'"),
+    (["web"], ["kill", "web", "NOW"], "unknown signal 'NOW' (TERM, SIGTERM or 15)"),
+    (["web"], ["exec", "web"], "there is no command to execute"),
+    (["web"], ["create", "web"], "container with given ID already exists: web"),
+    (["web"], ["resume", "web"], "container not paused: web is created"),
+    (["web"], ["update", "--memory", "much", "web"], "--memory much: a number is needed"),
+    (["web"], ["events", "--interval", "often", "web"], "--interval often: a time above 0 is needed"),
+    ([], ["completion", "tcsh"], "SHELL is bash or zsh or fish, not 'tcsh'"),
+    ([], ["checkpoint", "--image-path", "/x", "web"], "checkpoint is not possible here"),
+]
+
+
+@pytest.mark.parametrize(("containers", "words", "said"), ONE_LINE, ids=lambda value: " ".join(value)[:40])
+def test_what_is_wrong_is_said_in_one_line(
+    runtime: Runtime, bundle: MakeBundle, containers: list[str], words: list[str], said: str
+) -> None:
+    runtime.not_like("runc", "crun", because="in words of their own")
+    made = bundle(*SLEEP)
+    for id in containers:
+        runtime.create(made, id=runtime.keep(id))
+    done = runtime(*words, cwd=made.write().path)
+    assert done.returncode == (255 if words[0] == "exec" else 1)
+    assert done.stdout == ""
+    assert done.stderr.startswith("cloche-runtime: ")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith("\n")
+
+
+@pytest.mark.parametrize("words", [["list"], ["features"], ["--version"], ["help"], ["state", "ID"], ["ps", "ID"]])
+@pytest.mark.parametrize(("output", "why"), [(">&-", "is closed"), (">/dev/full", "No space left on device")])
+def test_an_output_that_takes_nothing_is_an_error(
+    runtime: Runtime, bundle: MakeBundle, words: list[str], output: str, why: str
+) -> None:
+    runtime.not_like("runc", "crun", because="say nothing, or that all is well")
+    id = runtime.create(bundle(*SLEEP))
+    line = runtime.argv(*(word.replace("ID", id) for word in words))
+    argv = ["sh", "-c", f'exec "$@" {output}', "sh", *line]
+    done = subprocess.run(argv, env=runtime.env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"cloche-runtime: standard output: {why}\n"
+
+
+def test_a_reader_that_goes_is_no_error(runtime: Runtime) -> None:
+    runtime.not_like("runc", "crun", because="die of SIGPIPE")
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        runtime.argv("features"), env=runtime.env, stdout=write, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_help_is_as_wide_as_the_terminal(runtime: Runtime) -> None:
+    runtime.not_like("runc", "crun", because="in words of their own")
+    master, slave = os.openpty()
+    for columns in (60, 110):
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        subprocess.run(runtime.argv("exec", "--help"), env=runtime.env, stdin=slave, stdout=slave, check=True)
+        shown = os.read(master, 65536).decode().splitlines()
+        prose = [line for line in shown if "cloche-runtime exec" not in line]
+        assert columns - 20 < max(map(len, prose)) <= columns
+    os.close(master)
+    os.close(slave)
 
 
 def test_an_error_of_runtime_is_no_traceback(runtime: Runtime, bundle: MakeBundle) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,18 @@ def stats(runtime: Runtime, id: str) -> dict[str, Any]:
     assert len(lines) == 1
     found: dict[str, Any] = json.loads(lines[0])
     return found
+
+
+def test_interrupted(runtime: Runtime, bundle: MakeBundle) -> None:
+    runtime.not_like("runc", because="dies of the signal")
+    id = runtime.running(bundle(*SLEEP))
+    child = runtime.popen("events", "--interval", "10ms", id, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.stdout is not None
+    assert child.stderr is not None
+    assert child.stdout.readline().startswith(b'{"type"')
+    child.send_signal(signal.SIGINT)
+    assert child.stderr.read() == b""
+    assert child.wait() == 130
 
 
 def test_once(runtime: Runtime, bundle: MakeBundle) -> None:

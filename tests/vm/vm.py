@@ -49,7 +49,7 @@ while :; do :; done
 """
 HYBRID = "systemd.unified_cgroup_hierarchy=0"
 LAST_OF_SYSTEMD = """
-grep -q hierarchy=0 /proc/cmdline && umount /sys/fs/cgroup
+umount /sys/fs/cgroup  # systemd mounts what it wants, with its own options
 mount -t tmpfs none /usr/lib/systemd/system-generators
 mkdir -p /run/systemd/system
 cat >/run/systemd/system/checks.service <<'END'

@@ -25,7 +25,7 @@ _cloche_containers() {
     compadd -- ${root:-/tmp/cloche-runtime-$EUID}/*(N/:t)
 }
 
-if [[ $funcstack[1] == _cloche ]]; then
+if [[ $funcstack[1] == (_cloche|_@program@) ]]; then  # the file itself is the function, by its name
     _cloche "$@"
 else
     compdef _cloche @program@

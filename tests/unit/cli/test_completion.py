@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -130,6 +131,39 @@ def test_bash_completes_the_runtimes_words(scripts: Path, words: list[str], offe
 def test_fish_completes_the_runtimes_words(scripts: Path, tmp_path: Path, words: list[str], offers: list[str]) -> None:
     _need("fish")
     assert _fish(scripts / "fish-runtime", tmp_path, ["cloche-runtime", *_below(scripts, words)]) == offers
+
+
+@pytest.mark.parametrize(
+    ("words", "offers"),
+    [("sta", "start state"), ("--root ROOT start ", "ann bob"), ("kill --al", "--all")],
+)
+def test_zsh_completes_the_runtimes_words(scripts: Path, tmp_path: Path, words: str, offers: str) -> None:
+    _need("zsh")
+    line = " ".join(_below(scripts, ["cloche-runtime", *words.split(" ")]))
+    script = (scripts / "zsh-runtime").read_text()
+    assert "as _cloche-runtime\n" in script
+    (tmp_path / "_cloche-runtime").write_text(script)
+    start = f"fpath=({shlex.quote(str(tmp_path))} $fpath); autoload -Uz compinit; compinit -u -D; PS1=READ''Y\n"
+    terminal, far = os.openpty()
+    env = {"PATH": os.environ["PATH"], "HOME": os.fspath(tmp_path), "TERM": "dumb"}
+    child = subprocess.Popen(["zsh", "-f", "-i"], stdin=far, stdout=far, stderr=far, env=env, start_new_session=True)
+    os.close(far)
+    try:
+        os.write(terminal, start.encode())
+        _read_until(terminal, ["READY"])
+        os.write(terminal, f"{line}\t".encode())
+        _read_until(terminal, offers.split())
+    finally:
+        child.kill()
+        child.wait()
+        os.close(terminal)
+
+
+def _read_until(terminal: int, words: list[str]) -> None:
+    """Until all these words have been shown, beside what was typed; pytest's time limit ends it otherwise."""
+    shown = ""
+    while not all(re.search(rf"(?<!\S){word}(?!\S)", shown) for word in words):
+        shown += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|[\x00\x08]", " ", os.read(terminal, 4096).decode(errors="replace"))
 
 
 def test_both_scripts_fit_into_one_shell(scripts: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
 from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb
@@ -70,11 +69,11 @@ def _print_stats(container: Container) -> None:
 
 
 def _print(container: Container, kind: str, data: object) -> None:
+    from cloche.cli.runtime.globals import say
     from cloche.spec.reader import write_json
 
     entry = {"type": kind, "id": container.id, **({"data": data} if data is not None else {})}
-    sys.stdout.write(write_json(entry) + "\n")
-    sys.stdout.flush()
+    say(write_json(entry) + "\n")
 
 
 def seconds(text: str) -> float:

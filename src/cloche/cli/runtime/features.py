@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from cloche.cli.table import Verb
 
 TYPE_CHECKING = False
@@ -30,9 +28,9 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     """Carry out `features`."""
     import json
 
+    from cloche.cli.runtime.globals import say
     from cloche.runtime.features import features
 
     del name, given, options
-    json.dump(features(), sys.stdout, indent=2)
-    sys.stdout.write("\n")
+    say(json.dumps(features(), indent=2) + "\n")
     return 0

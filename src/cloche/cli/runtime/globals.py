@@ -22,7 +22,15 @@ COMMAND = Verb(
         "Nothing of it stays resident while a container runs: each verb finds what it needs below --root.",
     ),
     (
-        Option(("--root",), VALUE, "Options", "DIR", "where the state of containers is kept", complete="<dir>"),
+        Option(
+            ("--root",),
+            VALUE,
+            "Options",
+            "DIR",
+            "keep the state of containers here, in place of /run/cloche-runtime (root) or"
+            " $XDG_RUNTIME_DIR/cloche-runtime (others)",
+            complete="<dir>",
+        ),
         Option(("--log",), VALUE, "Options", "FILE", "append errors to this file, too", complete="<file>"),
         Option(
             ("--log-format",),
@@ -93,6 +101,17 @@ class Globals:
         level = parsed.text("log_level")
         self.debug = parsed.flag("debug") or level == "debug"
         self.quiet = level == "error"
+
+
+def say(text: str) -> None:
+    """Print what was asked for. Raises OSError where it cannot be: the output is closed, or full, or nobody reads."""
+    if sys.stdout is None:
+        raise OSError(9, "is closed", "standard output")
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 def report(text: str, options: Globals | None) -> None:

@@ -6,12 +6,15 @@ import sys
 from posix import _exit
 
 from cloche.cli.grammar import parse
-from cloche.cli.runtime.globals import COMMAND, Globals, debug, report
-from cloche.errors import ClocheError
+from cloche.cli.runtime.globals import COMMAND, Globals, debug, report, say
+from cloche.errors import ClocheError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
+
+    from cloche.cli.grammar import Parsed
+    from cloche.cli.table import Verb
 
 # verb -> the room it lives in
 ROOMS = {
@@ -58,6 +61,7 @@ BUNDLES = {
     ),
 }
 OWN_ERROR = {"exec": 255}  # as runc has it: the command's own codes are passed on
+EPIPE, SIGPIPE = 32, 13
 
 
 def main(argv: list[str]) -> int:
@@ -80,7 +84,7 @@ def main(argv: list[str]) -> int:
             find(name)
         room = load_room(ROOMS[name])
         verb = room.VERBS[name]
-        given = parse(verb, words)
+        given = _parse(verb, words)
         if given.help:
             from cloche.cli.runtime.printing import show
 
@@ -92,6 +96,8 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         return 130  # as shells have it: 128 and SIGINT
     except OSError as error:
+        if error.errno == EPIPE and _nobody_reads():
+            return 128 + SIGPIPE
         what = f"{error.filename}: " if error.filename else ""
         notes = ", ".join(getattr(error, "__notes__", []))
         report(f"{what}{error.strerror or error}" + (f" ({notes})" if notes else ""), options)
@@ -100,6 +106,28 @@ def main(argv: list[str]) -> int:
             raise
         report(f"a defect in cloche-runtime: {type(error).__name__}: {error} (run it with --debug)", options)
     return OWN_ERROR.get(name, 1)
+
+
+def _parse(verb: Verb, words: list[str]) -> Parsed:
+    if not verb.stop and not {"-h", "--help"} & set(words):
+        words = ["--", *words]  # any at all, as it is refused anyway
+    try:
+        return parse(verb, words)
+    except SpecError as error:
+        for word in words:
+            option = word.partition("=")[0]
+            if option in COMMAND.index() and str(error).startswith(f"unknown option {option}"):
+                raise SpecError(f"{option} stands before {verb.name}: cloche-runtime {option} … {verb.name}") from None
+        raise
+
+
+def _nobody_reads() -> bool:
+    """Whether our output is a pipe whose reader has gone, which is an end and no error."""
+    from select import POLLERR, poll
+
+    output = poll()
+    output.register(1, 0)
+    return any(event & POLLERR for _, event in output.poll(0))
 
 
 def load_room(name: str) -> ModuleType:
@@ -113,7 +141,7 @@ def _version() -> int:
     from cloche import __version__
     from cloche.spec.config import OCI_VERSION
 
-    print(f"cloche-runtime version {__version__}\nspec: {OCI_VERSION}")
+    say(f"cloche-runtime version {__version__}\nspec: {OCI_VERSION}\n")
     return 0
 
 
@@ -123,10 +151,6 @@ def entry(bundle: str = "", folder: str = "") -> None:
     `bundle` is what to call the bundle that is to be made of the modules it ran on, `folder` the package's.
     """
     code = main(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-    except OSError:
-        code = code or 1  # nobody reads it any more
     if bundle and not code:
         from cloche.bundle import write
 

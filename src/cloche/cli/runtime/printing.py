@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from cloche.cli.runtime.globals import COMMAND
+from cloche.cli.runtime.globals import COMMAND, say
 from cloche.cli.table import Operand, Verb
 from cloche.errors import SpecError
 
@@ -63,11 +61,11 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     if name == "man":
         from cloche.cli.manual import render_man
 
-        sys.stdout.write(render_man(find(words[0])) if words else render_man(COMMAND, every()))
+        say(render_man(find(words[0])) if words else render_man(COMMAND, every()))
         return 0
     from cloche.cli.completion import render_completion
 
-    sys.stdout.write(render_completion(words[0], COMMAND, every()))
+    say(render_completion(words[0], COMMAND, every()))
     return 0
 
 
@@ -98,7 +96,7 @@ def show(verb: Verb) -> int:
     from cloche.cli.help import render_help
     from cloche.cli.small import width
 
-    sys.stdout.write(render_help(verb, width()))
+    say(render_help(verb, width()))
     return 0
 
 
@@ -107,5 +105,5 @@ def overview() -> int:
     from cloche.cli.help import render_overview
     from cloche.cli.small import width
 
-    sys.stdout.write(render_overview(COMMAND, every(), width()))
+    say(render_overview(COMMAND, every(), width()))
     return 0

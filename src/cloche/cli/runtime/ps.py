@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from cloche.cli.table import VALUE, Operand, Option, Verb
 from cloche.errors import NotFoundError
 
@@ -46,6 +44,7 @@ VERBS = {
 
 def run(name: str, given: Parsed, options: Globals) -> int:
     """Carry out `ps`."""
+    from cloche.cli.runtime.globals import say
     from cloche.runtime.changing import processes
     from cloche.runtime.containers import load
 
@@ -55,26 +54,27 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     if given.text("format") == "json":
         from cloche.spec.reader import write_json
 
-        sys.stdout.write(write_json(pids) + "\n")
+        say(write_json(pids) + "\n")
         return 0
-    return _table(set(pids), given.positionals[1:] or ["-ef"])
+    say(_table(set(pids), given.positionals[1:] or ["-ef"]))
+    return 0
 
 
-def _table(pids: set[int], words: list[str]) -> int:
+def _table(pids: set[int], words: list[str]) -> str:
     """ps(1)'s own lines: those whose PID column has one of ours."""
     import subprocess
 
     try:
-        shown = subprocess.run(["ps", *words], stdout=subprocess.PIPE, text=True, errors="replace", check=False)
+        done = subprocess.run(["ps", *words], stdout=subprocess.PIPE, text=True, errors="replace", check=False)
     except FileNotFoundError:
         raise NotFoundError("ps is not installed", hint="apt install procps; or --format json") from None
-    lines = shown.stdout.splitlines()
-    if shown.returncode or not lines or "PID" not in lines[0].split():
+    lines = done.stdout.splitlines()
+    if done.returncode or not lines or "PID" not in lines[0].split():
         raise NotFoundError(f"ps {' '.join(words)} shows no column PID", hint="give options such as -ef or -o pid,comm")
     column = lines[0].split().index("PID")
-    sys.stdout.write(lines[0] + "\n")
+    shown = [lines[0]]
     for line in lines[1:]:
         fields = line.split()
         if len(fields) > column and fields[column].isdecimal() and int(fields[column]) in pids:
-            sys.stdout.write(line + "\n")
-    return 0
+            shown.append(line)
+    return "\n".join(shown) + "\n"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb
 
 TYPE_CHECKING = False
@@ -50,7 +48,7 @@ VERBS = {
 
 def run(name: str, given: Parsed, options: Globals) -> int:
     """Carry out `state` or `list`."""
-    from cloche.cli.runtime.globals import warn
+    from cloche.cli.runtime.globals import say, warn
     from cloche.runtime import containers
 
     if name == "state":
@@ -60,22 +58,23 @@ def run(name: str, given: Parsed, options: Globals) -> int:
 
     found = containers.every(options.root, lambda text: warn(text, options))
     if given.flag("quiet"):
-        sys.stdout.write("".join(f"{container.id}\n" for container in found))
+        say("".join(f"{container.id}\n" for container in found))
         return 0
     states = [container.state() for container in found]
     if given.text("format") == "json":
-        sys.stdout.write(write_json(states or None) + "\n")
+        say(write_json(states or None) + "\n")
         return 0
     from cloche.cli.output import columns
 
     rows = [[str(state[key]) for key in ("id", "pid", "status", "bundle", "created", "owner")] for state in states]
-    sys.stdout.write(columns(rows, ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]))
+    say(columns(rows, ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]))
     return 0
 
 
 def print_json(value: dict[str, object]) -> None:
     """A JSON object over several lines, for people."""
+    from cloche.cli.runtime.globals import say
     from cloche.spec.reader import write_json
 
     lines = [f"  {write_json(name)}: {write_json(member)}" for name, member in value.items()]
-    sys.stdout.write("{\n" + ",\n".join(lines) + "\n}\n")
+    say("{\n" + ",\n".join(lines) + "\n}\n")

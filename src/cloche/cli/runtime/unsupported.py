@@ -33,5 +33,5 @@ def run(name: str, given: Parsed, options: Globals) -> NoReturn:
     """Refuse."""
     del given, options
     raise UnsupportedError(
-        f"{name}", needs="cloche-runtime does not save the memory of processes", hint="stop and start"
+        f"{name}", needs="cloche-runtime does not save the memory of processes", hint="delete it, and create it anew"
     )

@@ -58,7 +58,11 @@ class OpenProcess(OutsideOperation):
         flags = 0
         for kind in self.kinds:
             flags |= namespaces.NAMES[kind]
-        scene.joins.append((flags, process.pidfd_open(self.pid)))
+        groups = flags & namespaces.NAMES["cgroup"]
+        if flags != groups:
+            scene.joins.append((flags ^ groups, process.pidfd_open(self.pid)))
+        if groups:  # by itself, as it is joined later, when the process may be out of reach
+            scene.joins.append((groups, os.open(f"/proc/{self.pid}/ns/cgroup", os.O_RDONLY | os.O_CLOEXEC)))
         with open(f"/proc/{self.pid}/stat", "rb", buffering=0) as file:
             if int(file.read(1024).rpartition(b")")[2].split()[19]) != self.started:
                 raise ProcessLookupError(3, "has ended meanwhile", str(self.pid))
@@ -122,9 +126,15 @@ class Clone(OutsideOperation):
 def _clone_joined(flags: int, group: int, enter: tuple[str, ...], joins: list[tuple[int, int]]) -> tuple[int, int]:
     """clone3 by way of a short-lived process that joins namespaces first, so the stage need not.
 
-    stage ── fork ──▶ middle: setns… ── clone3(CLONE_PARENT) ──▶ new process, the stage's child
+    stage ── fork ──▶ middle: setns… ── clone3(CLONE_PARENT) ──▶ new process, the stage's child: setns(cgroup)
       ◀─ pid ───────── _exit
+
+    A cgroup namespace comes last: from within, a group above its root cannot be left (cgroup_namespaces(7), where
+    the tree is mounted with nsdelegate), so nobody could be born into the container's.
     """
+    groups = namespaces.NAMES["cgroup"]
+    first = [(flag, fd) for flag, fd in joins if flag != groups]
+    last = [(flag, fd) for flag, fd in joins if flag == groups]
     read, write = os.pipe2(os.O_CLOEXEC)
     middle = os.fork()
     if middle == 0:
@@ -135,27 +145,35 @@ def _clone_joined(flags: int, group: int, enter: tuple[str, ...], joins: list[tu
                 process.set_dumpable(False)
             for path in enter:
                 files.write_value(f"{path}/tasks", "0")  # where the new process inherits it; see EnterGroup
-            for flag, fd in joins:
+            for flag, fd in first:
                 namespaces.setns(fd, flag)
             pid, _ = process.clone3(flags | process.CLONE_PARENT, cgroup=group)
             if pid == 0:
+                for flag, fd in last:
+                    namespaces.setns(fd, flag)
                 os.close(write)
                 return 0, -1
-            answer = b"p%d" % pid
+            answer = b"p%d\n" % pid
         except OSError as error:
-            answer = b"e%d %s" % (error.errno or 5, " ".join(getattr(error, "__notes__", [])).encode())
+            answer = b"e%d %s\n" % (error.errno or 5, " ".join(getattr(error, "__notes__", [])).encode())
         os.write(write, answer)
         os._exit(0)
     os.close(write)
-    answer = os.read(read, 200)
+    answer = b""
+    while part := os.read(read, 200):  # until both have let go of it
+        answer += part
     os.close(read)
     os.waitpid(middle, 0)
-    if answer[:1] != b"p":
-        code, _, note = answer[1:].decode().partition(" ")
-        failure = OSError(int(code or 5), os.strerror(int(code or 5)))
+    lines = answer.decode().splitlines()
+    pid = next((int(line[1:]) for line in lines if line[0] == "p"), 0)
+    failed = [line[1:].partition(" ") for line in lines if line[0] == "e"]
+    if failed or not pid:
+        if pid:
+            os.waitpid(pid, 0)
+        code, _, note = failed[0] if failed else ("5", "", "")
+        failure = OSError(int(code), os.strerror(int(code)))
         failure.add_note(note)
         raise failure
-    pid = int(answer[1:])
     return pid, process.pidfd_open(pid)
 
 
