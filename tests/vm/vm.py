@@ -49,6 +49,7 @@ while :; do :; done
 """
 HYBRID = "systemd.unified_cgroup_hierarchy=0"
 LAST_OF_SYSTEMD = """
+rm -f /.dockerenv  # or, where these are a container's files, it takes the machine for one, and reads no command line
 umount /sys/fs/cgroup  # systemd mounts what it wants, with its own options
 mount -t tmpfs none /usr/lib/systemd/system-generators
 mkdir -p /run/systemd/system
@@ -62,7 +63,7 @@ StandardOutput=file:/dev/console
 StandardError=file:/dev/console
 END
 sed '1,/^exec/d' /run/last >/run/service
-exec /lib/systemd/systemd --unit=checks.service --show-status=no --log-target=console --log-level=warning
+exec /lib/systemd/systemd --unit=checks.service --log-target=console --log-level=warning
 """
 END = re.compile(rb"guest exit (\d+)")
 
@@ -80,7 +81,8 @@ def main() -> int:
     CACHE.mkdir(parents=True, exist_ok=True)
     release, kernel, modules = _kernel()
     source = _source()
-    command = given.command or [PYTHON, "-B", str(HERE / ("units.py" if given.systemd else "inside.py"))]
+    checks = "units_v1.py" if given.v1 else "units.py" if given.systemd else "inside.py"
+    command = given.command or [PYTHON, "-B", str(HERE / checks)]
     last = LAST_OF_SYSTEMD + LAST if given.systemd else LAST
     initramfs = _initramfs(release, modules, ["env", f"CLOCHE_SOURCE={source}", *command], last)
     disk = CACHE / "disk.img"
@@ -178,7 +180,7 @@ def _boot(kernel: Path, initramfs: Path, disk: Path, timeout: float, more: str) 
     argv = ["qemu-system-x86_64", *machine.split(), "-kernel", str(kernel), "-initrd", str(initramfs)]
     argv += ["-virtfs", share.format("/", "host"), "-virtfs", share.format(PROJECT, "project")]
     argv += ["-drive", f"file={disk},if=virtio,format=raw,cache=unsafe"]
-    argv += ["-append", f"console=ttyS0 quiet panic=-1 rdinit=/init {more}"]
+    argv += ["-append", f"console=ttyS0 quiet systemd.show_status=0 panic=-1 rdinit=/init {more}"]
     qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert qemu.stdout is not None
     deadline = time.monotonic() + timeout
