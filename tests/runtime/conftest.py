@@ -633,15 +633,24 @@ def is_orphan_of_another_namespace(pid: int) -> bool:
 
 
 @pytest.fixture(scope="session")
-def reaper() -> Iterator[Reaper]:
-    """Be the parent of orphans, as an engine's monitor is: where init is slow at it nothing would end for long."""
-    call = ctypes.CDLL(None, use_errno=True).prctl
-    assert call(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+def only_reaper() -> Iterator[Reaper]:
+    """The one thread that collects orphans."""
     made = Reaper()
     made.thread.start()
     yield made
     made.end.set()
     made.thread.join()
+
+
+@pytest.fixture
+def reaper(only_reaper: Reaper) -> Iterator[Reaper]:
+    """Be the parent of orphans, as an engine's monitor is: where init is slow at it nothing would end for long.
+
+    For each test anew, as other tests are it for a while, and then no more.
+    """
+    call = ctypes.CDLL(None, use_errno=True).prctl
+    assert call(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    yield only_reaper
     assert call(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) == 0
 
 

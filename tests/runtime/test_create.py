@@ -398,3 +398,14 @@ def test_another_configuration(runtime: Runtime, bundle: MakeBundle) -> None:
     (made.path / "config.json").rename(made.path / "other.json")
     done = runtime("run", "--bundle", str(made.path), "--config", str(made.path / "other.json"), runtime.new_id())
     assert (done.returncode, done.stdout) == (0, "it is used\n"), done.stderr
+
+
+def test_what_is_in_force_is_written_down(runtime: Runtime, bundle: MakeBundle) -> None:
+    runtime.not_like("runc", "crun", because="keeps no receipt")
+    made = bundle(*SLEEP)
+    made.linux["resources"] = {"pids": {"limit": 50}}
+    id = runtime.create(made)
+    receipt = json.loads((runtime.root / id / "receipt.json").read_text())
+    assert receipt["pids"]["enforced"] is True, receipt
+    assert receipt["no_new_privs"]["enforced"] is made.process["noNewPrivileges"]
+    assert receipt["seccomp"]["enforced"] is False

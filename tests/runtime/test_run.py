@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -216,3 +218,14 @@ def test_the_ready_message_goes_to_the_callers_socket(runtime: Runtime, bundle: 
         runtime.kill(id)
         if runtime.name != "crun":  # 1.8 goes on listening
             assert child.wait(20) == 128 + 9
+
+
+def test_signals_are_as_new(runtime: Runtime, bundle: MakeBundle) -> None:
+    # the C library's posix_spawn, with which make starts its commands, ignores the two signals it has for itself
+    runtime.not_like("runc", "crun", because="pass on that 32 and 33 are ignored")
+    spawn = "pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)"
+    start = f"import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); {spawn}; os.waitpid(pid, 0)"
+    runtime.prefix = [sys.executable, "-c", start, shutil.which("env") or "env"]
+    done = runtime.run(bundle("grep", "-E", "^Sig(Blk|Ign|Cgt)", "/proc/self/status"))
+    runtime.prefix = []
+    assert done.stdout.split()[1::2] == ["0" * 16] * 3, done

@@ -601,6 +601,14 @@ def walk(value: object) -> list[dict[str, str]]:
     return [item for part in value for item in walk(part)] if isinstance(value, list) else []
 
 
+def check_a_limit_that_is_left_out_is_said() -> None:
+    config = bundle_config(["true"], 0, True)
+    config["linux"]["resources"] = {"memory": {"swappiness": 5}}
+    done = runtime("run", "--bundle", bundle(config), "said")
+    assert done.returncode == 0, done.stderr
+    assert "memory-swappiness is not in force" in done.stderr, done.stderr
+
+
 def make_rootfs(top: Path) -> None:
     """A small root file system of busybox."""
     for name in ("bin", "dev", "etc", "proc", "sys", "tmp", "d/e"):

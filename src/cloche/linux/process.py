@@ -46,6 +46,7 @@ CLD_EXITED, CLD_KILLED, CLD_DUMPED = 1, 2, 3
 CLOSE_RANGE_UNSHARE = 2
 CLOSE_RANGE_CLOEXEC = 4
 
+_RT_SIGACTION_NR = kernel.number(13, 134)
 _PR_NR = kernel.number(157, 167)
 
 
@@ -129,6 +130,15 @@ def wait_pidfd(pidfd: int, *, options: int = os.WEXITED) -> Exit | None:
 def prctl(option: int, *args: int) -> int:
     """prctl(2) with up to four integer arguments."""
     return kernel.call("prctl", _PR_NR, option, *args, *(0,) * (4 - len(args)))  # some insist on zeros
+
+
+def default_internal_signals() -> None:
+    """rt_sigaction(2): the C library's own signals at their default, which signal(7) says it hides: 32 and 33.
+
+    struct kernel_sigaction { handler; unsigned long flags; restorer; sigset_t mask; }
+    """
+    for number in (32, 33):
+        kernel.call("rt_sigaction", _RT_SIGACTION_NR, number, bytes(32), 0, 8)
 
 
 def close_range(first: int, last: int = 0x7FFFFFFF, *, flags: int = 0) -> None:

@@ -17,6 +17,7 @@ from cloche.runtime.consoles import send_console, send_descriptor
 from cloche.runtime.failures import explain
 from cloche.runtime.host import Groups, probe_host
 from cloche.runtime.planning import plan as make_plan
+from cloche.runtime.receipt import Receipt
 from cloche.runtime.request import Lifecycle
 from cloche.spec.hooks import HOOK_NAMES
 from cloche.spec.mounts import Mount
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from cloche.stage.hooks import Hook
     from cloche.stage.operation import Plan
 
+RECEIPT = "receipt.json"  # in the container's directory: what is enforced, layer by layer
 NOTIFY = "/run/notify/notify.sock"
 
 
@@ -142,10 +144,11 @@ def create(asked: Creation, config: Config, text: bytes) -> tuple[Container, Mad
     try:
         containers.point("recorded")
         containers.write_atomically(f"{container.folder}/config.json", text)  # has the hooks for who finds it killed
-        groups, scope = _plan_groups(config, asked, host)
+        receipt = Receipt()
+        groups, scope = _plan_groups(config, asked, host, receipt)
         keyring = f"_ses.{asked.container_id}" if asked.keyring else ""
         life = Lifecycle(container.folder, state, hooks, groups, asked.preserve, asked.pivot, keyring, asked.bundle)
-        plan, _receipt = make_plan(request_of(config, asked.bundle, asked.container_id, host, life), host)
+        plan, rest = make_plan(request_of(config, asked.bundle, asked.container_id, host, life), host)
         resctrl = attributes.resctrl_directories(config, asked.container_id)
         container.update(groups=groups.paths, own_pids=plan.own_pids, resctrl=resctrl, scope=scope)
         made = carry_out(plan, callbacks)
@@ -153,7 +156,11 @@ def create(asked: Creation, config: Config, text: bytes) -> tuple[Container, Mad
         _undo(container, callbacks)
         raise
     try:
-        container.update(ready=True, notes=made.notes)
+        whole = Receipt([*receipt, *rest]).with_notes(made.notes)
+        containers.write_atomically(f"{container.folder}/{RECEIPT}", write_json(whole.to_dict()).encode())
+        for name, why in (*groups.left_out, *made.notes):
+            asked.warn(f"{name} is not in force: {why}")
+        container.update(ready=True)
         containers.point("created")
         if asked.pid_file:
             write_pid_file(asked.pid_file, made.pid)
@@ -191,7 +198,7 @@ def run_poststop(container: Container, hooks: dict[str, tuple[Hook, ...]]) -> li
     return warnings
 
 
-def _plan_groups(config: Config, asked: Creation, host: Host) -> tuple[GroupPlan, list[object]]:
+def _plan_groups(config: Config, asked: Creation, host: Host, receipt: Receipt) -> tuple[GroupPlan, list[object]]:
     """The container's cgroups, and the scope (unit, whether it is the user's) that systemd makes for them.
 
     With a user namespace and a writable view on v2, its root may make more below.
@@ -209,9 +216,13 @@ def _plan_groups(config: Config, asked: Creation, host: Host) -> tuple[GroupPlan
     if asked.manager == "systemd":
         from cloche.runtime.cgroups.scopes import plan_scope
 
-        return plan_scope(resources, host.groups, path, asked.container_id, config.annotations or {}, rootless, owner)
+        return plan_scope(
+            resources, host.groups, path, asked.container_id, config.annotations or {}, rootless, owner, receipt
+        )
     groups = host.groups if asked.manager != "disabled" else Groups("none", {}, {}, "", "")
-    return plan_cgroups(resources, groups, path, name=asked.container_id, rootless=rootless, owner=owner), []
+    return plan_cgroups(
+        resources, groups, path, name=asked.container_id, rootless=rootless, owner=owner, receipt=receipt
+    ), []
 
 
 def pass_on_services(config: Config) -> None:

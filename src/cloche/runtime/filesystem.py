@@ -171,7 +171,7 @@ def _dev(request: Request, item: Mount) -> MakeDev:
 
 
 def _is_below_dev(device: Node) -> bool:
-    return os.path.normpath(device.target).startswith("/dev/")
+    return (os.path.normpath(device.target) + "/").startswith("/dev/")
 
 
 def _has_own(request: Request, device: Node) -> bool:

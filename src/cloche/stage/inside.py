@@ -40,10 +40,12 @@ def raise_limit() -> None:
 
 def default_signals() -> None:
     """Every signal at its default, as containers are to inherit them: Python ignores SIGPIPE and SIGXFSZ,
-    whoever started us may ignore others (nohup), and ignored ones survive execve."""
+    whoever started us may ignore others (nohup; the C library's posix_spawn ignores its own two), and ignored
+    ones survive execve."""
     for number in _signal.valid_signals():
         if number not in {9, 19}:
             _signal.signal(number, _signal.SIG_DFL)
+    process.default_internal_signals()
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 

@@ -75,6 +75,11 @@ def plan_cgroups(
     for place in dict.fromkeys(places.values()):
         _check_unused(place)
     tops = {**groups.mounts, "": groups.v2_mount}
+    left_out = [
+        (limit.name, limit.lacks or "no group may be made for it")
+        for key, limit in limits
+        if limit.lacks or key not in places
+    ]
     writes = _by_directory(limits, places, receipt)
     handed_down = _handed_down(groups, limits)
     steps: list[Operation] = []
@@ -101,6 +106,7 @@ def plan_cgroups(
         controllers=tuple(v1) or (handed_down if places else ()),
         by_controller=tuple(v1.items()),
         views=_views(groups, places),
+        left_out=tuple(left_out),
     )
 
 

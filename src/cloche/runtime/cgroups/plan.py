@@ -24,6 +24,7 @@ class GroupPlan:
     controllers: tuple[str, ...]
     by_controller: tuple[tuple[str, str], ...] = ()  # v1: (controller, directory); "" for v2 if not born there
     made_room: str = ""  # v2: the group whose processes step aside meanwhile
+    left_out: tuple[tuple[str, str], ...] = ()  # limits that were asked for and cannot be had, with the reason
     adopt: tuple[Operation, ...] = ()  # by which others put it into a group of theirs
     views: tuple[tuple[str, str], ...] = ()  # (name below the container's /sys/fs/cgroup, directory)
 

@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.runtime.cgroups.plan import GroupPlan
     from cloche.runtime.host import Groups
+    from cloche.runtime.receipt import Receipt
     from cloche.spec.resources import Resources
 
 SYSTEMD = "/run/systemd/system"  # there where systemd is the first process (sd_booted(3))
@@ -25,6 +26,7 @@ def plan_scope(
     annotations: dict[str, str],
     user: bool,
     owner: int,
+    receipt: Receipt,
 ) -> tuple[GroupPlan, list[object]]:
     """The groups of a container in a scope, and that scope as it is written down: [unit, whether it is the user's].
 
@@ -37,9 +39,8 @@ def plan_scope(
             version = _version(manager, resources)
     except OSError as error:
         raise _silent(error, user=user) from None
-    whole = plan_cgroups(
-        resources, groups, f"{above}{scope.group}", name="", rootless=user, by_others=True, owner=owner
-    )
+    place = f"{above}{scope.group}"
+    whole = plan_cgroups(resources, groups, place, name="", rootless=user, by_others=True, owner=owner, receipt=receipt)
     places = whole.paths
     systemds = {places[key] for key in ("", NAMED) if key in places}
     told = properties_of(resources, scope, container_id, annotations, v2=groups.kind == "v2", version=version)
