@@ -1,6 +1,6 @@
 # make try    open an isolated shell on this machine; nothing is installed outside this folder
 # make test   everything that proves it works
-# make test-vm  what needs a pure cgroup v2 machine, in one of software; about two minutes
+# make test-vm  what needs a pure cgroup v2 machine or systemd, in machines of software; six minutes
 # make bench  the table of docs/benchmarks.md
 
 PYTHON ?= $(shell for p in /usr/bin/python3 python3; do command -v $$p && break; done)
@@ -18,6 +18,7 @@ test: packages $(VENV)/dev.stamp lint unit
 test-vm: $(VENV)/dev.stamp
 	$(BIN)/python -B tests/vm/vm.py
 	$(BIN)/python -B tests/vm/vm.py --systemd
+	$(BIN)/python -B tests/vm/vm.py --systemd --v1
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check

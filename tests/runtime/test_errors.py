@@ -201,11 +201,19 @@ def test_systemd_without_systemd(runtime: Runtime, bundle: MakeBundle) -> None:
     made, id = bundle("true").write(), runtime.new_id()
     made.linux["cgroupsPath"] = f"system.slice:cloche:{id}"
     made.write()
-    done = runtime.detached("--systemd-cgroup", "create", "-b", str(made.path), id, name=id)
-    assert done.returncode != 0
-    if runtime.name != "crun":
-        assert "systemd" in done.stderr
-    assert runtime.status(id) == ""
+    for option in (["--systemd-cgroup"], ["--cgroup-manager", "systemd"]):
+        if runtime.name == "runc" and len(option) > 1:
+            continue
+        done = runtime.detached(*option, "create", "-b", str(made.path), id, name=f"{id}{option[0]}")
+        assert done.returncode == 1 or runtime.name == "crun"
+        if runtime.name != "crun":
+            assert "systemd" in done.stderr
+        if runtime.name == "cloche-runtime":
+            (line,) = done.stderr.splitlines()
+            assert "systemd does not run (there is no /run/systemd/system)" in line
+            assert "leave the option out" in line
+        assert runtime.status(id) == ""
+        assert not [place for place, _, _ in os.walk("/sys/fs/cgroup") if id in place]
     # engines give it with every command, also those that make no cgroup
     runtime.ok("--systemd-cgroup", "list")
 

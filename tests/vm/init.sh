@@ -27,6 +27,10 @@ for link in fd: stdin:/0 stdout:/1 stderr:/2; do $b ln -sf "/proc/self/fd${link#
 $b mount -t tmpfs -o mode=1777 shm $r/dev/shm
 for place in run tmp home; do $b mount -t tmpfs $place $r/$place; done
 $b chmod 1777 $r/tmp
+# the project itself, which may be in one of these
+project=$($b cat /checkout)
+$b mkdir -p "$r$project"
+$b mount -t 9p -o trans=virtio,version=9p2000.L,msize=500000,cache=loose,ro project "$r$project"
 $b hostname guest
 $b ip link set lo up
 $b cp /command /last $r/run/

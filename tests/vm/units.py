@@ -12,6 +12,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +175,9 @@ def check_devices_are_refused_also_after_a_reload() -> None:
     pid = started(made, "fourth")
     try:
         probe = "mknod /tmp/kmsg c 1 11 2>/dev/null; head -c 1 </dev/zero | wc -c; cat /tmp/kmsg"
+        words = ["systemctl", "show", "cloche-fourth.scope", "--property=DevicePolicy", "--property=DeviceAllow"]
+        told = subprocess.check_output(words, text=True).splitlines()
+        assert {"DevicePolicy=strict", "DeviceAllow=/dev/char/1:3 rwm", "DeviceAllow=char-136 rwm"} <= set(told), told
         for _ in range(2):
             done = scoped("exec", "--cap", "CAP_MKNOD", "fourth", "sh", "-c", probe)
             assert done.stdout.split() == ["1"], (done.stdout, done.stderr)
@@ -209,6 +214,48 @@ def check_what_systemd_refuses_leaves_nothing() -> None:
     assert gone("cloche-sixth.scope")
 
 
+def check_a_unit_of_somebody_else_is_left_alone() -> None:
+    # in another slice, so that nothing is seen of it where the container's group would be
+    words = ["systemd-run", "--scope", "--quiet", "--slice=other.slice", "--unit=precious", "sleep", "1000"]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as other:
+        try:
+            while show("precious.scope", "ActiveState")["ActiveState"] != "active":
+                time.sleep(0.1)
+            done = scoped("create", "--bundle", bundle(config("system.slice::precious")), "thief")
+            assert done.returncode == 1, done
+            assert "precious.scope" in done.stderr, done.stderr
+            assert show("precious.scope", "ActiveState", "Slice") == {"ActiveState": "active", "Slice": "other.slice"}
+            assert other.poll() is None
+        finally:
+            other.kill()
+    assert gone("precious.scope")
+
+
+def check_what_is_idle_stays_idle_after_a_reload() -> None:
+    pid = started(config("system.slice:cloche:idle", cpu={"idle": 1}), "idle")
+    try:
+        for _ in range(2):
+            assert (group_of(pid) / "cpu.idle").read_text().strip() == "1"
+            subprocess.run(["systemctl", "daemon-reload"], check=True)
+    finally:
+        ok("delete", "--force", "idle")
+
+
+def check_a_container_is_deleted_where_systemd_cannot_be_told() -> None:
+    pid = started(config("system.slice:cloche:alone"), "alone")
+    place = group_of(pid)
+    os.rename("/run/systemd/private", "/run/systemd/private.hidden")
+    try:
+        done = scoped("delete", "--force", "alone")
+        assert done.returncode == 0, done
+        assert "cloche-alone.scope could not be stopped" in done.stderr, done.stderr
+        assert not place.exists()
+        assert json.loads(ok("list", "--format", "json")) is None
+    finally:
+        os.rename("/run/systemd/private.hidden", "/run/systemd/private")
+    assert gone("cloche-alone.scope"), "systemd sees for itself that nobody is in it"
+
+
 def check_a_container_that_was_made_is_gone_with_create() -> None:
     made = config("system.slice:cloche:seventh", "/no/such/command")
     done = scoped("create", "--bundle", bundle(made), "seventh")
@@ -229,9 +276,12 @@ def check_a_bus_serves_where_the_private_socket_is_out_of_reach() -> None:
         os.rename("/run/systemd/private.hidden", "/run/systemd/private")
 
 
-def check_an_ordinary_user_has_scopes_of_their_own() -> None:
-    with open("/etc/passwd", "a") as passwd:
-        passwd.write(f"checks:x:{USER}:{USER}::/tmp:/bin/sh\n")
+@contextmanager
+def user_manager() -> Iterator[str]:
+    """A service manager of the ordinary user, as user@.service is one; its own group below TOP."""
+    if f"checks:x:{USER}" not in (known := Path("/etc/passwd")).read_text():
+        with known.open("a") as passwd:
+            passwd.write(f"checks:x:{USER}:{USER}::/tmp:/bin/sh\n")
     os.makedirs(RUNTIME_DIR, exist_ok=True)
     os.chown(RUNTIME_DIR, USER, USER)
     unit = Path("/run/systemd/system/cloche-user.service")
@@ -247,42 +297,74 @@ def check_an_ordinary_user_has_scopes_of_their_own() -> None:
             if Path(f"{RUNTIME_DIR}/systemd/private").exists():
                 break
             time.sleep(0.1)
-        made = config("user.slice:cloche:mine", memory={"limit": 48 * MIB}, pids={"limit": 30})
-        ids = [{"containerID": 0, "hostID": USER, "size": 1}]
-        made["linux"] |= {"uidMappings": ids, "gidMappings": ids}
-        made["linux"]["namespaces"].append({"type": "user"})
-        rootfs = Path("/tmp/user-rootfs")
+        yield "system.slice/cloche-user.service"
+    finally:
+        subprocess.run(["systemctl", "stop", "cloche-user.service"], check=True)
+
+
+def as_user(*args: str, group: str = "") -> str:
+    """The user's own runtime, from below a group or else from where we are, which is not the user's."""
+    moved = ["sh", "-c", f'echo $$ >{TOP}/{group}/cgroup.procs && exec "$@"', "sh"] if group else []
+    env = [*moved, *AS_USER, "env", f"XDG_RUNTIME_DIR={RUNTIME_DIR}", "HOME=/tmp"]
+    command = [*inside.RUNTIME, "--root", "/tmp/user-containers", "--systemd-cgroup"]
+    with open("/tmp/user.out", "w+") as out:
+        done = subprocess.run([*env, *command, *args], stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False)
+        out.seek(0)
+        text = out.read()
+    assert done.returncode == 0, (args, text)
+    return text
+
+
+def users_bundle() -> str:
+    """A bundle that an ordinary user can run, with limits."""
+    made = config("user.slice:cloche:mine", memory={"limit": 48 * MIB}, pids={"limit": 30})
+    ids = [{"containerID": 0, "hostID": USER, "size": 1}]
+    made["linux"] |= {"uidMappings": ids, "gidMappings": ids}
+    made["linux"]["namespaces"].append({"type": "user"})
+    rootfs = Path("/tmp/user-rootfs")
+    if not rootfs.exists():
         inside.make_rootfs(rootfs)
-        made["root"]["path"] = str(rootfs)
-        made["mounts"] = [item for item in made["mounts"] if item["type"] not in {"cgroup", "devpts"}]
-        path = bundle(made)
-        # as a process that the user's manager has started: it can move no others without the help of the system's
-        there = f"{TOP}/system.slice/cloche-user.service/init.scope/cgroup.procs"
-        moved = ["sh", "-c", f'echo $$ >{there} && exec "$@"', "sh"]
-        env = [*moved, *AS_USER, "env", f"XDG_RUNTIME_DIR={RUNTIME_DIR}", "HOME=/tmp"]
-        command = [*inside.RUNTIME, "--root", "/tmp/user-containers", "--systemd-cgroup"]
+    made["root"]["path"] = str(rootfs)
+    made["mounts"] = [item for item in made["mounts"] if item["type"] not in {"cgroup", "devpts"}]
+    return bundle(made)
 
-        def as_user(*args: str) -> str:
-            with open("/tmp/user.out", "w+") as out:
-                done = subprocess.run(
-                    [*env, *command, *args], stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False
-                )
-                out.seek(0)
-                text = out.read()
-            assert done.returncode == 0, (args, text)
-            return text
 
-        as_user("run", "--detach", "--bundle", path, "mine")
-        pid = int(json.loads(as_user("state", "mine"))["pid"])
+def check_an_ordinary_user_has_scopes_of_their_own() -> None:
+    with user_manager() as own:
+        there = f"{own}/init.scope"  # as a process that the user's manager has started
+        as_user("run", "--detach", "--bundle", users_bundle(), "mine", group=there)
+        pid = int(json.loads(as_user("state", "mine", group=there))["pid"])
         place = group_of(pid)
         assert str(place).endswith("/cloche-user.service/user.slice/cloche-mine.scope"), place
         assert (place / "memory.max").read_text().strip() == str(48 * MIB)
         assert (place / "pids.max").read_text().strip() == "30"
         assert show("cloche-mine.scope", "MemoryMax", user=True)["MemoryMax"] == str(48 * MIB)
+        as_user("exec", "--detach", "mine", "sleep", "2000", group=there)
+        assert len((place / "cgroup.procs").read_text().split()) == 2
+        as_user("delete", "--force", "mine", group=there)
+        assert not place.exists()
+
+
+def check_an_ordinary_user_may_come_from_a_group_that_is_not_theirs() -> None:
+    # as a shell of a login session does (session-1.scope), from which only the system's manager moves processes
+    Path("/run/dbus").mkdir(exist_ok=True)
+    subprocess.run(["systemctl", "start", "--job-mode=ignore-dependencies", "dbus.socket", "dbus.service"], check=True)
+    with user_manager():
+        as_user("run", "--detach", "--bundle", users_bundle(), "mine")
+        place = group_of(int(json.loads(as_user("state", "mine"))["pid"]))
+        as_user("exec", "--detach", "mine", "sleep", "2000")
+        assert len((place / "cgroup.procs").read_text().split()) == 2
+        as_user("update", "--memory", str(64 * MIB), "--pids-limit", "40", "mine")
+        assert (place / "memory.max").read_text().strip() == str(64 * MIB)
+        found = show("cloche-mine.scope", "MemoryMax", "TasksMax", user=True)
+        assert found == {"MemoryMax": str(64 * MIB), "TasksMax": "40"}, found
+        as_user("pause", "mine")
+        assert "frozen 1" in (place / "cgroup.events").read_text()
+        as_user("resume", "mine")
         as_user("delete", "--force", "mine")
         assert not place.exists()
-    finally:
-        subprocess.run(["systemctl", "stop", "cloche-user.service"], check=True)
+        found = show("cloche-mine.scope", "ActiveState", user=True)
+        assert found == {"ActiveState": "inactive"}, found
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ while :; do :; done
 """
 HYBRID = "systemd.unified_cgroup_hierarchy=0"
 LAST_OF_SYSTEMD = """
+rm -f /.dockerenv  # or, where these are a container's files, it takes the machine for one, and reads no command line
 umount /sys/fs/cgroup  # systemd mounts what it wants, with its own options
 mount -t tmpfs none /usr/lib/systemd/system-generators
 mkdir -p /run/systemd/system
@@ -80,7 +81,8 @@ def main() -> int:
     CACHE.mkdir(parents=True, exist_ok=True)
     release, kernel, modules = _kernel()
     source = _source()
-    command = given.command or [PYTHON, "-B", str(HERE / ("units.py" if given.systemd else "inside.py"))]
+    checks = "units_v1.py" if given.v1 else "units.py" if given.systemd else "inside.py"
+    command = given.command or [PYTHON, "-B", str(HERE / checks)]
     last = LAST_OF_SYSTEMD + LAST if given.systemd else LAST
     initramfs = _initramfs(release, modules, ["env", f"CLOCHE_SOURCE={source}", *command], last)
     disk = CACHE / "disk.img"
@@ -162,6 +164,7 @@ def _initramfs(release: str, top: Path, command: list[str], last: str) -> Path:
     (tree / "init").chmod(0o755)
     (tree / "command").write_text(shlex.join(command) + "\n")
     (tree / "last").write_text(last)
+    (tree / "checkout").write_text(str(PROJECT))
     names = subprocess.check_output(["find", ".", "-print0"], cwd=tree)
     archive = subprocess.check_output(["cpio", "--quiet", "-0", "-o", "-H", "newc"], input=names, cwd=tree)
     packed = CACHE / "initramfs.gz"
@@ -173,9 +176,10 @@ def _boot(kernel: Path, initramfs: Path, disk: Path, timeout: float, more: str) 
     """Start the machine and pass on its console, until it is off or time is over."""
     machine = "-accel tcg,thread=multi -smp 2 -cpu max -m 3072 -nodefaults -no-user-config -display none"
     machine += " -serial stdio -no-reboot -M q35,i8042=off"
-    share = "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap"
+    share = "local,path={},mount_tag={},security_model=none,readonly=on,multidevs=remap"
     argv = ["qemu-system-x86_64", *machine.split(), "-kernel", str(kernel), "-initrd", str(initramfs)]
-    argv += ["-virtfs", share, "-drive", f"file={disk},if=virtio,format=raw,cache=unsafe"]
+    argv += ["-virtfs", share.format("/", "host"), "-virtfs", share.format(PROJECT, "project")]
+    argv += ["-drive", f"file={disk},if=virtio,format=raw,cache=unsafe"]
     argv += ["-append", f"console=ttyS0 quiet systemd.show_status=0 panic=-1 rdinit=/init {more}"]
     qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert qemu.stdout is not None

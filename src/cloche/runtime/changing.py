@@ -212,7 +212,7 @@ def update(container: Container, asked: Resources, schemata: tuple[str, ...] = (
     if scope := container.known.get("scope"):
         from cloche.runtime.cgroups.scopes import update_scope
 
-        update_scope(scope, whole, container.groups)
+        update_scope(scope, whole, container.groups, devices=asked.devices is not None)
     notes = update_limits(whole, container.groups)
     linux["resources"] = whole.to_dict()
     write_atomically(f"{container.folder}/config.json", write_json(config).encode())
@@ -239,7 +239,7 @@ def delete(container: Container, *, force: bool = False) -> list[str]:
     if scope := container.known.get("scope"):
         from cloche.runtime.cgroups.scopes import stop_scope
 
-        stop_scope(scope)
+        warnings += stop_scope(scope)
     if left := remove_groups(container.directories):
         raise ClocheError(f"the cgroup {left[0]} cannot be removed: it is busy", hint="something in it cannot be ended")
     if resctrl := container.known.get("resctrl"):
@@ -251,7 +251,7 @@ def delete(container: Container, *, force: bool = False) -> list[str]:
     if b'"poststop"' in text:
         from cloche.runtime.creating import run_poststop
 
-        warnings = run_poststop(container, _hooks(text))
+        warnings += run_poststop(container, _hooks(text))
     container.remove()
     return warnings
 

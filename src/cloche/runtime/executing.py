@@ -165,9 +165,13 @@ def _plan(container: Container, config: Config, process: Process, asked: Executi
         machine=host.machine,
     )
     born_in, enter = _groups(container, host.groups, asked.cgroup)
+    adopt = _by_systemd(container, host.groups, born_in)
     steps: list[Operation] = [
         processes.OpenProcess(pid, int(container.known["started"]), kinds),
-        *attributes.exec_steps(processes.Clone((), born_in, enter), process, own_users="user" in kinds),
+        *attributes.exec_steps(
+            processes.Clone((), "" if adopt else born_in, enter), process, own_users="user" in kinds
+        ),
+        *adopt,
     ]
     if process.oomScoreAdj is not None:
         steps.append(groups.OomScore(process.oomScoreAdj))
@@ -201,6 +205,18 @@ def _groups(container: Container, groups: Groups, below: str) -> tuple[str, tupl
         places = entry_of(places, groups, container.pid)
     born_in = places.pop("", "")
     return born_in, tuple(dict.fromkeys(places.values()))
+
+
+def _by_systemd(container: Container, groups: Groups, place: str) -> list[Operation]:
+    """How systemd puts a process into `place`, a group of its scope, where nobody but it can."""
+    if not place or not container.known.get("scope"):
+        return []
+    if os.access(f"{os.path.commonpath((groups.v2, place))}/cgroup.procs", os.W_OK):
+        return []
+    from cloche.stage.operations.scopes import EnterScope
+
+    unit, user = container.known["scope"]
+    return [EnterScope(unit, place.removeprefix(container.groups[""]), user)]
 
 
 def _namespace(pid: int | str, kind: str) -> int:

@@ -2,7 +2,9 @@
 
     Manager(user)     the system's, or the caller's own; its private socket, or the bus where that is not in reach
     .group()          the manager's own control group: every path of a unit is below it
+    .version()        which systemd it is
     .start_scope()    StartTransientUnit, and wait for the end of that job
+    .attach()         AttachProcessesToUnit
     .set_properties() SetUnitProperties, until the unit is gone
     .stop()           StopUnit, and forget that it failed
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 
 TYPE_CHECKING = False
@@ -67,14 +70,29 @@ class Manager:
 
     def group(self) -> str:
         """The manager's own control group, as a path from the top of the hierarchy; "" for the top."""
+        return self._property("ControlGroup").rstrip("/")
+
+    def version(self) -> int:
+        """Such as 252; 0 for one that does not begin with a number."""
+        text = self._property("Version").partition(".")[0].partition("-")[0].partition("~")[0]
+        return int(text) if text.isdecimal() else 0
+
+    def _property(self, name: str) -> str:
         where = (PLACE, "org.freedesktop.DBus.Properties", "org.freedesktop.systemd1")
-        ((_, value),) = self.call("Get", "ss", (INTERFACE, "ControlGroup"), where=where)
-        return str(value).rstrip("/")
+        ((_, value),) = self.call("Get", "ss", (INTERFACE, name), where=where)
+        return str(value)
 
     def start_scope(self, unit: str, properties: Properties) -> None:
         """Make a scope; "PIDs" in its properties says around which processes. Raises Refused."""
         (job,) = self.call("StartTransientUnit", "ssa(sv)a(sa(sv))", (unit, "fail", properties, []))
         self._await(job, unit)
+
+    def attach(self, unit: str, below: str, pid: int) -> None:
+        """Move a process into a unit that is delegated, or a group below its own: "" or /NAME. Raises Refused.
+
+        A user's systemd asks the system's to do it, where the process comes from outside its own groups.
+        """
+        self.call("AttachProcessesToUnit", "ssau", (unit, below, [pid]))
 
     def set_properties(self, unit: str, properties: Properties) -> None:
         """Change properties of a unit that is running. Raises Refused."""
@@ -181,12 +199,17 @@ def _connect(*, user: bool) -> tuple[socket.socket, bool]:
 
 
 def _jeepney() -> Any:
-    """The library; the launcher leaves site-packages out, where it is unless cloche is there as well."""
+    """The library; the launcher leaves site-packages out, where it is unless cloche is there as well.
+
+    They are looked for beside the command: root's runs from a copy of the interpreter that has none (stage/kept.py).
+    """
     try:
         import jeepney
     except ImportError:
         import site
 
+        above = os.path.dirname(os.path.dirname(os.path.realpath(sys.argv[0])))
+        sys.path.append(f"{above}/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages")
         site.main()
         import jeepney
     return jeepney

@@ -1,19 +1,36 @@
-"""cloche.runtime.cgroups.systemd: names of scopes, and what systemd is told of limits."""
+"""cloche.runtime.cgroups.systemd: names of scopes, what systemd is told, and which steps are left to us."""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cloche.errors import SpecError
-from cloche.runtime.cgroups.devices import table_of
-from cloche.runtime.cgroups.systemd import bits, devices_of_unit, expand, limits_of_unit, properties_of, scope_of
-from cloche.spec.resources import CPU, DeviceRule, Memory, Pids, Resources
+from cloche.runtime.cgroups.containers import plan_cgroups
+from cloche.runtime.cgroups.systemd import (
+    Scope,
+    bits,
+    devices_of_unit,
+    expand,
+    in_scope,
+    limits_of_unit,
+    properties_of,
+    scope_of,
+)
+from cloche.runtime.host import Groups
+from cloche.spec.resources import CPU, BlockIO, DeviceRule, Memory, Pids, Resources
+from cloche.stage.operations.groups import GiveGroup, LimitDevices, MakeGroup, WriteLimits
+from cloche.stage.operations.scopes import StartScope
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+M = 1 << 20
+SCOPE = Scope("docker-it.scope", "system.slice", "/system.slice/docker-it.scope", False)
 INFINITY = (1 << 64) - 1
 
 
@@ -77,7 +94,7 @@ def test_no_limit_is_infinity() -> None:
 
 
 def test_nothing_is_told_of_what_is_not_asked() -> None:
-    assert told() == told(memory=Memory(), cpu=CPU(), pids=Pids(limit=0)) == {}
+    assert told() == told(memory=Memory(), cpu=CPU(), pids=Pids()) == {}
 
 
 def test_a_quota_is_never_smaller_than_asked() -> None:
@@ -95,21 +112,6 @@ def test_words_of_v2() -> None:
 def test_v1_has_other_words() -> None:
     asked = Resources(memory=Memory(limit=64, reservation=8), cpu=CPU(shares=7))
     assert dict(limits_of_unit(asked, v2=False)) == {"MemoryLimit": ("t", 64), "CPUShares": ("t", 7)}
-
-
-def test_devices_for_v1() -> None:
-    rules = [
-        DeviceRule(allow=False, access="rwm"),
-        DeviceRule(allow=True, type="c", major=10, minor=229, access="rw"),
-        DeviceRule(allow=True, type="b", major=8, access="r"),
-        DeviceRule(allow=True, type="b", major=77),
-    ]
-    (_, policy), (_, (_, allowed)) = devices_of_unit(table_of(rules), {("c", 136): "pts", ("b", 8): "sd"})
-    assert policy == ("s", "strict")
-    assert {("char-*", "m"), ("block-*", "m"), ("/dev/char/10:229", "rw"), ("block-sd", "r"), ("char-pts", "rwm"),
-            ("/dev/char/1:3", "rwm")} <= set(allowed)  # fmt: skip
-    assert not any("77" in name for name, _ in allowed)
-    assert devices_of_unit(table_of([DeviceRule(allow=True)]), {}) == []
 
 
 @given(st.sets(st.integers(0, 300), min_size=1))
@@ -134,6 +136,9 @@ def test_lists_that_are_none(text: str) -> None:
         ("TimeoutStopSec", "uint64 3", ("TimeoutStopUSec", ("t", 3_000_000))),
         ("TimeoutStopUSec", "uint64 3", ("TimeoutStopUSec", ("t", 3))),
         ("RuntimeMaxSec", "1.5", ("RuntimeMaxUSec", ("t", 1_500_000))),
+        ("After", "['a.service', 'b,c.service']", ("After", ("as", ["a.service", "b,c.service"]))),
+        ("Some", "[uint32 1, uint32 2]", ("Some", ("au", [1, 2]))),
+        ("After", "[]", ("After", ("as", []))),
     ],
 )
 def test_properties_as_annotations(name: str, text: str, expected: object) -> None:
@@ -143,8 +148,112 @@ def test_properties_as_annotations(name: str, text: str, expected: object) -> No
     assert "other" not in dict(found)
 
 
-@pytest.mark.parametrize("text", ["", "words", "'open", "uint64", "uint64 x", "[1, 2]"])
+@pytest.mark.parametrize(
+    "text", ["", "words", "'open", "uint64", "uint64 x", "[1, 2", "'a' 'b'", "['a' 'b']", "['a', 5]", "'"]
+)
 def test_annotations_that_cannot_be_read(text: str) -> None:
     with pytest.raises(SpecError) as refused:
         properties_of(None, scope_of("", "me", user=False), "me", {"org.systemd.property.A": text}, v2=True)
     assert refused.value.pointer == "/annotations/org.systemd.property.A"
+
+
+def test_no_task_more_is_one_for_systemd_which_knows_no_zero() -> None:
+    assert told(pids=Pids(limit=0)) == told(unified={"pids.max": "0"}) == {"TasksMax": 1}
+
+
+def test_disk_weights() -> None:
+    asked = Resources(blockIO=BlockIO(weight=1000))
+    assert dict(limits_of_unit(asked, v2=True)) == {"IOWeight": ("t", 10_000)}
+    assert dict(limits_of_unit(asked, v2=False)) == {"BlockIOWeight": ("t", 1000)}
+
+
+def test_idle_is_a_weight_for_a_systemd_that_knows_it() -> None:
+    idle = Resources(cpu=CPU(idle=1, shares=1024))
+    assert dict(limits_of_unit(idle, v2=True)) == {"CPUWeight": ("t", 0)}
+    assert limits_of_unit(idle, v2=True, version=251) == limits_of_unit(idle, v2=False) == []
+
+
+def rule(allow: bool, kind: str, major: int, minor: int, access: str) -> DeviceRule:
+    return DeviceRule(allow=allow, type=kind, major=major, minor=minor, access=access)  # type: ignore[arg-type]
+
+
+class TestDevices:
+    """DevicePolicy= and DeviceAllow=: never narrower than our own rules on v2, never wider on v1."""
+
+    def test_nothing_asked_is_what_every_container_may(self) -> None:
+        policy, emptied, (name, (kind, allowed)) = devices_of_unit(None, v2=True)
+        assert policy == ("DevicePolicy", ("s", "strict"))
+        assert emptied == ("DeviceAllow", ("a(ss)", []))
+        assert (name, kind) == ("DeviceAllow", "a(ss)")
+        assert ("/dev/char/1:3", "rwm") in allowed
+        assert ("char-136", "rwm") in allowed
+        assert ("char-*", "m") in allowed
+        assert ("block-*", "m") in allowed
+        assert not [node for node, access in allowed if node.startswith("block") and access != "m"]
+
+    def test_a_device_that_is_allowed(self) -> None:
+        rules = [DeviceRule(allow=False, access="rwm"), rule(True, "b", 8, 0, "r"), rule(True, "c", 10, -1, "rw")]
+        *_, (_, (_, allowed)) = devices_of_unit(Resources(devices=rules), v2=True)
+        assert ("/dev/block/8:0", "r") in allowed
+        assert ("char-10", "rw") in allowed
+
+    @pytest.mark.parametrize("v2", [True, False])
+    def test_everything_allowed_is_no_policy(self, v2: bool) -> None:
+        found = devices_of_unit(Resources(devices=[DeviceRule(allow=True)]), v2=v2)
+        assert found == [("DevicePolicy", ("s", "auto")), ("DeviceAllow", ("a(ss)", []))]
+
+    @pytest.mark.parametrize(
+        "rules",
+        [[DeviceRule(allow=True), rule(False, "c", 1, 11, "rwm")], [rule(True, "c", -1, 7, "rw")]],
+    )
+    def test_what_systemd_cannot_say(self, rules: list[DeviceRule]) -> None:
+        resources = Resources(devices=rules)
+        assert devices_of_unit(resources, v2=True)[0] == ("DevicePolicy", ("s", "auto")), "our program decides alone"
+        policy, *_, (_, (_, allowed)) = devices_of_unit(resources, v2=False)
+        assert policy == ("DevicePolicy", ("s", "strict")), "or a reload of systemd would allow everything"
+        assert all(node for node, _ in allowed)
+
+    def test_a_users_systemd_has_no_say(self) -> None:
+        names = {name for name, _ in properties_of(None, scope_of("", "it", user=True), "it", {}, v2=True)}
+        assert not {"DevicePolicy", "DeviceAllow"} & names
+        assert {"DevicePolicy", "DeviceAllow"} <= {name for name, _ in properties_of(None, SCOPE, "it", {}, v2=True)}
+
+
+class TestSteps:
+    """What systemd makes, and what we do before and after that."""
+
+    def plan(self, groups: Groups, systemds: set[str]) -> Any:
+        whole = plan_cgroups(
+            Resources(memory=Memory(limit=M), cpu=CPU(cpus="0")),
+            groups,
+            SCOPE.group,
+            name="",
+            rootless=False,
+            owner=7,
+        )
+        return in_scope(whole, SCOPE, [], systemds)
+
+    def test_on_v2_systemd_makes_the_group_and_we_write_into_it(self, tmp_path: Path) -> None:
+        (tmp_path / "cgroup.controllers").write_text("memory cpu cpuset pids\n")
+        place = f"{tmp_path}{SCOPE.group}"
+        groups = Groups("v2", {}, {}, str(tmp_path), str(tmp_path))
+        plan = self.plan(groups, {place})
+        assert plan.create == ()
+        assert isinstance(plan.adopt[0], StartScope)
+        assert {type(step) for step in plan.adopt[1:]} == {WriteLimits, GiveGroup, LimitDevices}
+        assert (plan.born_in, plan.join, plan.paths) == ("", (), {"": place})
+        assert plan.directories == (place,)
+
+    def test_on_v1_all_is_written_after_systemd_made_its_own(self, tmp_path: Path) -> None:
+        # systemd writes "a" into devices.allow of a scope that it makes: our rules have to come after that
+        names = ("memory", "cpu", "cpuset", "devices", "name=systemd")
+        mounts = {name: f"{tmp_path}/{name}" for name in names}
+        plan = self.plan(Groups("v1", mounts, mounts, "", ""), {f"{mounts['name=systemd']}{SCOPE.group}"})
+        assert {type(step) for step in plan.create} == {MakeGroup}
+        assert sorted(step.path for step in plan.create) == [
+            f"{tmp_path}/{name}{SCOPE.group}" for name in ("cpu", "cpuset", "devices", "memory")
+        ]
+        assert isinstance(plan.adopt[0], StartScope)
+        written = {step.path for step in plan.adopt[1:]}
+        assert {f"{tmp_path}/{name}{SCOPE.group}" for name in ("memory", "cpuset", "devices")} <= written
+        assert sorted(plan.join) == sorted(step.path for step in plan.create)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from cloche.errors import ClocheError, StageError, UnsupportedError
-from cloche.linux.reading import read
+from cloche.errors import StageError, UnsupportedError
 from cloche.runtime.cgroups.containers import plan_cgroups
-from cloche.runtime.cgroups.devices import table_of
 from cloche.runtime.cgroups.systemd import devices_of_unit, in_scope, limits_of_unit, properties_of, scope_of
 from cloche.runtime.host import NAMED
 from cloche.stage import units
@@ -16,6 +14,8 @@ if TYPE_CHECKING:
     from cloche.runtime.host import Groups
     from cloche.runtime.receipt import Receipt
     from cloche.spec.resources import Resources
+
+SYSTEMD = "/run/systemd/system"  # there where systemd is the first process (sd_booted(3))
 
 
 def plan_scope(
@@ -34,70 +34,82 @@ def plan_scope(
     """
     scope = scope_of(path, container_id, user=user)
     try:
-        with units.Manager(user=user) as manager:
+        with _manager(user=user) as manager:
             above = manager.group()
-    except ImportError:
-        raise UnsupportedError(
-            "--systemd-cgroup", needs="the library jeepney", hint="pip install 'cloche[systemd]'"
-        ) from None
+            version = _version(manager, resources)
     except OSError as error:
-        raise _no_systemd(error, user=user) from None
+        raise _silent(error, user=user) from None
     place = f"{above}{scope.group}"
     whole = plan_cgroups(resources, groups, place, name="", rootless=user, by_others=True, owner=owner, receipt=receipt)
     places = whole.paths
     systemds = {places[key] for key in ("", NAMED) if key in places}
-    v2 = groups.kind == "v2"
-    told = properties_of(resources, scope, container_id, annotations, v2=v2)
-    return in_scope(whole, scope, [*told, *_devices(resources, v2=v2)], systemds), [scope.unit, user]
+    told = properties_of(resources, scope, container_id, annotations, v2=groups.kind == "v2", version=version)
+    return in_scope(whole, scope, told, systemds), [scope.unit, user]
 
 
-def update_scope(scope: tuple[str, bool], resources: Resources, paths: dict[str, str]) -> None:
-    """Tell systemd of other limits, or it would go back to those it knows when it reloads."""
+def update_scope(scope: tuple[str, bool], resources: Resources, paths: dict[str, str], *, devices: bool) -> None:
+    """Tell systemd of other limits, or it would go back to those it knows when it reloads.
+
+    `devices` says that they are others, too: a list of v1 that is written anew refuses everything for a moment.
+    """
     unit, user = scope
     v2 = paths.keys() <= {""}
-    properties = [*limits_of_unit(resources, v2=v2), *(_devices(resources, v2=v2) if resources.devices else [])]
-    if not properties:
-        return
     try:
-        with units.Manager(user=user) as manager:
-            manager.set_properties(unit, properties)
+        with _manager(user=user) as manager:
+            properties = limits_of_unit(resources, v2=v2, version=_version(manager, resources))
+            if devices and not user:
+                properties += devices_of_unit(resources, v2=v2)
+            if properties:
+                manager.set_properties(unit, properties)
     except units.Refused as error:
         raise StageError(f"{unit}: {error.strerror}", op="SetUnitProperties", errno=error.errno or 0) from None
     except OSError as error:
-        raise _no_systemd(error, user=user) from None
+        raise _silent(error, user=user) from None
 
 
-def stop_scope(scope: tuple[str, bool]) -> None:
-    """Let systemd forget a scope."""
+def stop_scope(scope: tuple[str, bool]) -> list[str]:
+    """Let systemd forget a scope; returns what it could not be told, which it will find out: nobody is in it."""
     unit, user = scope
     try:
-        with units.Manager(user=user) as manager:
+        with _manager(user=user) as manager:
             manager.stop(unit)
-    except units.Refused as error:
-        raise StageError(f"{unit}: {error.strerror}", op="StopUnit", errno=error.errno or 0) from None
-    except OSError as error:
-        raise _no_systemd(error, user=user) from None
+    except (UnsupportedError, OSError) as error:
+        return [f"{unit} could not be stopped: {error}"]
+    return []
 
 
-def _devices(resources: Resources | None, *, v2: bool) -> units.Properties:
-    if v2:
-        return []  # a program of its own, which systemd's stands beside and does not replace
-    names: dict[tuple[str, int], str] = {}
-    kind = ""
-    for line in read("/proc/devices").splitlines():
-        words = line.split()
-        if words[1:] == ["devices:"]:
-            kind = words[0][0].lower()
-        elif len(words) == 2:
-            names[kind, int(words[0])] = words[1]
-    return devices_of_unit(table_of(resources.devices if resources is not None else None), names)
+def _manager(*, user: bool) -> units.Manager:
+    """A connection to who makes scopes. Raises UnsupportedError."""
+    import os
+
+    if not os.path.isdir(SYSTEMD):
+        raise UnsupportedError(
+            "the systemd cgroup driver (--systemd-cgroup)",
+            needs=f"systemd does not run (there is no {SYSTEMD})",
+            hint="leave the option out, and let the runtime make the cgroups itself",
+        )
+    try:
+        return units.Manager(user=user)
+    except ImportError:
+        raise UnsupportedError(
+            "the systemd cgroup driver (--systemd-cgroup)",
+            needs="the Python library jeepney is not installed",
+            hint="pip install 'cloche[systemd]'",
+        ) from None
 
 
-def _no_systemd(error: OSError, *, user: bool) -> ClocheError:
+def _version(manager: units.Manager, resources: Resources | None) -> int:
+    """systemd's version, where what it is told depends on that; else 0."""
+    cpu = resources.cpu if resources is not None else None
+    return manager.version() if cpu is not None and cpu.idle else 0
+
+
+def _silent(error: OSError, *, user: bool) -> UnsupportedError:
     which = "your systemd (systemd --user)" if user else "systemd"
     place = f"{error.filename2 or error.filename}: " if error.filename else ""
+    hint = "log in with a session of your own (pam_systemd), or set XDG_RUNTIME_DIR" if user else "see systemctl status"
     return UnsupportedError(
-        "--systemd-cgroup",
+        "the systemd cgroup driver (--systemd-cgroup)",
         needs=f"{which} does not answer: {place}{error.strerror}",
-        hint="leave it out, and let the runtime make the cgroups itself",
+        hint=f"{hint}; or leave the option out, and let the runtime make the cgroups itself",
     )

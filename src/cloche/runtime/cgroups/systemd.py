@@ -4,16 +4,17 @@
     unit                 PREFIX-NAME.scope                    docker-4af….scope
     group                below the manager's own group        /system.slice/docker-4af….scope
 
-On v1 it gets the device rules, too: left without any it would allow everything when it makes the group anew.
 systemd gets the limits it has words for, so that it does not undo them when it reloads (systemd.resource-control(5));
 all of them are written into the group's files as well, which know more, by the same steps as without systemd.
+Of devices, too: left without any rule it would allow all of them when it writes a group of v1 anew.
 """
 
 from __future__ import annotations
 
 from cloche.errors import SpecError
 from cloche.records import record
-from cloche.runtime.cgroups.devices import ANY, Table, letters
+from cloche.runtime.cgroups import devices
+from cloche.runtime.cgroups.blocks import io_weight_of
 from cloche.runtime.cgroups.limits import weight_of
 from cloche.runtime.cgroups.plan import GroupPlan
 from cloche.stage.operations.groups import MakeGroup
@@ -31,6 +32,7 @@ POINTER = "/linux/cgroupsPath"
 SECOND = 1_000_000  # in microseconds
 GRAIN = 10_000  # systemd rounds a quota to 10 ms for each second
 INFINITY = (1 << 64) - 1
+IDLE_IS_A_WEIGHT = 252  # the version in which a CPUWeight of 0 became the idle class
 NUMBERS = {"byte": "y", "int16": "n", "uint16": "q", "int32": "i", "uint32": "u", "int64": "x", "uint64": "t"}
 
 
@@ -71,14 +73,13 @@ def expand(name: str) -> str:
 
 
 def in_scope(plan: GroupPlan, scope: Scope, properties: Properties, systemds: set[str]) -> GroupPlan:
-    """The groups `plan` makes, but `systemds` (directories) made by systemd, around a process that is there."""
-    before, after = [], []
-    for step in plan.create:
-        place = vars(step).get("path") or vars(step).get("directory")
-        if place not in systemds:
-            before.append(step)
-        elif not isinstance(step, MakeGroup):
-            after.append(step)
+    """The groups `plan` makes, but `systemds` (directories) made by systemd, around a process that is there.
+
+    systemd makes the scope in hierarchies of v1 as well, with its own idea of limits and devices: what is written
+    comes after that, in every one of them. The other groups are there before, as the process enters them itself.
+    """
+    before = [step for step in plan.create if isinstance(step, MakeGroup) and step.path not in systemds]
+    after = [step for step in plan.create if not isinstance(step, MakeGroup)]
     changed = {
         "create": tuple(before),
         "adopt": (StartScope(scope.unit, properties, scope.user), *after),
@@ -90,7 +91,13 @@ def in_scope(plan: GroupPlan, scope: Scope, properties: Properties, systemds: se
 
 
 def properties_of(
-    resources: Resources | None, scope: Scope, container_id: str, annotations: dict[str, str], *, v2: bool
+    resources: Resources | None,
+    scope: Scope,
+    container_id: str,
+    annotations: dict[str, str],
+    *,
+    v2: bool,
+    version: int = IDLE_IS_A_WEIGHT,
 ) -> Properties:
     """What systemd is told of a new scope. Raises SpecError for an annotation that cannot be read."""
     found: Properties = [
@@ -100,7 +107,8 @@ def properties_of(
         ("DefaultDependencies", ("b", False)),
         ("CollectMode", ("s", "inactive-or-failed")),
         *((f"{kind}Accounting", ("b", True)) for kind in ("Memory", "CPU", "Tasks", "IO" if v2 else "BlockIO")),
-        *limits_of_unit(resources, v2=v2),
+        *limits_of_unit(resources, v2=v2, version=version),
+        *([] if scope.user else devices_of_unit(resources, v2=v2)),  # a user's own has no say about devices
     ]
     for name, text in annotations.items():
         if name.startswith("org.systemd.property."):
@@ -108,13 +116,15 @@ def properties_of(
     return found
 
 
-def limits_of_unit(resources: Resources | None, *, v2: bool) -> Properties:
-    """The limits that systemd has words for."""
+def limits_of_unit(resources: Resources | None, *, v2: bool, version: int = IDLE_IS_A_WEIGHT) -> Properties:
+    """The limits that systemd, of that version, has words for."""
     if resources is None:
         return []
-    found = [*_memory(resources.memory, v2=v2), *_cpu(resources.cpu, v2=v2)]
-    if resources.pids is not None and resources.pids.limit:
-        found.append(("TasksMax", resources.pids.limit))
+    found = [*_memory(resources.memory, v2=v2), *_cpu(resources.cpu, v2=v2, version=version)]
+    if resources.pids is not None and resources.pids.limit is not None:
+        found.append(("TasksMax", _tasks(resources.pids.limit)))
+    if resources.blockIO is not None and (weight := resources.blockIO.weight):
+        found.append(("IOWeight", io_weight_of(weight)) if v2 else ("BlockIOWeight", weight))
     if v2:
         found += _unified(resources.unified or {})
     return [
@@ -123,21 +133,33 @@ def limits_of_unit(resources: Resources | None, *, v2: bool) -> Properties:
     ]
 
 
-def devices_of_unit(table: Table, names: dict[tuple[str, int], str]) -> Properties:
-    """Device rules in systemd's words; `names` are those of the majors ("c" or "b", number) in /proc/devices.
+def devices_of_unit(resources: Resources | None, *, v2: bool) -> Properties:
+    """The devices that systemd lets it use: the list replaces what the scope had.
 
-    What it has no words for it refuses: exceptions for a major without a driver, or for a minor of every major.
+    systemd can name one device, those of a major number, and all. What else a table says only our own rules say.
+    On v2 systemd's program refuses beside ours, so there it keeps out of what it cannot say in full. On v1 there is
+    one list, which systemd writes anew when it reloads: what it cannot say is refused from then on.
     """
-    if table.allow:
-        return []
-    allowed = []
-    for (kind, major, minor), access in table.exceptions.items():
-        word = {"c": "char", "b": "block"}[kind]
-        if ANY not in {minor, major}:
-            allowed.append((f"/dev/{word}/{major}:{minor}", letters(access)))
-        elif minor == ANY and (major == ANY or (kind, major) in names):
-            allowed.append((f"{word}-{names[kind, major] if major != ANY else '*'}", letters(access)))
-    return [("DevicePolicy", ("s", "strict")), ("DeviceAllow", ("a(ss)", allowed))]
+    table = devices.table_of(resources.devices if resources is not None else None)
+    listed = [] if table.allow else [(_node(key), access) for key, access in table.exceptions.items()]
+    if table.is_open or (v2 and (table.allow or not all(node for node, _ in listed))):
+        return [("DevicePolicy", ("s", "auto")), ("DeviceAllow", ("a(ss)", []))]
+    allowed = [(node, devices.letters(access)) for node, access in listed if node]
+    return [("DevicePolicy", ("s", "strict")), ("DeviceAllow", ("a(ss)", [])), ("DeviceAllow", ("a(ss)", allowed))]
+
+
+def _node(key: tuple[str, int, int]) -> str:
+    """How systemd names devices (systemd.resource-control(5), DeviceAllow=); "" for those it cannot name."""
+    kind, major, minor = key
+    name = "block" if kind == "b" else "char"
+    if major == devices.ANY:
+        return f"{name}-*" if minor == devices.ANY else ""
+    return f"{name}-{major}" if minor == devices.ANY else f"/dev/{name}/{major}:{minor}"
+
+
+def _tasks(limit: int) -> int:
+    """0 is no number for systemd, and one task that is there already may make no other with 1 either."""
+    return limit or 1
 
 
 def _memory(memory: Memory | None, *, v2: bool) -> Iterator[tuple[str, int]]:
@@ -154,10 +176,12 @@ def _memory(memory: Memory | None, *, v2: bool) -> Iterator[tuple[str, int]]:
             yield "MemorySwapMax", memory.swap - memory.limit
 
 
-def _cpu(cpu: CPU | None, *, v2: bool) -> Iterator[tuple[str, Any]]:
+def _cpu(cpu: CPU | None, *, v2: bool, version: int) -> Iterator[tuple[str, Any]]:
     if cpu is None:
         return
-    if cpu.shares and cpu.idle != 1:
+    if cpu.idle == 1 and v2 and version >= IDLE_IS_A_WEIGHT:
+        yield "CPUWeight", 0
+    elif cpu.shares and cpu.idle != 1:
         yield ("CPUWeight", weight_of(cpu.shares)) if v2 else ("CPUShares", cpu.shares)
     if cpu.period:
         yield "CPUQuotaPeriodUSec", cpu.period
@@ -190,7 +214,8 @@ def _unified(files: dict[str, str]) -> Iterator[tuple[str, Any]]:
     for file, text in files.items():
         words = text.split()
         if file in UNIFIED and len(words) == 1 and (words[0] == "max" or words[0].isdecimal()):
-            yield UNIFIED[file], -1 if words[0] == "max" else int(words[0])
+            number = -1 if words[0] == "max" else int(words[0])
+            yield UNIFIED[file], _tasks(number) if file == "pids.max" else number
         elif file == "cpu.max" and words and (words[0] == "max" or words[0].isdecimal()):
             period = int(words[1]) if len(words) > 1 and words[1].isdecimal() and int(words[1]) else 100_000
             yield "CPUQuotaPeriodUSec", period
@@ -212,14 +237,14 @@ def bits(text: str) -> bytes:
 
 
 def _annotated(annotation: str, text: str) -> tuple[str, tuple[str, Any]]:
-    """A property given as an annotation, its value in GVariant's text format: 'words', true, 5, uint64 5."""
+    """A property given as an annotation, in GVariant's text format: 'words', true, 5, uint64 5, ['a', 'b']."""
     name = annotation.removeprefix("org.systemd.property.")
     value = _variant(text.strip())
     if not name.isalnum() or value is None:
         raise SpecError(
             f"{text!r} is no value for a property of systemd",
             pointer=f"/annotations/{annotation}",
-            hint="'text', true, 5 or uint64 5",
+            hint="'text', true, 5, uint64 5 or ['a', 'b']",
         )
     if name.endswith("Sec") and not name.endswith("USec") and value[0] in {*NUMBERS.values(), "d"}:
         return f"{name.removesuffix('Sec')}USec", ("t", round(value[1] * SECOND))
@@ -227,8 +252,10 @@ def _annotated(annotation: str, text: str) -> tuple[str, tuple[str, Any]]:
 
 
 def _variant(text: str) -> tuple[str, Any] | None:
-    if len(text) > 1 and text[0] in "'\"" and text[-1] == text[0]:
+    if len(text) > 1 and text[0] in "'\"" and text.find(text[0], 1) == len(text) - 1:
         return "s", text[1:-1]
+    if text.startswith("[") and text.endswith("]"):
+        return _array(text[1:-1].strip())
     if text in {"true", "false"}:
         return "b", text == "true"
     kind, space, number = text.rpartition(" ")
@@ -241,3 +268,18 @@ def _variant(text: str) -> tuple[str, Any] | None:
     if kind in NUMBERS and number.removeprefix("-").isdecimal() and number.isascii():
         return NUMBERS[kind], int(number)
     return None
+
+
+def _array(text: str) -> tuple[str, list[Any]] | None:
+    """Values of one kind between commas; none at all are words."""
+    found: list[tuple[str, Any]] = []
+    while text:
+        end = text.find(text[0], 1) + 1 if text[0] in "'\"" else (text + ",").index(",")
+        value = _variant(text[:end].strip())
+        text = text[end:].strip()
+        if value is None or (text and not text.startswith(",")):
+            return None
+        found.append(value)
+        text = text[1:].strip()
+    kinds = {kind for kind, _ in found} or {"s"}
+    return (f"a{kinds.pop()}", [value for _, value in found]) if len(kinds) == 1 else None

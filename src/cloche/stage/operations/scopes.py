@@ -40,11 +40,14 @@ class StartScope(OutsideOperation):
 
     def execute(self, scene: Outside) -> None:
         properties = [*self.properties, ("PIDs", ("au", [scene.pid]))]
-        scene.undo.append(Started(self.unit, user=self.user))
+        ours = Started(self.unit, user=self.user)
         with units.Manager(user=self.user) as manager:
+            scene.undo.append(ours)
             try:
                 manager.start_scope(self.unit, properties)
             except units.Refused as error:
+                if error.name:  # of the call, not of its job: nothing was made, and what is there is somebody else's
+                    scene.undo.remove(ours)
                 raise OSError(error.errno, error.strerror, self.unit) from error
 
     def calls(self) -> list[str]:
@@ -53,3 +56,25 @@ class StartScope(OutsideOperation):
 
     def meaning(self) -> str:
         return "systemd makes the control group, and knows its limits"
+
+
+@record
+class EnterScope(OutsideOperation):
+    """Let systemd put another process into a scope: a user may not move one there from a group that is not theirs."""
+
+    unit: str
+    below: str  # a group below the scope's own, or ""
+    user: bool
+
+    def execute(self, scene: Outside) -> None:
+        try:
+            with units.Manager(user=self.user) as manager:
+                manager.attach(self.unit, self.below, scene.pid)
+        except units.Refused as error:
+            raise OSError(error.errno, error.strerror, self.unit) from error
+
+    def calls(self) -> list[str]:
+        return [f'org.freedesktop.systemd1.Manager.AttachProcessesToUnit("{self.unit}", "{self.below}", PID)']
+
+    def meaning(self) -> str:
+        return "it is counted and limited together with the container's other processes"
