@@ -62,10 +62,9 @@ def test_a_users_manager_without_a_runtime_directory_in_the_environment(monkeypa
 
 
 def test_a_user_namespaces_root_asks_the_manager_of_who_made_it() -> None:
-    script = (
-        f"import sys; sys.path.append({str(SOURCE)!r}); from cloche.stage import units; print(units._uid_outside())"
-    )
-    words = ["unshare", "--user", "--map-root-user", system_python(), "-I", "-S", "-c", script, str(SOURCE)]
+    # as text, for the checkout may be out of that user's reach
+    script = f"{Path(units.__file__).read_text()}\nprint(_uid_outside())"
+    words = ["unshare", "--user", "--map-root-user", system_python(), "-I", "-S", "-c", script]
     made = subprocess.run(
         words, capture_output=True, text=True, check=False, user=1234 if os.geteuid() == 0 else None, cwd="/"
     )
