@@ -259,7 +259,8 @@ def check_an_ordinary_user_has_scopes_of_their_own() -> None:
         # as a process that the user's manager has started: it can move no others without the help of the system's
         there = f"{TOP}/system.slice/cloche-user.service/init.scope/cgroup.procs"
         moved = ["sh", "-c", f'echo $$ >{there} && exec "$@"', "sh"]
-        env = [*moved, *AS_USER, "env", f"XDG_RUNTIME_DIR={RUNTIME_DIR}", "HOME=/tmp"]
+        # without XDG_RUNTIME_DIR: it is where pam_systemd has it
+        env = [*moved, *AS_USER, "env", "--unset=XDG_RUNTIME_DIR", "HOME=/tmp"]
         command = [*inside.RUNTIME, "--root", "/tmp/user-containers", "--systemd-cgroup"]
 
         def as_user(*args: str) -> str:
