@@ -176,16 +176,59 @@ class Manager:
             raise PermissionError(13, "systemd does not let this user in")
 
 
+def places_of(*, user: bool) -> list[tuple[str, bool]]:
+    """The manager's sockets, best first, and whether each is a bus; a name without a file begins with NUL.
+
+    Without XDG_RUNTIME_DIR a user's are in /run/user/UID, where pam_systemd(8) puts them.
+    """
+    if not user:
+        return [("/run/systemd/private", False), ("/run/dbus/system_bus_socket", True)]
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{_uid_outside()}"
+    told = _addresses(os.environ.get("DBUS_SESSION_BUS_ADDRESS", ""))
+    return [(f"{runtime}/systemd/private", False), *((place, True) for place in told or [f"{runtime}/bus"])]
+
+
+def _uid_outside() -> int:
+    """Who we are outside of our user namespace, where podman without root starts us as its root."""
+    uid = os.geteuid()
+    with open("/proc/self/uid_map") as lines:
+        for line in lines:
+            inside, outside, size = map(int, line.split())
+            if inside <= uid < inside + size:
+                return outside + uid - inside
+    return uid
+
+
+def _addresses(text: str) -> list[str]:
+    """The sockets in a list of D-Bus addresses (D-Bus Specification, Server Addresses); others are left out."""
+    found = []
+    for address in text.split(";"):
+        transport, _, pairs = address.strip().partition(":")
+        if transport != "unix":
+            continue
+        keys = dict(pair.split("=", 1) for pair in pairs.split(",") if "=" in pair)
+        for key, mark in (("path", ""), ("abstract", "\0")):
+            if key in keys:
+                found.append(mark + _unescaped(keys[key]))
+    return found
+
+
+def _unescaped(text: str) -> str:
+    """%20 and the like; what is no such thing stays."""
+    first, *rest = text.encode().split(b"%")
+    whole = first
+    for part in rest:
+        try:
+            whole += bytes([int(part[:2], 16)]) + part[2:]
+        except ValueError:
+            whole += b"%" + part
+    return os.fsdecode(whole)
+
+
 def _connect(*, user: bool) -> tuple[socket.socket, bool]:
     """The first of the manager's sockets that answers, and whether it is a bus."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if user:
-        bus = os.environ.get("DBUS_SESSION_BUS_ADDRESS", "").partition("unix:path=")[2].partition(",")[0]
-        places = [(f"{runtime}/systemd/private", False), (bus or f"{runtime}/bus", True)]
-    else:
-        places = [("/run/systemd/private", False), ("/run/dbus/system_bus_socket", True)]
     failed: OSError | None = None
-    for path, is_bus in places:
+    for path, is_bus in places_of(user=user):
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
             connection.connect(path)
