@@ -547,8 +547,6 @@ def check_what_is_not_handed_down_is_refused_by_name() -> None:
 
 def check_an_apparmor_profile_confines_what_a_bundle_and_exec_start() -> None:
     """The kernel next door has no AppArmor; this one has, and that is all a profile needs."""
-    if not os.path.exists("/sys/kernel/security/apparmor"):
-        subprocess.run(["mount", "-t", "securityfs", "security", "/sys/kernel/security"], check=True)
     subprocess.run(["apparmor_parser", "-Kr"], input=PROFILE, text=True, check=True)
     look = ["sh", "-c", "cat /proc/self/attr/current; echo x >/denied && echo written"]
     own = {"type": "user"}, [{"containerID": 0, "hostID": 100000, "size": 65536}]
@@ -640,6 +638,7 @@ def prepare() -> None:
     LEAF.mkdir()
     for name in ("", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"):
         os.chown(LEAF / name, USER, USER)
+    subprocess.run(["mount", "-t", "securityfs", "security", "/sys/kernel/security"], check=True)
 
 
 def main(found: dict[str, Any]) -> int:
@@ -661,9 +660,11 @@ def main(found: dict[str, Any]) -> int:
             why = f" ({KNOWN[name]})" if name in KNOWN else f"\n{traceback.format_exc()}"
             outcome = f"{'as expected, does not hold' if name in KNOWN else 'FAILED'}{why}"
         print(f"{name[6:].replace('_', ' ')}: {outcome} ({time.monotonic() - started:.0f} s)", flush=True)
-    if Path("/proc/self/mountinfo").read_text() != mounts:
+    now = Path("/proc/self/mountinfo").read_text()
+    if now != mounts:
         failed += 1
-        print("mounts were left")
+        changed = set(now.splitlines()) ^ set(mounts.splitlines())
+        print("mounts were left, or are others now:", *sorted(changed), sep="\n")
     print(f"{len(chosen)} checks, {failed} failed")
     return 1 if failed or not chosen else 0
 
