@@ -256,6 +256,14 @@ def check_a_container_is_deleted_where_systemd_cannot_be_told() -> None:
     assert gone("cloche-alone.scope"), "systemd sees for itself that nobody is in it"
 
 
+def check_a_container_whose_state_is_damaged_is_deleted_with_its_scope() -> None:
+    place = group_of(started(config("a-b.slice:cloche:broken"), "broken"))
+    Path("/tmp/containers/broken/state.json").write_text("{")
+    ok("delete", "--force", "broken")
+    assert gone("cloche-broken.scope")
+    assert not place.exists()
+
+
 def check_a_container_that_was_made_is_gone_with_create() -> None:
     made = config("system.slice:cloche:seventh", "/no/such/command")
     done = scoped("create", "--bundle", bundle(made), "seventh")

@@ -274,7 +274,14 @@ def damaged(root: str, container_id: str) -> Container:
         path = (linux.cgroupsPath if linux is not None else "") or ""
     except SpecError:
         pass  # as it was before it said anything
-    places = find_places(probe_host().groups, path, container_id)
+    host = probe_host()
+    if path.count(":") == 2:
+        from cloche.runtime.cgroups.scopes import lost_scope
+
+        user = not (host.privileged and host.initial)
+        container.known["scope"], places = lost_scope(path, container_id, host.groups, user=user)
+    else:
+        places = find_places(host.groups, path, container_id)
     container.known["groups"] = {name: place for name, place in places.items() if _is_there(place)}
     return container
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cloche.errors import StageError, UnsupportedError
-from cloche.runtime.cgroups.containers import plan_cgroups
+from cloche.errors import SpecError, StageError, UnsupportedError
+from cloche.runtime.cgroups.containers import find_places, plan_cgroups
 from cloche.runtime.cgroups.systemd import devices_of_unit, in_scope, limits_of_unit, properties_of, scope_of
 from cloche.runtime.host import NAMED
 from cloche.stage import units
@@ -45,6 +45,20 @@ def plan_scope(
     systemds = {places[key] for key in ("", NAMED) if key in places}
     told = properties_of(resources, scope, container_id, annotations, v2=groups.kind == "v2", version=version)
     return in_scope(whole, scope, told, systemds), [scope.unit, user]
+
+
+def lost_scope(path: str, container_id: str, groups: Groups, *, user: bool) -> tuple[list[object], dict[str, str]]:
+    """The scope that linux.cgroupsPath names, as it is written down, and where its groups are."""
+    try:
+        scope = scope_of(path, container_id, user=user)
+    except SpecError:
+        return [], {}
+    try:
+        with _manager(user=user) as manager:
+            above = manager.group()
+    except (UnsupportedError, OSError):
+        above = ""  # as that of the system's is; what is not found is not removed
+    return [scope.unit, user], find_places(groups, f"{above}{scope.group}", "")
 
 
 def update_scope(scope: tuple[str, bool], resources: Resources, paths: dict[str, str], *, devices: bool) -> None:
