@@ -634,11 +634,13 @@ def is_orphan_of_another_namespace(pid: int) -> bool:
 
 @pytest.fixture(scope="session")
 def only_reaper() -> Iterator[Reaper]:
-    """The one thread that collects orphans."""
+    """The one thread that collects orphans; it rests but during tests that ask for it."""
     made = Reaper()
+    made.resting.acquire()
     made.thread.start()
     yield made
     made.end.set()
+    made.resting.release()
     made.thread.join()
 
 
@@ -650,7 +652,9 @@ def reaper(only_reaper: Reaper) -> Iterator[Reaper]:
     """
     call = ctypes.CDLL(None, use_errno=True).prctl
     assert call(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    only_reaper.resting.release()
     yield only_reaper
+    only_reaper.resting.acquire()
     assert call(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) == 0
 
 

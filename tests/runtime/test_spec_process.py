@@ -452,7 +452,7 @@ def test_reset_on_fork(runtime: Runtime, bundle: MakeBundle) -> None:
 
 def test_a_deadline(runtime: Runtime, bundle: MakeBundle) -> None:
     since(runtime, runc="1.2", crun="1.9")
-    made = bundle()
+    made = bundle("sleep", "1000")  # one that may not fork (sched(7))
     times = {"runtime": 10_000_000, "deadline": 50_000_000, "period": 100_000_000}
     made.process["scheduler"] = {"policy": "SCHED_DEADLINE", **times}
     done = runtime.try_create(made)

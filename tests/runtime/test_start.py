@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.runtime.conftest import SLEEP, alive, wait_until
@@ -100,3 +102,15 @@ def test_a_file_is_made_with_the_owner_and_mask_of_the_process(runtime: Runtime,
     runtime.wait(id)
     found = (made.rootfs / "tmp/made").stat()
     assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (1000, 1001, 0o600)
+
+
+def test_nothing_of_the_runtime_stays_while_it_runs(runtime: Runtime, bundle: MakeBundle) -> None:
+    id = runtime.create(bundle(*SLEEP))
+    runtime.start(id)
+    ours = str(runtime.root).encode()
+    command_lines = {}
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            command_lines[place.parent.name] = place.read_bytes()
+    assert str(runtime.pid(id)) in command_lines
+    assert [words for words in command_lines.values() if ours in words] == []

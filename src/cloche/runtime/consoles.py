@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import _socket
 
-from cloche.errors import NotFoundError
+from cloche.errors import ConflictError, NotFoundError
 
 SOL_SOCKET, SCM_RIGHTS = 1, 1
+
+
+def check_console(terminal: bool, console_socket: str, *, stays: bool) -> None:
+    """Whether somebody takes a terminal's other end: the socket, or a command that stays. Raises ConflictError."""
+    if terminal and not console_socket and not stays:
+        raise ConflictError(
+            "cannot allocate tty: nobody has its other end when cloche-runtime detaches without a console socket",
+            hint="process.terminal is true: give --console-socket, or set it to false",
+        )
+    if console_socket and not terminal:
+        raise ConflictError(
+            "cannot use the console socket: no tty is asked for",
+            hint="process.terminal is false: leave --console-socket out, or set it to true",
+        )
 
 
 def send_console(path: str, master: int) -> None:

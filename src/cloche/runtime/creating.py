@@ -7,13 +7,12 @@ import sys
 import time
 
 from cloche import ids
-from cloche.errors import ConflictError
 from cloche.records import record
 from cloche.runtime import attributes, containers
 from cloche.runtime.agents import tell_agent
 from cloche.runtime.bundle import request_of
 from cloche.runtime.cgroups.containers import plan_cgroups
-from cloche.runtime.consoles import send_console, send_descriptor
+from cloche.runtime.consoles import check_console, send_console, send_descriptor
 from cloche.runtime.failures import explain
 from cloche.runtime.host import Groups, probe_host
 from cloche.runtime.planning import plan as make_plan
@@ -125,7 +124,8 @@ def create(asked: Creation, config: Config, text: bytes) -> tuple[Container, Mad
     ids.check_id(asked.container_id)
     pass_on_services(config)
     host = probe_host()
-    _check_console(asked, config)
+    terminal = config.process is not None and config.process.terminal
+    check_console(terminal, asked.console_socket, stays=asked.master)
     hooks = hooks_of(config.hooks)
     rootfs = os.path.normpath(os.path.join(asked.bundle, config.root.path)) if config.root else ""
     container = containers.new(
@@ -292,20 +292,6 @@ def write_pid_file(path: str, pid: int) -> None:
     except OSError:
         os.unlink(temporary)
         raise
-
-
-def _check_console(asked: Creation, config: Config) -> None:
-    wanted = config.process is not None and config.process.terminal
-    if wanted and not asked.console_socket and not asked.master:
-        raise ConflictError(
-            "cannot allocate tty if runc will detach without setting console socket",
-            hint="/process/terminal is true: give --console-socket, or set it to false",
-        )
-    if asked.console_socket and not wanted:
-        raise ConflictError(
-            "cannot use console socket if runc will not detach or allocate tty",
-            hint="/process/terminal is false: leave --console-socket out",
-        )
 
 
 def _owner() -> str:

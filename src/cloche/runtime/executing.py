@@ -9,7 +9,7 @@ from cloche.records import record
 from cloche.runtime import attributes
 from cloche.runtime.agents import tell_agent
 from cloche.runtime.cgroups.containers import entry_of
-from cloche.runtime.consoles import send_console
+from cloche.runtime.consoles import check_console, send_console
 from cloche.runtime.creating import carry_out, seal_against, state_for_hooks
 from cloche.runtime.host import probe_host
 from cloche.runtime.identity import plan_identity
@@ -95,10 +95,7 @@ def execute(container: Container, asked: Execution) -> tuple[Made, int]:
         raise ConflictError(f"cannot exec in a {status} container", hint=f"{container.id} has to be running")
     config = Config.parse(read_json(container.config_text()))
     process = _process_of(config, asked)
-    if process.terminal and asked.detach and not asked.console_socket:
-        raise ConflictError("cannot allocate tty if runc will detach without setting console socket")
-    if asked.console_socket and not process.terminal:
-        raise ConflictError("cannot use console socket if runc will not detach or allocate tty")
+    check_console(process.terminal, asked.console_socket, stays=not asked.detach)
     config.process = process
     plan = _plan(container, config, process, asked)
     callbacks = _Callbacks(container, config, asked.console_socket)
