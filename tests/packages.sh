@@ -4,13 +4,15 @@
 wanted="busybox:busybox-static crun:crun runc:runc bwrap:bubblewrap newuidmap:uidmap tmux:tmux strace:strace
 man:man-db setpriv:util-linux ip:iproute2 ps:procps make:make gcc:gcc
 dockerd:docker.io docker:docker.io containerd:containerd podman:podman conmon:conmon catatonit:catatonit
-/usr/lib/podman/netavark:netavark /usr/lib/podman/aardvark-dns:aardvark-dns iptables:iptables"
+/usr/lib/podman/netavark:netavark /usr/lib/podman/aardvark-dns:aardvark-dns iptables:iptables
+zsh:zsh fish:fish mandoc:mandoc"
 missing=""
 for pair in $wanted; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair##*:}"
 done
 python3=/usr/bin/python3
 [ -x "$python3" ] && "$python3" -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
+[ -e /usr/arm-linux-gnueabihf/include/asm/unistd-eabi.h ] || missing="$missing linux-libc-dev-armhf-cross"
 ls /usr/lib/*/libseccomp.so.2 >/dev/null 2>&1 || missing="$missing libseccomp2"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
