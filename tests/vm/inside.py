@@ -388,6 +388,10 @@ def check_limits_of_a_living_container_are_raised_and_lowered() -> None:
         assert (group.read("memory.max"), group.read("memory.swap.max")) == ("max", "max")
         group.start("sleep", "600")
         until_inside(group)
+        for _ in range(100):
+            if int(group.read("memory.current")) > 4096:
+                break
+            time.sleep(0.05)  # what a process has is counted in batches, or not touched yet
         refused = ""
         try:
             update_limits(Resources(memory=Memory(limit=4096, checkBeforeUpdate=True)), group.paths)
