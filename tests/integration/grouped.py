@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from cloche.runtime.cgroups.containers import plan_cgroups
 from cloche.runtime.host import probe_host
 from cloche.runtime.receipt import Receipt
-from cloche.stage.cleaning import kill_groups, remove_groups
+from cloche.stage.cleaning import kill_groups, pids_of, remove_groups
 from cloche.stage.scene import Outside
 
 if TYPE_CHECKING:
@@ -39,11 +39,16 @@ class Grouped:
         self.started: list[subprocess.Popen[bytes]] = []
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
-        """Start a command in all of the groups."""
+        """Start a command in all of the groups, and wait until it is in each of them."""
         argv = ["sh", "-c", ENTER, "sh", *self.plan.directories, "--", *words]
         process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.started.append(process)
+        until(lambda: process.poll() is not None or self.holds(process.pid), f"{words} is in every group")
         return process
+
+    def holds(self, pid: int) -> bool:
+        """Whether a process is in each of the groups."""
+        return all(pid in pids_of((directory,)) for directory in self.plan.directories)
 
     def read(self, v1: str, v2: str = "") -> str:
         """The content of a limit's file, by its name on whichever version it is."""

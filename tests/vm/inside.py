@@ -387,7 +387,6 @@ def check_limits_of_a_living_container_are_raised_and_lowered() -> None:
         update_limits(Resources(memory=Memory(limit=-1)), group.paths)
         assert (group.read("memory.max"), group.read("memory.swap.max")) == ("max", "max")
         group.start("sleep", "600")
-        until_inside(group)
         for _ in range(100):
             if int(group.read("memory.current")) > 4096:
                 break
@@ -398,15 +397,6 @@ def check_limits_of_a_living_container_are_raised_and_lowered() -> None:
         except ConflictError as error:
             refused = str(error)
         assert "are in use" in refused, "it would have been ended"
-
-
-def until_inside(group: Any) -> None:
-    """Wait until what was started in a group is in there."""
-    from tests.integration.grouped import until
-
-    from cloche.stage.cleaning import pids_of
-
-    until(lambda: all(item.pid in pids_of(group.plan.directories) for item in group.started), "all are in there")
 
 
 def check_a_program_decides_about_devices_and_gives_way_to_another() -> None:
@@ -474,7 +464,6 @@ def check_running_out_of_memory_is_heard() -> None:
 
     with grouped(Resources(memory=Memory(limit=32 << 20, swap=32 << 20))) as group:
         group.start("sleep", "600")
-        until_inside(group)
         with OomWatch(group.paths) as watch:
             group.start("sh", "-c", GREEDY)
             assert watch.wait(PATIENCE) == OOM
@@ -492,7 +481,6 @@ def check_what_was_used_is_counted() -> None:
 
     with grouped(Resources(memory=Memory(limit=64 << 20), pids=Pids(limit=9))) as group:
         group.start("sleep", "600")
-        until_inside(group)
         found = stats(group.paths)
         assert found["pids"] == {"current": 1, "limit": 9}, found["pids"]
         assert found["memory"]["usage"]["limit"] == 64 << 20
