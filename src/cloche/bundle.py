@@ -12,7 +12,7 @@ changed. It is a cache like any .pyc: made by whoever may write there, ignored w
 from __future__ import annotations
 
 import sys
-from _frozen_importlib import ModuleSpec, module_from_spec
+from _frozen_importlib import ModuleSpec
 from marshal import dumps, loads
 from posix import stat
 
@@ -75,16 +75,21 @@ def use(modules: dict[str, Entry], folder: str) -> bool:
 
 
 def load_all() -> None:
-    """Run what every run imports of the bundle in use now, in its order: half the cost of import statements."""
+    """Run what every run imports of the bundle in use now, in its order: a third of the cost of import statements.
+
+    These modules know their name and file, and have no spec: making one takes longer than running many a module.
+    """
     finder = sys.meta_path[0]
     if not isinstance(finder, Finder):
         return
+    make = type(sys)
     for name, entry in finder.modules.items():
         if name in sys.modules or isinstance(entry[4], bytes):
             continue
-        spec = finder.find_spec(name)
-        assert spec is not None
-        module = sys.modules[name] = module_from_spec(spec)
+        module = sys.modules[name] = make(name)
+        module.__file__ = entry[0]
+        if entry[1]:
+            module.__path__ = [entry[0].rpartition("/")[0]]
         finder.exec_module(module)
         parent, _, own = name.rpartition(".")
         if parent in sys.modules:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import stat
 import subprocess
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import cloche
 from tests.conftest import Cli
 from tests.integration.alive import WAIT, alive
 
@@ -534,26 +536,60 @@ def test_a_closed_standard_descriptor_is_nothing_of_ours(anyone: Cli, rootfs: Pa
     assert all(line.startswith(allowed) for line in found), found
 
 
-def test_the_bundle_is_code_of_this_installation_alone(tmp_path: Path) -> None:
+def install(home: Path, command: str) -> Path:
+    """The command as pip would install it below `home`; returns it. Nothing has been run from there yet."""
     source = Path(__file__).resolve().parents[2]
+    library = home / "lib" / f"python3.{sys.version_info[1]}" / "site-packages"
+    library.mkdir(parents=True)
+    (home / "bin").mkdir()
+    (home / "bin/python3").symlink_to(sys.executable)
+    shutil.copy(source / "scripts" / command, home / "bin" / command)
+    shutil.copytree(source / "src/cloche", library / "cloche", ignore=shutil.ignore_patterns("__pycache__"))
+    return home / "bin" / command
 
-    def install(name: str) -> Path:
-        home = tmp_path / name
-        library = home / "lib" / f"python3.{sys.version_info[1]}" / "site-packages"
-        library.mkdir(parents=True)
-        (home / "bin").mkdir()
-        (home / "bin/python3").symlink_to(sys.executable)
-        shutil.copy(source / "scripts/cloche", home / "bin/cloche")
-        shutil.copytree(source / "src/cloche", library / "cloche", ignore=shutil.ignore_patterns("*.bundle"))
-        return home
 
+@pytest.mark.parametrize("way", ["absolute", "relative", "here", "found", "link", "dots", "slashes"])
+def test_the_bundle_is_used_however_the_command_is_called(tmp_path: Path, way: str) -> None:
+    command = install(tmp_path / "home", "cloche-runtime")
+    folder = command.parent
+    (folder / "other").symlink_to("cloche-runtime")
+    ways: dict[str, tuple[str, Path | str]] = {
+        "absolute": (str(command), "/"),
+        "relative": ("bin/cloche-runtime", tmp_path / "home"),
+        "here": ("./cloche-runtime", folder),
+        "found": ("cloche-runtime", "/"),
+        "link": ("bin/other", tmp_path / "home"),
+        "dots": (f"../{folder.name}/./cloche-runtime", folder),
+        "slashes": (f"{folder}//cloche-runtime", "/"),
+    }
+    word, place = ways[way]
+
+    def run(*words: str) -> str:
+        env = {"PATH": f"{folder}:{os.environ['PATH']}"}
+        return subprocess.run([word, *words], cwd=place, env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    run("--root", str(tmp_path / "state"), "list")
+    (package,) = (tmp_path / "home").glob("lib/*/site-packages/cloche")
+    assert list((package / "__pycache__").glob("small-*.bundle"))
+    # other code by the same time and size is not noticed, so the old answer is the bundle's
+    for cached in (package / "__pycache__").glob("*.pyc"):
+        cached.unlink()
+    module = package / "__init__.py"
+    before = module.stat()
+    module.write_text(re.sub(r'__version__ = "[0-9]', '__version__ = "x', module.read_text()))
+    os.utime(module, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert run("--version").startswith(f"cloche-runtime version {cloche.__version__}\n")
+
+
+def test_the_bundle_is_code_of_this_installation_alone(tmp_path: Path) -> None:
     env = {"CLOCHE_STATE": str(tmp_path / "state"), "PATH": os.environ["PATH"]}
 
     def run(home: Path) -> str:
         words = [str(home / "bin/cloche"), "run", "--cpus", "1", "--allow-unenforced", "host", "true"]
         return subprocess.run(words, stdout=subprocess.PIPE, text=True, env=env, umask=0, check=False).stdout
 
-    first = install("first")
+    first = tmp_path / "first"
+    install(first, "cloche")
     assert run(first) == ""
     (bundle,) = first.glob("lib/*/site-packages/cloche/__pycache__/*.bundle")
     assert bundle.stat().st_mode & 0o777 == 0o644
