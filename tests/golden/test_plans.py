@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cloche.cli.explain import describe
+from cloche.cli.steps import describe
 from cloche.errors import ClocheError
 from cloche.runtime.planning import plan
 from cloche.sandbox.config import build

@@ -12,66 +12,29 @@ from cloche.cli.front import Observer, terminal_size
 from cloche.cli.options import find
 from cloche.cli.output import plain
 from cloche.cli.request import options_of
+from cloche.cli.steps import describe, describe_plan, plan_lines, receipt_lines, step_lines
 from cloche.sandbox.running import Prepared, prepare
 from cloche.spec.reader import write_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TextIO
+    from collections.abc import Iterable
 
     from cloche.cli.grammar import Parsed
-    from cloche.runtime.receipt import Receipt
     from cloche.sandbox.running import Result
     from cloche.stage.client import Run
-    from cloche.stage.operation import Operation
 
 
 def explain(parsed: Parsed) -> int:
     """Print what `run` would do with the same arguments."""
     options = options_of(find("explain"), parsed)
     prepared = prepare(options, dry=True, size=terminal_size() if options.tty else (0, 0))
-    steps = prepared.plan.operations
+    steps, receipt = prepared.plan.operations, prepared.receipt
     if parsed.text("format") == "json":
-        document = {
-            "steps": [describe(index, op) for index, op in enumerate(steps)],
-            "receipt": prepared.receipt.to_dict(),
-        }
-        print(write_json(document))
-        return 0
-    side = ""
-    for index, op in enumerate(steps):
-        if op.side != side:
-            side = op.side
-            who = "the stage, outside:" if side == "outside" else "the new process, inside:"
-            print(f"\n{who}" if index else who)
-        print_step(sys.stdout, index, op, "")
-    print("\nreceipt, if every step succeeds:")
-    print_receipt(sys.stdout, prepared.receipt)
+        print(write_json(describe_plan(steps, receipt)))
+    else:
+        print("\n".join(plan_lines(steps, receipt, "the stage")))
     return 0
-
-
-def describe(index: int, op: Operation) -> dict[str, object]:
-    """One step as data."""
-    return {
-        "step": index + 1,
-        "operation": type(op).__name__,
-        "side": op.side,
-        "calls": op.calls(),
-        "meaning": op.meaning(),
-    }
-
-
-def print_step(out: TextIO, index: int, op: Operation, time: str) -> None:
-    """One step for people."""
-    print(f"{index + 1:>3}  {plain(op.meaning())}{time}", file=out)
-    for call in op.calls():
-        print(f"       {plain(call)}", file=out)
-
-
-def print_receipt(out: TextIO, receipt: Receipt) -> None:
-    """The layers as a table."""
-    for line in str(receipt).splitlines():
-        print(f"  {plain(line)}", file=out)
 
 
 class Narrator(Observer):
@@ -89,13 +52,13 @@ class Narrator(Observer):
             took = {} if nanoseconds < 0 else {"microseconds": nanoseconds / 1000}
             print(write_json({**describe(index, op), **took}), file=self.out)
         else:
-            print_step(self.out, index, op, "" if nanoseconds < 0 else f"  [{nanoseconds / 1000:.0f} µs]")
+            self._print(step_lines(index, op, "" if nanoseconds < 0 else f"  [{nanoseconds / 1000:.0f} µs]"))
         self.out.flush()
 
     def before(self, run: Run, index: int) -> None:
         """Show the step that is next, and wait for a key."""
         op = self.steps[index]
-        print_step(self.out, index, op, "")
+        self._print(step_lines(index, op))
         inside = op.side == "inside"
         choices = "[enter] take it" + ("   [s] a shell as things stand" if inside else "") + "   [q] stop here"
         while True:
@@ -127,4 +90,8 @@ class Narrator(Observer):
             return
         print(f"\n{plain(result.reason.text)}, after {result.usage.wall * 1000:.1f} ms", file=self.out)
         print("receipt:", file=self.out)
-        print_receipt(self.out, result.receipt)
+        self._print(receipt_lines(result.receipt))
+
+    def _print(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            print(line, file=self.out)

@@ -70,8 +70,11 @@ def _devices(config: Config) -> tuple[Node, ...]:
     return tuple(found)
 
 
-def request_of(config: Config, bundle: str, container_id: str, host: Host, life: Lifecycle) -> Request:
-    """The request for a checked config. Raises SpecError, NotFoundError, UnsupportedError."""
+def request_of(config: Config, bundle: str, container_id: str, host: Host, life: Lifecycle, stage: str) -> Request:
+    """The request for a checked config; `stage` says how the interpreter is protected.
+
+    Raises SpecError, NotFoundError, UnsupportedError.
+    """
     process, linux, root = config.process, config.linux, config.root
     if process is None or root is None:
         raise SpecError("is needed to run", pointer="/process" if process is None else "/root")
@@ -108,7 +111,7 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
         make_cwd=True,
         lifecycle=life,
         failpoint=from_environment(os.environ.get("CLOCHE_FAILPOINT", "")),
-        stage_says="runs from a sealed copy of the interpreter",
+        stage_says=stage,
     )
 
 

@@ -212,27 +212,24 @@ class Container:
         raise ConflictError(f"{self.folder} cannot be removed: somebody keeps on making files in it")
 
 
-def new(root: str, container_id: str, **known: Any) -> Container:
-    """The directory of a new container, locked. Raises ConflictError where there is one of that id."""
-    check_id(container_id)
+def write(container: Container) -> None:
+    """Make the directory of a new container, locked. Raises ConflictError where there is one of that id."""
     from os import makedirs
 
-    makedirs(root, 0o700, exist_ok=True)
-    if root == _shared():
-        _own(root)  # somebody may have made it just now
+    makedirs(container.root, 0o700, exist_ok=True)
+    if container.root == _shared():
+        _own(container.root)  # somebody may have made it just now
     try:
-        os.mkdir(f"{root}/{container_id}", 0o700)
+        os.mkdir(container.folder, 0o700)
     except FileExistsError:
         raise ConflictError(
-            f"container with given ID already exists: {container_id}", hint="delete it first, or give another id"
+            f"container with given ID already exists: {container.id}", hint="delete it first, or give another id"
         ) from None
-    container = Container(root, container_id, known)
     try:
         container.lock().update()
     except OSError:  # the disk is full
         container.remove()
         raise
-    return container
 
 
 def load(root: str, container_id: str) -> Container:

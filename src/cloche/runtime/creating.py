@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 RECEIPT = "receipt.json"  # in the container's directory: what is enforced, layer by layer
 NOTIFY = "/run/notify/notify.sock"
+COPIED = "the interpreter it starts from is a copy that nobody can write"
+UNREACHED = "the interpreter it starts from cannot be written by anybody in there"
 
 
 @record
@@ -62,8 +64,8 @@ class Creation:
 
 
 class _Callbacks(Callbacks):
-    def __init__(self, container: Container, asked: Creation, config: Config, state: str) -> None:
-        self.container, self.asked, self.state = container, asked, state
+    def __init__(self, container: Container, asked: Creation, config: Config) -> None:
+        self.container, self.asked, self.state = container, asked, state_for_hooks(container, "creating")
         self.all_hooks = hooks_of(config.hooks)
         self.seccomp = config.linux.seccomp if config.linux is not None else None
         self.master = -1
@@ -91,27 +93,77 @@ class _Callbacks(Callbacks):
 
 def seal(config: Config) -> None:
     """See to it that the container cannot write the interpreter we run from; may start this command again."""
-    process, linux = config.process, config.linux
+    process = config.process
     sets = process.capabilities if process is not None else None
-    users = linux.namespace("user") if linux is not None else None
-    maps = None
-    if users is not None:
-        # of a namespace to join it is not known here what its map is
-        maps = [] if users.path else [(item.hostID, item.size) for item in (linux and linux.uidMappings) or []]
-    seal_against(maps, set((sets.bounding if sets else None) or ()))  # no other set outlives execve without it
+    seal_against(_users(config), set((sets.bounding if sets else None) or ()))  # no other set outlives execve without
 
 
 def seal_against(maps: list[tuple[int, int]] | None, capabilities: set[str]) -> None:
     """Restart from a copy nobody can write, where one of the host's ids in `maps` could (None: any of them)."""
-    owner = os.stat(os.path.realpath(sys.executable)).st_uid
-    if maps is not None and maps and not any(start <= owner < start + size for start, size in maps):
-        return
-    if is_out_of_reach():
+    if not _reaches_interpreter(maps):
         return
     if maps is None and "CAP_LINUX_IMMUTABLE" in capabilities:
         restart_sealed()
     else:
         restart_kept()
+
+
+def _users(config: Config) -> list[tuple[int, int]] | None:
+    """The host's ids (first, how many) of a user namespace; None: without one, any."""
+    linux = config.linux
+    users = linux.namespace("user") if linux is not None else None
+    if linux is None or users is None:
+        return None
+    # of a namespace to join it is not known here what its map is
+    return [] if users.path else [(item.hostID, item.size) for item in linux.uidMappings or []]
+
+
+def _reaches_interpreter(maps: list[tuple[int, int]] | None) -> bool:
+    owner = os.stat(os.path.realpath(sys.executable)).st_uid
+    if maps and not any(start <= owner < start + size for start, size in maps):
+        return False
+    return not is_out_of_reach()
+
+
+@record
+class Decided:
+    """All that `create` is going to do, before it does anything."""
+
+    plan: Plan
+    receipt: Receipt  # what the plan enforces, if every step succeeds
+    groups: GroupPlan
+    scope: list[object]  # of systemd's: its unit, whether it is the user's
+
+
+def unwritten(asked: Creation, config: Config) -> Container:
+    """What is to be known of the container that is asked for; nothing of it is on disk."""
+    ids.check_id(asked.container_id)
+    return containers.Container(
+        asked.root,
+        asked.container_id,
+        {
+            "ociVersion": config.ociVersion,
+            "bundle": asked.bundle,
+            "rootfs": os.path.normpath(os.path.join(asked.bundle, config.root.path)) if config.root else "",
+            "created": _now(),
+            "annotations": config.annotations or {},
+            "owner": _owner(),
+            "boot": containers.boot_id(),
+        },
+    )
+
+
+def decide(asked: Creation, config: Config, container: Container, host: Host) -> Decided:
+    """Decide on every step. Raises UnsupportedError and SpecError for what cannot be, or makes no sense."""
+    pass_on_services(config)
+    receipt = Receipt()
+    groups, scope = _plan_groups(config, asked, host, receipt)
+    keyring = f"_ses.{asked.container_id}" if asked.keyring else ""
+    state, hooks = state_for_hooks(container, "creating"), hooks_of(config.hooks)
+    life = Lifecycle(container.folder, state, hooks, groups, asked.preserve, asked.pivot, keyring, asked.bundle)
+    stage = COPIED if _reaches_interpreter(_users(config)) else UNREACHED
+    plan, rest = make_plan(request_of(config, asked.bundle, asked.container_id, host, life, stage), host)
+    return Decided(plan, Receipt([*receipt, *rest]), groups, scope)
 
 
 def create(asked: Creation, config: Config, text: bytes) -> tuple[Container, Made, int]:
@@ -121,42 +173,25 @@ def create(asked: Creation, config: Config, text: bytes) -> tuple[Container, Mad
 
     Raises ClocheError, with nothing left of the attempt.
     """
-    ids.check_id(asked.container_id)
-    pass_on_services(config)
+    container = unwritten(asked, config)
     host = probe_host()
     terminal = config.process is not None and config.process.terminal
     check_console(terminal, asked.console_socket, stays=asked.master)
-    hooks = hooks_of(config.hooks)
-    rootfs = os.path.normpath(os.path.join(asked.bundle, config.root.path)) if config.root else ""
-    container = containers.new(
-        asked.root,
-        asked.container_id,
-        ociVersion=config.ociVersion,
-        bundle=asked.bundle,
-        rootfs=rootfs,
-        created=_now(),
-        annotations=config.annotations or {},
-        owner=_owner(),
-        boot=containers.boot_id(),
-    )
-    state = state_for_hooks(container, "creating")
-    callbacks = _Callbacks(container, asked, config, state)
+    containers.write(container)
+    callbacks = _Callbacks(container, asked, config)
     try:
         containers.point("recorded")
         containers.write_atomically(f"{container.folder}/config.json", text)  # has the hooks for who finds it killed
-        receipt = Receipt()
-        groups, scope = _plan_groups(config, asked, host, receipt)
-        keyring = f"_ses.{asked.container_id}" if asked.keyring else ""
-        life = Lifecycle(container.folder, state, hooks, groups, asked.preserve, asked.pivot, keyring, asked.bundle)
-        plan, rest = make_plan(request_of(config, asked.bundle, asked.container_id, host, life), host)
+        decided = decide(asked, config, container, host)
+        plan, groups = decided.plan, decided.groups
         resctrl = attributes.resctrl_directories(config, asked.container_id)
-        container.update(groups=groups.paths, own_pids=plan.own_pids, resctrl=resctrl, scope=scope)
+        container.update(groups=groups.paths, own_pids=plan.own_pids, resctrl=resctrl, scope=decided.scope)
         made = carry_out(plan, callbacks)
     except BaseException:
         _undo(container, callbacks)
         raise
     try:
-        whole = Receipt([*receipt, *rest]).with_notes(made.notes)
+        whole = decided.receipt.with_notes(made.notes)
         containers.write_atomically(f"{container.folder}/{RECEIPT}", write_json(whole.to_dict()).encode())
         for name, why in (*groups.left_out, *made.notes):
             asked.warn(f"{name} is not in force: {why}")

@@ -27,7 +27,7 @@ SHARED = {
     "ipc": "the host's shared memory and message queues",
     "uts": "the host's name",
     "cgroup": "the host's cgroup tree can be seen",
-    "time": "the host's clocks; --time-offset makes them the container's own",
+    "time": "the host's clocks",
 }
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 EPERM = 1
 ID = Operand("ID", "what to call the container: letters, digits and _ + - .", required=True)
-_COMMON = (
+COMMON = (
     Option(
         ("-b", "--bundle"),
         VALUE,
@@ -50,7 +50,7 @@ VERBS = {
             " calls. Later changes of config.json have no effect. When it fails, nothing is left of the attempt.",
             "With /process/terminal a --console-socket is needed: the terminal is sent there.",
         ),
-        _COMMON,
+        COMMON,
         operands=(ID,),
         examples=(
             ("cloche-runtime create --bundle ./box demo", "make the container demo from ./box"),
@@ -68,7 +68,7 @@ VERBS = {
             " command, 128+n when signal n ended it. Signals that it gets itself are passed on.",
             "With --detach it ends as soon as the command runs; the container is there until it is deleted.",
         ),
-        (*_COMMON, *_RUN),
+        (*COMMON, *_RUN),
         operands=(ID,),
         examples=(
             ("cloche-runtime spec --bundle ./box", "a config.json beside ./box/rootfs, for root"),

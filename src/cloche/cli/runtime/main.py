@@ -31,6 +31,7 @@ ROOMS = {
     "resume": "pause",
     "update": "update",
     "events": "events",
+    "explain": "explain",
     "spec": "spec",
     "features": "features",
     "checkpoint": "unsupported",
