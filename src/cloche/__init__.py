@@ -59,10 +59,10 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """Load a public name from where it lives, once."""
-    import importlib
-
     if name not in __all__:
         raise AttributeError(f"module 'cloche' has no attribute {name!r}")
+    import importlib
+
     home = next((module for module, names in _HOMES.items() if name in names), "cloche.errors")
     value = globals()[name] = getattr(importlib.import_module(home), name)
     return value

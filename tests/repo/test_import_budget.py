@@ -66,7 +66,7 @@ def test_a_stage_has_everything_before_it_freezes() -> None:
     # what only a runtime's own process carries out, which imports what it needs before it forks
     caller_only |= {
         f"cloche.stage.{name}"
-        for name in ("making", "hooks", "kept", "units", "operations.lifecycle", "operations.scopes")
+        for name in ("making", "hooks", "kept", "keeping", "units", "operations.lifecycle", "operations.scopes")
     }
     rooms = {f"cloche.stage.{path.stem}" for path in (SOURCE / "cloche/stage").glob("[a-z]*.py")}
     rooms |= {f"cloche.stage.operations.{p.stem}" for p in (SOURCE / "cloche/stage/operations").glob("[a-z]*.py")}
@@ -88,6 +88,29 @@ def test_run_up_to_a_plan_loads_what_it_may_and_no_more(image: str, tmp_path: Pa
     assert "cloche.cli.options_other" not in own
     assert "cloche.sandbox.api" not in own
     assert "cloche.runtime.planning" in own
+
+
+@pytest.mark.parametrize("bundle", ["runtime", "small"])
+def test_a_command_of_the_runtime_loads_what_it_may_and_no_more(bundle: str) -> None:
+    own, others = loaded(f"""
+from cloche.cli.runtime.main import BUNDLES
+for names in BUNDLES[{bundle!r}]:
+    for name in names:
+        __import__(name)
+""")
+    assert others <= {
+        "__future__",
+        "_ctypes",
+        "_json",
+        "_signal",
+        "_socket",
+        "_stat",
+        "errno",
+        "fcntl",
+        "select",
+        "time",
+    }
+    assert "cloche.runtime.containers" in own
 
 
 HEAVY = "asyncio collections dataclasses enum inspect json logging pathlib re subprocess typing".split()

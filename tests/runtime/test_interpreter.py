@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloche.linux import files
-from cloche.stage import kept
+from cloche.stage import keeping, kept
 from tests.conftest import SOURCE, system_python
 from tests.runtime.conftest import SLEEP, wait_until
 from tests.runtime.looking import namespace, only_cloche
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 MAKE = """
 import sys
 sys.path.append(sys.argv[1])
-from cloche.stage import kept
+from cloche.stage import keeping, kept
 kept.KEPT = sys.argv[2]
-print(kept._keep(sys.argv[3]))
+print(keeping.keep(sys.argv[3]))
 """
 
 
@@ -43,7 +43,7 @@ def own(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(kept, "KEPT", str(top))
     yield top
     for copy in top.glob(".*"):
-        kept.remove_copy(str(copy))
+        keeping.remove_copy(str(copy))
 
 
 def flags(path: Path | str) -> int:
@@ -52,7 +52,7 @@ def flags(path: Path | str) -> int:
 
 
 def make() -> Path:
-    return Path(kept._keep(os.path.realpath(system_python())))
+    return Path(keeping.keep(os.path.realpath(system_python())))
 
 
 def works(link: Path) -> None:
@@ -94,7 +94,7 @@ def test_what_a_killed_one_has_left_is_removed(own: Path, frozen: bool) -> None:
             with files.Fd(os.open(own / left / "bin/python3", os.O_RDONLY)) as fd:
                 files.set_flags(fd.number, files.flags_of(fd.number) | files.FS_IMMUTABLE_FL)
     Path(f"{link}.new").symlink_to("nowhere")
-    kept.remove_copy(str(own / name))
+    keeping.remove_copy(str(own / name))
     make()
     works(link)
     assert [p.name for p in own.iterdir() if p.name[0] == "."] == [name]

@@ -6,7 +6,7 @@ take a value in one write or not at all, are not ordinary.
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.linux import kernel
 
@@ -113,7 +113,7 @@ def hold_standard_descriptors() -> None:
         try:
             os.fstat(fd)
         except OSError:
-            os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)  # takes the lowest number that is free
+            os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)  # takes the lowest number that is free
 
 
 def memfd_create(name: str, flags: int = MFD_CLOEXEC) -> int:

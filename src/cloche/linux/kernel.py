@@ -16,7 +16,7 @@ What does not belong here: constants and structs of one subsystem; they live in 
 from __future__ import annotations
 
 import errno
-import os
+import posix as os
 import sys
 
 TYPE_CHECKING = False

@@ -12,7 +12,7 @@ descriptor that was resolved safely.
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.linux import kernel
 from cloche.linux.files import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE

@@ -8,7 +8,7 @@ What does not belong here: namespaces (see `namespaces`), privileges (see `capab
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.linux import kernel
 

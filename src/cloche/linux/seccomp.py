@@ -17,7 +17,7 @@ What does not belong here: compiling filters from rules.
 from __future__ import annotations
 
 import errno
-import os
+import posix as os
 
 from cloche.linux import kernel, process
 

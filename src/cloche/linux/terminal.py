@@ -10,7 +10,7 @@ What does not belong here: copying between terminals.
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.linux import kernel
 

@@ -11,10 +11,11 @@ What does not belong here: groups, limits, capabilities and filters.
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.errors import ConflictError, UnsupportedError
 from cloche.linux import files, mount, scheduling
+from cloche.linux.places import basename, isdir
 from cloche.spec.checks import parse_cpu_list
 from cloche.stage.operations import attributes, roots
 
@@ -42,7 +43,7 @@ def outside_steps(request: Request) -> list[Operation]:
     steps = _priorities(process, by_stage=True) if process is not None and request.ids.kind != "host" else []
     if linux is None or request.lifecycle is None:
         return steps
-    if (step := _resctrl(linux.intelRdt, os.path.basename(request.lifecycle.folder))) is not None:
+    if (step := _resctrl(linux.intelRdt, basename(request.lifecycle.folder))) is not None:
         steps.append(step)
     if linux.netDevices:
         names = tuple((here, device.name or here) for here, device in linux.netDevices.items())
@@ -152,7 +153,7 @@ def resctrl_directories(config: Config, container_id: str) -> list[str]:
         return []
     own = plan_removal(asked, step)
     for path in own:
-        if os.path.isdir(path):
+        if isdir(path):
             raise ConflictError(f"/linux/intelRdt: {path} is there already", hint="remove it with rmdir")
     return own
 

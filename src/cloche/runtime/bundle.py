@@ -5,10 +5,11 @@ What config.json asks for and this runtime does not carry out yet is an error, n
 
 from __future__ import annotations
 
-import os
-import stat
+import _stat as stat
+import posix as os
 
 from cloche.errors import NotFoundError, SpecError, UnsupportedError
+from cloche.linux.places import environment, isdir, join, normpath
 from cloche.runtime.attributes import label_mounts
 from cloche.runtime.describing import KINDS
 from cloche.runtime.idmaps import HOST, given
@@ -78,8 +79,8 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
     process, linux, root = config.process, config.linux, config.root
     if process is None or root is None:
         raise SpecError("is needed to run", pointer="/process" if process is None else "/root")
-    path = os.path.normpath(os.path.join(bundle, root.path))
-    if not os.path.isdir(path):
+    path = normpath(join(bundle, root.path))
+    if not isdir(path):
         raise NotFoundError(f"/root/path: {path} is not a directory", hint="unpack the root file system there")
     listed = (linux.namespaces if linux else None) or []
     kinds = {item.type for item in listed if not item.path}
@@ -89,7 +90,7 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
         if not item.destination.startswith("/"):
             item.destination = "/" + item.destination
         if item.type == "bind" or {"bind", "rbind"} & set(item.options or ()):
-            item.source = os.path.join(bundle, item.source or "")
+            item.source = join(bundle, item.source or "")
     label_mounts(config)
     user = process.user
     ids = _ids(config, host, own_users="user" in kinds)
@@ -110,7 +111,7 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
         machine=host.machine,
         make_cwd=True,
         lifecycle=life,
-        failpoint=from_environment(os.environ.get("CLOCHE_FAILPOINT", "")),
+        failpoint=from_environment(environment("CLOCHE_FAILPOINT")),
         stage_says=stage,
     )
 

@@ -16,6 +16,7 @@ import posix as os  # `os` itself costs more than all the rest of `state`
 
 from cloche.errors import ConflictError, ForbiddenError, NotFoundError, SpecError
 from cloche.ids import check_id
+from cloche.linux.places import makedirs
 from cloche.linux.reading import read_bytes
 from cloche.spec.reader import read_json, write_json
 
@@ -214,9 +215,7 @@ class Container:
 
 def write(container: Container) -> None:
     """Make the directory of a new container, locked. Raises ConflictError where there is one of that id."""
-    from os import makedirs
-
-    makedirs(container.root, 0o700, exist_ok=True)
+    makedirs(container.root, 0o700)
     if container.root == _shared():
         _own(container.root)  # somebody may have made it just now
     try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import posix as os
 import sys
 import time
 
 from cloche import ids
+from cloche.linux.places import environment, join, normpath
 from cloche.records import record
 from cloche.runtime import attributes, containers
 from cloche.runtime.agents import tell_agent
@@ -119,7 +120,7 @@ def _users(config: Config) -> list[tuple[int, int]] | None:
 
 
 def _reaches_interpreter(maps: list[tuple[int, int]] | None) -> bool:
-    owner = os.stat(os.path.realpath(sys.executable)).st_uid
+    owner = os.stat(sys.executable).st_uid
     if maps and not any(start <= owner < start + size for start, size in maps):
         return False
     return not is_out_of_reach()
@@ -144,7 +145,7 @@ def unwritten(asked: Creation, config: Config) -> Container:
         {
             "ociVersion": config.ociVersion,
             "bundle": asked.bundle,
-            "rootfs": os.path.normpath(os.path.join(asked.bundle, config.root.path)) if config.root else "",
+            "rootfs": normpath(join(asked.bundle, config.root.path)) if config.root else "",
             "created": _now(),
             "annotations": config.annotations or {},
             "owner": _owner(),
@@ -269,11 +270,11 @@ def pass_on_services(config: Config) -> None:
     if process is None:
         return
     env = process.env = list(process.env or [])
-    if os.environ.get("LISTEN_FDS", "0") != "0":
-        env += [f"LISTEN_FDS={os.environ['LISTEN_FDS']}", "LISTEN_PID=1"]
-        if names := os.environ.get("LISTEN_FDNAMES"):
+    if environment("LISTEN_FDS", "0") != "0":
+        env += [f"LISTEN_FDS={environment('LISTEN_FDS')}", "LISTEN_PID=1"]
+        if names := environment("LISTEN_FDNAMES"):
             env.append(f"LISTEN_FDNAMES={names}")
-    notify = os.environ.get("NOTIFY_SOCKET", "")
+    notify = environment("NOTIFY_SOCKET")
     if notify.startswith("/"):
         mounts = config.mounts = list(config.mounts or [])
         mounts.append(

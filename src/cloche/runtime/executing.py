@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.errors import ClocheError, ConflictError, SpecError
+from cloche.linux.places import commonpath, environment, isdir
 from cloche.records import record
 from cloche.runtime import attributes
 from cloche.runtime.agents import tell_agent
@@ -184,7 +185,7 @@ def _plan(container: Container, config: Config, process: Process, asked: Executi
     steps += [command.NewSession(process.terminal), GiveStreams()]
     last = [find_command(process), lifecycle.Outlive()]
     steps += plan_identity(request, host, process, Receipt(), asked.preserve, last)
-    return Plan(tuple(steps), own_pids=False, failpoint=from_environment(os.environ.get("CLOCHE_FAILPOINT", "")))
+    return Plan(tuple(steps), own_pids=False, failpoint=from_environment(environment("CLOCHE_FAILPOINT")))
 
 
 def _groups(container: Container, groups: Groups, below: str) -> tuple[str, tuple[str, ...]]:
@@ -194,7 +195,7 @@ def _groups(container: Container, groups: Groups, below: str) -> tuple[str, tupl
     places = {}
     for controller, group in container.groups.items():
         path = f"{group}/{below.strip('/')}".rstrip("/")
-        if os.path.isdir(path):
+        if isdir(path):
             places[controller] = path
         elif below:
             raise ClocheError(f"--cgroup {below}: there is no group {path}") from None
@@ -208,7 +209,7 @@ def _by_systemd(container: Container, groups: Groups, place: str) -> list[Operat
     """How systemd puts a process into `place`, a group of its scope, where nobody but it can."""
     if not place or not container.known.get("scope"):
         return []
-    if os.access(f"{os.path.commonpath((groups.v2, place))}/cgroup.procs", os.W_OK):
+    if os.access(f"{commonpath(groups.v2, place)}/cgroup.procs", os.W_OK):
         return []
     from cloche.stage.operations.scopes import EnterScope
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import stat
+import _stat as stat
 
 from cloche.errors import ConflictError
 from cloche.linux import mount
+from cloche.linux.places import isdir, normpath
 from cloche.records import values
 from cloche.runtime.attributes import root_propagation
 from cloche.runtime.mounts import parse_options, plan_group_view, plan_mount
@@ -143,7 +143,7 @@ def _places(request: Request, target: str) -> tuple[tuple[str, bool], ...]:
     found = [(path, True) for path in above] + [(path, False) for path, _ in request.files]
     for item in request.config.mounts or []:
         if item.type == "bind":
-            found.append((item.destination, os.path.isdir(item.source or "")))
+            found.append((item.destination, isdir(item.source or "")))
     if request.make_cwd and request.config.process is not None:
         found.append((request.config.process.cwd, True))
     prefix = target.rstrip("/") + "/"
@@ -171,14 +171,14 @@ def _dev(request: Request, item: Mount) -> MakeDev:
 
 
 def _is_below_dev(device: Node) -> bool:
-    return (os.path.normpath(device.target) + "/").startswith("/dev/")
+    return (normpath(device.target) + "/").startswith("/dev/")
 
 
 def _has_own(request: Request, device: Node) -> bool:
     """Whether a runtime leaves it out: engines list every node of the host, also those a container has its own of."""
     if request.lifecycle is None:
         return False
-    name = os.path.normpath(device.target).removeprefix("/dev/").split("/")[0]
+    name = normpath(device.target).removeprefix("/dev/").split("/")[0]
     return name in {*OWN_DIRECTORIES, *(path.removeprefix("/dev/") for path, _ in DEVICE_LINKS)}
 
 
@@ -218,7 +218,7 @@ def _other_devices(request: Request, may_make: bool) -> tuple[list[OpenTree], li
 
 def _below_dev(target: str) -> str:
     """A device's path below /dev. Raises ConflictError where the container has something of its own."""
-    name = os.path.normpath(target).removeprefix("/dev").strip("/")
+    name = normpath(target).removeprefix("/dev").strip("/")
     links = {path.removeprefix("/dev/") for path, _ in DEVICE_LINKS}
     if name in {"", *OWN_DIRECTORIES, *links} or name.split("/")[0] in {*OWN_DIRECTORIES, *links}:
         raise ConflictError(

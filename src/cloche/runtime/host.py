@@ -5,7 +5,7 @@ Nothing here tries anything; real attempts are made by `doctor`, and by the stag
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.linux import capabilities, files, kernel, landlock, namespaces
 from cloche.records import record

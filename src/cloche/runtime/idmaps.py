@@ -11,9 +11,10 @@ map of them for an ordinary user.
 from __future__ import annotations
 
 import fcntl
-import os
+import posix as os
 
 from cloche.errors import ConflictError, ForbiddenError, SpecError, UnsupportedError
+from cloche.linux.places import dirname, makedirs
 from cloche.records import record
 
 TYPE_CHECKING = False
@@ -266,9 +267,9 @@ class Lease:
     def take(self, slots: int, usable: Callable[[int], bool] = lambda _: True) -> int:
         """Lock a free slot of `slots`, one that is `usable`, and return its number."""
         if self.fd < 0:
-            folder = os.path.dirname(self.path)
+            folder = dirname(self.path)
             try:
-                os.makedirs(folder, mode=0o755, exist_ok=True)
+                makedirs(folder, 0o755)
                 self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except OSError as error:
                 why = f"the state directory {folder} cannot be used: {error.strerror}"

@@ -8,7 +8,7 @@ Programs of others (systemd has its own) are left alone: what they refuse stays 
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.linux import bpf
 from cloche.linux.files import Fd

@@ -11,9 +11,10 @@ the directory keeps two of us from making and undoing this at the same time.
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.linux import files, kernel
+from cloche.linux.places import isdir
 
 ASIDE = "cloche-aside"
 LOCK_EX = 2
@@ -58,7 +59,7 @@ def make_below(group: str, path: str, controllers: tuple[str, ...], *, own: bool
 
 def step_back(group: str) -> None:
     """Undo `make_below` once no other group is left below `group`; as much of it as still can be."""
-    if not os.path.isdir(f"{group}/{ASIDE}"):
+    if not isdir(f"{group}/{ASIDE}"):
         return
     try:
         with _Locked(group):
@@ -72,7 +73,7 @@ def _step_aside(group: str) -> None:
     if not pids:
         return
     aside = f"{group}/{ASIDE}"
-    if not os.path.isdir(aside):
+    if not isdir(aside):
         os.mkdir(aside, 0o755)
     _move(pids, aside)
 

@@ -6,9 +6,10 @@ first bytes.
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.linux.kernel import MACHINE
+from cloche.linux.places import exists
 
 _MACHINES = {3: "i386", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64", 21: "ppc64", 22: "s390x"}
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
@@ -49,7 +50,7 @@ def _from_content(path: str, code: int) -> tuple[int, str, str]:
     if head[:2] == b"#!":
         words = head[2:].split(b"\n", 1)[0].split()
         interpreter = words[0].decode(errors="replace") if words else ""
-        if code in {2, 20} or not os.path.exists(interpreter):
+        if code in {2, 20} or not exists(interpreter):
             text = f"{path}: its interpreter {interpreter or '(none)'} is missing in the container"
             return (
                 NOT_FOUND,
@@ -63,7 +64,7 @@ def _from_content(path: str, code: int) -> tuple[int, str, str]:
         if code == 8 and name != MACHINE:
             return NOT_EXECUTABLE, f"{path}: is a program for {name}, this machine is {MACHINE}", ""
         loader = _elf_interpreter(head)
-        if loader and not os.path.exists(loader):
+        if loader and not exists(loader):
             text = f"{path}: its loader {loader} is missing in the container"
             return NOT_FOUND, text, "the program was built for another C library, or is not static"
     if code == 8:

@@ -5,7 +5,7 @@ Used on both sides: the runtime runs those of its own namespaces, the new proces
 
 from __future__ import annotations
 
-import os
+import posix as os
 import select
 import time
 
@@ -61,9 +61,9 @@ def run_hooks(kind: str, hooks: tuple[Hook, ...], state: bytes, first: int = 0) 
 def _run(name: str, path: str, args: tuple[str, ...], env: tuple[str, ...], timeout: int, state: bytes) -> None:
     fd = os.memfd_create("state")
     os.write(fd, state)
-    os.lseek(fd, 0, os.SEEK_SET)
+    os.lseek(fd, 0, 0)
     read, write = os.pipe2(os.O_CLOEXEC)
-    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    null = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
     try:
         pid = _start(path, args, dict(item.partition("=")[::2] for item in env), (fd, null, write))
     except OSError:

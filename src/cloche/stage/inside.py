@@ -6,7 +6,7 @@ stage as data, and the process ends: a half-made container is never left.
 
 from __future__ import annotations
 
-import os
+import posix as os
 import time
 
 from cloche.linux import process, scheduling

@@ -6,7 +6,7 @@ addresses of global scope that are permanent, and for the interface to be up).
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.records import record
 

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.linux import process
 from cloche.stage import inside, seccomp_agent, wire

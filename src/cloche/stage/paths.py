@@ -6,9 +6,10 @@ tree leads to a place in the tree; what is missing is made in a parent that is a
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.linux import files
+from cloche.linux.places import normpath
 
 
 def open_path(root: int, path: str) -> int:
@@ -72,7 +73,7 @@ def _leads_to(folder: int, path: str, links: int) -> str:
     if links == 0:
         raise OSError(40, "too many links, one leading to the next", path)
     target = os.readlink(name, dir_fd=folder)
-    return os.path.normpath(target if target.startswith("/") else f"{parent}/{target}")
+    return normpath(target if target.startswith("/") else f"{parent}/{target}")
 
 
 def read_file(root: int, path: str, limit: int = 1 << 20) -> bytes:

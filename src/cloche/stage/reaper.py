@@ -12,7 +12,7 @@ It is still the stage's interpreter, not dumpable, with the container's restrict
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.linux import process
 

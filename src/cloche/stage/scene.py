@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.stage import wire
 

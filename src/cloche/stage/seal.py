@@ -6,7 +6,7 @@ container's ids include one that may write that file, the stage runs from a seal
 
 from __future__ import annotations
 
-import os
+import posix as os
 import sys
 
 from cloche.linux import capabilities, files

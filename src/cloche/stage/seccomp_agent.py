@@ -21,7 +21,7 @@ from __future__ import annotations
 import _socket
 import errno
 import marshal
-import os
+import posix as os
 
 from cloche.linux import process
 from cloche.stage import wire

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb
 from cloche.errors import NotFoundError, SpecError, StageError
+from cloche.linux.places import abspath, environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def creation(given: Parsed, options: Globals, *, master: bool) -> Creation:
     return Creation(
         root=options.root,
         container_id=given.positionals[0],
-        bundle=os.path.abspath(given.text("bundle") or "."),
+        bundle=abspath(given.text("bundle") or "."),
         console_socket=given.text("console_socket") or "",
         pid_file=given.text("pid_file") or "",
         pidfd_socket=given.text("pidfd_socket") or "",
@@ -157,7 +158,7 @@ def preserved(given: Parsed) -> int:
     text = given.text("preserve_fds") or "0"
     if not (text.isascii() and text.isdecimal() and len(text) < 7):
         raise SpecError(f"--preserve-fds {text}: a number is needed")
-    listening = os.environ.get("LISTEN_FDS", "0")
+    listening = environment("LISTEN_FDS", "0")
     count = int(text) + (int(listening) if listening.isdecimal() and len(listening) < 7 else 0)
     for fd in range(3, 3 + count):
         try:

@@ -15,9 +15,10 @@ already is used when it is empty.
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.errors import ConflictError, ForbiddenError, UnsupportedError
+from cloche.linux.places import basename, commonpath, dirname, isdir, normpath
 from cloche.linux.reading import read
 from cloche.runtime.cgroups import devices
 from cloche.runtime.cgroups.freezing import is_frozen
@@ -119,7 +120,7 @@ def find_places(groups: Groups, path: str, name: str) -> Paths:
         if inner.startswith("/"):
             above = groups.v2_mount
         elif groups.kind == "v2" and groups.v2 != groups.v2_mount:
-            above = os.path.dirname(groups.v2)  # ours holds processes, and could hand no controller down
+            above = dirname(groups.v2)  # ours holds processes, and could hand no controller down
         else:
             above = groups.v2
         places[""] = f"{above}/{below}"
@@ -140,7 +141,7 @@ def entry_of(paths: Paths, groups: Groups, init: int) -> Paths:
         return paths
     lines = read(f"/proc/{init}/cgroup").splitlines()
     inner = next((line[3:] for line in lines if line.startswith("0::")), "")
-    found = os.path.normpath(f"{groups.v2_mount}/{inner}")
+    found = normpath(f"{groups.v2_mount}/{inner}")
     return {**paths, "": found} if found.startswith(f"{place}/") else paths
 
 
@@ -278,20 +279,20 @@ def _why_not(place: str, groups: Groups) -> str:
     """Why no process can be born in this group of v2: it is moved there from ours, through what is above both."""
     if why := _not_writable(place):
         return why
-    common = os.path.commonpath((groups.v2, _existing(place)))
+    common = commonpath(groups.v2, _existing(place))
     if not os.access(f"{common}/cgroup.procs", os.W_OK):
         return f"no process can be moved out of {groups.v2}, as {common} belongs to somebody else"
     return ""
 
 
 def _existing(place: str) -> str:
-    while not os.path.isdir(place):
-        place = os.path.dirname(place)
+    while not isdir(place):
+        place = dirname(place)
     return place
 
 
 def _check_unused(place: str) -> None:
-    if not os.path.isdir(place):
+    if not isdir(place):
         return
     if pids := pids_of((place,)):
         raise ConflictError(
@@ -321,6 +322,6 @@ def _views(groups: Groups, places: Paths) -> tuple[tuple[str, str], ...]:
     found = {}
     for controller, place in places.items():
         top = groups.mounts[controller] if controller else groups.v2_mount
-        name = "systemd" if controller == NAMED else "unified" if not controller else os.path.basename(top)
+        name = "systemd" if controller == NAMED else "unified" if not controller else basename(top)
         found[name] = place
     return tuple(sorted(found.items()))

@@ -7,9 +7,10 @@ for is noted in the receipt.
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.errors import UnsupportedError
+from cloche.linux.places import dirname, exists, isdir
 from cloche.runtime.cgroups.limits import ALWAYS, NO_LIMIT, Limit, limits_of
 from cloche.runtime.cgroups.plan import GroupPlan
 from cloche.stage.operations.groups import CreateGroup, CreateGroupBelow, LimitDevices, WriteGroup
@@ -133,7 +134,7 @@ def _plan_v2(
     enabled = _read(f"{above}/cgroup.subtree_control").split()
     missing = [n for n in names if n not in enabled]
     own = above == groups.v2
-    if not os.path.exists(f"{above}/cgroup.type"):  # the top of all, which alone may hold processes as well
+    if not exists(f"{above}/cgroup.type"):  # the top of all, which alone may hold processes as well
         if missing:
             value = " ".join(f"+{n}" for n in missing)
             steps.append(WriteGroup(f"{above}/cgroup.subtree_control", value, "groups below may be limited in these"))
@@ -149,7 +150,7 @@ def _plan_v2(
 
 def _inherit_cpuset(path: str, limits: list[Limit]) -> list[Operation]:
     """A v1 cpuset group starts empty, and nothing can join it until both files are written."""
-    above = os.path.dirname(path)
+    above = dirname(path)
     given = {limit.file for limit in limits}
     return [
         WriteGroup(f"{path}/{file}", _read(f"{above}/{file}").strip(), "as the group above has it")
@@ -181,7 +182,7 @@ def _why_not(groups: Groups, controller: str, parent: str) -> str:
     if controller not in groups.own:
         return f"the {shown} controller is not available in this process' part of cgroup {groups.kind}"
     above = _parent(groups, controller, parent)
-    if not os.path.isdir(above):
+    if not isdir(above):
         return f"the group {above} is not there"
     needed = [above]
     if groups.kind == "v2":

@@ -7,9 +7,10 @@ What needs power over the machine (`by_stage`) is done to the process from outsi
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.linux import files, mount, scheduling
+from cloche.linux.places import basename, dirname, isdir
 from cloche.records import record
 from cloche.stage import interfaces
 from cloche.stage.operation import INSIDE, OUTSIDE, InsideOperation, Operation, OutsideOperation
@@ -298,7 +299,7 @@ class EnterResctrl(OutsideOperation):
     monitoring: str = ""  # directory of the monitoring group, "" for none
 
     def execute(self, scene: Outside) -> None:
-        if os.path.isdir(self.path):
+        if isdir(self.path):
             if self.schemata:
                 self._compare()
         elif self.make:
@@ -327,12 +328,12 @@ class EnterResctrl(OutsideOperation):
         return [*lines, *([f'mkdir("{self.monitoring}")'] if self.monitoring else [])]
 
     def meaning(self) -> str:
-        return f"its share of caches and memory bandwidth is that of {os.path.basename(self.path)}"
+        return f"its share of caches and memory bandwidth is that of {basename(self.path)}"
 
     def hint(self, code: int) -> str:
         if code in {22, 28}:
             try:
-                with open(f"{os.path.dirname(self.path)}/info/last_cmd_status", encoding="utf-8") as file:
+                with open(f"{dirname(self.path)}/info/last_cmd_status", encoding="utf-8") as file:
                     return f"resctrl says: {file.read().strip()}"
             except OSError:
                 return "see /sys/fs/resctrl/info for what this machine can do"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.linux import capabilities, files, keyring, landlock, process, seccomp
 from cloche.records import record

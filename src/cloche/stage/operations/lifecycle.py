@@ -12,9 +12,10 @@ exits ─────────── keep ──────▶ (no longer di
 from __future__ import annotations
 
 import _socket
-import os
+import posix as os
 
 from cloche.linux import files, mount, process
+from cloche.linux.places import exists, isdir
 from cloche.records import record
 from cloche.stage import wire
 from cloche.stage.diagnosis import why_not_executed
@@ -131,7 +132,7 @@ class FindCommand(InsideOperation):
         del scene
         name = self.name
         if "/" not in name:
-            found = [place for place in candidates(name, self.path) if os.path.exists(place)]
+            found = [place for place in candidates(name, self.path) if exists(place)]
             if not found:
                 raise OSError(2, "executable file not found in $PATH", f'exec: "{name}"')
             name = found[0]
@@ -204,7 +205,7 @@ def _outlive(scene: Inside) -> None:
 
 
 def _can_be_executed(path: str) -> bool:
-    return os.access(path, os.X_OK, effective_ids=True) and not os.path.isdir(path)
+    return os.access(path, os.X_OK, effective_ids=True) and not isdir(path)
 
 
 @record

@@ -8,10 +8,11 @@
 
 from __future__ import annotations
 
-import os
-import stat
+import _stat as stat
+import posix as os
 
 from cloche.linux import files, mount
+from cloche.linux.places import isdir, makedirs
 from cloche.records import record
 from cloche.stage import paths
 from cloche.stage.operation import InsideOperation
@@ -264,7 +265,7 @@ def _make_place(tree: int, upper: str, path: str, *, directory: bool) -> None:
         return
     place = "/".join(filter(None, (upper, parents, name)))
     if directory:
-        os.makedirs(place, 0o755, exist_ok=True)
+        makedirs(place, 0o755)
     else:
         os.close(os.open(place, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
 
@@ -275,7 +276,7 @@ def _copy_parents(tree: int, upper: str, path: str) -> bool:
     for part in filter(None, path.split("/")):
         walked = f"{walked}/{part}" if walked else part
         place = f"{upper}/{walked}"
-        if os.path.isdir(place):
+        if isdir(place):
             continue
         flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.linux import files, mount, namespaces, process
 from cloche.records import record
