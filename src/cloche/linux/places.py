@@ -18,7 +18,7 @@ except ImportError:  # pragma: no cover - a Python that has it elsewhere
 
 def normpath(path: str) -> str:
     """The same without `.`, `..` and double slashes, as far as its words tell."""
-    return str(_normpath(path))
+    return _normpath(path) or "."
 
 
 def isdir(path: str) -> bool:
@@ -40,8 +40,8 @@ def exists(path: str) -> bool:
 
 def dirname(path: str) -> str:
     """All before the last slash."""
-    above, slash, _ = path.rpartition("/")
-    return above.rstrip("/") or slash
+    above = path[: path.rfind("/") + 1]
+    return above.rstrip("/") or above
 
 
 def basename(path: str) -> str:
@@ -51,7 +51,9 @@ def basename(path: str) -> str:
 
 def join(above: str, below: str) -> str:
     """`below`, seen from `above` unless it is absolute."""
-    return below if below.startswith("/") or not above else f"{above.rstrip('/')}/{below}"
+    if below.startswith("/") or not above:
+        return below
+    return above + below if above.endswith("/") else f"{above}/{below}"
 
 
 def abspath(path: str) -> str:
@@ -68,7 +70,7 @@ def makedirs(path: str, mode: int = 0o777) -> None:
             raise
     except FileNotFoundError:
         above = dirname(path)
-        if not above:
+        if not above or isdir(above):
             raise
         makedirs(above)
         makedirs(path, mode)
