@@ -552,3 +552,22 @@ def test_half_a_mapping_is_refused(runtime: Runtime, bundle: MakeBundle, place: 
     since(runtime, runc="1.2", crun="never")
     made = mount(bundle("true"), "/mnt", "none", "bind", source=str(owned(place)), uidMappings=MAPS)
     refused(runtime, made, "/mounts/7")
+
+
+@pytest.mark.parametrize("destination", ["/", "/./", "/..", "/made/..", "/link", "/made/link"])
+@pytest.mark.parametrize("kind", ["bind", "tmpfs"])
+def test_nothing_is_mounted_over_the_root(
+    runtime: Runtime, bundle: MakeBundle, place: Path, kind: str, destination: str
+) -> None:
+    """Nobody would see it; and where it is seen, it is the whole root that is not what was asked for."""
+    made = bundle("true").writable()
+    (made.rootfs / "made").mkdir()
+    (made.rootfs / "link").symlink_to("/")
+    (made.rootfs / "made/link").symlink_to("../../..")
+    made.config["mounts"].append({"destination": destination, "type": kind, "source": str(place), "options": []})
+    if kind == "bind":
+        made.config["mounts"][-1]["options"].append("bind")
+    done = runtime.run(made)
+    assert done.returncode == 1, done.stdout
+    if runtime.name == "cloche-runtime":
+        assert "is the root itself" in done.stderr

@@ -123,6 +123,13 @@ def test_the_limit_of_memory_is_enforced(runtime: Runtime, bundle: MakeBundle) -
     assert (done.returncode, done.stdout) == (137, "")
 
 
+def test_a_limit_of_memory_in_which_nothing_can_begin_is_named(runtime: Runtime, bundle: MakeBundle) -> None:
+    runtime.not_like("runc", "crun", because="their own words")
+    done = runtime.run(limited(bundle(), memory={"limit": 4096}))
+    assert done.returncode == 1
+    assert "killed for lack of memory" in done.stderr
+
+
 @V1
 @pytest.mark.parametrize(
     ("key", "name", "line"),

@@ -92,7 +92,6 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
         if item.type == "bind" or {"bind", "rbind"} & set(item.options or ()):
             item.source = join(bundle, item.source or "")
     label_mounts(config)
-    user = process.user
     ids = _ids(config, host, own_users="user" in kinds)
     if ids.kind != "host":
         _check_mapped(process, ids)
@@ -101,8 +100,6 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
         root=Root((Tree(path, "/", layered=False),), read_only=root.readonly),
         ids=ids,
         name=f"cloche-{container_id}",
-        user=f"{user.uid}:{user.gid}",
-        groups=tuple(str(gid) for gid in user.additionalGids or []),
         default_seccomp=False,
         watch_refusals=False,
         devices=_devices(config),

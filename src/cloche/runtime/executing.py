@@ -12,6 +12,7 @@ from cloche.runtime.agents import tell_agent
 from cloche.runtime.cgroups.containers import entry_of
 from cloche.runtime.consoles import check_console, send_console
 from cloche.runtime.creating import carry_out, seal_against, state_for_hooks
+from cloche.runtime.filesystem import take_user
 from cloche.runtime.host import probe_host
 from cloche.runtime.identity import plan_identity
 from cloche.runtime.idmaps import HOST, first_of, joined, read_map
@@ -26,7 +27,7 @@ from cloche.stage.hooks import with_pid
 from cloche.stage.making import Callbacks, Made
 from cloche.stage.operation import Plan
 from cloche.stage.operations import command, filesystems, groups, lifecycle, processes
-from cloche.stage.operations.identity import FindUser, GiveStreams, SessionKeyring
+from cloche.stage.operations.identity import GiveStreams, SessionKeyring
 from cloche.stage.points import from_environment
 
 TYPE_CHECKING = False
@@ -177,8 +178,7 @@ def _plan(container: Container, config: Config, process: Process, asked: Executi
     first = first_of(maps.uids), first_of(maps.gids)
     steps += [processes.Release(), processes.AwaitRelease("user" in kinds, *first), processes.KeepRoot()]
     steps += [*attributes.keyring_steps(process), SessionKeyring()]
-    user = process.user
-    steps.append(FindUser(f"{user.uid}:{user.gid}", tuple(str(gid) for gid in user.additionalGids or [])))
+    steps.append(take_user(process.user))
     if process.terminal:
         size = process.consoleSize
         steps.append(filesystems.OpenTerminal(*((size.height, size.width) if size is not None else (0, 0))))

@@ -13,7 +13,7 @@ from cloche.runtime.mounts import parse_options, plan_group_view, plan_mount
 from cloche.runtime.request import Node
 from cloche.stage.operation import INSIDE, OUTSIDE
 from cloche.stage.operations import filesystems, roots
-from cloche.stage.operations.identity import FindUser
+from cloche.stage.operations.identity import FindUser, TakeUser
 from cloche.stage.operations.processes import AwaitTrees
 from cloche.stage.operations.trees import MakeDev, OpenTree
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cloche.runtime.host import Host
     from cloche.runtime.request import Request
     from cloche.spec.mounts import Mount
+    from cloche.spec.process import User
     from cloche.stage.operation import Operation
 
 STANDARD_DEVICES = (
@@ -86,7 +87,10 @@ def plan_filesystem(
         steps.append(filesystems.Mask(tuple(masked)))
     if linux is not None and linux.readonlyPaths:
         steps.append(filesystems.ReadOnly(tuple(linux.readonlyPaths)))
-    steps.append(FindUser(request.user, request.groups))
+    if request.lifecycle is None or config.process is None:
+        steps.append(FindUser(request.user, request.groups))
+    else:
+        steps.append(take_user(config.process.user))
     if request.terminal_size is not None:
         steps.append(filesystems.OpenTerminal(*request.terminal_size))
         steps.append(filesystems.BindConsole())
@@ -94,6 +98,11 @@ def plan_filesystem(
         steps.append(roots.SealRoot(("/", *(t.target for t in request.root.trees if t.layered and t.target != "/"))))
     outside = [op for op in taken if op.side == OUTSIDE]
     return outside, [*(op for op in taken if op.side == INSIDE), *steps]
+
+
+def take_user(user: User) -> Operation:
+    """The step that takes the user of a config.json, who is numbers."""
+    return TakeUser(user.uid, user.gid, tuple(user.additionalGids or ()))
 
 
 def _root(

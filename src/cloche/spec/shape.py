@@ -158,7 +158,7 @@ def _set_reader(allowed: tuple[str, ...]) -> Reader:
         if type(value) is not str:
             raise Wrong(f"must be a string, not {kind(value)}")
         if value not in members:
-            raise Wrong(f"must be one of {', '.join(allowed)}, not {shown(value)}")
+            raise Wrong(f"must be one of {', '.join(filter(None, allowed))}, not {shown(value)}")
         return value
 
     return read

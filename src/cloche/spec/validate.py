@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cloche.spec.mounts import Mount
     from cloche.spec.process import Capabilities, Process, Rlimit, Scheduler
 
+LARGEST_ID = 2**32 - 2
 _KNOWN_CAPABILITIES = frozenset(CAPABILITIES)
 HOST_NAME_MAX = 64  # linux/utsname.h, __NEW_UTS_LEN
 
@@ -89,6 +90,11 @@ def check_process(process: Process, pointer: str, warnings: list[str]) -> None:
     if not process.args[0]:
         fail(f"{pointer}/args/0", "must name the program to run")
     _check_env(process.env, f"{pointer}/env", warnings)
+    user = process.user
+    listed = [(f"additionalGids/{i}", gid) for i, gid in enumerate(user.additionalGids or ())]
+    for name, number in (("uid", user.uid), ("gid", user.gid), *listed):
+        if number > LARGEST_ID:
+            fail(f"{pointer}/user/{name}", f"must be at most {LARGEST_ID}, not {number}")  # the next means "as it is"
     size = process.consoleSize
     if size is not None and process.terminal and max(size.height, size.width) > 0xFFFF:
         fail(f"{pointer}/consoleSize", "is larger than a terminal can be (65535)")
@@ -110,7 +116,9 @@ def check_process(process: Process, pointer: str, warnings: list[str]) -> None:
 
 def _check_env(env: list[str] | None, pointer: str, warnings: list[str]) -> None:
     for i, item in enumerate(env or ()):
-        if item.find("=") < 1:
+        if item[:1] in {"", "="}:
+            fail(f"{pointer}/{i}", f"{shown(item)} has no name")
+        if "=" not in item:
             warnings.append(f"{pointer}/{i}: {shown(item)} is not of the form NAME=value")
 
 
@@ -178,6 +186,8 @@ def _check_mount(mount: Mount, pointer: str, config: Config, warnings: list[str]
     if mount.destination[0] != "/":
         text = f"{shown(mount.destination)} is not absolute; taken from the container's root"
         warnings.append(f"{pointer}/destination: {text}")
+    if not mount.destination.replace("/.", "").strip("/"):
+        fail(f"{pointer}/destination", "is the root itself, which /root/path gives")
     if mount.uidMappings or mount.gidMappings:
         for name in ("uidMappings", "gidMappings"):
             mappings = getattr(mount, name)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import posix as os
 
 from cloche.linux import process
+from cloche.linux.reading import read
 from cloche.stage import inside, seccomp_agent, wire
 from cloche.stage.hearing import hear_execution
 from cloche.stage.operation import OUTSIDE
@@ -120,7 +121,7 @@ def _listen(plan: Plan, scene: Outside, callbacks: Callbacks) -> list[tuple[str,
     while True:
         got = wire.receive(scene.channel)
         if got is None:
-            raise StepFailed(-1, 0, "its first process ended before it was ready", "", [])
+            raise StepFailed(-1, 0, f"its first process {_how_it_ended(plan)} before it was ready", "", [])
         (kind, *rest), fds = got
         try:
             if kind == "ready":
@@ -139,6 +140,16 @@ def _listen(plan: Plan, scene: Outside, callbacks: Callbacks) -> list[tuple[str,
         finally:
             for fd in fds:
                 os.close(fd)
+
+
+def _how_it_ended(plan: Plan) -> str:
+    """To be asked while its groups are there: v1 counts in memory.oom_control, v2 in memory.events."""
+    for path in plan.groups:
+        for name in ("memory.oom_control", "memory.events"):
+            words = read(f"{path}/{name}").split()
+            if "oom_kill" in words and words[words.index("oom_kill") + 1] != "0":
+                return f"was killed for lack of memory ({path} has too low a limit)"
+    return "ended"
 
 
 def _at_hooks(plan: Plan, scene: Outside, callbacks: Callbacks) -> None:

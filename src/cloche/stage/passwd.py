@@ -27,7 +27,7 @@ def find(
     entry = None
     if name.isdecimal():
         uid = _number(name)
-        entry = next((e for e in users if e[2] == str(uid)), None)
+        entry = by_id(uid, users)
     else:
         entry = next((e for e in users if e[0] == name), None)
         if entry is None:
@@ -42,8 +42,17 @@ def find(
     if not group and login:
         gids += [_number(e[2]) for e in groups if len(e) > 3 and login in e[3].split(",")]
     gids += [_group(wanted, groups) for wanted in extra]
-    home = entry[5] if entry and len(entry) > 5 and entry[5].startswith("/") else "/"
-    return uid, gid, tuple(dict.fromkeys(gids)), home
+    return uid, gid, tuple(dict.fromkeys(gids)), home(entry)
+
+
+def by_id(uid: int, users: list[list[str]]) -> list[str] | None:
+    """The entry of user `uid`, if there is one."""
+    return next((entry for entry in users if entry[2] == str(uid)), None)
+
+
+def home(entry: list[str] | None) -> str:
+    """The home directory of an entry; the root without one."""
+    return entry[5] if entry and len(entry) > 5 and entry[5].startswith("/") else "/"
 
 
 def _group(name: str, groups: list[list[str]]) -> int:

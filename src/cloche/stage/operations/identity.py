@@ -40,6 +40,28 @@ class FindUser(InsideOperation):
 
 
 @record
+class TakeUser(InsideOperation):
+    """Take a user that is given by numbers; its home is looked up in the container's own file."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]  # supplementary: these, and no other
+
+    def execute(self, scene: Inside) -> None:
+        users = passwd.parse(_read(scene.root, "/etc/passwd"))
+        scene.user = self.uid, self.gid, self.groups, passwd.home(passwd.by_id(self.uid, users))
+
+    def calls(self) -> list[str]:
+        return ['openat2(root, "/etc/passwd", RESOLVE_IN_ROOT)']
+
+    def meaning(self) -> str:
+        groups = f", with the groups {' '.join(map(str, self.groups))}" if self.groups else ""
+        return (
+            f"it will be user {self.uid} of group {self.gid}{groups}; the container's own file says where its home is"
+        )
+
+
+@record
 class SessionKeyring(InsideOperation):
     """Leave the caller's session keyring for an empty one."""
 
