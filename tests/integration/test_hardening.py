@@ -12,6 +12,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -579,6 +580,29 @@ def test_the_bundle_is_used_however_the_command_is_called(tmp_path: Path, way: s
     module.write_text(re.sub(r'__version__ = "[0-9]', '__version__ = "x', module.read_text()))
     os.utime(module, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert run("--version").startswith(f"cloche-runtime version {cloche.__version__}\n")
+
+
+def test_the_bundle_is_used_where_its_owner_has_no_id(tmp_path: Path) -> None:
+    """As in the user namespace of an ordinary user's podman; but not one that is not the package owner's."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    with tempfile.TemporaryDirectory() as top:
+        os.chmod(top, 0o755)
+        command = install(Path(top) / "home", "cloche-runtime")
+        subprocess.run([command, "--root", str(tmp_path), "list"], check=True)
+        (package,) = Path(top).glob("home/lib/*/site-packages/cloche")
+        (bundle,) = package.glob("__pycache__/small-*.bundle")
+        opened = ["setpriv", "--reuid", "4321", "--clear-groups", "unshare", "-Ur", "strace", "-f", "-e", "openat"]
+
+        def modules() -> int:
+            done = subprocess.run(
+                [*opened, command, "--root", "/nowhere", "list"], capture_output=True, text=True, check=True
+            )
+            return len(re.findall(r'site-packages/cloche/.*\.py[c]?"', done.stderr))
+
+        assert modules() == 0
+        os.chown(bundle, 4322, -1)
+        assert modules() > 5
 
 
 def test_the_bundle_is_code_of_this_installation_alone(tmp_path: Path) -> None:
