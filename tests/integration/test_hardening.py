@@ -595,7 +595,7 @@ def test_the_bundle_is_used_where_its_owner_has_no_id(tmp_path: Path) -> None:
         stranger = ["setpriv", "--reuid", "4321", "--clear-groups", "unshare", "-Ur"]
 
         def modules(*prefix: str) -> int:
-            words = [*prefix, "strace", "-e", "openat", command, "--root", "/nowhere", "list"]
+            words = [*prefix, "strace", "-e", "openat", str(command), "--root", "/nowhere", "list"]
             done = subprocess.run(words, capture_output=True, text=True, check=True)
             return len(re.findall(r'site-packages/cloche/.*\.pyc?"', done.stderr))
 
