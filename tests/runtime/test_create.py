@@ -409,3 +409,9 @@ def test_what_is_in_force_is_written_down(runtime: Runtime, bundle: MakeBundle) 
     assert receipt["pids"]["enforced"] is True, receipt
     assert receipt["no_new_privs"]["enforced"] is made.process["noNewPrivileges"]
     assert receipt["seccomp"]["enforced"] is False
+
+
+def test_what_crun_documents_is_accepted(runtime: Runtime, bundle: MakeBundle) -> None:
+    runtime.not_like("runc", because="both are crun's")
+    assert runtime.ok("-V") == runtime.ok("--version")
+    runtime.create(bundle(*SLEEP), "--no-subreaper")

@@ -35,6 +35,14 @@ def test_it_goes_to_a_bundle(runtime: Runtime, bundle: MakeBundle, place: Path) 
     assert not (place / "config.json").exists()
 
 
+def test_it_may_have_another_name(runtime: Runtime, place: Path) -> None:
+    runtime.not_like("runc", because="--file is crun's")
+    runtime.ok("spec", "--bundle", str(place), "--file", "other.json")
+    runtime.ok("spec", "-b", str(place), "-f", str(place / "third.json"))
+    assert json.loads((place / "other.json").read_text()) == json.loads((place / "third.json").read_text())
+    assert not (place / "config.json").exists()
+
+
 def test_one_that_is_there_is_left_alone(runtime: Runtime, place: Path) -> None:
     (place / "config.json").write_text("mine")
     done = runtime("spec", cwd=place)

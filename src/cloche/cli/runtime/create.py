@@ -35,11 +35,11 @@ COMMON = (
     Option(("--preserve-fds",), VALUE, "Options", "N", "pass on N descriptors from 3 up", default="0"),
     Option(("--no-pivot",), FLAG, "Options", "", "do without pivot_root, for a root in an initramfs"),
     Option(("--no-new-keyring",), FLAG, "Options", "", "keep the caller's session keyring"),
+    Option(("--no-subreaper",), FLAG, "Options", "", "accepted; orphans of the container are never adopted"),
 )
 _RUN = (
     Option(("-d", "--detach"), FLAG, "Options", "", "leave it running, and do not wait for its end"),
     Option(("--keep",), FLAG, "Options", "", "do not delete it at its end"),
-    Option(("--no-subreaper",), FLAG, "Options", "", "accepted; orphans of the container are never adopted"),
 )
 VERBS = {
     "create": Verb(

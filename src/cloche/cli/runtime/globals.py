@@ -71,7 +71,7 @@ COMMAND = Verb(
         ),
         Option(("--rootless",), VALUE, "Options", "true|false|auto", "accepted; what is allowed is found out"),
         Option(("--criu",), VALUE, "Options", "PATH", "accepted; checkpoints are not supported", complete="<file>"),
-        Option(("-v", "--version"), FLAG, "Options", "", "show the version"),
+        Option(("-v", "-V", "--version"), FLAG, "Options", "", "show the version"),
     ),
     operands=(Operand("VERB", "what to do", complete="<verb>"), Operand("ARG", "what the verb takes", many=True)),
     examples=(

@@ -23,6 +23,15 @@ VERBS = {
         ),
         (
             Option(("-b", "--bundle"), VALUE, "Options", "DIR", "where to write it", default=".", complete="<dir>"),
+            Option(
+                ("-f", "--file"),
+                VALUE,
+                "Options",
+                "FILE",
+                "what to call it, seen from the bundle",
+                default="config.json",
+                complete="<file>",
+            ),
             Option(("--rootless",), FLAG, "Options", "", "for an ordinary user: a user namespace with one id"),
         ),
         examples=(
@@ -41,7 +50,7 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     from cloche.runtime.bundle import default_config
 
     del name, options
-    path = f"{os.path.abspath(given.text('bundle') or '.')}/config.json"
+    path = os.path.join(os.path.abspath(given.text("bundle") or "."), given.text("file") or "config.json")
     config = default_config(rootless=given.flag("rootless"), uid=os.geteuid(), gid=os.getegid())
     try:
         with open(path, "x", encoding="utf-8") as file:
