@@ -15,8 +15,9 @@ import stat
 
 from cloche.errors import ConflictError, ForbiddenError, NotFoundError, SpecError
 from cloche.linux import files
+from cloche.linux.reading import boot_id
 from cloche.spec.reader import read_json, write_json
-from cloche.stage.cleaning import kill_groups, remove_groups
+from cloche.stage.cleaning import end_groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -193,17 +194,10 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] in {b"Z", b"X"} else int(fields[19])
 
 
-def boot_id() -> str:
-    """A name for this boot of the machine."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
-
-
 def _forget(path: str, record: Record) -> None:
     groups = tuple(str(group) for group in record.get("groups", ()))
     if record.get("boot") == boot_id() and all("/cloche-" in group for group in groups):
-        kill_groups(groups)
-        remove_groups(groups)
+        end_groups(groups)
     try:
         os.unlink(path)
     except FileNotFoundError:

@@ -13,7 +13,7 @@ import os
 from cloche.engine import records
 from cloche.engine.records import start_time
 from cloche.runtime.cgroups.sandbox import homes
-from cloche.stage.cleaning import kill_groups, remove_groups
+from cloche.stage.cleaning import end_groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ def _remove(found: set[str], groups: Groups) -> None:
     # the program may have been in other groups than this one, and so its containers' elsewhere
     tops = dict.fromkeys(groups.mounts.values())
     left = tuple(f"{path}/{name}" for top in tops for path, names, _ in os.walk(top) for name in names if name in found)
-    kill_groups(left)
-    remove_groups(left)
+    end_groups(left)
 
 
 def _abandoned(name: str, here: int) -> bool:

@@ -30,3 +30,14 @@ def read_bytes(path: str) -> bytes:
 def read(path: str) -> str:
     """Its content as text."""
     return read_bytes(path).decode(errors="replace")
+
+
+_boot = ""
+
+
+def boot_id() -> str:
+    """What tells this boot from others (random(4), /proc/sys/kernel/random/boot_id); read once."""
+    global _boot
+    if not _boot:
+        _boot = read("/proc/sys/kernel/random/boot_id").strip()
+    return _boot

@@ -33,6 +33,11 @@ def start(container: Container) -> None:
     status = container.status()
     if status != "created":
         raise ConflictError(f"cannot start a container that is not created: {container.id} is {status}")
+    begin(container)
+
+
+def begin(container: Container) -> None:
+    """`start` for who has just created the container and has kept it locked."""
     failed = _release(container)
     point("released")
     if failed is not None:
@@ -224,7 +229,7 @@ def delete(container: Container, *, force: bool = False) -> list[str]:
 
     A created one is ended first, with `force` any. Raises ConflictError for one that runs.
     """
-    from cloche.stage.cleaning import kill_groups, remove_groups
+    from cloche.stage.cleaning import end_groups, kill_groups
 
     status = container.status()
     if status not in {"stopped", "created"} and not force:
@@ -235,12 +240,12 @@ def delete(container: Container, *, force: bool = False) -> list[str]:
         _end(container)
     warnings: list[str] = []
     point("ended")
-    kill_groups(container.directories)
     if scope := container.known.get("scope"):
         from cloche.runtime.cgroups.scopes import stop_scope
 
+        kill_groups(container.directories)
         warnings += stop_scope(scope)
-    if left := remove_groups(container.directories):
+    if left := end_groups(container.directories):
         raise ClocheError(f"the cgroup {left[0]} cannot be removed: it is busy", hint="something in it cannot be ended")
     if resctrl := container.known.get("resctrl"):
         from cloche.runtime.attributes import remove_resctrl

@@ -17,7 +17,7 @@ import posix as os  # `os` itself costs more than all the rest of `state`
 from cloche.errors import ConflictError, ForbiddenError, NotFoundError, SpecError
 from cloche.ids import check_id
 from cloche.linux.places import makedirs
-from cloche.linux.reading import read_bytes
+from cloche.linux.reading import boot_id, read_bytes
 from cloche.spec.reader import read_json, write_json
 
 TYPE_CHECKING = False
@@ -305,11 +305,6 @@ def point(name: str) -> None:
         from cloche.stage.points import from_environment, reach
 
         reach(from_environment(value.decode()), name)
-
-
-def boot_id() -> str:
-    """What tells this boot from others (random(4))."""
-    return read_bytes("/proc/sys/kernel/random/boot_id").decode().strip()
 
 
 def start_time(pid: int) -> int:

@@ -8,6 +8,7 @@ import time
 
 from cloche import ids
 from cloche.linux.places import environment, join, normpath
+from cloche.linux.reading import boot_id, read
 from cloche.records import record
 from cloche.runtime import attributes, containers
 from cloche.runtime.agents import tell_agent
@@ -22,10 +23,11 @@ from cloche.runtime.request import Lifecycle
 from cloche.spec.hooks import HOOK_NAMES
 from cloche.spec.mounts import Mount
 from cloche.spec.reader import write_json
-from cloche.stage.cleaning import kill_groups, remove_groups
+from cloche.stage.cleaning import end_groups
 from cloche.stage.hooks import run_hooks_in, with_pid
 from cloche.stage.kept import restart_kept
 from cloche.stage.making import Callbacks, Made, StepFailed, make
+from cloche.stage.passwd import by_id, parse
 from cloche.stage.seal import is_out_of_reach, restart_sealed
 
 TYPE_CHECKING = False
@@ -149,7 +151,7 @@ def unwritten(asked: Creation, config: Config) -> Container:
             "created": _now(),
             "annotations": config.annotations or {},
             "owner": _owner(),
-            "boot": containers.boot_id(),
+            "boot": boot_id(),
         },
     )
 
@@ -212,8 +214,7 @@ def create(asked: Creation, config: Config, text: bytes) -> tuple[Container, Mad
 
 
 def _undo(container: Container, callbacks: _Callbacks) -> None:
-    kill_groups(container.directories)
-    remove_groups(container.directories)
+    end_groups(container.directories)
     attributes.remove_resctrl(container.known.get("resctrl", []))
     if callbacks.hooked:
         # runtime.md, Lifecycle: where hooks of `create` fail it goes on with those of poststop
@@ -331,6 +332,8 @@ def write_pid_file(path: str, pid: int) -> None:
 
 
 def _owner() -> str:
+    if entry := by_id(os.geteuid(), parse(read("/etc/passwd"))):
+        return entry[0]  # a tenth of what a question to the C library costs
     import pwd
 
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import posix as os
 
 from cloche.linux import capabilities, files, kernel, landlock, namespaces
+from cloche.linux.reading import read
 from cloche.records import record
 from cloche.runtime.idmaps import read_map
 from cloche.stage.delegation import ASIDE
@@ -78,7 +79,7 @@ def probe_host() -> Host:
             landlock=_landlock(),
             initial=users == INITIAL_USERS,
             capabilities=permitted,
-            groups_frozen=_setgroups() == "deny",
+            groups_frozen=read("/proc/self/setgroups").strip() == "deny",
             nested_root=root and not privileged,
         )
     return host
@@ -95,11 +96,6 @@ def _owner_of_mounts() -> int:
                 return os.fstat(users.number).st_ino
         except PermissionError:
             return 0
-
-
-def _setgroups() -> str:
-    with open("/proc/self/setgroups", encoding="ascii") as file:
-        return file.read().strip()
 
 
 def _landlock() -> int:
@@ -158,7 +154,7 @@ def _find_groups(mounts: list[tuple[str, str, str, str]], own_groups: str) -> Gr
     kind = ("hybrid" if own.keys() - {NAMED} else "v2") if v2_mount else ("v1" if own else "none")
     v2 = v2.removesuffix(f"/{ASIDE}")
     if kind == "v2":
-        for controller in _words(f"{v2_mount if os.geteuid() == 0 else v2}/cgroup.controllers"):
+        for controller in read(f"{v2_mount if os.geteuid() == 0 else v2}/cgroup.controllers").split():
             name = "blkio" if controller == "io" else controller
             own[name], tops[name] = v2, v2_mount
     return Groups(kind=kind, own=own, mounts=tops, v2=v2, v2_mount=v2_mount)
@@ -169,11 +165,3 @@ def _below(point: str, root: str, path: str) -> str:
     if root != "/" and path.startswith(root):
         path = path[len(root) :]
     return (point + "/" + path.strip("/")).rstrip("/")
-
-
-def _words(path: str) -> list[str]:
-    try:
-        with open(path, encoding="ascii") as file:
-            return file.read().split()
-    except OSError:
-        return []

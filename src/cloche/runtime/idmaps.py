@@ -78,8 +78,8 @@ HOST = IdMaps(kind="host", uids=(), gids=(), says="no user namespace: root insid
 def joined(pid: int) -> IdMaps:
     """Those of a running process whose user namespace is joined."""
     uids, gids = read_map(f"/proc/{pid}/uid_map"), read_map(f"/proc/{pid}/gid_map")
-    with open(f"/proc/{pid}/setgroups", encoding="ascii") as file:
-        deny = file.read().strip() == "deny"
+    with open(f"/proc/{pid}/setgroups", "rb", buffering=0) as file:
+        deny = file.read().strip() == b"deny"
     return IdMaps("joined", uids, gids, JOINED, deny_setgroups=deny)
 
 
@@ -217,8 +217,9 @@ def parse_map(text: str) -> tuple[int, int, int]:
 
 def read_map(path: str) -> Map:
     """The entries of a /proc/PID/uid_map or gid_map, as seen from here."""
-    with open(path, encoding="ascii") as file:
-        return tuple((int(a), int(b), int(c)) for a, b, c in (line.split() for line in file))
+    with open(path, "rb", buffering=0) as file:  # bytes: no codec is loaded for them
+        words = [int(word) for word in file.read().split()]
+    return tuple(zip(words[::3], words[1::3], words[2::3], strict=True))
 
 
 def subordinate(path: str, names: tuple[str, ...] | None, uid: int) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ from cloche.errors import SpecError
 from cloche.linux import mount
 from cloche.records import record
 from cloche.stage.operations.filesystems import Attach, Filesystem, Propagate, Remount
-from cloche.stage.operations.trees import OpenTree
+from cloche.stage.operations.trees import GroupViews, OpenTree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -190,20 +190,14 @@ def plan_group_view(
     destination: str, made: GroupPlan, *, by_stage: bool, read_only: bool
 ) -> tuple[list[OpenTree], list[Operation]]:
     """The container's own groups: one directory on v2, one for each hierarchy on v1."""
-    frozen = mount.MOUNT_ATTR_RDONLY if read_only else 0
     attributes = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
-    trees: list[OpenTree] = []
-    steps: list[Operation] = []
-    views = [(made.born_in, destination)]
-    if made.by_controller:
-        options = (("mode", "0755"), ("size", "64k"))
-        steps.append(Filesystem("tmpfs", destination, options, attributes, "the place of its cgroup views"))
-        views = [(path, f"{destination}/{name}") for name, path in made.views or made.by_controller]
-    for index, (path, target) in enumerate(views):
-        name = f"group {index}"
-        trees.append(OpenTree(name, path, by_stage, attributes=attributes | frozen))
-        says = ", and cannot change it" if read_only else ""
-        steps.append(Attach(name, target, f"the container sees its own control group{says}"))
-    if read_only and made.by_controller:
-        steps.append(Remount(destination, frozen, 0))
-    return trees, steps
+    attributes |= mount.MOUNT_ATTR_RDONLY if read_only else 0
+    if not made.by_controller:
+        tree = OpenTree("group", made.born_in, by_stage, attributes=attributes)
+        says = f"the container sees its own control group{', and cannot change it' if read_only else ''}"
+        return [tree], [Attach(tree.name, destination, says)]
+    views = tuple((f"group {name}", name, path) for name, path in made.views or made.by_controller)
+    trees = [OpenTree(tree, path, by_stage, attributes=attributes) for tree, _, path in views]
+    says = "the container sees its own control groups, one in each hierarchy"
+    says += ", and cannot change them" if read_only else ""
+    return trees, [GroupViews(destination, tuple((tree, name) for tree, name, _ in views), attributes, says)]

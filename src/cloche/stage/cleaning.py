@@ -38,6 +38,28 @@ def with_nested(group: str) -> list[str]:
     return found
 
 
+def end_groups(groups: tuple[str, ...]) -> list[str]:
+    """Remove the groups with all below them, and end who is still in there; returns those that could not be removed.
+
+    Mostly nobody is, and then removing them is all there is to do: the kernel refuses while somebody is.
+    """
+    left = tuple(group for group in reversed(groups) if not _is_removed(group))[::-1]
+    if not left:
+        return []
+    kill_groups(left)
+    return remove_groups(left)
+
+
+def _is_removed(group: str) -> bool:
+    try:
+        os.rmdir(group)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def kill_groups(groups: tuple[str, ...]) -> None:
     """SIGKILL everything in these groups and below, frozen or not."""
     one_by_one = []

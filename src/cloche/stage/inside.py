@@ -43,7 +43,7 @@ def default_signals() -> None:
     whoever started us may ignore others (nohup; the C library's posix_spawn ignores its own two), and ignored
     ones survive execve."""
     for number in _signal.valid_signals():
-        if number not in {9, 19}:
+        if _signal.getsignal(number) != _signal.SIG_DFL:
             _signal.signal(number, _signal.SIG_DFL)
     process.default_internal_signals()
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())

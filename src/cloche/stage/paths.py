@@ -76,6 +76,14 @@ def _leads_to(folder: int, path: str, links: int) -> str:
     return normpath(target if target.startswith("/") else f"{parent}/{target}")
 
 
+def apart(place: int, root: int, path: str) -> os.stat_result:
+    """The status of a place to mount at, unless it is the root: what is mounted over that is seen by nobody."""
+    found, top = os.fstat(place), os.fstat(root)
+    if (found.st_dev, found.st_ino) == (top.st_dev, top.st_ino):
+        raise OSError(16, "is the root itself", path)
+    return found
+
+
 def read_file(root: int, path: str, limit: int = 1 << 20) -> bytes:
     """The content of a regular file below `root`, at most `limit` bytes.
 

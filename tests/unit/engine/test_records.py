@@ -11,6 +11,7 @@ import pytest
 
 from cloche.engine import records
 from cloche.errors import ConflictError, ForbiddenError, NotFoundError
+from cloche.linux.reading import boot_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +86,7 @@ def test_a_zombie_is_no_running_process() -> None:
 
 @pytest.mark.parametrize("change", [{"start": 1}, {"boot": "another"}, {"pid": 2**22}])
 def test_another_process_with_the_same_number_is_another(change: dict[str, object]) -> None:
-    true = {"pid": os.getpid(), "start": records.start_time(os.getpid()), "boot": records.boot_id()}
+    true = {"pid": os.getpid(), "start": records.start_time(os.getpid()), "boot": boot_id()}
     assert records.alive(true)
     assert not records.alive({**true, **change})
 

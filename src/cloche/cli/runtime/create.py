@@ -106,14 +106,14 @@ def run(name: str, given: Parsed, options: Globals) -> int:
         raise
     if name == "create":
         return 0
-    from cloche.runtime.changing import delete, start
+    from cloche.runtime.changing import begin, delete
 
     if not detached:
         from cloche.cli.runtime.foreground import hold_signals, wait
 
         hold_signals()
     try:
-        start(container)
+        begin(container)
     except BaseException:
         delete(container, force=True)
         raise

@@ -11,6 +11,7 @@ import posix as os
 
 from cloche.errors import UnsupportedError
 from cloche.linux.places import dirname, exists, isdir
+from cloche.linux.reading import read
 from cloche.runtime.cgroups.limits import ALWAYS, NO_LIMIT, Limit, limits_of
 from cloche.runtime.cgroups.plan import GroupPlan
 from cloche.stage.operations.groups import CreateGroup, CreateGroupBelow, LimitDevices, WriteGroup
@@ -131,7 +132,7 @@ def _plan_v2(
     path = f"{above}/{name}"
     steps: list[Operation] = []
     names = ["io" if c == "blkio" else c for c in usable]
-    enabled = _read(f"{above}/cgroup.subtree_control").split()
+    enabled = read(f"{above}/cgroup.subtree_control").split()
     missing = [n for n in names if n not in enabled]
     own = above == groups.v2
     if not exists(f"{above}/cgroup.type"):  # the top of all, which alone may hold processes as well
@@ -153,7 +154,7 @@ def _inherit_cpuset(path: str, limits: list[Limit]) -> list[Operation]:
     above = dirname(path)
     given = {limit.file for limit in limits}
     return [
-        WriteGroup(f"{path}/{file}", _read(f"{above}/{file}").strip(), "as the group above has it")
+        WriteGroup(f"{path}/{file}", read(f"{above}/{file}").strip(), "as the group above has it")
         for file in ("cpuset.cpus", "cpuset.mems")
         if file not in given
     ]
@@ -199,11 +200,3 @@ def _write(directory: str, limit: Limit, needed: set[str]) -> WriteGroup:
     required = limit.name in needed and limit.need == ALWAYS
     instead = tuple((f"{directory}/{file}", value) for file, value in limit.instead)
     return WriteGroup(f"{directory}/{limit.file}", limit.value, limit.says, limit.name, required, instead)
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="ascii") as file:
-            return file.read()
-    except OSError:
-        return ""

@@ -40,7 +40,7 @@ class Filesystem(InsideOperation):
             error.filename = self.target
             raise
         with files.Fd(paths.make_directory(scene.root, self.target)) as place:
-            _apart(place.number, scene.root, self.target)
+            paths.apart(place.number, scene.root, self.target)
             if self.copy_up:
                 copying.copy_directory(scene.root, self.target, made)
                 mount.mount_setattr(made, set_=later)
@@ -136,14 +136,6 @@ class Propagate(InsideOperation):
         return f"mounts made below {self.target} are passed on, or not, as asked"
 
 
-def _apart(place: int, root: int, path: str) -> os.stat_result:
-    """The status of a place to mount at, unless it is the root: what is mounted over that is seen by nobody."""
-    found, top = os.fstat(place), os.fstat(root)
-    if (found.st_dev, found.st_ino) == (top.st_dev, top.st_ino):
-        raise OSError(16, "is the root itself", path)
-    return found
-
-
 @record
 class Attach(InsideOperation):
     """Attach a tree at a place in the root, making the place if it is missing."""
@@ -157,7 +149,7 @@ class Attach(InsideOperation):
         directory = stat.S_ISDIR(os.fstat(tree).st_mode)
         make = paths.make_directory if directory else paths.make_file
         with files.Fd(make(scene.root, self.target)) as place:
-            if stat.S_ISDIR(_apart(place.number, scene.root, self.target).st_mode) != directory:
+            if stat.S_ISDIR(paths.apart(place.number, scene.root, self.target).st_mode) != directory:
                 raise NotADirectoryError(20, "is a directory" if not directory else "is no directory", self.target)
             mount.move_mount(tree, place.number)
         os.close(tree)

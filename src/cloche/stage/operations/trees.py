@@ -1,4 +1,4 @@
-"""Copies of the host's mounts, taken by descriptor: by the stage where it may, else by the new process."""
+"""Copies of the mounts of the host, by descriptor: taken by the stage where it may, else inside; views of groups."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import posix as os
 
 from cloche.linux import files, mount, namespaces, process
 from cloche.records import record
-from cloche.stage.operation import INSIDE, OUTSIDE, Operation, OutsideOperation
+from cloche.stage import paths
+from cloche.stage.operation import INSIDE, OUTSIDE, InsideOperation, Operation, OutsideOperation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,25 +39,30 @@ class OpenTree(Operation):
         return OUTSIDE if self.by_stage else INSIDE
 
     def execute(self, scene: Outside | Inside) -> None:
-        with files.Fd(os.open(self.source, os.O_PATH | os.O_CLOEXEC)) as found:
-            if self.device is not None:
-                rdev = os.fstat(found.number).st_rdev
-                if (os.major(rdev), os.minor(rdev)) != self.device:
-                    raise OSError(19, "is not the device it should be", self.source)
-            tree = mount.open_tree(found.number, b"", recursive=self.recursive)
-        scene.trees[self.name] = tree
+        tree = scene.trees[self.name] = self._copy()
+        set_, clear = self.deep, self.deep_clear
+        if not self.recursive:  # it is a single mount
+            set_, clear = set_ & ~self.clear | self.attributes, clear & ~self.attributes | self.clear
         # a copy of a shared mount, which on most machines all are, would pass mounts on in both directions
-        mount.mount_setattr(
-            tree,
-            set_=self.deep,
-            clear=self.deep_clear,
-            propagation=self.propagation or mount.MS_PRIVATE,
-            recursive=True,
-        )
-        if self.attributes or self.clear:
+        propagation = self.propagation or mount.MS_PRIVATE
+        mount.mount_setattr(tree, set_=set_, clear=clear, propagation=propagation, recursive=self.recursive)
+        if self.recursive and (self.attributes or self.clear):
             mount.mount_setattr(tree, set_=self.attributes, clear=self.clear)
         if self.id_mapped:
             self._map_ids(tree, scene)
+
+    def _copy(self) -> int:
+        if self.device is None:
+            try:
+                return mount.open_tree(files.AT_FDCWD, self.source, recursive=self.recursive)
+            except OSError as error:
+                error.filename = self.source
+                raise
+        with files.Fd(os.open(self.source, os.O_PATH | os.O_CLOEXEC)) as found:
+            rdev = os.fstat(found.number).st_rdev
+            if (os.major(rdev), os.minor(rdev)) != self.device:
+                raise OSError(19, "is not the device it should be", self.source)
+            return mount.open_tree(found.number, b"", recursive=self.recursive)
 
     def _map_ids(self, tree: int, scene: Outside | Inside) -> None:
         if self.maps:
@@ -149,6 +155,41 @@ class MakeDev(OutsideOperation):
 
     def meaning(self) -> str:
         return "a /dev with these devices and no other: " + ", ".join(name for name, *_ in self.nodes)
+
+
+@record
+class GroupViews(InsideOperation):
+    """Mount a small file system at a place in the root, with a tree attached in each of its directories.
+
+    Nobody but us has been in there: a name is a name, and there is no link to be led astray by.
+    """
+
+    target: str
+    views: tuple[tuple[str, str], ...]  # (tree, directory)
+    attributes: int
+    says: str
+
+    def execute(self, scene: Inside) -> None:
+        read_only = self.attributes & mount.MOUNT_ATTR_RDONLY
+        options: dict[str, str | None] = {"source": "tmpfs", "mode": "0755", "size": "64k"}
+        made = mount.new_filesystem("tmpfs", options, self.attributes & ~read_only)
+        with files.Fd(made), files.Fd(paths.make_directory(scene.root, self.target)) as place:
+            paths.apart(place.number, scene.root, self.target)
+            mount.move_mount(made, place.number)
+            for name, directory in self.views:
+                with files.Fd(scene.trees.pop(name)) as tree:
+                    os.mkdir(directory, 0o755, dir_fd=made)
+                    mount.move_mount(tree.number, made, directory)
+            if read_only:
+                mount.mount_setattr(made, set_=read_only)
+
+    def calls(self) -> list[str]:
+        inner = ", ".join(["mode=0755", "size=64k", *attribute_names(self.attributes)])
+        first = [f'fsopen("tmpfs") … fsmount({inner})', f'move_mount(fd, root, "{self.target}")']
+        return [*first, *(f'move_mount(fd, root, "{self.target}/{directory}")' for _, directory in self.views)]
+
+    def meaning(self) -> str:
+        return self.says
 
 
 def _user_namespace(uids: Map, gids: Map) -> int:
