@@ -1,20 +1,22 @@
-"""All modules of a command line's way in one file: what forty imports cost, paid once.
+"""Where the commands begin: all modules on a command line's way in one file, what forty imports cost paid once.
 
-    __pycache__/NAME-2.<tag>.bundle   marshal of (code of this module, {module: Entry}); 2 is its format
+    __pycache__/NAME-3.<tag>.bundle   marshal of {module: Entry}; 3 is its format
     run      `cloche run`; runtime and small: `cloche-runtime`, for what makes a process, and for the rest
 
 Python reads each module by half a dozen system calls and looks every one up in a directory; a hundred
-small modules cost twice what their code does. The launcher reads the bundle, runs this module from it, and
-asks `use` before it imports anything else; `write` is called at the end when there was none or a source had
-changed. It is a cache like any .pyc: made by whoever may write there, ignored where it cannot be, never needed.
+small modules cost twice what their code does. The launchers (scripts/) run this module as it was compiled, which
+reads the bundle before anything else is imported; cloche.cli.bundling writes it at the end when there was none or a
+source had changed. It is a cache like any .pyc: made by whoever may write there, ignored where it cannot be, never
+needed.
 """
 
 from __future__ import annotations
 
+import gc
 import sys
 from _frozen_importlib import ModuleSpec
-from marshal import dumps, loads
-from posix import stat
+from marshal import loads
+from posix import fstat, geteuid, stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +25,33 @@ if TYPE_CHECKING:
 
     # file, package?, mtime in ns, size in bytes, code (marshalled where not every run needs it), its REMEMBERED
     Entry = tuple[str, bool, int, int, CodeType | bytes, dict[Any, Any]]
+
+
+def launch(package: str, home: str, name: str, *, at_once: bool) -> None:
+    """Call `entry` of the module `home`, with the package in this directory imported by its bundle `name`.
+
+    `at_once`: load all that every run needs. `entry` is told of which bundle there has to be a new one.
+    """
+    gc.disable()  # a command is short; collecting while a hundred modules load is not
+    known = "--debug" in sys.argv or read(package, name)  # debugging shows places in the code, which no bundle knows
+    if known and at_once:
+        load_all()
+    __import__(home)
+    sys.modules[home].entry("" if known else name, package)
+
+
+def read(package: str, name: str) -> bool:
+    """Import from the bundle `name` from now on; False where there is none, or none that is up to date and ours."""
+    try:
+        with open(path_of(package, name), "rb", buffering=0) as file:
+            status = fstat(file.fileno())
+            # in a user namespace the owner of the package, and so of this, may be an id that is not mapped
+            if status.st_uid not in {0, geteuid(), stat(package).st_uid} or status.st_mode & 0o022:
+                return False  # somebody else may have written it
+            modules = loads(file.read())
+    except (OSError, ValueError, EOFError, TypeError):
+        return False
+    return use(modules, package)
 
 
 class Finder:
@@ -96,71 +125,6 @@ def load_all() -> None:
             setattr(sys.modules[parent], own, module)
 
 
-def write(folder: str, name: str, every_run: tuple[str, ...], others: tuple[str, ...] = ()) -> None:
-    """Make the bundle `name` of the package in `folder` from these modules and those imported so far.
-
-    Does nothing where it may not. `every_run` names the modules that `load_all` loads, with all they import;
-    `others` are in it as well.
-
-    Without docstrings, line numbers and the annotations of functions, which take a third of the space (the
-    launcher leaves the bundle alone for --debug). Each module comes after those it imports. What a module has
-    in a dict REMEMBERED, pure results of its own code, is kept with it.
-    """
-    import __future__
-
-    import ast
-    import os
-
-    if not os.access(f"{folder}/__pycache__", os.W_OK):
-        return
-    modules: dict[str, Entry] = {}
-    seen = set()
-
-    def add(name: str, *, always: bool) -> None:
-        origin = getattr(sys.modules.get(name), "__file__", None)
-        if name in seen or name.partition(".")[0] != "cloche" or not origin:
-            return
-        seen.add(name)
-        status = os.stat(origin)
-        with open(origin, "rb") as source:
-            tree = ast.parse(source.read())
-        for node in tree.body:
-            if isinstance(node, ast.ImportFrom) and node.module:
-                for other in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
-                    add(other, always=always)
-        for inner in ast.walk(tree):
-            if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
-                inner.returns = None
-            elif isinstance(inner, ast.arg):
-                inner.annotation = None
-        # as a flag, the statement need not be executed: it would read a module that is in no bundle
-        future = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
-        tree.body = [node for node in tree.body if node not in future]
-        flags = __future__.annotations.compiler_flag if future else 0
-        code = _without_lines(compile(tree, origin, "exec", flags, dont_inherit=True, optimize=2))
-        remembered = getattr(sys.modules[name], "REMEMBERED", {})
-        package = origin.endswith("/__init__.py")
-        modules[name] = origin, package, status.st_mtime_ns, status.st_size, code if always else dumps(code), remembered
-
-    for module in (*every_run, *others):
-        __import__(module)
-    for module in every_run:
-        add(module, always=True)
-    for module in list(sys.modules):
-        add(module, always=False)
-    place = f"{folder}/__pycache__/{name}-2.{sys.implementation.cache_tag}.bundle"
-    try:
-        # never writable by others, whatever the umask: it is code
-        fd = os.open(f"{place}.{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        with open(fd, "wb") as file:
-            os.fchmod(fd, 0o644)
-            file.write(dumps((modules[__name__][4], modules)))
-        os.replace(f"{place}.{os.getpid()}", place)
-    except OSError:
-        if os.path.exists(f"{place}.{os.getpid()}"):
-            os.unlink(f"{place}.{os.getpid()}")
-
-
-def _without_lines(code: CodeType) -> CodeType:
-    inner = (_without_lines(item) if isinstance(item, type(code)) else item for item in code.co_consts)
-    return code.replace(co_linetable=b"", co_consts=tuple(inner))
+def path_of(package: str, name: str) -> str:
+    """The file of the bundle `name`."""
+    return f"{package}/__pycache__/{name}-3.{sys.implementation.cache_tag}.bundle"

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 else:
 
     def record(cls):
-        """Make `cls` a record of its annotated fields; base classes' fields come first."""
-        names, defaults = [], {}
-        for base in reversed(cls.__mro__):
-            own = base.__dict__
-            names += [name for name in own.get("__annotations__", ()) if name not in names]
-            defaults |= {name: own[name] for name in names if name in own}
+        """Make `cls` a record of its annotated fields; those of its base, if that is a record, come first."""
+        own, base = cls.__dict__, cls.__base__
+        names = list(getattr(base, "record_fields", ()))
+        names += [name for name in own.get("__annotations__", ()) if name not in names]
+        defaults = {**getattr(base, "record_defaults", {}), **{name: own[name] for name in names if name in own}}
         cls.record_fields, cls.record_defaults = tuple(names), defaults
-        cls.__init__, cls.__eq__, cls.__repr__, cls.__hash__ = _init, _eq, _repr, None
+        if cls.__init__ is not _init:  # a special method given to a class costs half of what making the class does
+            cls.__init__, cls.__eq__, cls.__repr__, cls.__hash__ = _init, _eq, _repr, None
         return cls
 
 

@@ -106,18 +106,16 @@ def _set_directories(top: Parsed) -> None:
             os.environ[variable] = os.path.abspath(value)
 
 
-def entry(bundle_in: str = "") -> None:
+def entry(bundle: str = "", package: str = "") -> None:
     """What the installed command calls: run, flush, and leave without ceremony.
 
-    `bundle_in` is the package's directory when the modules it runs on are to be bundled for the next time.
+    `bundle` is what to call the bundle that is to be made of the modules it runs on, `package` the directory.
     """
     code = main(sys.argv[1:])
-    if bundle_in and "cloche.stage.server" in sys.modules:
-        from cloche import bundle
+    if bundle and "cloche.stage.server" in sys.modules:
+        from cloche.cli.bundling import write
 
-        bundle.write(
-            bundle_in, "run", ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server")
-        )
+        write(package, bundle, ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server"))
     try:
         for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it was closed from the start
             stream.flush()

@@ -64,6 +64,7 @@ class Creation:
     manager: str = "cgroupfs"  # who makes its cgroups: "cgroupfs" is us, "systemd", or "disabled" for nobody
     master: bool = False  # the caller takes the terminal itself
     warn: Callable[[str], None] = lambda _text: None
+    meanwhile: Callable[[], None] = lambda: None  # called while the new process carries out its steps
 
 
 class _Callbacks(Callbacks):
@@ -72,10 +73,20 @@ class _Callbacks(Callbacks):
         self.all_hooks = hooks_of(config.hooks)
         self.seccomp = config.linux.seccomp if config.linux is not None else None
         self.master = -1
+        self.receipt = Receipt()
         self.hooked = False  # hooks may have done something that those of poststop undo
 
     def made(self, pid: int) -> None:
         self.container.update(pid=pid, started=containers.start_time(pid))
+
+    def meanwhile(self) -> None:
+        self.write_receipt([])
+        self.asked.meanwhile()
+
+    def write_receipt(self, notes: list[tuple[str, str]]) -> None:
+        """Write down what is enforced, as decided but for `notes`: what came out weaker, and why."""
+        text = write_json(self.receipt.with_notes(notes).to_dict())
+        containers.write_atomically(f"{self.container.folder}/{RECEIPT}", text.encode())
 
     def hooks(self, pid: int) -> None:
         self.hooked = True
@@ -186,7 +197,7 @@ def create(asked: Creation, config: Config, text: bytes) -> tuple[Container, Mad
         containers.point("recorded")
         containers.write_atomically(f"{container.folder}/config.json", text)  # has the hooks for who finds it killed
         decided = decide(asked, config, container, host)
-        plan, groups = decided.plan, decided.groups
+        plan, groups, callbacks.receipt = decided.plan, decided.groups, decided.receipt
         resctrl = attributes.resctrl_directories(config, asked.container_id)
         container.update(groups=groups.paths, own_pids=plan.own_pids, resctrl=resctrl, scope=decided.scope)
         made = carry_out(plan, callbacks)
@@ -194,8 +205,8 @@ def create(asked: Creation, config: Config, text: bytes) -> tuple[Container, Mad
         _undo(container, callbacks)
         raise
     try:
-        whole = decided.receipt.with_notes(made.notes)
-        containers.write_atomically(f"{container.folder}/{RECEIPT}", write_json(whole.to_dict()).encode())
+        if made.notes:
+            callbacks.write_receipt(made.notes)
         for name, why in (*groups.left_out, *made.notes):
             asked.warn(f"{name} is not in force: {why}")
         container.update(ready=True)

@@ -38,6 +38,9 @@ class Callbacks:
     def made(self, pid: int) -> None:
         """The process is there."""
 
+    def meanwhile(self) -> None:
+        """It carries out its steps: a time for what has to be done anyway."""
+
     def hooks(self, pid: int) -> None:
         """Its namespaces and mounts are there, its root is not yet; OSError ends it."""
 
@@ -118,6 +121,7 @@ def _listen(plan: Plan, scene: Outside, callbacks: Callbacks) -> list[tuple[str,
     """Answer the new process until it is ready; returns what came out weaker."""
     notes: list[tuple[str, str]] = []
     assert scene.channel is not None
+    callbacks.meanwhile()
     while True:
         got = wire.receive(scene.channel)
         if got is None:

@@ -20,6 +20,7 @@ OUTSIDE = "outside"
 INSIDE = "inside"
 
 
+@record
 class Operation:
     """One step of making a container."""
 

@@ -10,6 +10,8 @@ from cloche.linux.places import abspath, environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cloche.cli.grammar import Parsed
     from cloche.cli.runtime.globals import Globals
     from cloche.runtime.creating import Creation
@@ -90,7 +92,7 @@ def run(name: str, given: Parsed, options: Globals) -> int:
 
     hold_standard_descriptors()
     detached = name == "create" or given.flag("detach")
-    asked = creation(given, options, master=not detached)
+    asked = creation(given, options, master=not detached, meanwhile=_load_rest if name == "run" else _nothing)
     config, warnings, text = read_config(asked.bundle, given.text("config") or "")
     seal(config)
     for warning in warnings:
@@ -132,8 +134,19 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     return code
 
 
-def creation(given: Parsed, options: Globals, *, master: bool) -> Creation:
-    """The options as the runtime takes them."""
+def _nothing() -> None:
+    pass
+
+
+def _load_rest() -> None:
+    """What `run` needs later than `create`, while there is time for it."""
+    import cloche.cli.runtime.foreground
+    import cloche.runtime.changing
+    import cloche.stage.cleaning  # noqa: F401
+
+
+def creation(given: Parsed, options: Globals, *, master: bool, meanwhile: Callable[[], None] = _nothing) -> Creation:
+    """The options as the runtime takes them; `meanwhile` is called while the new process carries out its steps."""
     from cloche.cli.runtime.globals import warn
     from cloche.runtime.creating import Creation
 
@@ -150,6 +163,7 @@ def creation(given: Parsed, options: Globals, *, master: bool) -> Creation:
         manager=options.manager,
         master=master,
         warn=lambda text: warn(text, options),
+        meanwhile=meanwhile,
     )
 
 

@@ -146,14 +146,14 @@ def _version() -> int:
     return 0
 
 
-def entry(bundle: str = "", folder: str = "") -> None:
+def entry(bundle: str = "", package: str = "") -> None:
     """What the installed command calls.
 
-    `bundle` is what to call the bundle that is to be made of the modules it ran on, `folder` the package's.
+    `bundle` is what to call the bundle that is to be made of the modules it runs on, `package` the directory.
     """
     code = main(sys.argv[1:])
     if bundle and not code:
-        from cloche.bundle import write
+        from cloche.cli.bundling import write
 
-        write(folder, bundle, *BUNDLES[bundle])
+        write(package, bundle, *BUNDLES[bundle])
     _exit(code)

@@ -31,6 +31,7 @@ _PROPAGATION = {
 }
 
 
+@record
 class _OnProcess(Operation):
     """A step on one process, by itself or by the stage."""
 
