@@ -96,7 +96,8 @@ def test_what_is_told_of_seccomp_is_taken(runtime: Runtime, bundle: MakeBundle, 
         {"names": ["sysfs"], "action": "SCMP_ACT_ERRNO", "args": [{**argument, "op": operator}]}
         for operator in seccomp["operators"]
     ]
-    for flags in ([], seccomp["supportedFlags"]):
+    nothing: list[str] = []
+    for flags in (nothing, seccomp["supportedFlags"]):
         made = bundle("grep", "^Seccomp:", "/proc/self/status")
         made.linux["seccomp"] = {
             "defaultAction": "SCMP_ACT_ALLOW",
