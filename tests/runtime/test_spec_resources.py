@@ -92,6 +92,40 @@ def test_swappiness(runtime: Runtime, bundle: MakeBundle) -> None:
     assert (group / "memory.swappiness").read_text() == "13\n"
 
 
+@V1
+def test_a_limit_on_kernel_memory_holds_or_is_said_not_to(runtime: Runtime, bundle: MakeBundle) -> None:
+    """ "kernel: NOT RECOMMENDED": kernels since 5.16 take the value, and do nothing with it."""
+    only_cloche(runtime, "nothing is silently weaker")
+    made = limited(bundle(), memory={"limit": 64 << 20, "kernel": 32 << 20, "kernelTCP": 16 << 20})
+    group = files(runtime, made)["memory"]
+    warned = runtime.errors(runtime.ids[-1])
+    for name, file, limit in (
+        ("memory-kernel is", "memory.kmem.limit_in_bytes", 32 << 20),
+        ("memory-kernel-tcp is", "memory.kmem.tcp.limit_in_bytes", 16 << 20),
+    ):
+        holds = (group / file).exists() and (group / file).read_text() == f"{limit}\n"
+        assert (f"{name} not in force" in warned) is not holds, (name, warned)
+
+
+@pytest.mark.parametrize(
+    ("resources", "what", "file"),
+    [
+        ({"rdma": {"mlx5_1": {"hcaHandles": 3}}}, "rdma controller", "rdma.max"),
+        ({"network": {"classID": 0x100001}}, "net_cls controller", "net_cls.classid"),
+        ({"network": {"priorities": [{"name": "lo", "priority": 5}]}}, "net_prio controller", "net_prio.ifpriomap"),
+        ({"blockIO": {"weightDevice": [{"major": 7, "minor": 0, "weight": 300}]}}, "weight_device", "blkio.weight"),
+    ],
+)
+def test_what_this_machine_does_not_have_is_refused(
+    runtime: Runtime, bundle: MakeBundle, resources: dict[str, Any], what: str, file: str
+) -> None:
+    """ "The runtime MUST generate an error when" it cannot apply a section."""
+    only_cloche(runtime, "what cannot be enforced is an error")
+    if any(Path("/sys/fs/cgroup").glob(f"*/{file}")):
+        pytest.skip(f"this machine has {file}")
+    refused(runtime, limited(bundle("true"), **resources), "/linux/resources", what)
+
+
 @pytest.mark.parametrize(("limit", "shown"), [(0, {"0", "max", "1"}), (1, {"1"})])
 def test_no_more_processes(runtime: Runtime, bundle: MakeBundle, limit: int, shown: set[str]) -> None:
     """0 is a real limit of its own since runtime-spec 1.3: "specifies the maximum number of tasks in the cgroup"; older
