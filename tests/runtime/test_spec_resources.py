@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.runtime.conftest import cgroups, groups_of
+from tests.runtime.conftest import CRUN_ON_HYBRID, cgroups, groups_of
 from tests.runtime.looking import (
     capable,
     namespace,
@@ -250,6 +250,32 @@ def test_what_the_kernel_refuses_is_an_error(runtime: Runtime, bundle: MakeBundl
         only_cloche(runtime, "no accounting of swap here: the others do not look at it")
     runtime.not_like("crun", because="leaves the cgroup it made")
     refused(runtime, limited(bundle("true"), **resources))
+
+
+@V1
+@pytest.mark.skipif(not UNIFIED.is_dir(), reason="of a hybrid host")
+def test_a_host_without_a_unified_tree(runtime: Runtime, bundle: MakeBundle) -> None:
+    """What a hybrid host is to who does not see its tree of v2: one of v1 alone."""
+    if runtime.name != "crun":  # which is called so anyway
+        runtime.prefix = [*CRUN_ON_HYBRID, str(UNIFIED)]
+    made = limited(bundle("sleep", "600"), memory={"limit": 64 << 20}, pids={"limit": 9})
+    id = runtime.running(made)
+    groups = cgroups(runtime.pid(id))
+    assert (groups["memory"] / "memory.limit_in_bytes").read_text() == f"{64 << 20}\n"
+    assert (groups["pids"] / "pids.max").read_text() == "9\n"
+    assert id not in str(groups[""])
+    view = runtime.exec(id, "sh", "-c", "ls /sys/fs/cgroup; cat /sys/fs/cgroup/pids/pids.max").stdout.split()
+    assert "unified" not in view
+    assert view[-1] == "9"
+    runtime.ok("update", "--pids-limit", "10", id)
+    assert (groups["pids"] / "pids.max").read_text() == "10\n"
+    runtime.ok("pause", id)
+    assert runtime.status(id) == "paused"
+    assert (groups["freezer"] / "freezer.state").read_text() == "FROZEN\n"
+    runtime.delete(id, "--force")
+    assert not groups_of(id)
+    if runtime.name == "cloche-runtime":
+        refused(runtime, limited(bundle("true"), unified={"memory.high": "1"}), "memory.high")
 
 
 # cgroupsPath
