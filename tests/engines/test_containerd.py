@@ -73,6 +73,18 @@ def test_detached_and_exec(containerd: Containerd, name: str) -> None:
     assert containerd.room.groups(name) == []
 
 
+def test_exec_on_a_terminal(containerd: Containerd, name: str) -> None:
+    start(containerd, name)
+    script = 'until [ "$(stty size)" = "31 97" ]; do sleep 0.05; done; tty; read line; echo "<$line>"; exit 4'
+    words = containerd.words("task", "exec", "-t", "--exec-id", "one", name, "sh", "-c", script)
+    with Emulator(words, {**containerd.env, "TERM": "xterm"}, size=(31, 97)) as terminal:
+        terminal.until("/dev/pts/")
+        terminal.type("typed\r")
+        terminal.until("<typed>")
+        assert terminal.ended() == 4
+    remove(containerd, name)
+
+
 def test_processes_are_listed(containerd: Containerd, name: str) -> None:
     start(containerd, name)
     rows = succeed(containerd("task", "ps", name)).splitlines()

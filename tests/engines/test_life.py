@@ -144,6 +144,20 @@ def test_restart_on_failure(engine: Engine, name: str) -> None:
     engine.until(name, "{{.RestartCount}}" + STATUS + CODE, "2exited4")
 
 
+@pytest.mark.parametrize("policy", ["always", "unless-stopped"])
+def test_restart_until_it_is_stopped(engine: Engine, name: str, policy: str) -> None:
+    start(engine, name, COUNTING, "--restart", policy)
+    for times in (2, 3):
+        pid = engine.inspect(name, "{{.State.Pid}}")
+        succeed(engine.room.run("kill", "-9", pid))
+        await_log(engine, name, "ready", times)
+        engine.until(name, STATUS, "running")
+        assert engine.inspect(name, "{{.State.Pid}}") != pid
+    assert engine.inspect(name, "{{.RestartCount}}") == "2"
+    succeed(engine("stop", "-t", "30", name))
+    assert engine.inspect(name, STATUS + CODE) == "exited5"
+
+
 def test_top(engine: Engine, name: str) -> None:
     start(engine, name, "sleep 4322 & echo ready; wait")
     lines = succeed(engine("top", name)).splitlines()
