@@ -144,12 +144,17 @@ def test_a_mount_namespace_is_joined(runtime: Runtime, bundle: MakeBundle) -> No
         runtime.clean_up()
 
 
-def test_a_failed_create_gives_a_joined_mount_namespace_back(runtime: Runtime, bundle: MakeBundle) -> None:
+@pytest.mark.parametrize("why", ["mount", "hook"])
+def test_a_failed_create_gives_a_joined_mount_namespace_back(runtime: Runtime, bundle: MakeBundle, why: str) -> None:
     only_cloche(runtime, "runc and crun leave their mounts there")
-    made = mount(mount(bundle("true"), "/mnt", "tmpfs", "size=64k"), "/tmp", "fogfs")
+    made = mount(bundle("true"), "/mnt", "tmpfs", "size=64k")
+    if why == "mount":
+        mount(made, "/tmp", "fogfs")
+    else:
+        made.config["hooks"] = {"createContainer": [{"path": "/bin/false"}]}
     with held("mount") as holder:
         before = tree(holder)
-        refused(runtime, namespace(made, "mount", f"/proc/{holder}/ns/mnt"), "/tmp")
+        refused(runtime, namespace(made, "mount", f"/proc/{holder}/ns/mnt"), "/tmp" if why == "mount" else "/bin/false")
         assert tree(holder) == before
 
 

@@ -85,12 +85,14 @@ def run(plan: Plan, outside: Outside) -> None:
 
 def _give_back(scene: Inside) -> None:
     """Unmount the half-made root: a mount namespace that was joined does not end with this process."""
-    try:
-        if scene.scratch >= 0:
-            os.fchdir(scene.scratch)
+    if scene.scratch < 0:
+        return  # what is entered is whole
+    for made in (scene.scratch, scene.root):  # the root is elsewhere once hooks were shown it
+        try:
+            os.fchdir(made)
             mount.umount2(".", mount.MNT_DETACH)
-    except OSError:
-        pass  # the reason why it failed is what counts
+        except OSError:
+            continue  # the reason why it failed is what counts
 
 
 def _finish_notes(scene: Inside, op: Operation) -> None:
