@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 from tests.engines.daemons import IMAGE, Containerd, succeed
@@ -82,6 +83,16 @@ def test_exec_on_a_terminal(containerd: Containerd, name: str) -> None:
         terminal.type("typed\r")
         terminal.until("<typed>")
         assert terminal.ended() == 4
+    remove(containerd, name)
+
+
+def test_it_is_a_container_of_the_runtime_under_test(containerd: Containerd, oci_runtime: str, name: str) -> None:
+    """Its state is where the shim tells the runtime to have it, and can be read by no other."""
+    start(containerd, name)
+    root = f"/run/containerd/runc/{containerd.namespace}"
+    told = json.loads(succeed(containerd.room.run(oci_runtime, "--root", root, "state", name)))
+    (pid,) = [row.split()[1] for row in succeed(containerd("task", "ls")).splitlines() if row.split()[0] == name]
+    assert (told["id"], told["status"], str(told["pid"])) == (name, "running", pid)
     remove(containerd, name)
 
 
