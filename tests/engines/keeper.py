@@ -3,10 +3,10 @@
     test run ── stdin (a pipe) ─▶ keeper ── fork ─▶ unshare ─▶ init of the room (reaps) ◀─ nsenter ─ engines
              ◀─ stdout "ready PID"      waits for the end of stdin, then kills, waits, removes the groups and the folder
 
-The room has its own mount, network, pid and cgroup namespaces, and throwaway layers over /etc, /var, /run and
-/dev/shm. So an engine's bridges, firewall rules, shims, locks and caches are the room's alone, and when the room's
-init dies, the kernel kills everything that was ever started in it. The end of the pipe cannot be missed: it comes
-when the test run is killed, too.
+The room has its own mount, network, pid and cgroup namespaces, and throwaway layers over /etc, /var, /run,
+/dev/shm and, for what may be missing there, /dev. So an engine's bridges, firewall rules, shims, locks and caches are
+the room's alone, and when the room's init dies, the kernel kills everything that was ever started in it. The end of
+the pipe cannot be missed: it comes when the test run is killed, too.
 
 Needs root and util-linux. Imports nothing of the project, as it runs as a plain script: keeper.py FOLDER NAME.
 What does not belong here: anything about an engine.
@@ -46,6 +46,13 @@ else
 fi
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -m 755 /run/lock /run/layers
+if [ ! -e /dev/mqueue ]; then  # which podman binds for an ordinary user who stays in the host's ipc namespace
+    mkdir -p /run/layers/pts /run/layers/dev/upper/mqueue /run/layers/dev/work
+    mount --rbind /dev/pts /run/layers/pts
+    mount -t overlay -o lowerdir=/dev,upperdir=/run/layers/dev/upper,workdir=/run/layers/dev/work overlay /dev
+    mount --move /run/layers/pts /dev/pts
+    mount -t mqueue mqueue /dev/mqueue
+fi
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 for top in etc var; do
     mkdir -p /run/layers/$top/upper /run/layers/$top/work

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 from tests.engines.daemons import IMAGE, Containerd, succeed
@@ -71,6 +72,28 @@ def test_detached_and_exec(containerd: Containerd, name: str) -> None:
     assert done.stdout.split() == ["1000", "/tmp"]
     remove(containerd, name)
     assert containerd.room.groups(name) == []
+
+
+def test_exec_on_a_terminal(containerd: Containerd, name: str) -> None:
+    start(containerd, name)
+    script = 'until [ "$(stty size)" = "31 97" ]; do sleep 0.05; done; tty; read line; echo "<$line>"; exit 4'
+    words = containerd.words("task", "exec", "-t", "--exec-id", "one", name, "sh", "-c", script)
+    with Emulator(words, {**containerd.env, "TERM": "xterm"}, size=(31, 97)) as terminal:
+        terminal.until("/dev/pts/")
+        terminal.type("typed\r")
+        terminal.until("<typed>")
+        assert terminal.ended() == 4
+    remove(containerd, name)
+
+
+def test_it_is_a_container_of_the_runtime_under_test(containerd: Containerd, oci_runtime: str, name: str) -> None:
+    """Its state is where the shim tells the runtime to have it, and can be read by no other."""
+    start(containerd, name)
+    root = f"/run/containerd/runc/{containerd.namespace}"
+    told = json.loads(succeed(containerd.room.run(oci_runtime, "--root", root, "state", name)))
+    (pid,) = [row.split()[1] for row in succeed(containerd("task", "ls")).splitlines() if row.split()[0] == name]
+    assert (told["id"], told["status"], str(told["pid"])) == (name, "running", pid)
+    remove(containerd, name)
 
 
 def test_processes_are_listed(containerd: Containerd, name: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 
 import pytest
 
-from tests.engines.daemons import IMAGE, Engine, succeed
+from tests.engines.daemons import IMAGE, USER, Engine, succeed
 
 STATUS = "{{.State.Status}}"
 CODE = "{{.State.ExitCode}}"
@@ -27,6 +29,18 @@ def await_log(engine: Engine, name: str, wanted: str, times: int = 1) -> None:
     while (log := succeed(engine("logs", name))).count(wanted) < times:
         assert time.monotonic() < deadline, log
         time.sleep(0.05)
+
+
+def test_it_is_a_container_of_the_runtime_under_test(engine: Engine, oci_runtime: str, name: str) -> None:
+    """Its state is where the engine tells the runtime to have it, and can be read by no other."""
+    start(engine, name, COUNTING)
+    identity, pid = engine.identity(name), engine.inspect(name, "{{.State.Pid}}")
+    above = "runtime-*/moby" if engine.kind == "docker" else Path(oci_runtime).name
+    found = engine.room.run("find", "/run", str(engine.room.folder), "-path", f"*/{above}/{identity}")
+    root = str(Path(succeed(found).splitlines()[0]).parent)
+    become = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"] if engine.kind == "rootless" else []
+    told = json.loads(succeed(engine.room.run(*become, oci_runtime, "--root", root, "state", identity)))
+    assert (told["id"], told["status"], str(told["pid"])) == (identity, "running", pid)
 
 
 def test_create_then_start(engine: Engine, name: str) -> None:
@@ -142,6 +156,20 @@ def test_restart_on_failure(engine: Engine, name: str) -> None:
     succeed(engine("run", "-d", "--name", name, *restart, IMAGE, "sh", "-c", "echo again; exit 4"))
     await_log(engine, name, "again", 3)
     engine.until(name, "{{.RestartCount}}" + STATUS + CODE, "2exited4")
+
+
+@pytest.mark.parametrize("policy", ["always", "unless-stopped"])
+def test_restart_until_it_is_stopped(engine: Engine, name: str, policy: str) -> None:
+    start(engine, name, COUNTING, "--restart", policy)
+    for times in (2, 3):
+        pid = engine.inspect(name, "{{.State.Pid}}")
+        succeed(engine.room.run("kill", "-9", pid))
+        await_log(engine, name, "ready", times)
+        engine.until(name, STATUS, "running")
+        assert engine.inspect(name, "{{.State.Pid}}") != pid
+    assert engine.inspect(name, "{{.RestartCount}}") == "2"
+    succeed(engine("stop", "-t", "30", name))
+    assert engine.inspect(name, STATUS + CODE) == "exited5"
 
 
 def test_top(engine: Engine, name: str) -> None:

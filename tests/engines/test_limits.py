@@ -128,6 +128,22 @@ def test_statistics(rootful: Engine, name: str) -> None:
     assert pids == "1"
 
 
+def test_statistics_are_of_what_it_uses(rootful: Engine, name: str) -> None:
+    script = "{ head -c 20m /dev/zero; sleep 1000; } | tail -c 20m & while :; do :; done"
+    limits = ("--memory", "64m", "--cpus", "0.5")
+    succeed(rootful("run", "-d", "--name", name, *limits, IMAGE, "sh", "-c", script))
+    wanted = "{{.MemPerc}} {{.CPUPerc}} {{.PIDs}}"
+    deadline = time.monotonic() + 20
+    while True:
+        memory, processor, processes = succeed(rootful("stats", "--no-stream", "--format", wanted, name)).split()
+        if float(memory.strip("%")) > 30 and float(processor.strip("%")) > 10:
+            break
+        assert time.monotonic() < deadline, (memory, processor)
+    assert float(processor.strip("%")) < 80
+    assert int(processes) >= 3  # two shells and tail; one of them may have become sleep
+    succeed(rootful("kill", name))
+
+
 def test_devices_are_limited(rootful: Engine) -> None:
     script = "mknod /tmp/kmsg c 1 11; head -c1 /tmp/kmsg; echo $?"
     done = rootful.run("--cap-add", "MKNOD", "--tmpfs", "/tmp:dev", IMAGE, "sh", "-c", script)

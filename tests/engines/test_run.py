@@ -168,6 +168,16 @@ def test_init_runs_below_a_small_one(engine: Engine) -> None:
     assert engine.sh("cat /proc/1/comm; echo $$", "--init").splitlines()[1] != "1"
 
 
+def test_the_small_one_is_the_engines(engine: Engine) -> None:
+    """The first process is not the command's, which has it as its parent, and its signals are passed on to it."""
+    script = (
+        "cat /proc/1/comm; grep PPid /proc/$$/status; trap 'exit 7' TERM; kill -TERM 1; while :; do sleep 0.05; done"
+    )
+    done = engine.run("--init", IMAGE, "sh", "-c", script)
+    assert done.stdout.split() == ["docker-init" if engine.kind == "docker" else "podman-init", "PPid:", "1"]
+    assert done.returncode == 7
+
+
 def test_many_at_once(engine: Engine) -> None:
     def one(number: int) -> tuple[int, str]:
         done = engine.run(IMAGE, "sh", "-c", f"echo {number}; exit {number}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -275,6 +276,45 @@ def test_one_that_fails_after_the_start(runtime: Runtime, bundle: MakeBundle, lo
     wait_until(lambda: not processes_of(id), "something goes on")
     assert groups_of(id) == []
     assert list(runtime.root.glob("*")) == []
+
+
+@pytest.mark.parametrize("kind", ["startContainer", "poststart"])
+def test_one_that_takes_too_long_at_start(runtime: Runtime, bundle: MakeBundle, log: Path, kind: str) -> None:
+    # config.md: "timeout (int, OPTIONAL) is the number of seconds before aborting the hook", which is a failure
+    runtime.not_like("crun", "runc", because="let it go on, or call it at another time")
+    made = bundle(*SLEEP).bind(log, "/log")
+    (made.rootfs / "log").mkdir()
+    place = "/log" if kind == "startContainer" else str(log)
+    slow = shell(f"echo began >>{place}/order; sleep 1000; echo went on >>{place}/order", timeout=1)
+    made.config["hooks"] = {kind: [slow], "poststop": [shell(f"echo poststop >>{log}/order")]}
+    id = runtime.create(made)
+    before = time.monotonic()
+    done = runtime("start", id)
+    assert 1 <= time.monotonic() - before < 15
+    assert done.returncode != 0
+    assert f"{kind} hook 0" in done.stderr
+    assert "did not end within 1 s" in done.stderr
+    assert runtime.status(id) == ""
+    assert lines(log) == ["began", "poststop"]
+    wait_until(lambda: not processes_of(id), "something goes on")
+    assert groups_of(id) == []
+
+
+def test_one_that_takes_too_long_after_the_end(runtime: Runtime, bundle: MakeBundle, log: Path) -> None:
+    runtime.not_like("crun", "runc", because="leave the others out, or say nothing")
+    made = bundle("true")
+    slow = shell(f"echo $$ >{log}/pid; exec sleep 1000", timeout=1)
+    made.config["hooks"] = {"poststop": [slow, shell(f"echo second >>{log}/order")]}
+    id = runtime.running(made)
+    runtime.wait(id)
+    before = time.monotonic()
+    done = runtime("delete", id)
+    assert 1 <= time.monotonic() - before < 15
+    assert done.returncode == 0, done.stderr
+    assert "did not end within 1 s" in done.stderr
+    assert lines(log) == ["second"]
+    assert runtime.status(id) == ""
+    wait_until(lambda: not alive(int(lines(log, "pid")[0])), "the hook goes on")
 
 
 @pytest.mark.parametrize("kind", ["startContainer", "poststart"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -48,6 +49,8 @@ FLAGS = [
     ("strictatime", "", "relatime noatime"),
     ("nodiratime", "nodiratime", ""),
     ("nodiratime diratime", "", "nodiratime"),
+    ("strictatime nostrictatime", "relatime", ""),
+    ("norelatime", "relatime", "noatime"),
     ("ro nosuid nodev noexec", "ro nosuid nodev noexec", "rw"),
 ]
 RECURSIVE = [
@@ -104,6 +107,41 @@ def test_nosymfollow(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
     assert "FOLLOWED" not in out
 
 
+# those that stand for something else than themselves: beside an option they belong to, or only for what has ids
+ELSEWHERE = {"idmap", "ridmap", "remount"}
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "bind"])
+def test_every_option_that_features_tells_is_taken(
+    runtime: Runtime, bundle: MakeBundle, place: Path, kind: str
+) -> None:
+    """features.md: "mountOptions: recognized mount options"; none of them is a word for the file system, as it was told
+    a word it does not know would be refused (see test_unknown_data_is_refused)."""
+    runtime.not_like("runc", "crun", because="1.8 does not know `features`, and what 1.1 tells differs by file system")
+    (place / "source").mkdir()
+    options = set(json.loads(runtime.ok("features"))["mountOptions"]) - ELSEWHERE
+    if kind == "tmpfs":
+        options -= {"bind", "rbind"}
+    made = bundle()
+    for option in options:
+        mount(made, f"/mnt/{option}", kind, *(["bind"] if kind == "bind" else []), option, source=str(place / "source"))
+    found = {entry.path: entry for entry in mounts(sh(runtime, made, "cat /proc/self/mountinfo"))}
+    assert {f"/mnt/{option}" for option in options} <= set(found)
+    for plain in ("ro", "nosuid", "nodev", "noexec", "nosymfollow"):
+        assert plain in found[f"/mnt/{plain}"].options
+        assert plain in found[f"/mnt/r{plain}"].options
+        opposite = {"ro": "rw"}.get(plain, plain[2:])
+        assert plain not in found[f"/mnt/{opposite}"].options | found[f"/mnt/r{opposite}"].options
+
+
+def test_symbolic_links_are_followed_again(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
+    since(runtime, runc="1.2", crun="never")
+    (place / "source").mkdir()
+    (place / "source/link").symlink_to("/etc/passwd")
+    made = bundle().bind(place / "source", "/mnt", "nosymfollow", "symfollow")
+    assert "root:" in sh(runtime, made, "cat /mnt/link")
+
+
 def test_read_only_is_enforced(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
     (place / "source").mkdir()
     made = capable(bundle()).bind(place / "source", "/mnt", "ro")
@@ -154,12 +192,20 @@ def test_recursive_options_reach_what_is_below(
 
 @pytest.mark.parametrize(
     ("option", "gone"),
-    [("rrw", "ro"), ("rsuid", "nosuid"), ("rdev", "nodev"), ("rexec", "noexec"), ("ratime", "noatime")],
+    [
+        ("rrw", "ro"),
+        ("rsuid", "nosuid"),
+        ("rdev", "nodev"),
+        ("rexec", "noexec"),
+        ("ratime", "noatime"),
+        ("rdiratime", "nodiratime"),
+        ("rsymfollow", "nosymfollow"),
+    ],
 )
 def test_recursive_options_clear_as_well(
     runtime: Runtime, bundle: MakeBundle, place: Path, option: str, gone: str
 ) -> None:
-    if option == "ratime":
+    if option in ("ratime", "rdiratime", "rsymfollow"):
         since(runtime, runc="1.2", crun="never")
     (place / "source/sub").mkdir(parents=True)
     wrapped = private(runtime, f"mount -t tmpfs -o {gone} inner {place}/source/sub;")
@@ -167,7 +213,10 @@ def test_recursive_options_clear_as_well(
     assert gone not in mount_at(out, "/mnt/sub").options
 
 
-@pytest.mark.parametrize(("option", "shown"), [("rstrictatime", ""), ("rrelatime", "relatime")])
+@pytest.mark.parametrize(
+    ("option", "shown"),
+    [("rstrictatime", ""), ("rrelatime", "relatime"), ("rnostrictatime", "relatime"), ("rnorelatime", "relatime")],
+)
 def test_recursive_times(runtime: Runtime, bundle: MakeBundle, place: Path, option: str, shown: str) -> None:
     since(runtime, runc="1.2", crun="never")
     (place / "source/sub").mkdir(parents=True)

@@ -14,6 +14,7 @@ from tests.runtime.conftest import wait_until
 from tests.runtime.looking import (
     capable,
     mount,
+    mounts,
     namespace,
     ns,
     only_cloche,
@@ -24,6 +25,7 @@ from tests.runtime.looking import (
     since,
     status,
     told,
+    unmasked,
     user_namespace,
     waiting,
 )
@@ -119,6 +121,56 @@ def test_a_path_is_joined(runtime: Runtime, bundle: MakeBundle, kind: str) -> No
         assert ns(pid, KINDS[kind]) != ns("self", KINDS[kind])
         assert ns(pid, "mnt") not in (ns(holder, "mnt"), ns("self", "mnt"))
         runtime.clean_up()
+
+
+def tree(pid: int) -> list[str]:
+    """Where something is mounted in the mount namespace of a process, as it sees it."""
+    return [entry.path for entry in mounts(Path(f"/proc/{pid}/mountinfo").read_text())]
+
+
+def test_a_mount_namespace_is_joined(runtime: Runtime, bundle: MakeBundle) -> None:
+    """It becomes the container's: its root is the container's root for all who are in it, as with runc and crun."""
+    made = unmasked(mount(bundle(), "/mnt", "tmpfs", "size=64k"))  # runc masks nothing there
+    with held("mount") as holder:
+        namespace(made, "mount", f"/proc/{holder}/ns/mnt")
+        id = runtime.running(made.command("sleep", "600"))
+        pid = runtime.pid(id)
+        assert ns(pid, "mnt") == ns(holder, "mnt") != ns("self", "mnt")
+        assert ns(pid, "pid") not in (ns(holder, "pid"), ns("self", "pid"))
+        assert set(os.listdir(f"/proc/{pid}/root")) == {entry.name for entry in made.rootfs.iterdir()}
+        assert runtime.exec(id, "sh", "-c", "echo seen >/mnt/file; hostname").stdout == "inside\n"
+        assert Path(f"/proc/{holder}/root/mnt/file").read_text() == "seen\n"
+        assert tree(holder) == tree(pid)
+        runtime.clean_up()
+
+
+@pytest.mark.parametrize("why", ["mount", "hook"])
+def test_a_failed_create_gives_a_joined_mount_namespace_back(runtime: Runtime, bundle: MakeBundle, why: str) -> None:
+    only_cloche(runtime, "runc and crun leave their mounts there")
+    made = mount(bundle("true"), "/mnt", "tmpfs", "size=64k")
+    if why == "mount":
+        mount(made, "/tmp", "fogfs")
+    else:
+        made.config["hooks"] = {"createContainer": [{"path": "/bin/false"}]}
+    with held("mount") as holder:
+        before = tree(holder)
+        refused(runtime, namespace(made, "mount", f"/proc/{holder}/ns/mnt"), "/tmp" if why == "mount" else "/bin/false")
+        assert tree(holder) == before
+
+
+@pytest.mark.parametrize("path", [None, "/proc/self/ns/mnt", "/proc/1/ns/mnt"])
+def test_the_hosts_own_mount_namespace_is_refused(runtime: Runtime, bundle: MakeBundle, path: str | None) -> None:
+    """Its root would become the container's. Within a host of the test's own: one mount namespace is that of its first
+    process, another one is the runtime's."""
+    only_cloche(runtime, "runc and crun change the host's mounts")
+    made = bundle("true").without_namespace("mount")
+    if path:
+        namespace(made, "mount", path)
+    look = "cut -d' ' -f5 /proc/1/mountinfo >$0"
+    script = f'{look}.before; unshare -m "$@"; code=$?; {look}.after; exit $code'
+    runtime.prefix = ["unshare", "-mpf", "--mount-proc", "sh", "-c", script, str(runtime.top / "seen")]
+    refused(runtime, made, "/linux/namespaces")
+    assert (runtime.top / "seen.before").read_text() == (runtime.top / "seen.after").read_text() != ""
 
 
 def test_a_user_namespace_is_joined_with_its_maps(runtime: Runtime, bundle: MakeBundle) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -464,6 +466,39 @@ def test_a_deadline(runtime: Runtime, bundle: MakeBundle) -> None:
     wait_until(lambda: os.sched_getscheduler(pid) == 6, "no SCHED_DEADLINE")
 
 
+def attributes(pid: int) -> tuple[int, int, int]:
+    """(policy, flags, nice) in sched_getattr(2)."""
+    call = 315 if os.uname().machine == "x86_64" else 275
+    buffer = ctypes.create_string_buffer(48)
+    assert ctypes.CDLL(None).syscall(call, pid, buffer, 48, 0) == 0
+    _, policy, flags, nice = struct.unpack_from("IIQi", buffer.raw)
+    return policy, flags, nice
+
+
+DEADLINE = {"policy": "SCHED_DEADLINE", "runtime": 10_000_000, "deadline": 50_000_000, "period": 100_000_000}
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "expected"),
+    [
+        ({"policy": "SCHED_BATCH", "nice": 3, "flags": ["SCHED_FLAG_KEEP_POLICY"]}, (0, 0, 3)),
+        ({"policy": "SCHED_OTHER", "nice": 3, "flags": ["SCHED_FLAG_KEEP_PARAMS"]}, (0, 0, 7)),
+        ({**DEADLINE, "flags": ["SCHED_FLAG_RECLAIM", "SCHED_FLAG_DL_OVERRUN"]}, (6, 6, 0)),
+    ],
+)
+def test_flags_of_the_scheduler(
+    runtime: Runtime, bundle: MakeBundle, scheduler: dict[str, object], expected: tuple[int, int, int]
+) -> None:
+    """linux/sched.h: RECLAIM is 2, DL_OVERRUN 4; the others say what is to stay."""
+    since(runtime, runc="1.2", crun="1.9")
+    made = bundle("sleep", "600")
+    made.process["scheduler"] = scheduler
+    if scheduler["policy"] == "SCHED_OTHER":
+        runtime.prefix = ["nice", "-n", "7", *runtime.prefix]
+    id = runtime.create(made)
+    assert attributes(runtime.pid(id)) == expected
+
+
 @pytest.mark.parametrize("scheduler", [{"policy": "SCHED_WEATHER"}, {"policy": "SCHED_FIFO", "priority": 200}])
 def test_an_impossible_scheduler_is_refused(runtime: Runtime, bundle: MakeBundle, scheduler: dict[str, object]) -> None:
     since(runtime, runc="1.2", crun="1.9")
@@ -535,6 +570,9 @@ POLICY = (
         ({"mode": "MPOL_BIND", "nodes": "0"}, 2, 1),
         ({"mode": "MPOL_INTERLEAVE", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]}, 3 | 1 << 15, 1),
         ({"mode": "MPOL_PREFERRED", "nodes": "0"}, 1, 1),
+        ({"mode": "MPOL_PREFERRED_MANY", "nodes": "0"}, 5, 1),
+        ({"mode": "MPOL_WEIGHTED_INTERLEAVE", "nodes": "0"}, 6, 1),
+        ({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_NUMA_BALANCING"]}, 2 | 1 << 13, 1),
         ({"mode": "MPOL_LOCAL"}, 4, 0),
         ({"mode": "MPOL_DEFAULT"}, 0, 0),
     ],

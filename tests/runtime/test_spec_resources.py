@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.runtime.conftest import cgroups, groups_of
+from tests.runtime.conftest import CRUN_ON_HYBRID, cgroups, groups_of
 from tests.runtime.looking import (
     capable,
     namespace,
@@ -90,6 +90,40 @@ def test_memory_and_swap(runtime: Runtime, bundle: MakeBundle) -> None:
 def test_swappiness(runtime: Runtime, bundle: MakeBundle) -> None:
     group = files(runtime, limited(bundle(), memory={"swappiness": 13}))["memory"]
     assert (group / "memory.swappiness").read_text() == "13\n"
+
+
+@V1
+def test_a_limit_on_kernel_memory_holds_or_is_said_not_to(runtime: Runtime, bundle: MakeBundle) -> None:
+    """ "kernel: NOT RECOMMENDED": kernels since 5.16 take the value, and do nothing with it."""
+    only_cloche(runtime, "nothing is silently weaker")
+    made = limited(bundle(), memory={"limit": 64 << 20, "kernel": 32 << 20, "kernelTCP": 16 << 20})
+    group = files(runtime, made)["memory"]
+    warned = runtime.errors(runtime.ids[-1])
+    for name, file, limit in (
+        ("memory-kernel is", "memory.kmem.limit_in_bytes", 32 << 20),
+        ("memory-kernel-tcp is", "memory.kmem.tcp.limit_in_bytes", 16 << 20),
+    ):
+        holds = (group / file).exists() and (group / file).read_text() == f"{limit}\n"
+        assert (f"{name} not in force" in warned) is not holds, (name, warned)
+
+
+@pytest.mark.parametrize(
+    ("resources", "what", "file"),
+    [
+        ({"rdma": {"mlx5_1": {"hcaHandles": 3}}}, "rdma controller", "rdma.max"),
+        ({"network": {"classID": 0x100001}}, "net_cls controller", "net_cls.classid"),
+        ({"network": {"priorities": [{"name": "lo", "priority": 5}]}}, "net_prio controller", "net_prio.ifpriomap"),
+        ({"blockIO": {"weightDevice": [{"major": 7, "minor": 0, "weight": 300}]}}, "weight_device", "blkio.weight"),
+    ],
+)
+def test_what_this_machine_does_not_have_is_refused(
+    runtime: Runtime, bundle: MakeBundle, resources: dict[str, Any], what: str, file: str
+) -> None:
+    """ "The runtime MUST generate an error when" it cannot apply a section."""
+    only_cloche(runtime, "what cannot be enforced is an error")
+    if any(Path("/sys/fs/cgroup").glob(f"*/{file}")):
+        pytest.skip(f"this machine has {file}")
+    refused(runtime, limited(bundle("true"), **resources), "/linux/resources", what)
 
 
 @pytest.mark.parametrize(("limit", "shown"), [(0, {"0", "max", "1"}), (1, {"1"})])
@@ -216,6 +250,32 @@ def test_what_the_kernel_refuses_is_an_error(runtime: Runtime, bundle: MakeBundl
         only_cloche(runtime, "no accounting of swap here: the others do not look at it")
     runtime.not_like("crun", because="leaves the cgroup it made")
     refused(runtime, limited(bundle("true"), **resources))
+
+
+@V1
+@pytest.mark.skipif(not UNIFIED.is_dir(), reason="of a hybrid host")
+def test_a_host_without_a_unified_tree(runtime: Runtime, bundle: MakeBundle) -> None:
+    """What a hybrid host is to who does not see its tree of v2: one of v1 alone."""
+    if runtime.name != "crun":  # which is called so anyway
+        runtime.prefix = [*CRUN_ON_HYBRID, str(UNIFIED)]
+    made = limited(bundle("sleep", "600"), memory={"limit": 64 << 20}, pids={"limit": 9})
+    id = runtime.running(made)
+    groups = cgroups(runtime.pid(id))
+    assert (groups["memory"] / "memory.limit_in_bytes").read_text() == f"{64 << 20}\n"
+    assert (groups["pids"] / "pids.max").read_text() == "9\n"
+    assert id not in str(groups[""])
+    view = runtime.exec(id, "sh", "-c", "ls /sys/fs/cgroup; cat /sys/fs/cgroup/pids/pids.max").stdout.split()
+    assert "unified" not in view
+    assert view[-1] == "9"
+    runtime.ok("update", "--pids-limit", "10", id)
+    assert (groups["pids"] / "pids.max").read_text() == "10\n"
+    runtime.ok("pause", id)
+    assert runtime.status(id) == "paused"
+    assert (groups["freezer"] / "freezer.state").read_text() == "FROZEN\n"
+    runtime.delete(id, "--force")
+    assert not groups_of(id)
+    if runtime.name == "cloche-runtime":
+        refused(runtime, limited(bundle("true"), unified={"memory.high": "1"}), "memory.high")
 
 
 # cgroupsPath

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import array
 import contextlib
+import ctypes
 import errno
 import fcntl
 import json
 import os
+import signal
 import socket
 import struct
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -108,6 +111,82 @@ def test_letting_through(runtime: Runtime, bundle: MakeBundle, action: str) -> N
     default = "SCMP_ACT_LOG" if action == "SCMP_ACT_ALLOW" else "SCMP_ACT_ALLOW"
     made = filtered(bundle(), rule(action, "getpriority"), default=default)
     assert called(runtime, made, "getpriority", 0, 0)[1] == 0
+
+
+PTRACE_GETEVENTMSG, PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4201, 0x4206, 0x4207, 17  # linux/ptrace.h
+PTRACE_GET_FILTER, PTRACE_GET_METADATA = 0x420C, 0x420D
+TRACE_SECCOMP, EVENT_SECCOMP = 0x80, 7
+WALL = 0x40000000
+
+
+def ptrace(request: int, pid: int, address: int = 0, data: object = 0) -> int:
+    """ptrace(2)."""
+    call = ctypes.CDLL(None, use_errno=True).ptrace
+    call.restype = ctypes.c_long
+    call.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    done = int(call(request, pid, address, data))
+    assert done >= 0, os.strerror(ctypes.get_errno())
+    return done
+
+
+def loaded(pid: int) -> tuple[set[int], int]:
+    """What the filter of a process may return, and its flags, as far as the kernel tells: LOG is 2."""
+    ptrace(PTRACE_SEIZE, pid)
+    try:
+        ptrace(PTRACE_INTERRUPT, pid)
+        os.waitpid(pid, WALL)
+        program = ctypes.create_string_buffer(8 * ptrace(PTRACE_GET_FILTER, pid))
+        ptrace(PTRACE_GET_FILTER, pid, data=program)
+        metadata = ctypes.create_string_buffer(16)  # struct seccomp_metadata { __u64 filter_off, flags; }
+        ptrace(PTRACE_GET_METADATA, pid, 16, metadata)
+    finally:
+        ptrace(PTRACE_DETACH, pid)
+    # struct sock_filter { __u16 code; __u8 jt, jf; __u32 k; }: 6 is BPF_RET|BPF_K
+    returned = {k for code, _, _, k in struct.iter_unpack("HBBI", program.raw) if code == 6}
+    return returned, struct.unpack("QQ", metadata.raw)[1]
+
+
+@pytest.mark.parametrize(
+    ("action", "more", "returned"),
+    [
+        ("SCMP_ACT_LOG", {}, 0x7FFC0000),
+        ("SCMP_ACT_TRACE", {"errnoRet": 5}, 0x7FF00005),
+        ("SCMP_ACT_ERRNO", {"errnoRet": 5}, 0x00050005),
+        ("SCMP_ACT_TRAP", {}, 0x00030000),
+    ],
+)
+def test_the_filter_as_the_kernel_has_it(
+    runtime: Runtime, bundle: MakeBundle, action: str, more: dict[str, Any], returned: int
+) -> None:
+    """What an action returns to the kernel (linux/seccomp.h), for those that look like another one from inside."""
+    made = filtered(bundle(), rule(action, "getpriority", **more))
+    assert returned in loaded(waiting(runtime, made))[0]
+
+
+@pytest.mark.parametrize("flags", [[], ["SECCOMP_FILTER_FLAG_LOG"]])
+def test_the_log_flag_as_the_kernel_has_it(runtime: Runtime, bundle: MakeBundle, flags: list[str]) -> None:
+    since(runtime, runc="1.2", crun="1.8")
+    made = filtered(bundle(), rule("SCMP_ACT_ERRNO", "getpriority"), flags=flags)
+    assert loaded(waiting(runtime, made))[1] == (2 if flags else 0)
+
+
+def test_tracing_with_a_tracer(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
+    """The tracer gets the errno as its message, and the call is carried out."""
+    (place / "source").mkdir()
+    code = "import os, time\nwhile not os.path.exists('/mnt/go'): time.sleep(0.02)\n"
+    code += CALL.format(number=NUMBERS["getpriority"], args=[0, 0])
+    made = filtered(bundle(), rule("SCMP_ACT_TRACE", "getpriority", errnoRet=5)).bind(place / "source", "/mnt")
+    id = runtime.running(python(made, code))
+    pid = runtime.pid(id)
+    ptrace(PTRACE_SEIZE, pid, data=TRACE_SECCOMP)
+    (place / "source/go").touch()
+    _, stopped = os.waitpid(pid, WALL)
+    assert stopped >> 8 == signal.SIGTRAP | EVENT_SECCOMP << 8
+    message = ctypes.c_ulong()
+    ptrace(PTRACE_GETEVENTMSG, pid, data=ctypes.addressof(message))
+    ptrace(PTRACE_DETACH, pid)
+    assert message.value == 5
+    assert runtime.finish(id).split() == ["20", "0"]
 
 
 def test_tracing_without_a_tracer(runtime: Runtime, bundle: MakeBundle) -> None:
@@ -410,6 +489,30 @@ def test_an_agent_decides_with_no_metadata(runtime: Runtime, bundle: MakeBundle,
     assert agent.states[0].get("metadata", "") == ""
     if runtime.name == "cloche-runtime":  # the others hold it for as long as they run
         assert agent.closed == [True]
+
+
+@pytest.mark.parametrize("flags", [[], ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]])
+def test_who_waits_for_an_agent_is_interrupted_unless_asked_not_to_be(
+    runtime: Runtime, bundle: MakeBundle, agent: Agent, flags: list[str]
+) -> None:
+    """seccomp_unotify(2): once the agent has the call, a signal that does not kill leaves it waiting."""
+    since(runtime, runc="1.2", crun="1.8" if not flags else "never")
+    made = filtered(bundle(), rule("SCMP_ACT_NOTIFY", "getpriority"), listenerPath=str(agent.path), flags=flags)
+    code = "import signal; signal.signal(signal.SIGUSR1, lambda *_: print('heard', flush=True))\n"
+    taker = threading.Thread(target=agent.take, daemon=True)
+    taker.start()
+    id = runtime.running(python(made, code + CALL.format(number=NUMBERS["getpriority"], args=[0, 0])))
+    taker.join(20)
+    request = bytearray(80)
+    fcntl.ioctl(agent.fds[-1], RECEIVE, request)
+    os.kill(runtime.pid(id), signal.SIGUSR1)
+    if not flags:
+        assert runtime.finish(id).split() == ["heard", "-1", str(errno.EINTR)]
+        return
+    time.sleep(0.3)  # nothing is to happen
+    assert runtime.output(id) == ""
+    fcntl.ioctl(agent.fds[-1], SEND, struct.pack("QqiI", *struct.unpack_from("Q", request), 12, 0, 0))
+    assert runtime.finish(id).split() == ["heard", "12", "0"]
 
 
 def test_exec_sends_a_state_of_its_own(runtime: Runtime, bundle: MakeBundle, agent: Agent) -> None:

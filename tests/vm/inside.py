@@ -31,7 +31,7 @@ DELEGATED = TOP / "deleg"
 LEAF = DELEGATED / "leaf"
 DISK = Path("/mnt")
 ROOTFS = DISK / "rootfs"
-APPLETS = "sh true false ls id cat mkdir rm rmdir touch stat dd sleep echo head env seq wc".split()
+APPLETS = "sh true false ls id cat mkdir mknod rm rmdir touch stat dd sleep echo head env seq wc".split()
 PATIENCE = 60  # seconds for one command
 # asks for more than 64 MiB at once, so that 32 MiB of memory and as much swap are not enough
 GREEDY = "dd if=/dev/zero of=/dev/null bs=96M count=1"
@@ -597,6 +597,150 @@ def check_a_limit_that_is_left_out_is_said() -> None:
     done = runtime("run", "--bundle", bundle(config), "said")
     assert done.returncode == 0, done.stderr
     assert "memory-swappiness is not in force" in done.stderr, done.stderr
+
+
+def ok(*args: str) -> str:
+    """What cloche-runtime prints; it has to succeed."""
+    done = runtime(*args)
+    assert done.returncode == 0, (args, done.stderr)
+    return done.stdout
+
+
+def config_of_the_cgroupfs_driver(*words: str, **resources: Any) -> dict[str, Any]:
+    """What an engine without --systemd-cgroup gives."""
+    config = bundle_config([*words], 0, True)
+    config["linux"]["cgroupsPath"] = "/cloche-whole"
+    if "cgroup" not in {item["type"] for item in config["linux"]["namespaces"]}:
+        config["linux"]["namespaces"].append({"type": "cgroup"})
+    config["linux"]["resources"] = resources
+    return config
+
+
+def check_a_bundle_of_the_cgroupfs_driver_through_its_life() -> None:
+    """By the command line alone: made, changed, counted, frozen, and deleted as it is."""
+    config = config_of_the_cgroupfs_driver(
+        *("sleep", "1000"),
+        memory={"limit": 64 << 20, "swap": 96 << 20, "reservation": 16 << 20},
+        cpu={"shares": 512, "quota": 25000, "period": 50000, "cpus": "0"},
+        pids={"limit": 20},
+        unified={"memory.high": str(48 << 20), "cgroup.max.depth": "3"},
+    )
+    asked = {
+        "memory.max": 64 << 20, "memory.swap.max": 32 << 20, "memory.low": 16 << 20, "memory.high": 48 << 20,
+        "cpu.weight": 59, "cpu.max": "25000 50000", "cpuset.cpus": 0, "pids.max": 20, "cgroup.max.depth": 3,
+    }  # fmt: skip
+    place = TOP / "cloche-whole"
+
+    def have(**values: object) -> None:
+        found = {name: (place / name).read_text().strip() for name in values}
+        assert found == {name: str(value) for name, value in values.items()}, found
+
+    try:
+        ok("run", "--detach", "--bundle", bundle(config), "whole")
+        pid = json.loads(ok("state", "whole"))["pid"]
+        assert Path(f"/proc/{pid}/cgroup").read_text() == "0::/cloche-whole\n"
+        have(**asked)
+        view = ok("exec", "whole", "sh", "-c", "cat /proc/self/cgroup; cd /sys/fs/cgroup; cat memory.max pids.max")
+        assert view.split() == ["0::/", str(64 << 20), "20"], view
+        ok("update", "--memory", str(80 << 20), "--memory-swap", str(96 << 20), "--pids-limit", "33", "whole")
+        ok("update", "--cpu-share", "2048", "--cpu-quota", "40000", "whole")
+        changed = {"memory.max": 80 << 20, "memory.swap.max": 16 << 20, "pids.max": 33}
+        have(**{**asked, **changed, "cpu.weight": 174, "cpu.max": "40000 50000"})
+        data = json.loads(ok("events", "--stats", "whole"))["data"]
+        assert (data["pids"], data["memory"]["usage"]["limit"]) == ({"current": 1, "limit": 33}, 80 << 20), data
+        ok("pause", "whole")
+        assert json.loads(ok("state", "whole"))["status"] == "paused"
+        assert "frozen 1\n" in (place / "cgroup.events").read_text()
+        done = runtime("exec", "whole", "true")
+        assert (done.returncode, "paused" in done.stderr) == (255, True), done
+        ok("resume", "whole")
+        assert "frozen 0\n" in (place / "cgroup.events").read_text()
+        ok("pause", "whole")
+    finally:
+        ok("delete", "--force", "whole")
+    assert not place.exists()
+
+
+def check_device_rules_of_a_bundle() -> None:
+    """Of the disk, which may be read, and of the kernel's log, which anybody could write to."""
+    disk = os.stat("/dev/vda").st_rdev
+    numbers = {"type": "b", "major": os.major(disk), "minor": os.minor(disk)}
+    rules = [{"allow": False, "access": "rwm"}, {"allow": True, **numbers, "access": "r"}]
+    script = (
+        f"cd /d; mknod v b {os.major(disk)} {os.minor(disk)}; mknod k c 1 11; (: <v) && echo reads; "
+        "(: >>v) || echo writes not; (: >>k) || echo logs not; head -c 1 /dev/zero | wc -c; rm v k"
+    )
+    for devices, expected in ((rules, ["reads", "writes not", "logs not", "1"]), (rules[:1], ["writes not"])):
+        config = config_of_the_cgroupfs_driver("sh", "-c", script, devices=devices)
+        for names in config["process"]["capabilities"].values():
+            names.append("CAP_MKNOD")
+        done = runtime("run", "--bundle", bundle(config), "rules")
+        assert done.stdout.splitlines()[: len(expected)] == expected, (done.stdout, done.stderr)
+
+
+def check_limits_of_a_bundle_bite_or_are_refused() -> None:
+    limits = {"limit": 32 << 20, "swap": 32 << 20}
+    config = config_of_the_cgroupfs_driver("sh", "-c", f"exec {GREEDY}", memory=limits)
+    assert runtime("run", "--bundle", bundle(config), "greedy").returncode == 128 + signal.SIGKILL
+    for unified in ({"memory.no_such": "1"}, {"weather.max": "1"}):
+        config = config_of_the_cgroupfs_driver("true", unified=unified)
+        done = runtime("run", "--bundle", bundle(config), "refused")
+        assert (done.returncode, [key in done.stderr for key in unified]) == (1, [True]), done
+
+
+def check_an_ordinary_users_bundle_has_limits_where_a_group_was_delegated() -> None:
+    """The runtime in one group below the delegated one, as a user's engine is, the container beside it."""
+    caller, place = LEAF / "caller", LEAF / "it"
+    config = bundle_config(["sleep", "1000"], 0, True)
+    ids = [{"containerID": 0, "hostID": USER, "size": 1}]
+    config["linux"] |= {"uidMappings": ids, "gidMappings": ids, "cgroupsPath": "/deleg/leaf/it"}
+    config["linux"]["namespaces"].append({"type": "user"})
+    config["linux"]["resources"] = {"memory": {"limit": 48 << 20}, "pids": {"limit": 30}, "cpu": {"quota": 20000}}
+    config["root"]["path"] = "/tmp/rootfs"
+    config["mounts"] = [item for item in config["mounts"] if item["type"] not in {"cgroup", "devpts"}]
+    where = bundle(config)
+
+    def as_user(*args: str) -> str:
+        move = ["sh", "-c", f'echo $$ >{caller}/cgroup.procs && exec "$@"', "sh"]
+        words = [*move, *AS_USER, *RUNTIME, "--root", "/tmp/state-user/oci", *args]
+        with open("/tmp/user.out", "w+") as out:
+            done = subprocess.run(
+                words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False, timeout=PATIENCE
+            )
+            out.seek(0)
+            text = out.read()
+        assert done.returncode == 0, (args, text)
+        return text
+
+    try:
+        subprocess.run([*AS_USER, "mkdir", str(caller)], check=True)
+        as_user("run", "--detach", "--bundle", where, "it")
+        pid = json.loads(as_user("state", "it"))["pid"]
+        assert Path(f"/proc/{pid}/cgroup").read_text() == "0::/deleg/leaf/it\n"
+        assert [(place / name).read_text().strip() for name in ("memory.max", "pids.max", "cpu.max")] == [
+            str(48 << 20),
+            "30",
+            "20000 100000",
+        ]
+        as_user("exec", "--detach", "it", "sleep", "2000")
+        assert len((place / "cgroup.procs").read_text().split()) == 2
+        as_user("update", "--pids-limit", "40", "it")
+        assert (place / "pids.max").read_text() == "40\n"
+        as_user("pause", "it")
+        assert "frozen 1\n" in (place / "cgroup.events").read_text()
+        as_user("delete", "--force", "it")
+        assert not place.exists()
+    finally:
+        (place / "cgroup.kill").write_text("1") if place.exists() else None
+        for group in (place, caller):
+            for _ in range(100):
+                try:
+                    group.rmdir()
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    time.sleep(0.1)
+        (LEAF / "cgroup.subtree_control").write_text("-memory -pids -cpu")
 
 
 def make_rootfs(top: Path) -> None:

@@ -85,7 +85,7 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
     listed = (linux.namespaces if linux else None) or []
     kinds = {item.type for item in listed if not item.path}
     if "mount" not in kinds:
-        raise UnsupportedError("/linux/namespaces: a container without a mount namespace of its own")
+        _check_joined_mounts([item.path or "" for item in listed if item.type == "mount"])
     for item in config.mounts or []:
         if not item.destination.startswith("/"):
             item.destination = "/" + item.destination
@@ -111,6 +111,22 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
         failpoint=from_environment(environment("CLOCHE_FAILPOINT")),
         stage_says=stage,
     )
+
+
+def _check_joined_mounts(paths: list[str]) -> None:
+    """Whether a mount namespace is joined, and not the host's: everybody in it will have the container's root."""
+    hosts = []
+    for pid in ("self", "1"):
+        try:
+            hosts.append(os.stat(f"/proc/{pid}/ns/mnt")[1:3])  # inode and device
+        except OSError:  # the first process, for an ordinary user, who cannot join it either
+            continue
+    try:
+        joined = bool(paths) and os.stat(paths[0])[1:3] not in hosts
+    except OSError as error:
+        raise NotFoundError(f"/linux/namespaces: {paths[0]}: {error.strerror}") from None
+    if not joined:
+        raise UnsupportedError("/linux/namespaces: a container in the mount namespace of the host")
 
 
 def _check_mapped(process: Process, ids: IdMaps) -> None:

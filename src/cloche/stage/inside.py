@@ -9,7 +9,7 @@ from __future__ import annotations
 import posix as os
 import time
 
-from cloche.linux import process, scheduling
+from cloche.linux import mount, process, scheduling
 from cloche.stage import wire
 from cloche.stage.operation import INSIDE
 from cloche.stage.points import reach
@@ -75,10 +75,24 @@ def run(plan: Plan, outside: Outside) -> None:
             if plan.trace:
                 wire.send(scene.channel, ("step", index, time.monotonic_ns() - start))
     except OSError as error:
+        _give_back(scene)
         _tell(scene, index, error)
     except Exception as error:  # a defect of ours: told in one line, like everything else
+        _give_back(scene)
         _tell(scene, index, OSError(0, f"{type(error).__name__}: {error}"))
     os._exit(SET_UP_FAILED)
+
+
+def _give_back(scene: Inside) -> None:
+    """Unmount the half-made root: a mount namespace that was joined does not end with this process."""
+    if scene.scratch < 0:
+        return  # what is entered is whole
+    for made in (scene.scratch, scene.root):  # the root is elsewhere once hooks were shown it
+        try:
+            os.fchdir(made)
+            mount.umount2(".", mount.MNT_DETACH)
+        except OSError:
+            continue  # the reason why it failed is what counts
 
 
 def _finish_notes(scene: Inside, op: Operation) -> None:

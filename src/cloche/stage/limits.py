@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     Write = tuple[str, str, str, str, tuple[tuple[str, str], ...]]
 
 EBUSY, EINVAL = 16, 22
+IGNORED = "memory.kmem.limit_in_bytes"  # since Linux 5.16
 DELEGATED = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")  # /sys/kernel/cgroup/delegate, at least
 
 
@@ -50,6 +51,8 @@ def write_limits(directory: str, writes: tuple[Write, ...]) -> list[tuple[str, s
             choices = tuple((f"{directory}/{other}", amount) for other, amount in ((file, value), *instead))
             try:
                 write_first(choices)
+                if file == IGNORED and int(value) != -1 and int(read(choices[0][0])) > int(value):
+                    notes.append((name, f"the kernel takes {file}, and does nothing with it"))
             except FileNotFoundError as error:
                 if need == "always":
                     raise
