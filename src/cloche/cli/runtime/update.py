@@ -38,7 +38,7 @@ VERBS = {
         "update",
         "change the limits of a container",
         ("cloche-runtime update [OPTIONS] ID",),
-        ("What is not given stays as it is. Bytes may have a unit: 64m, 1g.",),
+        ("What is not given stays as it is. Bytes may have a unit: 64m, 1.5g.",),
         (
             Option(
                 ("-r", "--resources"),
@@ -117,6 +117,11 @@ def _value(name: str, kind: str, text: str) -> int | str:
             digits = digits[:-1]
         unit = "" if digits[-1:].isdecimal() else digits[-1:]
         digits, shift = digits.removesuffix(unit) if unit else digits, UNITS.get(unit, -1)
+    whole, point, part = digits.partition(".")
+    if point and (kind != "bytes" or not part or not whole):
+        shift = -1  # as of something that is counted there is no half
+    digits = whole + part
     if not digits.isascii() or not digits.isdecimal() or len(digits) > 19 or shift < 0:
         raise SpecError(f"{name} {text}: a number is needed", hint="bytes may have a unit: 64m")
-    return (-1 if text.startswith("-") else 1) * (int(digits) << shift)
+    value = (int(digits) << shift) // int("1" + "0" * len(part))
+    return -value if text.startswith("-") else value
