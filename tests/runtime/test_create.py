@@ -334,6 +334,24 @@ def test_listening_descriptors_are_handed_down_before_preserved_ones(
     assert runtime.finish(id) == "content 0\ncontent 1\nLISTEN_FDS=1 LISTEN_PID=1\n6\n"
 
 
+def test_what_is_left_of_another_services_environment(runtime: Runtime, bundle: MakeBundle) -> None:
+    # an engine that a service manager started hands its environment on, but neither the descriptors nor the socket
+    script = "echo ${LISTEN_FDS-none} ${LISTEN_PID-none} ${NOTIFY_SOCKET-none}"
+    for env in (
+        {"LISTEN_FDS": "2", "LISTEN_PID": "4"},
+        {"LISTEN_FDS": "x", "LISTEN_PID": "4"},
+        {"NOTIFY_SOCKET": "/nowhere/notify"},
+    ):
+        if "LISTEN_FDS" in env:
+            runtime.not_like("crun", because="1.8 passes LISTEN_PID on")
+        done = runtime.run(bundle("sh", "-c", script), env=env)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.split()[:2] == ["none", "none"]
+        if runtime.name == "cloche-runtime":
+            assert done.stdout.split()[2] == "none"
+            assert ("/nowhere/notify is not there" in done.stderr) is ("NOTIFY_SOCKET" in env)
+
+
 def test_preserving_descriptors_that_are_not_open_is_an_error(runtime: Runtime, bundle: MakeBundle) -> None:
     runtime.not_like("crun", because="does not look at them")
     id = runtime.new_id()

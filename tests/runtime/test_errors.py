@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.runtime.conftest import SLEEP
+from tests.runtime.looking import only_cloche
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -356,6 +357,25 @@ def test_an_error_of_runtime_is_no_traceback(runtime: Runtime, bundle: MakeBundl
     ]
     for words in calls:
         assert "Traceback" not in runtime(*words).stderr, words
+
+
+@pytest.mark.parametrize("change", [{"pid": "x"}, {"groups": [1]}, {"pid": None}])
+def test_a_state_file_of_wrong_types_is_an_error_and_can_be_deleted(
+    runtime: Runtime, bundle: MakeBundle, change: dict[str, object]
+) -> None:
+    only_cloche(runtime, "the state files of others are their own")
+    id, other = runtime.create(bundle("true")), runtime.create(bundle("true"))
+    path = runtime.root / id / "state.json"
+    os.kill(runtime.pid(id), 9)
+    runtime.wait(id)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    done = runtime("state", id)
+    assert done.returncode == 1
+    assert "state.json" in done.stderr
+    assert runtime.ok("list", "-q") == f"{other}\n"
+    runtime.delete(id, "--force")
+    assert runtime("state", id).returncode == 1
+    assert not (runtime.root / id).exists()
 
 
 def test_a_state_file_that_was_cut_off_is_an_error_and_can_be_deleted(runtime: Runtime, bundle: MakeBundle) -> None:

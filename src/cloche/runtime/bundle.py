@@ -60,6 +60,18 @@ def read_config(bundle: str, path: str = "") -> tuple[Config, list[str], bytes]:
     return config, warnings, text
 
 
+def read_document(option: str, path: str, *, stdin: bool = False) -> bytes:
+    """The file an option names, or standard input: a pipe as well, but not without end. Raises NotFoundError."""
+    try:
+        with open(0 if stdin else path, "rb", closefd=not stdin) as file:
+            text = file.read(LARGEST + 1) or b""
+    except OSError as error:
+        raise NotFoundError(f"{option} {path}: {error.strerror}") from error
+    if len(text) > LARGEST:
+        raise NotFoundError(f"{option} {path}: has more than {LARGEST >> 20} MiB, the most that is read")
+    return text
+
+
 def _devices(config: Config) -> tuple[Node, ...]:
     """linux.devices as a request has them."""
     found = []

@@ -57,6 +57,7 @@ class Creation:
     pid_file: str = ""
     pidfd_socket: str = ""
     preserve: int = 0
+    listening: int = 0  # how many of these a service manager gave us
     pivot: bool = True
     keyring: bool = True
     manager: str = "cgroupfs"  # who makes its cgroups: "cgroupfs" is us, "systemd", or "disabled" for nobody
@@ -156,7 +157,7 @@ def unwritten(asked: Creation, config: Config) -> Container:
 
 def decide(asked: Creation, config: Config, container: Container, host: Host) -> Decided:
     """Decide on every step. Raises UnsupportedError and SpecError for what cannot be, or makes no sense."""
-    pass_on_services(config)
+    _pass_on_services(config, asked)
     receipt = Receipt()
     groups, scope = _plan_groups(config, asked, host, receipt)
     keyring = f"_ses.{asked.container_id}" if asked.keyring else ""
@@ -261,21 +262,24 @@ def _plan_groups(config: Config, asked: Creation, host: Host, receipt: Receipt) 
     ), []
 
 
-def pass_on_services(config: Config) -> None:
+def _pass_on_services(config: Config, asked: Creation) -> None:
     """Pass on what a service manager gave us: listening sockets (sd_listen_fds(3)) and where to notify it.
 
     The socket of sd_notify(3) is bound into the container, as crun does, at a place that needs no room elsewhere.
+    One that is not there belongs to a service that we are no part of, and its environment has reached us by chance.
     """
     process = config.process
     if process is None:
         return
     env = process.env = list(process.env or [])
-    if environment("LISTEN_FDS", "0") != "0":
-        env += [f"LISTEN_FDS={environment('LISTEN_FDS')}", "LISTEN_PID=1"]
+    if asked.listening:
+        env += [f"LISTEN_FDS={asked.listening}", "LISTEN_PID=1"]
         if names := environment("LISTEN_FDNAMES"):
             env.append(f"LISTEN_FDNAMES={names}")
     notify = environment("NOTIFY_SOCKET")
-    if notify.startswith("/"):
+    if notify.startswith("/") and not os.access(notify, os.F_OK):
+        asked.warn(f"NOTIFY_SOCKET is not passed on: {notify} is not there")
+    elif notify.startswith("/"):
         mounts = config.mounts = list(config.mounts or [])
         mounts.append(
             Mount(destination=NOTIFY, type="bind", source=notify, options=["bind", "nosuid", "nodev", "noexec"])

@@ -115,15 +115,12 @@ def run(name: str, given: Parsed, options: Globals) -> int:
 def execution(given: Parsed) -> Execution:
     """The options as the runtime takes them."""
     from cloche.cli.runtime.create import preserved
+    from cloche.runtime.bundle import read_document
     from cloche.runtime.executing import Execution
 
     process = b""
     if path := given.text("process"):
-        try:
-            with open(path, "rb") as file:
-                process = file.read()
-        except OSError as error:
-            raise NotFoundError(f"--process {path}: {error.strerror}") from error
+        process = read_document("--process", path)
     groups = given.all("additional_gids")
     if not all(item.isascii() and item.isdecimal() and len(item) < 11 for item in groups):
         raise SpecError("--additional-gids: numbers are needed")

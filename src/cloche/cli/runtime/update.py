@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cloche.cli.table import VALUE, Operand, Option, Verb
-from cloche.errors import NotFoundError, SpecError
+from cloche.errors import SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,16 +87,15 @@ def document(given: Parsed) -> dict[str, Any]:
     """The linux.resources that the options say, those of --resources first."""
     found: Any = {}
     if path := given.text("resources"):
+        from cloche.runtime.bundle import read_document
         from cloche.spec.reader import read_json
         from cloche.spec.resources import Resources
         from cloche.spec.validate_resources import check_resources
 
+        document = read_document("--resources", path, stdin=path == "-")
         try:
-            with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
-                found = read_json(file.read())
+            found = read_json(document)
             check_resources(Resources.parse(found))
-        except OSError as error:
-            raise NotFoundError(f"--resources {path}: {error.strerror}") from error
         except SpecError as error:
             raise SpecError(f"--resources {path}: {error}", hint=error.hint) from None
     for name, place, kind, _ in LIMITS:
