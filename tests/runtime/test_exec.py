@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.runtime.conftest import OURS, POLITE, PYTHON, SLEEP, alive, cgroups, processes_of, wait_until
-from tests.runtime.looking import only_cloche
+from tests.runtime.looking import only_cloche, user_namespace
 
 if TYPE_CHECKING:
     from tests.runtime.conftest import Bundle, MakeBundle, Reaper, Runtime
@@ -130,6 +130,16 @@ def test_another_user_keeps_what_is_not_named(runtime: Runtime, bundle: MakeBund
     assert runtime.exec(id, "id", "-G", flags=("-u", "1000:6", "-g", "9")).stdout == "6 7 8 9\n"
     runtime.not_like("runc", because="1.1 keeps no umask either way")
     assert runtime.exec(id, "sh", "-c", "umask", flags=("-u", "1000")).stdout == "0077\n"
+
+
+def test_a_user_that_the_container_has_not(runtime: Runtime, bundle: MakeBundle) -> None:
+    made = user_namespace(bundle(*SLEEP), size=10)
+    id = runtime.running(made)
+    for word, name in (("1000", "uid"), ("0:1000", "gid")):
+        done = runtime.exec(id, "true", flags=("-u", word))
+        assert done.returncode != 0
+        if runtime.name == "cloche-runtime":
+            assert done.stderr == f"cloche-runtime: /process/user/{name}: 1000 is not in /linux/{name}Mappings\n"
 
 
 def test_home_is_that_of_the_user(runtime: Runtime, id: str) -> None:

@@ -106,7 +106,7 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
     label_mounts(config)
     ids = _ids(config, host, own_users="user" in kinds)
     if ids.kind != "host":
-        _check_mapped(process, ids)
+        check_mapped(process, ids)
     return Request(
         config=config,
         root=Root((Tree(path, "/", layered=False),), read_only=root.readonly),
@@ -125,7 +125,7 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
     )
 
 
-def _check_mapped(process: Process, ids: IdMaps) -> None:
+def check_mapped(process: Process, ids: IdMaps) -> None:
     """Whether the ids of the process exist in the user namespace; for lack of a map the kernel would say EINVAL."""
     user = process.user
     groups = [("gid", user.gid), *((f"additionalGids/{i}", gid) for i, gid in enumerate(user.additionalGids or []))]

@@ -9,6 +9,7 @@ from cloche.linux.places import commonpath, environment, isdir
 from cloche.records import record
 from cloche.runtime import attributes
 from cloche.runtime.agents import tell_agent
+from cloche.runtime.bundle import check_mapped
 from cloche.runtime.cgroups.containers import entry_of
 from cloche.runtime.consoles import check_console, send_console
 from cloche.runtime.creating import carry_out, seal_against, state_for_hooks
@@ -157,6 +158,8 @@ def _plan(container: Container, config: Config, process: Process, asked: Executi
     pid = container.pid
     kinds = tuple(kind for kind in KINDS if _namespace(pid, kind) != _namespace("self", kind))
     maps = joined(pid) if "user" in kinds else HOST
+    if "user" in kinds:
+        check_mapped(process, maps)
     request = Request(
         config=config,
         root=Root(()),
