@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.runtime.conftest import OURS, SLEEP, alive, groups_of, processes_of, wait_until
+from tests.runtime.looking import only_cloche
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,6 +116,18 @@ def test_a_pid_file_that_cannot_be_written_is_an_error(runtime: Runtime, bundle:
     done = runtime.try_create(bundle("true"), "--pid-file", str(place / "none/pid"), id=id)
     assert done.returncode != 0
     assert "none" in done.stderr
+    nothing_is_left(runtime, id)
+
+
+@pytest.mark.parametrize("name", ["none/pid", "directory", "directory/", ""])
+def test_a_pid_file_that_cannot_be_is_named(runtime: Runtime, bundle: MakeBundle, place: Path, name: str) -> None:
+    only_cloche(runtime, "others name what they would have written first")
+    (place / "directory").mkdir()
+    id, before = runtime.new_id(), sorted(os.listdir(place))
+    done = runtime.try_create(bundle("true"), "--pid-file", f"{place}/{name}", id=id)
+    assert done.stderr.startswith(f"cloche-runtime: --pid-file {place}/{name}: ")
+    assert [file for file in os.listdir(place) if file not in before and file.startswith(".")] == []
+    assert os.listdir(place / "directory") == []
     nothing_is_left(runtime, id)
 
 

@@ -321,17 +321,20 @@ def write_pid_file(path: str, pid: int) -> None:
     """Write a pid so that a reader sees all of it or nothing."""
     above, slash, name = path.rpartition("/")
     temporary = f"{above}{slash}.{name}.{os.getpid()}"
-    # a new one: what is there by that name may be somebody's link to another file
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
+        # a new one: what is there by that name may be somebody's link to another file
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
-            os.write(fd, str(pid).encode())
-        finally:
-            os.close(fd)
-        os.rename(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise
+            try:
+                os.write(fd, str(pid).encode())
+            finally:
+                os.close(fd)
+            os.rename(temporary, path)
+        except OSError:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"--pid-file {path}") from None
 
 
 def _owner() -> str:
