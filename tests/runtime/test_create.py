@@ -249,6 +249,25 @@ def test_a_create_that_fails_leaves_nothing(
     assert runtime.status(id) == "created"
 
 
+@pytest.mark.parametrize("fault", ["a command that is not there", "a hook that fails", "a name that no group can have"])
+def test_a_create_that_fails_leaves_no_group_above_its_own(runtime: Runtime, bundle: MakeBundle, fault: str) -> None:
+    runtime.not_like("runc", "crun", because="leaves the groups above the container's")
+    id, above, there = runtime.new_id(), runtime.new_id(), runtime.new_id()
+    other = bundle(*SLEEP)
+    other.linux["cgroupsPath"] = f"/{there}/other"
+    keeper = runtime.create(other, id=runtime.new_id())
+    made = bundle("nosuchprogram" if "command" in fault else "true")
+    made.linux["cgroupsPath"] = f"/{there}/{above}/below/{id}" + ("\n" if "name" in fault else "")
+    if "hook" in fault:
+        made.config["hooks"] = {"createRuntime": [{"path": "/bin/false"}]}
+    assert runtime.try_create(made, id=id).returncode == 1
+    assert groups_of(above) == []
+    assert groups_of(there)  # which somebody else has made
+    runtime.delete(keeper, "--force")
+    for group in groups_of(there):
+        os.rmdir(group)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"text"', "{]}", '{"ociVersion": 1}', "\0"])
 def test_a_config_that_is_no_configuration_is_refused(runtime: Runtime, bundle: MakeBundle, text: str) -> None:
     made, id = bundle("true"), runtime.new_id()

@@ -374,6 +374,8 @@ CASES: list[tuple[str, object, str]] = [
     ("/mounts/0/destination", "/a\0b", "/mounts/0/destination"),
     ("/mounts/0/options", "ro", "/mounts/0/options"),
     ("/mounts/0", [], "/mounts/0"),
+    ("/process/user/additionalGids", [1] * 65537, "/process/user/additionalGids"),
+    ("/linux/cgroupsPath", "/deep" * 1000, "/linux/cgroupsPath"),
     ("/hostname", ["x"], "/hostname"),
     ("/hostname", "x" * 65, "/hostname"),
     ("/annotations/key", 5, "/annotations/key"),

@@ -22,7 +22,7 @@ from cloche.runtime.request import Lifecycle
 from cloche.spec.hooks import HOOK_NAMES
 from cloche.spec.mounts import Mount
 from cloche.spec.reader import write_json
-from cloche.stage.cleaning import kill_groups, remove_groups
+from cloche.stage.cleaning import kill_groups, missing_above, remove_groups
 from cloche.stage.hooks import run_hooks_in, with_pid
 from cloche.stage.kept import restart_kept
 from cloche.stage.making import Callbacks, Made, StepFailed, make
@@ -71,6 +71,7 @@ class _Callbacks(Callbacks):
         self.all_hooks = hooks_of(config.hooks)
         self.seccomp = config.linux.seccomp if config.linux is not None else None
         self.master = -1
+        self.above: list[str] = []  # groups that are to be made above the container's own
         self.hooked = False  # hooks may have done something that those of poststop undo
 
     def made(self, pid: int) -> None:
@@ -188,6 +189,7 @@ def create(asked: Creation, config: Config, text: bytes) -> tuple[Container, Mad
         plan, groups = decided.plan, decided.groups
         resctrl = attributes.resctrl_directories(config, asked.container_id)
         container.update(groups=groups.paths, own_pids=plan.own_pids, resctrl=resctrl, scope=decided.scope)
+        callbacks.above = [] if decided.scope else missing_above(container.directories)
         made = carry_out(plan, callbacks)
     except BaseException:
         _undo(container, callbacks)
@@ -215,6 +217,11 @@ def create(asked: Creation, config: Config, text: bytes) -> tuple[Container, Mad
 def _undo(container: Container, callbacks: _Callbacks) -> None:
     kill_groups(container.directories)
     remove_groups(container.directories)
+    for group in reversed(callbacks.above):
+        try:
+            os.rmdir(group)
+        except OSError:
+            pass  # somebody else has made one below it meanwhile
     attributes.remove_resctrl(container.known.get("resctrl", []))
     if callbacks.hooked:
         # runtime.md, Lifecycle: where hooks of `create` fail it goes on with those of poststop

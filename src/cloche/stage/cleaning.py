@@ -38,6 +38,19 @@ def with_nested(group: str) -> list[str]:
     return found
 
 
+def missing_above(groups: tuple[str, ...]) -> list[str]:
+    """The directories above these that are not there, each after the one above it."""
+    found: list[str] = []
+    for group in groups:
+        missing = []
+        above = group.rpartition("/")[0]
+        while above and not os.access(above, os.F_OK):
+            missing.append(above)
+            above = above.rpartition("/")[0]
+        found += reversed(missing)
+    return found
+
+
 def kill_groups(groups: tuple[str, ...]) -> None:
     """SIGKILL everything in these groups and below, frozen or not."""
     one_by_one = []
