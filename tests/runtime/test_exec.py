@@ -146,6 +146,15 @@ def test_home_is_that_of_the_user(runtime: Runtime, id: str) -> None:
     assert runtime.exec(id, "sh", "-c", "echo $HOME", flags=("-u", "1000")).stdout == "/home/ann\n"
 
 
+def test_home_is_that_of_the_user_where_it_is_empty_or_the_document_has_no_environment(
+    runtime: Runtime, id: str, place: Path
+) -> None:
+    runtime.not_like("crun", because="leaves it empty, or out")
+    assert runtime.exec(id, "sh", "-c", "echo $HOME", flags=("-e", "HOME=")).stdout == "/root\n"
+    (place / "process").write_text(json.dumps({"args": ["/bin/sh", "-c", "echo $HOME"], "cwd": "/"}))
+    assert runtime.ok("exec", "-p", str(place / "process"), id) == "/root\n"
+
+
 @pytest.mark.parametrize("word", ["ann", "-1", "1000:x", "1:2:3", "4294967296"])
 def test_a_user_that_is_no_number_is_refused(runtime: Runtime, id: str, word: str) -> None:
     if word in {"1:2:3", "1000:x", "4294967296", "-1"}:
