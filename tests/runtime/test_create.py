@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.runtime.conftest import OURS, SLEEP, alive, groups_of, processes_of, wait_until
+from tests.runtime.looking import only_cloche
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,6 +116,18 @@ def test_a_pid_file_that_cannot_be_written_is_an_error(runtime: Runtime, bundle:
     done = runtime.try_create(bundle("true"), "--pid-file", str(place / "none/pid"), id=id)
     assert done.returncode != 0
     assert "none" in done.stderr
+    nothing_is_left(runtime, id)
+
+
+@pytest.mark.parametrize("name", ["none/pid", "directory", "directory/", ""])
+def test_a_pid_file_that_cannot_be_is_named(runtime: Runtime, bundle: MakeBundle, place: Path, name: str) -> None:
+    only_cloche(runtime, "others name what they would have written first")
+    (place / "directory").mkdir()
+    id, before = runtime.new_id(), sorted(os.listdir(place))
+    done = runtime.try_create(bundle("true"), "--pid-file", f"{place}/{name}", id=id)
+    assert done.stderr.startswith(f"cloche-runtime: --pid-file {place}/{name}: ")
+    assert [file for file in os.listdir(place) if file not in before and file.startswith(".")] == []
+    assert os.listdir(place / "directory") == []
     nothing_is_left(runtime, id)
 
 
@@ -236,6 +249,25 @@ def test_a_create_that_fails_leaves_nothing(
     assert runtime.status(id) == "created"
 
 
+@pytest.mark.parametrize("fault", ["a command that is not there", "a hook that fails", "a name that no group can have"])
+def test_a_create_that_fails_leaves_no_group_above_its_own(runtime: Runtime, bundle: MakeBundle, fault: str) -> None:
+    runtime.not_like("runc", "crun", because="leaves the groups above the container's")
+    id, above, there = runtime.new_id(), runtime.new_id(), runtime.new_id()
+    other = bundle(*SLEEP)
+    other.linux["cgroupsPath"] = f"/{there}/other"
+    keeper = runtime.create(other, id=runtime.new_id())
+    made = bundle("nosuchprogram" if "command" in fault else "true")
+    made.linux["cgroupsPath"] = f"/{there}/{above}/below/{id}" + ("\n" if "name" in fault else "")
+    if "hook" in fault:
+        made.config["hooks"] = {"createRuntime": [{"path": "/bin/false"}]}
+    assert runtime.try_create(made, id=id).returncode == 1
+    assert groups_of(above) == []
+    assert groups_of(there)  # which somebody else has made
+    runtime.delete(keeper, "--force")
+    for group in groups_of(there):
+        os.rmdir(group)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"text"', "{]}", '{"ociVersion": 1}', "\0"])
 def test_a_config_that_is_no_configuration_is_refused(runtime: Runtime, bundle: MakeBundle, text: str) -> None:
     made, id = bundle("true"), runtime.new_id()
@@ -332,6 +364,24 @@ def test_listening_descriptors_are_handed_down_before_preserved_ones(
     assert done.returncode == 0, done.stderr
     runtime.start(id)
     assert runtime.finish(id) == "content 0\ncontent 1\nLISTEN_FDS=1 LISTEN_PID=1\n6\n"
+
+
+def test_what_is_left_of_another_services_environment(runtime: Runtime, bundle: MakeBundle) -> None:
+    # an engine that a service manager started hands its environment on, but neither the descriptors nor the socket
+    script = "echo ${LISTEN_FDS-none} ${LISTEN_PID-none} ${NOTIFY_SOCKET-none}"
+    for env in (
+        {"LISTEN_FDS": "2", "LISTEN_PID": "4"},
+        {"LISTEN_FDS": "x", "LISTEN_PID": "4"},
+        {"NOTIFY_SOCKET": "/nowhere/notify"},
+    ):
+        if "LISTEN_FDS" in env:
+            runtime.not_like("crun", because="1.8 passes LISTEN_PID on")
+        done = runtime.run(bundle("sh", "-c", script), env=env)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.split()[:2] == ["none", "none"]
+        if runtime.name == "cloche-runtime":
+            assert done.stdout.split()[2] == "none"
+            assert ("/nowhere/notify is not there" in done.stderr) is ("NOTIFY_SOCKET" in env)
 
 
 def test_preserving_descriptors_that_are_not_open_is_an_error(runtime: Runtime, bundle: MakeBundle) -> None:

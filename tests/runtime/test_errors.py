@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
+import socket
 import stat
 import struct
 import subprocess
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.runtime.conftest import SLEEP
+from tests.runtime.looking import only_cloche
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,9 +38,11 @@ def test_the_version(runtime: Runtime, flag: str) -> None:
     assert any(line.startswith("spec: 1.") for line in more)
 
 
-@pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"]])
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], ["h"], ["-?"]])
 def test_help(runtime: Runtime, words: list[str]) -> None:
-    if runtime.name == "crun" and words != ["--help"]:
+    if words == ["-?"]:
+        runtime.not_like("runc", because="-? is crun's")
+    elif runtime.name == "crun" and words != ["--help"]:
         runtime.not_like("crun", because="has --help and -? only")
     done = runtime(*words)
     assert done.returncode == 0
@@ -51,6 +56,9 @@ def test_help_of_a_command(runtime: Runtime, verb: str) -> None:
     assert verb in done.stdout
     if runtime.name != "crun":
         assert runtime.ok("help", verb) == done.stdout
+    if runtime.name != "runc":
+        assert runtime.ok(verb, "-?") == done.stdout
+        assert verb in runtime.ok(verb, "--usage")
 
 
 @pytest.mark.parametrize(
@@ -139,6 +147,48 @@ def test_a_log_file_as_crun_names_it(runtime: Runtime, place: Path) -> None:
     runtime.not_like("runc", because="file: is crun's")
     assert runtime("--log", f"file:{place / 'log'}", "state", "nobody").returncode == 1
     assert "nobody" in (place / "log").read_text()
+
+
+@pytest.mark.parametrize("name", ["journald:demo", "syslog:demo"])
+def test_a_log_that_is_no_file(runtime: Runtime, place: Path, name: str) -> None:
+    runtime.not_like("runc", because="the words are crun's")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(place / "socket"))
+        listener.settimeout(10)
+        there = "/run/systemd/journal/socket" if name.startswith("journald") else "/dev/log"
+        words = f"mount -t tmpfs none /{there.split('/')[1]}; mkdir -p $(dirname {there}); touch {there}"
+        if runtime.name == "crun":
+            words = words.replace("/run;", "/run/systemd;")
+        script = f'{words}; mount --bind {place}/socket {there}; exec "$@"'
+        runtime.prefix = ["unshare", "-m", "sh", "-ec", script, "sh"]
+        done = runtime("--log", name, "state", "nobody", cwd=place)
+        assert done.returncode == 1
+        assert "nobody" in done.stderr or runtime.name == "crun"
+        entry = listener.recv(4096).decode()
+    if name.startswith("journald"):
+        fields = dict(line.split("=", 1) for line in entry.splitlines())
+        assert fields["PRIORITY"] == "3"
+        assert fields["ID"] == ("(null)" if runtime.name == "crun" else "demo")  # 1.8 forgets it
+        assert "nobody" in fields["MESSAGE"]
+    else:
+        assert re.fullmatch(r"<11>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d demo: .*nobody.*", entry)
+    assert not (place / name).exists()
+
+
+@pytest.mark.parametrize("name", ["journald:demo", "syslog:demo"])
+def test_a_log_where_nobody_listens(runtime: Runtime, name: str) -> None:
+    only_cloche(runtime, "crun goes on, and nobody is told")
+    runtime.prefix = [
+        "unshare",
+        "-m",
+        "sh",
+        "-ec",
+        'mount -t tmpfs none /run; mount -t tmpfs none /dev; exec "$@"',
+        "sh",
+    ]
+    done = runtime("--log", name, "list")
+    assert done.returncode == 1
+    assert f"--log {name}: " in done.stderr
 
 
 def test_errors_only(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
@@ -356,6 +406,25 @@ def test_an_error_of_runtime_is_no_traceback(runtime: Runtime, bundle: MakeBundl
     ]
     for words in calls:
         assert "Traceback" not in runtime(*words).stderr, words
+
+
+@pytest.mark.parametrize("change", [{"pid": "x"}, {"groups": [1]}, {"pid": None}])
+def test_a_state_file_of_wrong_types_is_an_error_and_can_be_deleted(
+    runtime: Runtime, bundle: MakeBundle, change: dict[str, object]
+) -> None:
+    only_cloche(runtime, "the state files of others are their own")
+    id, other = runtime.create(bundle("true")), runtime.create(bundle("true"))
+    path = runtime.root / id / "state.json"
+    os.kill(runtime.pid(id), 9)
+    runtime.wait(id)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    done = runtime("state", id)
+    assert done.returncode == 1
+    assert "state.json" in done.stderr
+    assert runtime.ok("list", "-q") == f"{other}\n"
+    runtime.delete(id, "--force")
+    assert runtime("state", id).returncode == 1
+    assert not (runtime.root / id).exists()
 
 
 def test_a_state_file_that_was_cut_off_is_an_error_and_can_be_deleted(runtime: Runtime, bundle: MakeBundle) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -70,6 +71,28 @@ def test_again_and_again(runtime: Runtime, bundle: MakeBundle) -> None:
     runtime.stop(id)
     runtime.delete(id)
     child.wait(20)
+
+
+@pytest.mark.parametrize("word", ["5s", "1m0.5s", "1h15m30s", "100us", "1500000ns", ".5h", "2562047h"])
+def test_an_interval_as_go_writes_it(runtime: Runtime, bundle: MakeBundle, word: str) -> None:
+    # runc-events(8): "Duration is a sequence of decimal numbers, each with optional fraction and a unit suffix"
+    id = runtime.running(bundle(*SLEEP))
+    assert json.loads(runtime.ok("events", "--stats", "--interval", word, id))["type"] == "stats"
+    child = runtime.popen("events", "--interval", word, id, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(0.5)
+    runtime.stop(id)
+    runtime.delete(id)
+    out, err = child.communicate(timeout=20)
+    assert err == b""
+    assert bool(out) is word.endswith(("us", "ns"))
+
+
+@pytest.mark.parametrize("word", ["", "5", "s", "-1s", "0s", "5s5", "1.2.3s", "5 s", "5y", "1e3s"])
+def test_an_interval_that_cannot_be(runtime: Runtime, bundle: MakeBundle, word: str) -> None:
+    done = runtime("events", "--stats", f"--interval={word}", runtime.running(bundle(*SLEEP)))
+    assert done.returncode != 0
+    assert done.stderr
+    assert done.stdout == "" or runtime.name == "runc"  # which explains all its options there
 
 
 def test_out_of_memory(runtime: Runtime, bundle: MakeBundle) -> None:

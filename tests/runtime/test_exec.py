@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.runtime.conftest import OURS, POLITE, PYTHON, SLEEP, alive, cgroups, processes_of, wait_until
-from tests.runtime.looking import only_cloche
+from tests.runtime.looking import only_cloche, user_namespace
 
 if TYPE_CHECKING:
     from tests.runtime.conftest import Bundle, MakeBundle, Reaper, Runtime
@@ -120,8 +120,39 @@ def test_another_user(runtime: Runtime, id: str, flag: str, word: str, expected:
     assert runtime.exec(id, "sh", "-c", "echo $(id -u) $(id -g)", flags=(flag, word)).stdout == f"{expected}\n"
 
 
+def test_another_user_keeps_what_is_not_named(runtime: Runtime, bundle: MakeBundle) -> None:
+    runtime.not_like("crun", because="1.8 gives it the group 0 and no others")
+    made = bundle(*SLEEP)
+    made.process["user"] = {"uid": 0, "gid": 5, "additionalGids": [7, 8], "umask": 0o77}
+    id = runtime.running(made)
+    assert runtime.exec(id, "id", "-G", flags=("-u", "1000")).stdout == "5 7 8\n"
+    assert runtime.exec(id, "id", "-G", flags=("-u", "1000:6")).stdout == "6 7 8\n"
+    assert runtime.exec(id, "id", "-G", flags=("-u", "1000:6", "-g", "9")).stdout == "6 7 8 9\n"
+    runtime.not_like("runc", because="1.1 keeps no umask either way")
+    assert runtime.exec(id, "sh", "-c", "umask", flags=("-u", "1000")).stdout == "0077\n"
+
+
+def test_a_user_that_the_container_has_not(runtime: Runtime, bundle: MakeBundle) -> None:
+    made = user_namespace(bundle(*SLEEP), size=10)
+    id = runtime.running(made)
+    for word, name in (("1000", "uid"), ("0:1000", "gid")):
+        done = runtime.exec(id, "true", flags=("-u", word))
+        assert done.returncode != 0
+        if runtime.name == "cloche-runtime":
+            assert done.stderr == f"cloche-runtime: /process/user/{name}: 1000 is not in /linux/{name}Mappings\n"
+
+
 def test_home_is_that_of_the_user(runtime: Runtime, id: str) -> None:
     assert runtime.exec(id, "sh", "-c", "echo $HOME", flags=("-u", "1000")).stdout == "/home/ann\n"
+
+
+def test_home_is_that_of_the_user_where_it_is_empty_or_the_document_has_no_environment(
+    runtime: Runtime, id: str, place: Path
+) -> None:
+    runtime.not_like("crun", because="leaves it empty, or out")
+    assert runtime.exec(id, "sh", "-c", "echo $HOME", flags=("-e", "HOME=")).stdout == "/root\n"
+    (place / "process").write_text(json.dumps({"args": ["/bin/sh", "-c", "echo $HOME"], "cwd": "/"}))
+    assert runtime.ok("exec", "-p", str(place / "process"), id) == "/root\n"
 
 
 @pytest.mark.parametrize("word", ["ann", "-1", "1000:x", "1:2:3", "4294967296"])
@@ -392,6 +423,38 @@ def test_a_cgroup_below_the_containers(runtime: Runtime, id: str) -> None:
     assert done.returncode == 0, done.stderr
     inside = cgroups(int(pid_file.read_text()))
     assert {inside[name] for name in tops if name} == {tops[name] / "below" for name in tops if name}
+
+
+def test_a_cgroup_below_for_some_controllers(runtime: Runtime, id: str) -> None:
+    # runc-exec(8): "--cgroup [controller:]path", for "a few controllers" with commas, and more than once
+    runtime.not_like("crun", because="knows no controllers there")
+    tops = {name: path for name, path in cgroups(runtime.pid(id)).items() if OURS in path.name}
+    if not {"pids", "devices", "freezer"} <= tops.keys():
+        pytest.skip("needs controllers of v1")
+    for name in ("pids", "devices", "freezer"):
+        (tops[name] / "below").mkdir()
+    pid_file = runtime.top / "pid"
+    words = ("--cgroup", "pids,freezer:/below", "--cgroup", "devices:below", "-d", "--pid-file", str(pid_file))
+    done = runtime.detached("exec", *words, id, *SLEEP, name="exec")
+    assert done.returncode == 0, done.stderr
+    inside = cgroups(int(pid_file.read_text()))
+    assert {name for name, path in inside.items() if path.name == "below"} == {"pids", "devices", "freezer"}
+    assert inside["cpu"] == tops["cpu"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("nobody:/",), (":/",), ("pids:/", "pids:/"), ("pids:/", "/"), ("pids:../..",), ("pids,:/",), ("pids:nowhere",)],
+)
+def test_cgroups_by_controller_that_cannot_be(runtime: Runtime, id: str, words: tuple[str, ...]) -> None:
+    runtime.not_like("crun", because="1.8 does not look")
+    if words in {("nobody:/",), (":/",), ("pids:/", "pids:/"), ("pids,:/",)}:
+        runtime.not_like("runc", because="1.1.5 does not look at the names")
+    done = runtime.exec(id, "true", flags=tuple(word for item in words for word in ("--cgroup", item)))
+    assert done.returncode == 255
+    assert done.stderr
+    if runtime.name == "cloche-runtime":
+        assert "--cgroup" in done.stderr
 
 
 def test_a_cgroup_that_is_not_there(runtime: Runtime, id: str) -> None:

@@ -55,6 +55,13 @@ def test_it_is_term_unless_told(runtime: Runtime, bundle: MakeBundle) -> None:
     wait_until(lambda: "got 15\n" in runtime.output(id), "it does not come")
 
 
+def test_it_is_term_where_the_word_is_empty(runtime: Runtime, bundle: MakeBundle) -> None:
+    runtime.not_like("crun", because="1.8 sends it as signal 0")
+    id = ready(runtime, bundle, *TELLING)
+    runtime.ok("kill", id, "")
+    wait_until(lambda: "got 15\n" in runtime.output(id), "it does not come")
+
+
 def test_a_real_time_signal_by_number(runtime: Runtime, bundle: MakeBundle) -> None:
     number = signal.SIGRTMIN + 3
     id = ready(runtime, bundle, "sh", "-c", f'trap "exit 3" {number}; echo ready; while :; do sleep 0.02; done')

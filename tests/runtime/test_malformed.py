@@ -10,6 +10,7 @@ import copy
 import json
 import os
 import re
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from cloche.spec.config import Config
 from cloche.spec.reader import read_json
 from cloche.spec.validate import validate
 from tests.runtime.conftest import (
+    SLEEP,
     Bundle,
     MakeBundle,
     Runtime,
@@ -372,6 +374,8 @@ CASES: list[tuple[str, object, str]] = [
     ("/mounts/0/destination", "/a\0b", "/mounts/0/destination"),
     ("/mounts/0/options", "ro", "/mounts/0/options"),
     ("/mounts/0", [], "/mounts/0"),
+    ("/process/user/additionalGids", [1] * 65537, "/process/user/additionalGids"),
+    ("/linux/cgroupsPath", "/deep" * 1000, "/linux/cgroupsPath"),
     ("/hostname", ["x"], "/hostname"),
     ("/hostname", "x" * 65, "/hostname"),
     ("/annotations/key", 5, "/annotations/key"),
@@ -479,6 +483,26 @@ def test_a_config_that_is_no_file(runtime: Runtime, bundle: MakeBundle, kind: st
     assert "Traceback" not in done.stderr
     assert "config.json" in done.stderr
     assert groups_of(id) == []
+
+
+@pytest.mark.parametrize("words", [("exec", "--process"), ("update", "--resources")])
+def test_a_document_without_end(runtime: Runtime, bundle: MakeBundle, words: tuple[str, str]) -> None:
+    only_cloche(runtime, "others read for as long as there is memory")
+    made = bundle(*SLEEP)
+    id = runtime.running(made)
+    little = copy.copy(runtime)
+    little.prefix = ["prlimit", f"--as={512 << 20}"]
+    done = little(*words, "/dev/zero", id)
+    assert done.returncode == (255 if words[0] == "exec" else 1)
+    assert "/dev/zero: has more than 32 MiB" in done.stderr
+    fifo = made.path / "fifo"  # which is a way to hand one over without a file
+    os.mkfifo(fifo)
+    child = runtime.popen(*words, str(fifo), id, stdout=subprocess.PIPE)
+    fifo.write_text(
+        json.dumps({"args": ["echo", "read"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}})
+    )
+    assert child.communicate(timeout=20)[0] == (b"read\n" if words[0] == "exec" else b"")
+    assert child.wait() == 0
 
 
 def test_a_bundle_that_is_not_there(runtime: Runtime, place: Path) -> None:

@@ -55,6 +55,15 @@ def test_options_that_show_no_pid_are_an_error(runtime: Runtime, bundle: MakeBun
     assert done.stderr
 
 
+@pytest.mark.parametrize("words", [["--nonsense"], ["-o", "nonsense"], ["--", "-o"]])
+def test_what_ps_says_of_wrong_options_is_the_error(runtime: Runtime, bundle: MakeBundle, words: list[str]) -> None:
+    runtime.not_like("runc", "crun", because="prints all that ps does, or nothing")
+    done = runtime("ps", runtime.running(bundle(*SLEEP)), *words)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(f"cloche-runtime: ps {' '.join(words)}: error: ")
+
+
 def test_an_unknown_format(runtime: Runtime, bundle: MakeBundle) -> None:
     id = runtime.running(bundle(*SLEEP))
     done = runtime("ps", "--format", "nothing", id)

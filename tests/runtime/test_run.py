@@ -171,14 +171,16 @@ def test_a_command_that_is_not_there(runtime: Runtime, bundle: MakeBundle) -> No
         (1000, [], "/home/ann"),
         (4242, [], "/"),
         (0, ["HOME=/elsewhere"], "/elsewhere"),
+        (0, ["HOME="], "/root"),
+        (1000, ["HOME=/elsewhere", "HOME="], "/home/ann"),
     ],
 )
 def test_home_is_taken_from_passwd_unless_given(
     runtime: Runtime, bundle: MakeBundle, uid: int, env: list[str], home: str
 ) -> None:
     # what runc has always done, and what images rely on
-    if uid == 4242:
-        runtime.not_like("crun", because="leaves it out for a user that passwd does not have")
+    if uid == 4242 or "HOME=" in env:
+        runtime.not_like("crun", because="leaves it out for a user that passwd does not have, or empty")
     made = bundle("sh", "-c", "echo $HOME")
     made.process["user"] = {"uid": uid, "gid": 0}
     made.process["env"] += env

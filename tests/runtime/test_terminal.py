@@ -41,6 +41,19 @@ def test_the_terminal_comes_with_create(runtime: Runtime, bundle: MakeBundle) ->
     assert console.rest() == "/dev/pts/0\n0\n"
 
 
+def test_the_socket_may_have_a_longer_path_than_its_address_holds(runtime: Runtime, bundle: MakeBundle) -> None:
+    runtime.not_like("runc", because="1.1 says that it is an invalid argument")  # unix(7): 108 bytes
+    console, id, folder = runtime.console(), runtime.new_id(), runtime.top / ("long" * 30)
+    folder.mkdir()
+    os.link(console.path, folder / "console")
+    made = on_terminal(bundle("tty"))
+    done = runtime.try_create(made, "--console-socket", str(folder / "console"), id=id)
+    assert done.returncode == 0, done.stderr
+    console.receive()
+    runtime.start(id)
+    assert console.rest() == "/dev/pts/0\n"
+
+
 def test_its_size_is_that_of_the_configuration(runtime: Runtime, bundle: MakeBundle) -> None:
     id, console = created(runtime, on_terminal(bundle("stty", "size"), (33, 111)))
     assert console.size() == (33, 111)

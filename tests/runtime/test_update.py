@@ -121,11 +121,32 @@ def test_a_value_that_cannot_be_is_an_error_and_changes_nothing(runtime: Runtime
     assert value(runtime, id, "cpuset", "cpuset.cpus", "cpuset.cpus")[1] == "0"
 
 
+@pytest.mark.parametrize(
+    ("word", "bytes"), [("64m", 64 << 20), ("64MiB", 64 << 20), ("65536kb", 64 << 20), ("0.0625g", 64 << 20)]
+)
+def test_bytes_with_a_unit(runtime: Runtime, bundle: MakeBundle, word: str, bytes: int) -> None:
+    # as docker writes them (go-units, RAMInBytes)
+    runtime.not_like("crun", because="knows no units")
+    id = limited(runtime, bundle)
+    runtime.ok("update", "--memory", word, id)
+    assert value(runtime, id, "memory", "memory.limit_in_bytes", "memory.max")[1] == str(bytes)
+
+
 def test_a_word_that_is_no_number(runtime: Runtime, bundle: MakeBundle) -> None:
     id = limited(runtime, bundle)
     done = runtime("update", "--memory", "much", id)
     assert done.returncode != 0
     assert done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("--memory", "1.g"), ("--memory", ".5g"), ("--memory", "1.2.3g"), ("--pids-limit", "1.5")]
+)
+def test_a_fraction_that_cannot_be(runtime: Runtime, bundle: MakeBundle, words: tuple[str, str]) -> None:
+    runtime.not_like("runc", "crun", because="takes some of them")
+    done = runtime("update", *words, limited(runtime, bundle))
+    assert done.returncode == 1
+    assert "a number is needed" in done.stderr
 
 
 def test_a_stopped_container(runtime: Runtime, bundle: MakeBundle) -> None:

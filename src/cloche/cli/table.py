@@ -132,7 +132,7 @@ class Verb:
     def index(self) -> dict[str, Option]:
         """Every spelling of every option, `--help` included; `-h` where it means nothing else."""
         if self._index is None:
-            self._index = index = {"-h": HELP, "--help": HELP}
+            self._index = index = dict.fromkeys((*HELP.names, *HELP.aliases), HELP)
             for option in self.options:
                 for name in option.names:
                     index[name] = option
@@ -147,4 +147,4 @@ class Verb:
         return [*options, Option(names, FLAG, "Help", "", HELP.help)]
 
 
-HELP = Option(("-h", "--help"), FLAG, "Help", "", "show this help")
+HELP = Option(("-h", "--help"), FLAG, "Help", "", "show this help", aliases=("-?", "--usage"))  # these are crun's

@@ -60,6 +60,18 @@ def read_config(bundle: str, path: str = "") -> tuple[Config, list[str], bytes]:
     return config, warnings, text
 
 
+def read_document(option: str, path: str, *, stdin: bool = False) -> bytes:
+    """The file an option names, or standard input: a pipe as well, but not without end. Raises NotFoundError."""
+    try:
+        with open(0 if stdin else path, "rb", closefd=not stdin) as file:
+            text = file.read(LARGEST + 1) or b""
+    except OSError as error:
+        raise NotFoundError(f"{option} {path}: {error.strerror}") from error
+    if len(text) > LARGEST:
+        raise NotFoundError(f"{option} {path}: has more than {LARGEST >> 20} MiB, the most that is read")
+    return text
+
+
 def _devices(config: Config) -> tuple[Node, ...]:
     """linux.devices as a request has them."""
     found = []
@@ -94,7 +106,7 @@ def request_of(config: Config, bundle: str, container_id: str, host: Host, life:
     label_mounts(config)
     ids = _ids(config, host, own_users="user" in kinds)
     if ids.kind != "host":
-        _check_mapped(process, ids)
+        check_mapped(process, ids)
     return Request(
         config=config,
         root=Root((Tree(path, "/", layered=False),), read_only=root.readonly),
@@ -129,7 +141,7 @@ def _check_joined_mounts(paths: list[str]) -> None:
         raise UnsupportedError("/linux/namespaces: a container in the mount namespace of the host")
 
 
-def _check_mapped(process: Process, ids: IdMaps) -> None:
+def check_mapped(process: Process, ids: IdMaps) -> None:
     """Whether the ids of the process exist in the user namespace; for lack of a map the kernel would say EINVAL."""
     user = process.user
     groups = [("gid", user.gid), *((f"additionalGids/{i}", gid) for i, gid in enumerate(user.additionalGids or []))]

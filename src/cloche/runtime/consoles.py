@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import _socket
+import posix as os
 
 from cloche.errors import ConflictError, NotFoundError
 
 SOL_SOCKET, SCM_RIGHTS = 1, 1
+LONGEST = 107  # bytes of a socket's path (unix(7)); a longer one is reached by its directory
 
 
 def check_console(terminal: bool, console_socket: str, *, stays: bool) -> None:
@@ -31,8 +33,14 @@ def send_console(path: str, master: int) -> None:
 def send_descriptor(path: str, option: str, fd: int, data: bytes) -> None:
     """Send a descriptor to whoever listens at `path`, which `option` named."""
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    folder = -1
     try:
-        sock.connect(path)
+        if len(path.encode(errors="surrogateescape")) > LONGEST:
+            above, _, name = path.rpartition("/")
+            folder = os.open(above or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            sock.connect(f"/proc/self/fd/{folder}/{name}")
+        else:
+            sock.connect(path)
         sock.sendmsg([data], [(SOL_SOCKET, SCM_RIGHTS, fd.to_bytes(4, "little"))])
     except OSError as error:
         raise NotFoundError(
@@ -40,3 +48,5 @@ def send_descriptor(path: str, option: str, fd: int, data: bytes) -> None:
         ) from error
     finally:
         sock.close()
+        if folder >= 0:
+            os.close(folder)

@@ -29,6 +29,7 @@ START = "start"
 LAST = "state.json lock"  # removed in this order, after all others, which are found nowhere in it
 TRIES, ENOTEMPTY = 10, 39
 NEEDED = {"ociVersion", "bundle", "rootfs", "created"}
+NONE: dict[str, str] = {}
 
 
 def default_root() -> str:
@@ -256,6 +257,8 @@ def _known(text: bytes, folder: str) -> dict[str, Any]:
     try:
         known = read_json(text)
         if not isinstance(known, dict) or not known.keys() >= NEEDED:
+            raise SpecError("is not the state of a container")
+        if type(known.get("pid", 0)) is not int or type(known.get("groups", NONE)) is not dict:
             raise SpecError("is not the state of a container")
     except SpecError as error:
         raise SpecError(

@@ -23,7 +23,7 @@ from cloche.runtime.request import Lifecycle
 from cloche.spec.hooks import HOOK_NAMES
 from cloche.spec.mounts import Mount
 from cloche.spec.reader import write_json
-from cloche.stage.cleaning import end_groups
+from cloche.stage.cleaning import end_groups, missing_above
 from cloche.stage.hooks import run_hooks_in, with_pid
 from cloche.stage.kept import restart_kept
 from cloche.stage.making import Callbacks, Made, StepFailed, make
@@ -59,6 +59,7 @@ class Creation:
     pid_file: str = ""
     pidfd_socket: str = ""
     preserve: int = 0
+    listening: int = 0  # how many of these a service manager gave us
     pivot: bool = True
     keyring: bool = True
     manager: str = "cgroupfs"  # who makes its cgroups: "cgroupfs" is us, "systemd", or "disabled" for nobody
@@ -74,6 +75,7 @@ class _Callbacks(Callbacks):
         self.seccomp = config.linux.seccomp if config.linux is not None else None
         self.master = -1
         self.receipt = Receipt()
+        self.above: list[str] = []  # groups that are to be made above the container's own
         self.hooked = False  # hooks may have done something that those of poststop undo
 
     def made(self, pid: int) -> None:
@@ -169,7 +171,7 @@ def unwritten(asked: Creation, config: Config) -> Container:
 
 def decide(asked: Creation, config: Config, container: Container, host: Host) -> Decided:
     """Decide on every step. Raises UnsupportedError and SpecError for what cannot be, or makes no sense."""
-    pass_on_services(config)
+    _pass_on_services(config, asked)
     receipt = Receipt()
     groups, scope = _plan_groups(config, asked, host, receipt)
     keyring = f"_ses.{asked.container_id}" if asked.keyring else ""
@@ -200,6 +202,7 @@ def create(asked: Creation, config: Config, text: bytes) -> tuple[Container, Mad
         plan, groups, callbacks.receipt = decided.plan, decided.groups, decided.receipt
         resctrl = attributes.resctrl_directories(config, asked.container_id)
         container.update(groups=groups.paths, own_pids=plan.own_pids, resctrl=resctrl, scope=decided.scope)
+        callbacks.above = [] if decided.scope else missing_above(container.directories)
         made = carry_out(plan, callbacks)
     except BaseException:
         _undo(container, callbacks)
@@ -226,6 +229,11 @@ def create(asked: Creation, config: Config, text: bytes) -> tuple[Container, Mad
 
 def _undo(container: Container, callbacks: _Callbacks) -> None:
     end_groups(container.directories)
+    for group in reversed(callbacks.above):
+        try:
+            os.rmdir(group)
+        except OSError:
+            pass  # somebody else has made one below it meanwhile
     attributes.remove_resctrl(container.known.get("resctrl", []))
     if callbacks.hooked:
         # runtime.md, Lifecycle: where hooks of `create` fail it goes on with those of poststop
@@ -273,21 +281,24 @@ def _plan_groups(config: Config, asked: Creation, host: Host, receipt: Receipt) 
     ), []
 
 
-def pass_on_services(config: Config) -> None:
+def _pass_on_services(config: Config, asked: Creation) -> None:
     """Pass on what a service manager gave us: listening sockets (sd_listen_fds(3)) and where to notify it.
 
     The socket of sd_notify(3) is bound into the container, as crun does, at a place that needs no room elsewhere.
+    One that is not there belongs to a service that we are no part of, and its environment has reached us by chance.
     """
     process = config.process
     if process is None:
         return
     env = process.env = list(process.env or [])
-    if environment("LISTEN_FDS", "0") != "0":
-        env += [f"LISTEN_FDS={environment('LISTEN_FDS')}", "LISTEN_PID=1"]
+    if asked.listening:
+        env += [f"LISTEN_FDS={asked.listening}", "LISTEN_PID=1"]
         if names := environment("LISTEN_FDNAMES"):
             env.append(f"LISTEN_FDNAMES={names}")
     notify = environment("NOTIFY_SOCKET")
-    if notify.startswith("/"):
+    if notify.startswith("/") and not os.access(notify, os.F_OK):
+        asked.warn(f"NOTIFY_SOCKET is not passed on: {notify} is not there")
+    elif notify.startswith("/"):
         mounts = config.mounts = list(config.mounts or [])
         mounts.append(
             Mount(destination=NOTIFY, type="bind", source=notify, options=["bind", "nosuid", "nodev", "noexec"])
@@ -329,17 +340,20 @@ def write_pid_file(path: str, pid: int) -> None:
     """Write a pid so that a reader sees all of it or nothing."""
     above, slash, name = path.rpartition("/")
     temporary = f"{above}{slash}.{name}.{os.getpid()}"
-    # a new one: what is there by that name may be somebody's link to another file
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
+        # a new one: what is there by that name may be somebody's link to another file
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
-            os.write(fd, str(pid).encode())
-        finally:
-            os.close(fd)
-        os.rename(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise
+            try:
+                os.write(fd, str(pid).encode())
+            finally:
+                os.close(fd)
+            os.rename(temporary, path)
+        except OSError:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"--pid-file {path}") from None
 
 
 def _owner() -> str:

@@ -9,6 +9,7 @@ from cloche.linux.places import commonpath, environment, isdir
 from cloche.records import record
 from cloche.runtime import attributes
 from cloche.runtime.agents import tell_agent
+from cloche.runtime.bundle import check_mapped
 from cloche.runtime.cgroups.containers import entry_of
 from cloche.runtime.consoles import check_console, send_console
 from cloche.runtime.creating import carry_out, seal_against, state_for_hooks
@@ -54,7 +55,7 @@ class Execution:
     no_new_privs: bool = False
     apparmor: str = ""
     label: str = ""
-    cgroup: str = ""  # a group below the container's own
+    cgroups: tuple[str, ...] = ()  # groups below the container's own: PATH, or CONTROLLER,...:PATH
     ignore_paused: bool = False
     console_socket: str = ""
     pidfd_socket: str = ""
@@ -122,7 +123,7 @@ def _process_of(config: Config, asked: Execution) -> Process:
         process.cwd = asked.cwd or process.cwd
         process.env = [*(process.env or []), *asked.env]
         if asked.user:
-            process.user = _user(asked.user)
+            _set_user(process.user, asked.user)
         if asked.groups:
             process.user.additionalGids = [*(process.user.additionalGids or []), *asked.groups]
     if asked.no_new_privs:
@@ -136,11 +137,14 @@ def _process_of(config: Config, asked: Execution) -> Process:
     return process
 
 
-def _user(text: str) -> User:
+def _set_user(user: User, text: str) -> None:
+    """Other ids for a user; what is not named stays: the group, the others, the umask."""
     uid, colon, gid = text.partition(":")
     if not all(part.isascii() and part.isdecimal() for part in ((uid, gid) if colon else (uid,))):
         raise SpecError(f"--user {text}: numbers are needed", hint="UID or UID:GID")
-    return User(uid=int(uid), gid=int(gid or 0))
+    user.uid = int(uid)
+    if colon:
+        user.gid = int(gid)
 
 
 def _add_capabilities(process: Process, names: tuple[str, ...]) -> None:
@@ -154,6 +158,8 @@ def _plan(container: Container, config: Config, process: Process, asked: Executi
     pid = container.pid
     kinds = tuple(kind for kind in KINDS if _namespace(pid, kind) != _namespace("self", kind))
     maps = joined(pid) if "user" in kinds else HOST
+    if "user" in kinds:
+        check_mapped(process, maps)
     request = Request(
         config=config,
         root=Root(()),
@@ -163,7 +169,7 @@ def _plan(container: Container, config: Config, process: Process, asked: Executi
         watch_refusals=False,
         machine=host.machine,
     )
-    born_in, enter = _groups(container, host.groups, asked.cgroup)
+    born_in, enter = _groups(container, host.groups, asked.cgroups)
     adopt = _by_systemd(container, host.groups, born_in)
     steps: list[Operation] = [
         processes.OpenProcess(pid, int(container.known["started"]), kinds),
@@ -188,21 +194,40 @@ def _plan(container: Container, config: Config, process: Process, asked: Executi
     return Plan(tuple(steps), own_pids=False, failpoint=from_environment(environment("CLOCHE_FAILPOINT")))
 
 
-def _groups(container: Container, groups: Groups, below: str) -> tuple[str, tuple[str, ...]]:
+def _groups(container: Container, groups: Groups, asked: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """The v2 group to be born in, and the v1 groups."""
-    if ".." in below.split("/"):
-        raise SpecError(f"--cgroup {below}: may not lead upwards")
+    below = _below(container, asked)
     places = {}
     for controller, group in container.groups.items():
-        path = f"{group}/{below.strip('/')}".rstrip("/")
+        path = f"{group}/{below.get(controller, '').strip('/')}".rstrip("/")
         if isdir(path):
             places[controller] = path
-        elif below:
-            raise ClocheError(f"--cgroup {below}: there is no group {path}") from None
-    if not below:
+        elif below.get(controller):
+            raise ClocheError(f"--cgroup {below[controller]}: there is no group {path}") from None
+    if not below.get(""):
         places = entry_of(places, groups, container.pid)
     born_in = places.pop("", "")
     return born_in, tuple(dict.fromkeys(places.values()))
+
+
+def _below(container: Container, asked: tuple[str, ...]) -> dict[str, str]:
+    """What --cgroup names, by controller: PATH for every one, or CONTROLLER,...:PATH, more than once (runc-exec(8))."""
+    below: dict[str, str] = {}
+    for item in asked:
+        names, colon, path = item.partition(":")
+        if not colon:
+            names, path = "", item
+        if ".." in path.split("/"):
+            raise SpecError(f"--cgroup {item}: may not lead upwards")
+        if not colon and len(asked) > 1:
+            raise SpecError(f"--cgroup {item}: more than one is given, so each needs its CONTROLLER: in front")
+        for name in names.split(",") if colon else container.groups:
+            if name in below:
+                raise SpecError(f"--cgroup {item}: {name} is named twice")
+            if colon and (not name or name not in container.groups):
+                raise SpecError(f"--cgroup {item}: the container has no group of a controller {name!r}")
+            below[name] = path
+    return below
 
 
 def _by_systemd(container: Container, groups: Groups, place: str) -> list[Operation]:

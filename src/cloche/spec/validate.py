@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cloche.spec.process import Capabilities, Process, Rlimit, Scheduler
 
 LARGEST_ID = 2**32 - 2
+MOST_GROUPS = 65536  # linux/limits.h, NGROUPS_MAX
 _KNOWN_CAPABILITIES = frozenset(CAPABILITIES)
 HOST_NAME_MAX = 64  # linux/utsname.h, __NEW_UTS_LEN
 
@@ -91,6 +92,8 @@ def check_process(process: Process, pointer: str, warnings: list[str]) -> None:
         fail(f"{pointer}/args/0", "must name the program to run")
     _check_env(process.env, f"{pointer}/env", warnings)
     user = process.user
+    if len(user.additionalGids or ()) > MOST_GROUPS:
+        fail(f"{pointer}/user/additionalGids", f"has {len(user.additionalGids or ())}; the kernel takes {MOST_GROUPS}")
     listed = [(f"additionalGids/{i}", gid) for i, gid in enumerate(user.additionalGids or ())]
     for name, number in (("uid", user.uid), ("gid", user.gid), *listed):
         if number > LARGEST_ID:

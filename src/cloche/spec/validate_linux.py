@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _UTS_SYSCTLS = ("kernel/hostname", "kernel/domainname")
 _IPC_SYSCTLS = ("kernel/msg", "kernel/sem", "kernel/shm", "fs/mqueue/")
 IF_NAME_MAX = 15  # linux/if.h, IFNAMSIZ without the NUL
+LONGEST_PATH = 4095  # linux/limits.h, PATH_MAX without the NUL
 MAX_ERRNO = 4095  # linux/err.h; the kernel cuts SECCOMP_RET_ERRNO's data to it
 
 
@@ -36,6 +37,8 @@ def check_linux(linux: Linux, warnings: list[str]) -> None:
         _check_net_devices(linux.netDevices, has_network=linux.namespace("network") is not None)
     if linux.cgroupsPath and ".." in linux.cgroupsPath.split("/"):
         fail("/linux/cgroupsPath", "must not lead upwards (..)")
+    if len((linux.cgroupsPath or "").encode(errors="surrogatepass")) > LONGEST_PATH:
+        fail("/linux/cgroupsPath", f"is longer than the kernel's {LONGEST_PATH} bytes")
     if linux.resources is not None:
         check_resources(linux.resources, "/linux/resources")
     if linux.intelRdt is not None:

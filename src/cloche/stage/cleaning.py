@@ -38,6 +38,19 @@ def with_nested(group: str) -> list[str]:
     return found
 
 
+def missing_above(groups: tuple[str, ...]) -> list[str]:
+    """The directories above these that are not there, each after the one above it."""
+    found: list[str] = []
+    for group in groups:
+        missing = []
+        above = group.rpartition("/")[0]
+        while above and not os.access(above, os.F_OK):
+            missing.append(above)
+            above = above.rpartition("/")[0]
+        found += reversed(missing)
+    return found
+
+
 def end_groups(groups: tuple[str, ...]) -> list[str]:
     """Remove the groups with all below them, and end who is still in there; returns those that could not be removed.
 

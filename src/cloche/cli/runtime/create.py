@@ -158,6 +158,7 @@ def creation(given: Parsed, options: Globals, *, master: bool, meanwhile: Callab
         pid_file=given.text("pid_file") or "",
         pidfd_socket=given.text("pidfd_socket") or "",
         preserve=preserved(given),
+        listening=listening(),
         pivot=not given.flag("no_pivot"),
         keyring=not given.flag("no_new_keyring"),
         manager=options.manager,
@@ -172,11 +173,23 @@ def preserved(given: Parsed) -> int:
     text = given.text("preserve_fds") or "0"
     if not (text.isascii() and text.isdecimal() and len(text) < 7):
         raise SpecError(f"--preserve-fds {text}: a number is needed")
-    listening = environment("LISTEN_FDS", "0")
-    count = int(text) + (int(listening) if listening.isdecimal() and len(listening) < 7 else 0)
+    count = int(text) + listening()
     for fd in range(3, 3 + count):
-        try:
-            os.fstat(fd)
-        except OSError:
-            raise SpecError(f"--preserve-fds: descriptor {fd} is not open") from None
+        if not _is_open(fd):
+            raise SpecError(f"--preserve-fds: descriptor {fd} is not open")
     return count
+
+
+def listening() -> int:
+    """How many descriptors from 3 up a service manager gave us; none where LISTEN_FDS is left over from another one."""
+    text = environment("LISTEN_FDS", "0")
+    count = int(text) if text.isascii() and text.isdecimal() and len(text) < 7 else 0
+    return count if all(_is_open(fd) for fd in range(3, 3 + count)) else 0
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True

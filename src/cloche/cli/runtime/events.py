@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from cloche.cli.runtime.globals import Globals
     from cloche.runtime.containers import Container
 
-UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+# as Go writes them; a unit stands before those that begin like it
+UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+LONGEST = 86400.0  # seconds in one wait: poll(2) knows no more than 24 days
 
 VERBS = {
     "events": Verb(
@@ -22,7 +24,7 @@ VERBS = {
         ("cloche-runtime events [--stats] [--interval TIME] ID",),
         (
             "A line of JSON at each interval, and one whenever the container runs out of memory, until it ends.",
-            "An interval is a number with ms, s, m or h.",
+            "An interval is a number with ns, us, ms, s, m or h, or several: 1m30s.",
         ),
         (
             Option(("--interval",), VALUE, "Options", "TIME", "how long from one line to the next", default="5s"),
@@ -41,7 +43,8 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     from cloche.runtime.containers import load
 
     del name
-    interval = seconds(given.text("interval") or "5s")
+    text = given.text("interval")
+    interval = seconds("5s" if text is None else text)
     container = load(options.root, given.positionals[0])
     if container.status() in {"stopped", "creating"}:
         raise ConflictError(f"container not running: {container.id} is {container.status()}")
@@ -51,7 +54,7 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     with OomWatch(container.groups) as watch:
         due = time.monotonic() + interval
         while container.alive():
-            happened = watch.wait(max(0.0, due - time.monotonic()))
+            happened = watch.wait(min(max(0.0, due - time.monotonic()), LONGEST))
             if happened == "oom":
                 _print(container, "oom", None)
             elif happened == "gone":
@@ -77,11 +80,16 @@ def _print(container: Container, kind: str, data: object) -> None:
 
 
 def seconds(text: str) -> float:
-    """A duration such as 500ms, 5s, 1m."""
-    for unit in ("ms", "s", "m", "h"):
-        number = text.removesuffix(unit)
-        if number != text and number.replace(".", "", 1).isdecimal() and number.isascii():
-            value = float(number) * UNITS[unit]
-            if value > 0:
-                return value
-    raise SpecError(f"--interval {text}: a time above 0 is needed, such as 5s or 500ms")
+    """A duration such as 500ms, 5s, 1m30s."""
+    rest, total = text, 0.0
+    while rest:
+        after = rest.lstrip("0123456789.")
+        number = rest[: len(rest) - len(after)]
+        unit = next((unit for unit in UNITS if after.startswith(unit)), "")
+        if not unit or not number.replace(".", "", 1).isdecimal():
+            break
+        total += float(number) * UNITS[unit]
+        rest = after[len(unit) :]
+    if rest or total <= 0:
+        raise SpecError(f"--interval {text}: a time above 0 is needed, such as 5s or 1m30s")
+    return total

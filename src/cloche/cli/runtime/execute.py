@@ -45,7 +45,13 @@ VERBS = {
             Option(("--no-new-privs",), FLAG, "Options", "", "set-uid programs give it nothing"),
             Option(("-c", "--cap"), LIST, "Options", "CAP", "one more capability", complete="<capability>"),
             Option(("--preserve-fds",), VALUE, "Options", "N", "pass on N descriptors from 3 up", default="0"),
-            Option(("--cgroup",), VALUE, "Options", "PATH", "a cgroup below the container's own, to run it in"),
+            Option(
+                ("--cgroup",),
+                LIST,
+                "Options",
+                "[CONTROLLER,...:]PATH",
+                "a cgroup below the container's own, to run it in; on v1 also for some controllers alone",
+            ),
             Option(("--ignore-paused",), FLAG, "Options", "", "also in a paused container"),
             Option(("--no-subreaper",), FLAG, "Options", "", "accepted; orphans of the container are never adopted"),
         ),
@@ -109,15 +115,12 @@ def run(name: str, given: Parsed, options: Globals) -> int:
 def execution(given: Parsed) -> Execution:
     """The options as the runtime takes them."""
     from cloche.cli.runtime.create import preserved
+    from cloche.runtime.bundle import read_document
     from cloche.runtime.executing import Execution
 
     process = b""
     if path := given.text("process"):
-        try:
-            with open(path, "rb") as file:
-                process = file.read()
-        except OSError as error:
-            raise NotFoundError(f"--process {path}: {error.strerror}") from error
+        process = read_document("--process", path)
     groups = given.all("additional_gids")
     if not all(item.isascii() and item.isdecimal() and len(item) < 11 for item in groups):
         raise SpecError("--additional-gids: numbers are needed")
@@ -137,7 +140,7 @@ def execution(given: Parsed) -> Execution:
         no_new_privs=given.flag("no_new_privs"),
         apparmor=given.text("apparmor") or "",
         label=given.text("process_label") or "",
-        cgroup=given.text("cgroup") or "",
+        cgroups=tuple(given.all("cgroup")),
         ignore_paused=given.flag("ignore_paused"),
         console_socket=given.text("console_socket") or "",
         pidfd_socket=given.text("pidfd_socket") or "",

@@ -31,7 +31,14 @@ COMMAND = Verb(
             " $XDG_RUNTIME_DIR/cloche-runtime (others)",
             complete="<dir>",
         ),
-        Option(("--log",), VALUE, "Options", "FILE", "append errors to this file, too", complete="<file>"),
+        Option(
+            ("--log",),
+            VALUE,
+            "Options",
+            "FILE",
+            "append errors to this file, too; or journald:ID, syslog:NAME",
+            complete="<file>",
+        ),
         Option(
             ("--log-format",),
             VALUE,
@@ -92,8 +99,14 @@ class Globals:
 
         root = parsed.text("root") or default_root()
         self.root = root if root.startswith("/") else f"{getcwd()}/{root}"
-        self.log = (parsed.text("log") or "").removeprefix("file:")  # as crun writes it
-        if self.log:
+        log = parsed.text("log") or ""
+        self.journal = log.startswith(("journald:", "syslog:"))  # as crun writes it, and file:
+        self.log = log.removeprefix("file:")
+        if self.journal:
+            from cloche.cli.runtime.journal import check
+
+            check(log)
+        elif self.log:
             # known at once, or what fails later would be told to nobody
             close(open_(self.log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o644))
         self.json = parsed.text("log_format") == "json"
@@ -159,6 +172,18 @@ def _to_log(line: str, options: Globals | None, level: str) -> None:
     """One entry in the shape that engines read (logrus, as runc writes it)."""
     if options is None or not options.log:
         return
+    try:
+        if options.journal:
+            from cloche.cli.runtime.journal import send
+
+            send(options.log, level, line)
+        else:
+            _to_file(line, options, level)
+    except OSError as error:
+        _to_stderr(f"--log {options.log}: {error.strerror}")
+
+
+def _to_file(line: str, options: Globals, level: str) -> None:
     import time
 
     from cloche.spec.reader import write_json
@@ -168,8 +193,5 @@ def _to_log(line: str, options: Globals | None, level: str) -> None:
         entry = write_json({"level": level, "msg": line, "time": now})
     else:
         entry = f"time={write_json(now)} level={level} msg={write_json(line)}"
-    try:
-        with open(options.log, "a", encoding="utf-8") as file:
-            file.write(entry + "\n")
-    except OSError as error:
-        _to_stderr(f"--log {options.log}: {error.strerror}")
+    with open(options.log, "a", encoding="utf-8") as file:
+        file.write(entry + "\n")

@@ -52,7 +52,7 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     from cloche.runtime.containers import load
 
     del name
-    number = signal_number(given.positionals[1] if len(given.positionals) > 1 else "TERM")
+    number = signal_number("".join(given.positionals[1:]) or "TERM")
     wanted = given.positionals[0]
     found = matching(options, wanted) if given.flag("regex") else [load(options.root, wanted)]
     for container in found:

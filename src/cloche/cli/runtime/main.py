@@ -7,6 +7,7 @@ from posix import _exit
 
 from cloche.cli.grammar import parse
 from cloche.cli.runtime.globals import COMMAND, Globals, debug, report, say
+from cloche.cli.table import HELP
 from cloche.errors import ClocheError, SpecError
 
 TYPE_CHECKING = False
@@ -79,6 +80,7 @@ def main(argv: list[str]) -> int:
             return overview()
         name, *words = parsed.positionals
         options = Globals(parsed)
+        name = "help" if name == "h" else name  # as runc has it
         if name not in ROOMS:
             from cloche.cli.runtime.printing import find
 
@@ -110,7 +112,7 @@ def main(argv: list[str]) -> int:
 
 
 def _parse(verb: Verb, words: list[str]) -> Parsed:
-    if not verb.stop and not {"-h", "--help"} & set(words):
+    if not verb.stop and not any(verb.index().get(word) is HELP for word in words):
         words = ["--", *words]  # any at all, as it is refused anyway
     try:
         return parse(verb, words)

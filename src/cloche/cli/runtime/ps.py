@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cloche.cli.table import VALUE, Operand, Option, Verb
-from cloche.errors import NotFoundError
+from cloche.errors import NotFoundError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,10 +65,12 @@ def _table(pids: set[int], words: list[str]) -> str:
     import subprocess
 
     try:
-        done = subprocess.run(["ps", *words], stdout=subprocess.PIPE, text=True, errors="replace", check=False)
+        done = subprocess.run(["ps", *words], capture_output=True, text=True, errors="replace", check=False)
     except FileNotFoundError:
         raise NotFoundError("ps is not installed", hint="apt install procps; or --format json") from None
     lines = done.stdout.splitlines()
+    if done.returncode and done.stderr.strip():
+        raise SpecError(f"ps {' '.join(words)}: {done.stderr.strip().splitlines()[0]}", hint="ps --help all lists more")
     if done.returncode or not lines or "PID" not in lines[0].split():
         raise NotFoundError(f"ps {' '.join(words)} shows no column PID", hint="give options such as -ef or -o pid,comm")
     column = lines[0].split().index("PID")

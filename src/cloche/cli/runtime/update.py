@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cloche.cli.table import VALUE, Operand, Option, Verb
-from cloche.errors import NotFoundError, SpecError
+from cloche.errors import SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ VERBS = {
         "update",
         "change the limits of a container",
         ("cloche-runtime update [OPTIONS] ID",),
-        ("What is not given stays as it is. Bytes may have a unit: 64m, 1g.",),
+        ("What is not given stays as it is. Bytes may have a unit: 64m, 1.5g.",),
         (
             Option(
                 ("-r", "--resources"),
@@ -87,16 +87,15 @@ def document(given: Parsed) -> dict[str, Any]:
     """The linux.resources that the options say, those of --resources first."""
     found: Any = {}
     if path := given.text("resources"):
+        from cloche.runtime.bundle import read_document
         from cloche.spec.reader import read_json
         from cloche.spec.resources import Resources
         from cloche.spec.validate_resources import check_resources
 
+        document = read_document("--resources", path, stdin=path == "-")
         try:
-            with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
-                found = read_json(file.read())
+            found = read_json(document)
             check_resources(Resources.parse(found))
-        except OSError as error:
-            raise NotFoundError(f"--resources {path}: {error.strerror}") from error
         except SpecError as error:
             raise SpecError(f"--resources {path}: {error}", hint=error.hint) from None
     for name, place, kind, _ in LIMITS:
@@ -117,6 +116,11 @@ def _value(name: str, kind: str, text: str) -> int | str:
             digits = digits[:-1]
         unit = "" if digits[-1:].isdecimal() else digits[-1:]
         digits, shift = digits.removesuffix(unit) if unit else digits, UNITS.get(unit, -1)
+    whole, point, part = digits.partition(".")
+    if point and (kind != "bytes" or not part or not whole):
+        shift = -1  # as of something that is counted there is no half
+    digits = whole + part
     if not digits.isascii() or not digits.isdecimal() or len(digits) > 19 or shift < 0:
         raise SpecError(f"{name} {text}: a number is needed", hint="bytes may have a unit: 64m")
-    return (-1 if text.startswith("-") else 1) * (int(digits) << shift)
+    value = (int(digits) << shift) // int("1" + "0" * len(part))
+    return -value if text.startswith("-") else value

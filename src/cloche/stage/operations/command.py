@@ -141,7 +141,7 @@ class Execute(InsideOperation):
 
     def execute(self, scene: Inside) -> None:
         env = dict(entry.partition("=")[::2] for entry in self.environment)
-        env.setdefault("HOME", scene.user[3])
+        env["HOME"] = env.get("HOME") or scene.user[3]  # docker counts on an empty one, too (runc #4704)
         if self.init:
             reaper.run(scene.channel, lambda: self._become(scene, env))
         self._become(scene, env)
