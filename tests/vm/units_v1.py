@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.vm import inside
-from tests.vm.inside import TOP
+from tests.vm.inside import TOP, bundle, runtime
 from tests.vm.units import MIB, config, gone, ok, scoped, show, started
 
 CONTROLLERS = "memory cpu,cpuacct cpuset pids devices freezer blkio systemd unified".split()
@@ -91,6 +91,31 @@ def check_devices_are_refused_also_after_a_reload() -> None:
             subprocess.run(["systemctl", "daemon-reload"], check=True)
     finally:
         ok("delete", "--force", "second")
+
+
+def check_what_only_v1_has_for_networks_and_what_this_machine_has_not() -> None:
+    made = config(
+        "/cloche-net",
+        network={"classID": 0x100001, "priorities": [{"name": "lo", "priority": 5}]},
+        hugepageLimits=[{"pageSize": "2MB", "limit": 4 * MIB}],
+        rdma={},
+    )
+    done = runtime("run", "--detach", "--bundle", bundle(made), "net")
+    try:
+        assert done.returncode == 0, done.stderr
+        found = {
+            path.name: path.read_text() for path in TOP.glob("*/cloche-net/*") if path.name.startswith(("net_", "huge"))
+        }
+        assert found["net_cls.classid"] == f"{0x100001}\n", found
+        assert "lo 5\n" in found["net_prio.ifpriomap"], found
+        assert found["hugetlb.2MB.limit_in_bytes"] == f"{4 * MIB}\n", found
+    finally:
+        runtime("delete", "--force", "net")
+    assert not list(TOP.glob("*/cloche-net"))
+    made["linux"]["resources"] = {"rdma": {"mlx5_1": {"hcaHandles": 3}}}
+    done = runtime("run", "--bundle", bundle(made), "net")
+    assert (done.returncode, "rdma" in done.stderr) == (1, True), done
+    assert not list(TOP.glob("*/cloche-net"))
 
 
 if __name__ == "__main__":
