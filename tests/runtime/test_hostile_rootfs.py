@@ -439,7 +439,8 @@ for (dev, ino), fd in held.items():
         os.close(os.open(f'/proc/self/fd/{fd}', os.O_WRONLY))
         print('WRITABLE', dev, ino, os.readlink(f'/proc/self/fd/{fd}'), flush=True)
     except OSError as error:
-        print('kept', error.errno, os.readlink(f'/proc/self/fd/{fd}'), flush=True)
+        word = 'BUSY' if error.errno == 26 else 'kept'  # ETXTBSY: somebody else runs it, too, and will not for ever
+        print(word, dev, ino, os.readlink(f'/proc/self/fd/{fd}'), flush=True)
 """
 
 
@@ -459,7 +460,9 @@ def test_the_runtimes_own_program_cannot_be_written(runtime: Runtime, bundle: Ma
         runtime.exec(id, "/bin/evil", timeout=20)
     out = runtime.finish(id)
     inside = {(p.stat().st_dev, p.stat().st_ino) for p in (made.rootfs / "bin").iterdir() if p.exists()}
-    writable = [line.split() for line in out.splitlines() if line.startswith("WRITABLE")]
+    # of runc's program, which it binds read-only, the kernel says that it is busy before that it cannot be written
+    words = ("WRITABLE", "BUSY") if runtime.name == "cloche-runtime" else ("WRITABLE",)
+    writable = [line.split() for line in out.splitlines() if line.startswith(words)]
     assert [words for words in writable if (int(words[1]), int(words[2])) not in inside] == []
 
 

@@ -28,6 +28,7 @@ RESOLVE_IN_ROOT = 0x10
 _TRIES = 128
 
 # fcntl.h and linux/fcntl.h
+F_GETFL = 3
 F_ADD_SEALS = 1033
 F_GET_SEALS = 1034
 F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE = 1, 2, 4, 8
@@ -127,6 +128,11 @@ def filesystem_type(fd: int) -> int:
     out = bytearray(120)
     kernel.call("fstatfs", kernel.number(138, 44), fd, kernel.buffer(out))
     return int.from_bytes(out[:8], "little")
+
+
+def access_mode(fd: int) -> int:
+    """fcntl(2) F_GETFL: O_RDONLY, O_WRONLY or O_RDWR, as `fd` was opened."""
+    return kernel.call("fcntl", kernel.number(72, 25), fd, F_GETFL) & 3
 
 
 def flags_of(fd: int) -> int:
