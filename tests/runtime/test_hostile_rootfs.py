@@ -7,22 +7,24 @@ The classes are those of the project's table of threats; the numbers are of the 
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import stat
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.conftest import system_python
 from tests.integration.trees import look
-from tests.runtime.looking import any_device, capable, mount, only_cloche, python, sh
+from tests.runtime.conftest import wait_until
+from tests.runtime.looking import any_device, capable, mount, mounts, only_cloche, python, sh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.runtime.conftest import Bundle, MakeBundle, Runtime
 
@@ -507,3 +509,121 @@ def test_a_shadowed_library_is_not_loaded(runtime: Runtime, bundle: MakeBundle, 
     made.command("/bin/absent")  # an error is what loads modules late
     done = ends_well(runtime, made)
     assert done.returncode != 0
+
+
+def asleep(runtime: Runtime, id: str) -> int:
+    """Wait until the first process of a container sleeps at a failpoint; its pid."""
+    found = 0
+
+    def sleeps() -> bool:
+        nonlocal found
+        try:
+            found = json.loads((runtime.root / id / "state.json").read_text()).get("pid", 0)
+            return bool(found) and "nanosleep" in Path(f"/proc/{found}/wchan").read_text()
+        except (OSError, ValueError):
+            return False
+
+    wait_until(sleeps, "it never came there")
+    return found
+
+
+def test_a_terminal_whose_directory_is_swapped(runtime: Runtime, bundle: MakeBundle) -> None:
+    """CVE-2025-52565: /dev/console is the terminal itself, whatever has its name by then."""
+    only_cloche(runtime, "it is stopped at a point of its own")
+    made = bare(bundle("sh", "-c", "stat -c %t /dev/console; echo the end"))
+    mount(made, "/dev/pts", "devpts", "newinstance", "ptmxmode=0666", "mode=0620")
+    made.process["terminal"] = True
+    made.write()
+    console, id = runtime.console(), runtime.new_id()
+    child = runtime.popen(
+        *("create", "--console-socket", str(console.path), "-b", str(made.path), id),
+        env={"CLOCHE_FAILPOINT": "BindConsole:sleep"},
+    )
+    console.receive()
+    asleep(runtime, id)
+    (made.rootfs / "dev/pts").rename(made.rootfs / "dev/was")
+    (made.rootfs / "dev/pts").mkdir()
+    (made.rootfs / "dev/pts/0").write_text("poison\n")
+    assert child.wait(20) == 0
+    runtime.start(id)
+    assert "88\n" in console.until("the end")  # the major number of a pty's far end
+
+
+@pytest.mark.parametrize("destination", ["/proc", "/proc/", "//proc/."])
+def test_a_proc_that_is_moved(runtime: Runtime, bundle: MakeBundle, destination: str) -> None:
+    """Somebody who has the root file system, too, renames the directory: the masks are on what was mounted there."""
+    only_cloche(runtime, "it is stopped at a point of its own")
+    made = bundle("cat", "/moved/self/mountinfo")
+    made.config["mounts"][0]["destination"] = destination
+    made.linux["maskedPaths"], made.linux["readonlyPaths"] = ["/proc/keys"], ["/proc/sys"]
+    made.write()
+    id = runtime.new_id()
+    with (runtime.top / f"{id}.out").open("wb") as out:
+        child = runtime.popen(*("create", "-b", str(made.path), id), env={"CLOCHE_FAILPOINT": "Mask:sleep"}, stdout=out)
+        asleep(runtime, id)
+        (made.rootfs / "proc").rename(made.rootfs / "moved")
+        (made.rootfs / "proc").mkdir()
+        assert child.wait(20) == 0
+    runtime.start(id)
+    found = [entry.path for entry in mounts(runtime.finish(id))]
+    assert "/moved/keys" in found
+    assert "/moved/sys" in found
+
+
+def test_a_mount_whose_directory_is_swapped(runtime: Runtime, bundle: MakeBundle) -> None:
+    """What is said of it is not said of another: here that the root passes on mounts."""
+    only_cloche(runtime, "it is stopped at a point of its own")
+    made = mount(bundle("cat", "/proc/self/mountinfo"), "/mnt", "tmpfs", "shared")
+    made.write()
+    id = runtime.new_id()
+    with (runtime.top / f"{id}.out").open("wb") as out:
+        child = runtime.popen(
+            *("create", "-b", str(made.path), id), env={"CLOCHE_FAILPOINT": "Propagate:sleep"}, stdout=out
+        )
+        asleep(runtime, id)
+        (made.rootfs / "mnt").rename(made.rootfs / "moved")
+        (made.rootfs / "mnt").symlink_to("/")
+        assert child.wait(20) == 0
+    runtime.start(id)
+    found = {entry.path: entry.propagation for entry in mounts(runtime.finish(id))}
+    assert "shared" in found["/moved"]
+    assert "shared" not in found["/"]
+
+
+def test_a_node_that_is_swapped(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
+    """A device that is there already gets its owner, and not a file of the host that has its name a moment later."""
+    only_cloche(runtime, "others make no node where one is")
+    (place / "host").write_text("the host's\n")
+    made = any_device(capable(bundle("true"))).writable()
+    one, two = made.rootfs / "var/one", made.rootfs / "var/two"
+    os.mknod(one, 0o020666, os.makedev(1, 3))
+    os.link(place / "host", two)
+    made.linux["devices"] = [{"path": "/var/one", "type": "c", "major": 1, "minor": 3, "uid": 7, "gid": 7}]
+    env = {**os.environ, "PARENT": str(os.getpid())}
+    swapper = subprocess.Popen([system_python(), "-I", "-S", "-c", EXCHANGE, str(one), str(two)], env=env)
+    try:
+        end = time.monotonic() + 6
+        while time.monotonic() < end:
+            runtime.run(made, timeout=20)
+            status = (place / "host").stat()
+            assert (status.st_uid, status.st_gid) == (0, 0)
+        assert swapper.poll() is None
+    finally:
+        swapper.kill()
+        swapper.wait()
+
+
+def test_a_null_device_of_another_type(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
+    """CVE-2025-31133: a block device may have the numbers of the null device."""
+    (place / "dev").mkdir()
+    os.mknod(place / "dev/null", 0o060666, os.makedev(1, 3))
+    made = bare(bundle("stat", "-c", "%F", "/etc/secret")).bind(place / "dev", "/dev")
+    (made.rootfs / "etc/secret").write_text(f"{SECRET}\n")
+    made.linux["maskedPaths"] = ["/etc/secret"]
+    assert "block" not in ends_well(runtime, made).stdout
+
+
+def test_a_proc_whose_path_leads_upwards(runtime: Runtime, bundle: MakeBundle) -> None:
+    made = bundle("ls", "/proc/self/ns")
+    made.config["mounts"][0]["destination"] = "/../../proc"
+    assert "mnt" in ends_well(runtime, made).stdout

@@ -168,6 +168,11 @@ def mknodat(dirfd: int, name: str, mode: int, device: int = 0) -> None:
     os.mknod(name, mode, device, dir_fd=dirfd)
 
 
+def chown(fd: int, uid: int, gid: int) -> None:
+    """fchownat(2) with AT_EMPTY_PATH, Linux 2.6.39: give away what `fd` stands for, an O_PATH descriptor too."""
+    kernel.call("fchownat", kernel.number(260, 54), fd, b"\0", uid, gid, AT_EMPTY_PATH)
+
+
 def open_in_root(root: int, path: str | bytes, flags: int = os.O_PATH) -> int:
     """Open `path` as a process whose root directory is `root` would, magic links refused.
 
