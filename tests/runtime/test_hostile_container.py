@@ -15,7 +15,7 @@ import pytest
 
 from cloche.stage import kept
 from tests.integration.trees import look
-from tests.runtime.conftest import SLEEP, wait_until
+from tests.runtime.conftest import SLEEP, groups_of, wait_until
 from tests.runtime.looking import capable, only_cloche, python
 
 if TYPE_CHECKING:
@@ -217,3 +217,61 @@ def test_accounts_that_are_the_kernels_log(runtime: Runtime, bundle: MakeBundle,
     else:
         runtime.run(made)
     assert unread() >= before
+
+
+NEST = """
+import os
+os.chdir('/sys/fs/cgroup/pids')
+for _ in range(24):
+    os.mkdir('d' * 240)
+    os.chdir('d' * 240)
+print('made', flush=True)
+"""
+
+
+def writable_groups(made: Bundle) -> Bundle:
+    """With a view of its cgroups in which its root may make others."""
+    for entry in made.config["mounts"]:
+        if entry["type"] == "cgroup":
+            entry["options"].remove("ro")
+    return made
+
+
+def test_groups_too_deep_for_a_path(runtime: Runtime, bundle: MakeBundle) -> None:
+    """A container that makes groups below its own cannot keep them from being removed."""
+    only_cloche(runtime, "others cannot remove them")
+    if not Path("/sys/fs/cgroup/pids").is_dir():
+        pytest.skip("needs cgroup v1")
+    id = runtime.create(writable_groups(python(capable(bundle()), NEST)))
+    runtime.start(id)
+    assert "made" in runtime.finish(id), runtime.errors(id)
+    try:
+        runtime.delete(id)
+    finally:
+        for group in groups_of(id):
+            subprocess.run(["find", group, "-depth", "-type", "d", "-execdir", "rmdir", "{}", ";"], check=False)
+    assert groups_of(id) == []
+
+
+FROZEN = """
+import os, time
+os.chdir('/sys/fs/cgroup/freezer')
+os.mkdir('below')
+with open('below/cgroup.procs', 'w') as f:
+    f.write('0')
+print('there', flush=True)
+with open('below/freezer.state', 'w') as f:
+    f.write('FROZEN')
+time.sleep(1000)
+"""
+
+
+def test_a_first_process_that_froze_itself_below(runtime: Runtime, bundle: MakeBundle) -> None:
+    """SIGKILL ends it all the same: on v1 nothing that is frozen does."""
+    only_cloche(runtime, "others leave it as it is")
+    if not Path("/sys/fs/cgroup/freezer").is_dir():
+        pytest.skip("needs cgroup v1")
+    id = runtime.running(writable_groups(python(capable(bundle()), FROZEN)))
+    wait_until(lambda: "there" in runtime.output(id), runtime.errors(id))
+    runtime.stop(id)
+    runtime.delete(id)
