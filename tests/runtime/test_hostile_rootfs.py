@@ -627,3 +627,24 @@ def test_a_proc_whose_path_leads_upwards(runtime: Runtime, bundle: MakeBundle) -
     made = bundle("ls", "/proc/self/ns")
     made.config["mounts"][0]["destination"] = "/../../proc"
     assert "mnt" in ends_well(runtime, made).stdout
+
+
+@pytest.mark.parametrize("how", ["no proc", "trailing slash", "volume"])
+def test_sysctls_are_set_in_proc(runtime: Runtime, bundle: MakeBundle, place: Path, canary: Path, how: str) -> None:
+    """CVE-2019-16884, CVE-2025-52881: they are set, whatever is at /proc of the root file system."""
+    only_cloche(runtime, "others need a /proc, or refuse what is there")
+    made = capable(bundle("cat", "/mnt/sys/net/ipv4/ip_unprivileged_port_start"))
+    made.linux["maskedPaths"] = made.linux["readonlyPaths"] = []
+    made.linux["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "77"}
+    if how == "no proc":
+        made.config["mounts"].pop(0)
+    elif how == "trailing slash":
+        made.config["mounts"][0]["destination"] = "/proc/"
+    else:
+        volume = place / "volume/sys/net/ipv4"
+        volume.mkdir(parents=True)
+        (volume / "ip_unprivileged_port_start").symlink_to(canary / "secret")
+        made.bind(place / "volume", "/proc")
+    mount(made, "/mnt", "proc")
+    done = ends_well(runtime, made)
+    assert done.stdout == "77\n", done.stderr

@@ -333,8 +333,10 @@ class Sysctl(InsideOperation):
     def execute(self, scene: Inside) -> None:
         name = "sys/" + self.key.replace(".", "/")
         resolve = files.RESOLVE_BENEATH | files.RESOLVE_NO_XDEV | files.RESOLVE_NO_MAGICLINKS
+        made = scene.trees.get("/proc", -1)
         with (
-            files.Fd(_open_known(scene, "/proc")) as proc,
+            # one that nobody else has where none was mounted, or something else over it (CVE-2025-52881)
+            files.Fd(os.dup(made) if made >= 0 else mount.new_filesystem("proc", {"source": "proc"})) as proc,
             files.Fd(files.openat2(proc.number, name, os.O_WRONLY, resolve=resolve)) as fd,
         ):
             if files.filesystem_type(fd.number) != files.PROC_SUPER_MAGIC:
