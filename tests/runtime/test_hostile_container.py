@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sysconfig
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import pytest
 from cloche.stage import kept
 from tests.integration.trees import look
 from tests.runtime.conftest import SLEEP, groups_of, wait_until
-from tests.runtime.looking import capable, only_cloche, python
+from tests.runtime.looking import capable, namespace, only_cloche, python, user_namespace
 
 if TYPE_CHECKING:
     from tests.runtime.conftest import Bundle, MakeBundle, Runtime
@@ -275,3 +276,60 @@ def test_a_first_process_that_froze_itself_below(runtime: Runtime, bundle: MakeB
     wait_until(lambda: "there" in runtime.output(id), runtime.errors(id))
     runtime.stop(id)
     runtime.delete(id)
+
+
+LOOKER = """
+import os, sys, time
+seen, reached = set(), set()
+print('ready', flush=True)
+end = time.monotonic() + float(sys.argv[1])
+while time.monotonic() < end:
+    for pid in os.listdir('/proc'):
+        if not pid.isdigit() or int(pid) in (1, os.getpid()):
+            continue
+        try:
+            with open(f'/proc/{pid}/comm') as f:
+                if f.read() != 'cloche set-up\\n':
+                    continue
+            seen.add(pid)
+            # what ptrace(2) may do as well; until execve this is the runtime's own program
+            exe = os.readlink(f'/proc/{pid}/exe')
+            if 'python' in exe or 'cloche' in exe:
+                reached.add((pid, exe, *os.listdir(f'/proc/{pid}/fd')))
+        except OSError:
+            pass
+print('seen', len(seen), 'reached', *reached, flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["exec", "join"])
+@pytest.mark.parametrize("users", [True, False], ids=["users", "host"])
+def test_who_comes_in_cannot_be_looked_into(runtime: Runtime, bundle: MakeBundle, how: str, users: bool) -> None:
+    """CVE-2016-9962: by somebody inside with every capability there, while it still has descriptors of the host's."""
+    only_cloche(runtime, "it is known by its name")
+    made = python(capable(bundle()), LOOKER)
+    (made.rootfs / "usr").mkdir()
+    if users:
+        made = user_namespace(made)
+    else:  # with CAP_SYS_PTRACE over the host's users nothing is out of reach
+        for names in made.process["capabilities"].values():
+            names.remove("CAP_SYS_PTRACE")
+    made.process["args"].append("5")
+    id = runtime.running(made)
+    wait_until(lambda: "ready" in runtime.output(id), runtime.errors(id))
+    pid = runtime.pid(id)
+    end = time.monotonic() + 3.5
+    count = 0
+    while time.monotonic() < end:
+        if how == "exec":
+            assert runtime.exec(id, "true").returncode == 0
+        else:
+            other = capable(bundle("true"))
+            for kind in ("pid", "user") if users else ("pid",):
+                namespace(other, kind, f"/proc/{pid}/ns/{kind}")
+            done = runtime.run(other)
+            assert done.returncode == 0, done.stderr
+        count += 1
+    words = runtime.finish(id).split()
+    assert words[-1] == "reached", words
+    assert int(words[2]) > count // 3, f"{count} came, and it saw too few: {words}"
