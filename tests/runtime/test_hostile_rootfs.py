@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -296,6 +297,16 @@ def test_copying_up_a_hostile_directory(runtime: Runtime, bundle: MakeBundle, ca
     assert "program" not in done.stdout
 
 
+def test_copying_up_links(runtime: Runtime, bundle: MakeBundle, canary: Path) -> None:
+    """They stay links, and lead to the container's own."""
+    runtime.not_like("crun", because="copies nothing of this")
+    made = mount(capable(bundle()), "/var/data", "tmpfs", "tmpcopyup")
+    (made.rootfs / "var/data").mkdir()
+    (made.rootfs / "var/data/outside").symlink_to(canary / "secret")
+    done = ends_well(runtime, made, "sh", "-c", "readlink /var/data/outside; cat /var/data/outside; true")
+    assert done.stdout == f"{canary}/secret\n", done.stderr
+
+
 @pytest.mark.parametrize("how", AIMS)
 def test_copying_up_from_a_link(runtime: Runtime, bundle: MakeBundle, canary: Path, how: str) -> None:
     made = mount(capable(bundle()), "/var/data", "tmpfs", "tmpcopyup")
@@ -380,10 +391,15 @@ def test_what_is_swapped_while_a_container_is_made(
     elif what == "masked":
         made.linux["maskedPaths"], made.linux["readonlyPaths"] = ["/var/one"], ["/var/one/sub"]
     env = {**os.environ, "PARENT": str(os.getpid())}
+    held = os.open(one, os.O_RDONLY)  # the directory itself, wherever it is
     swapper = subprocess.Popen([system_python(), "-I", "-S", "-c", EXCHANGE, str(one), str(two)], env=env)
     try:
         end = time.monotonic() + 6
         for _ in range(60):
+            # what is there already need not be made
+            for name in os.listdir(held) if what == "parent" else ():
+                shutil.rmtree(name, dir_fd=held)
+            shutil.rmtree(made.rootfs / canary.parts[1], ignore_errors=True)
             done = runtime.run(made, timeout=20)
             assert "Traceback" not in done.stderr
             assert sorted(os.listdir(canary)) == ["secret", "sub"]
@@ -391,9 +407,38 @@ def test_what_is_swapped_while_a_container_is_made(
                 break
         assert swapper.poll() is None
     finally:
+        os.close(held)
         swapper.kill()
         swapper.wait()
     assert stat.S_ISDIR(canary.stat().st_mode)
+
+
+def test_what_is_swapped_as_soon_as_it_is_made(runtime: Runtime, bundle: MakeBundle, place: Path, canary: Path) -> None:
+    """CVE-2024-45310: a directory that the runtime has made this moment is a link when it goes on below it."""
+    (place / "file").write_text("bound\n")
+    made = mount(capable(bundle("true")).writable(), "/var/one/a/b", "tmpfs").bind(place / "file", "/var/one/a/c")
+    top = made.rootfs / "var/one"
+    top.mkdir()
+    (top / "link").symlink_to(canary)
+    env = {**os.environ, "PARENT": str(os.getpid())}
+    words = (system_python(), "-I", "-S", "-c", EXCHANGE, str(top / "a"), str(top / "link"))
+    swapper = subprocess.Popen(words, env=env)
+    try:
+        end = time.monotonic() + 6
+        while time.monotonic() < end:
+            done = runtime.run(made, timeout=20)
+            assert "Traceback" not in done.stderr
+            assert sorted(os.listdir(canary)) == ["secret", "sub"]
+            while len(os.listdir(top)) > 1:
+                for name in ("a", "link"):
+                    shutil.rmtree(top / name, ignore_errors=True)  # which follows no link, nor removes one
+            for name in os.listdir(top):  # the link alone, which nothing is exchanged with
+                (top / name).unlink()
+            (top / "link").symlink_to(canary)
+        assert swapper.poll() is None
+    finally:
+        swapper.kill()
+        swapper.wait()
 
 
 def test_release_agents_cannot_be_written(runtime: Runtime, bundle: MakeBundle, canary: Path) -> None:
