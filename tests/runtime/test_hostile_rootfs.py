@@ -7,22 +7,25 @@ The classes are those of the project's table of threats; the numbers are of the 
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.conftest import system_python
 from tests.integration.trees import look
-from tests.runtime.looking import any_device, capable, mount, only_cloche, python, sh
+from tests.runtime.conftest import wait_until
+from tests.runtime.looking import any_device, capable, mount, mounts, only_cloche, python, sh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.runtime.conftest import Bundle, MakeBundle, Runtime
 
@@ -294,6 +297,16 @@ def test_copying_up_a_hostile_directory(runtime: Runtime, bundle: MakeBundle, ca
     assert "program" not in done.stdout
 
 
+def test_copying_up_links(runtime: Runtime, bundle: MakeBundle, canary: Path) -> None:
+    """They stay links, and lead to the container's own."""
+    runtime.not_like("crun", because="copies nothing of this")
+    made = mount(capable(bundle()), "/var/data", "tmpfs", "tmpcopyup")
+    (made.rootfs / "var/data").mkdir()
+    (made.rootfs / "var/data/outside").symlink_to(canary / "secret")
+    done = ends_well(runtime, made, "sh", "-c", "readlink /var/data/outside; cat /var/data/outside; true")
+    assert done.stdout == f"{canary}/secret\n", done.stderr
+
+
 @pytest.mark.parametrize("how", AIMS)
 def test_copying_up_from_a_link(runtime: Runtime, bundle: MakeBundle, canary: Path, how: str) -> None:
     made = mount(capable(bundle()), "/var/data", "tmpfs", "tmpcopyup")
@@ -378,10 +391,15 @@ def test_what_is_swapped_while_a_container_is_made(
     elif what == "masked":
         made.linux["maskedPaths"], made.linux["readonlyPaths"] = ["/var/one"], ["/var/one/sub"]
     env = {**os.environ, "PARENT": str(os.getpid())}
+    held = os.open(one, os.O_RDONLY)  # the directory itself, wherever it is
     swapper = subprocess.Popen([system_python(), "-I", "-S", "-c", EXCHANGE, str(one), str(two)], env=env)
     try:
         end = time.monotonic() + 6
         for _ in range(60):
+            # what is there already need not be made
+            for name in os.listdir(held) if what == "parent" else ():
+                shutil.rmtree(name, dir_fd=held)
+            shutil.rmtree(made.rootfs / canary.parts[1], ignore_errors=True)
             done = runtime.run(made, timeout=20)
             assert "Traceback" not in done.stderr
             assert sorted(os.listdir(canary)) == ["secret", "sub"]
@@ -389,9 +407,38 @@ def test_what_is_swapped_while_a_container_is_made(
                 break
         assert swapper.poll() is None
     finally:
+        os.close(held)
         swapper.kill()
         swapper.wait()
     assert stat.S_ISDIR(canary.stat().st_mode)
+
+
+def test_what_is_swapped_as_soon_as_it_is_made(runtime: Runtime, bundle: MakeBundle, place: Path, canary: Path) -> None:
+    """CVE-2024-45310: a directory that the runtime has made this moment is a link when it goes on below it."""
+    (place / "file").write_text("bound\n")
+    made = mount(capable(bundle("true")).writable(), "/var/one/a/b", "tmpfs").bind(place / "file", "/var/one/a/c")
+    top = made.rootfs / "var/one"
+    top.mkdir()
+    (top / "link").symlink_to(canary)
+    env = {**os.environ, "PARENT": str(os.getpid())}
+    words = (system_python(), "-I", "-S", "-c", EXCHANGE, str(top / "a"), str(top / "link"))
+    swapper = subprocess.Popen(words, env=env)
+    try:
+        end = time.monotonic() + 6
+        while time.monotonic() < end:
+            done = runtime.run(made, timeout=20)
+            assert "Traceback" not in done.stderr
+            assert sorted(os.listdir(canary)) == ["secret", "sub"]
+            while len(os.listdir(top)) > 1:
+                for name in ("a", "link"):
+                    shutil.rmtree(top / name, ignore_errors=True)  # which follows no link, nor removes one
+            for name in os.listdir(top):  # the link alone, which nothing is exchanged with
+                (top / name).unlink()
+            (top / "link").symlink_to(canary)
+        assert swapper.poll() is None
+    finally:
+        swapper.kill()
+        swapper.wait()
 
 
 def test_release_agents_cannot_be_written(runtime: Runtime, bundle: MakeBundle, canary: Path) -> None:
@@ -439,7 +486,8 @@ for (dev, ino), fd in held.items():
         os.close(os.open(f'/proc/self/fd/{fd}', os.O_WRONLY))
         print('WRITABLE', dev, ino, os.readlink(f'/proc/self/fd/{fd}'), flush=True)
     except OSError as error:
-        print('kept', error.errno, os.readlink(f'/proc/self/fd/{fd}'), flush=True)
+        word = 'BUSY' if error.errno == 26 else 'kept'  # ETXTBSY: somebody else runs it, too, and will not for ever
+        print(word, dev, ino, os.readlink(f'/proc/self/fd/{fd}'), flush=True)
 """
 
 
@@ -459,7 +507,9 @@ def test_the_runtimes_own_program_cannot_be_written(runtime: Runtime, bundle: Ma
         runtime.exec(id, "/bin/evil", timeout=20)
     out = runtime.finish(id)
     inside = {(p.stat().st_dev, p.stat().st_ino) for p in (made.rootfs / "bin").iterdir() if p.exists()}
-    writable = [line.split() for line in out.splitlines() if line.startswith("WRITABLE")]
+    # of runc's program, which it binds read-only, the kernel says that it is busy before that it cannot be written
+    words = ("WRITABLE", "BUSY") if runtime.name == "cloche-runtime" else ("WRITABLE",)
+    writable = [line.split() for line in out.splitlines() if line.startswith(words)]
     assert [words for words in writable if (int(words[1]), int(words[2])) not in inside] == []
 
 
@@ -504,3 +554,142 @@ def test_a_shadowed_library_is_not_loaded(runtime: Runtime, bundle: MakeBundle, 
     made.command("/bin/absent")  # an error is what loads modules late
     done = ends_well(runtime, made)
     assert done.returncode != 0
+
+
+def asleep(runtime: Runtime, id: str) -> int:
+    """Wait until the first process of a container sleeps at a failpoint; its pid."""
+    found = 0
+
+    def sleeps() -> bool:
+        nonlocal found
+        try:
+            found = json.loads((runtime.root / id / "state.json").read_text()).get("pid", 0)
+            return bool(found) and "nanosleep" in Path(f"/proc/{found}/wchan").read_text()
+        except (OSError, ValueError):
+            return False
+
+    wait_until(sleeps, "it never came there")
+    return found
+
+
+def test_a_terminal_whose_directory_is_swapped(runtime: Runtime, bundle: MakeBundle) -> None:
+    """CVE-2025-52565: /dev/console is the terminal itself, whatever has its name by then."""
+    only_cloche(runtime, "it is stopped at a point of its own")
+    made = bare(bundle("sh", "-c", "stat -c %t /dev/console; echo the end"))
+    mount(made, "/dev/pts", "devpts", "newinstance", "ptmxmode=0666", "mode=0620")
+    made.process["terminal"] = True
+    made.write()
+    console, id = runtime.console(), runtime.new_id()
+    child = runtime.popen(
+        *("create", "--console-socket", str(console.path), "-b", str(made.path), id),
+        env={"CLOCHE_FAILPOINT": "BindConsole:sleep"},
+    )
+    console.receive()
+    asleep(runtime, id)
+    (made.rootfs / "dev/pts").rename(made.rootfs / "dev/was")
+    (made.rootfs / "dev/pts").mkdir()
+    (made.rootfs / "dev/pts/0").write_text("poison\n")
+    assert child.wait(20) == 0
+    runtime.start(id)
+    assert "88\n" in console.until("the end")  # the major number of a pty's far end
+
+
+@pytest.mark.parametrize("destination", ["/proc", "/proc/", "//proc/."])
+def test_a_proc_that_is_moved(runtime: Runtime, bundle: MakeBundle, destination: str) -> None:
+    """Somebody who has the root file system, too, renames the directory: the masks are on what was mounted there."""
+    only_cloche(runtime, "it is stopped at a point of its own")
+    made = bundle("cat", "/moved/self/mountinfo")
+    made.config["mounts"][0]["destination"] = destination
+    made.linux["maskedPaths"], made.linux["readonlyPaths"] = ["/proc/keys"], ["/proc/sys"]
+    made.write()
+    id = runtime.new_id()
+    with (runtime.top / f"{id}.out").open("wb") as out:
+        child = runtime.popen(*("create", "-b", str(made.path), id), env={"CLOCHE_FAILPOINT": "Mask:sleep"}, stdout=out)
+        asleep(runtime, id)
+        (made.rootfs / "proc").rename(made.rootfs / "moved")
+        (made.rootfs / "proc").mkdir()
+        assert child.wait(20) == 0
+    runtime.start(id)
+    found = [entry.path for entry in mounts(runtime.finish(id))]
+    assert "/moved/keys" in found
+    assert "/moved/sys" in found
+
+
+def test_a_mount_whose_directory_is_swapped(runtime: Runtime, bundle: MakeBundle) -> None:
+    """What is said of it is not said of another: here that the root passes on mounts."""
+    only_cloche(runtime, "it is stopped at a point of its own")
+    made = mount(bundle("cat", "/proc/self/mountinfo"), "/mnt", "tmpfs", "shared")
+    made.write()
+    id = runtime.new_id()
+    with (runtime.top / f"{id}.out").open("wb") as out:
+        child = runtime.popen(
+            *("create", "-b", str(made.path), id), env={"CLOCHE_FAILPOINT": "Propagate:sleep"}, stdout=out
+        )
+        asleep(runtime, id)
+        (made.rootfs / "mnt").rename(made.rootfs / "moved")
+        (made.rootfs / "mnt").symlink_to("/")
+        assert child.wait(20) == 0
+    runtime.start(id)
+    found = {entry.path: entry.propagation for entry in mounts(runtime.finish(id))}
+    assert "shared" in found["/moved"]
+    assert "shared" not in found["/"]
+
+
+def test_a_node_that_is_swapped(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
+    """A device that is there already gets its owner, and not a file of the host that has its name a moment later."""
+    only_cloche(runtime, "others make no node where one is")
+    (place / "host").write_text("the host's\n")
+    made = any_device(capable(bundle("true"))).writable()
+    one, two = made.rootfs / "var/one", made.rootfs / "var/two"
+    os.mknod(one, 0o020666, os.makedev(1, 3))
+    os.link(place / "host", two)
+    made.linux["devices"] = [{"path": "/var/one", "type": "c", "major": 1, "minor": 3, "uid": 7, "gid": 7}]
+    env = {**os.environ, "PARENT": str(os.getpid())}
+    swapper = subprocess.Popen([system_python(), "-I", "-S", "-c", EXCHANGE, str(one), str(two)], env=env)
+    try:
+        end = time.monotonic() + 6
+        while time.monotonic() < end:
+            runtime.run(made, timeout=20)
+            status = (place / "host").stat()
+            assert (status.st_uid, status.st_gid) == (0, 0)
+        assert swapper.poll() is None
+    finally:
+        swapper.kill()
+        swapper.wait()
+
+
+def test_a_null_device_of_another_type(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
+    """CVE-2025-31133: a block device may have the numbers of the null device."""
+    (place / "dev").mkdir()
+    os.mknod(place / "dev/null", 0o060666, os.makedev(1, 3))
+    made = bare(bundle("stat", "-c", "%F", "/etc/secret")).bind(place / "dev", "/dev")
+    (made.rootfs / "etc/secret").write_text(f"{SECRET}\n")
+    made.linux["maskedPaths"] = ["/etc/secret"]
+    assert "block" not in ends_well(runtime, made).stdout
+
+
+def test_a_proc_whose_path_leads_upwards(runtime: Runtime, bundle: MakeBundle) -> None:
+    made = bundle("ls", "/proc/self/ns")
+    made.config["mounts"][0]["destination"] = "/../../proc"
+    assert "mnt" in ends_well(runtime, made).stdout
+
+
+@pytest.mark.parametrize("how", ["no proc", "trailing slash", "volume"])
+def test_sysctls_are_set_in_proc(runtime: Runtime, bundle: MakeBundle, place: Path, canary: Path, how: str) -> None:
+    """CVE-2019-16884, CVE-2025-52881: they are set, whatever is at /proc of the root file system."""
+    only_cloche(runtime, "others need a /proc, or refuse what is there")
+    made = capable(bundle("cat", "/mnt/sys/net/ipv4/ip_unprivileged_port_start"))
+    made.linux["maskedPaths"] = made.linux["readonlyPaths"] = []
+    made.linux["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "77"}
+    if how == "no proc":
+        made.config["mounts"].pop(0)
+    elif how == "trailing slash":
+        made.config["mounts"][0]["destination"] = "/proc/"
+    else:
+        volume = place / "volume/sys/net/ipv4"
+        volume.mkdir(parents=True)
+        (volume / "ip_unprivileged_port_start").symlink_to(canary / "secret")
+        made.bind(place / "volume", "/proc")
+    mount(made, "/mnt", "proc")
+    done = ends_well(runtime, made)
+    assert done.stdout == "77\n", done.stderr

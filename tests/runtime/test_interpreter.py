@@ -132,6 +132,21 @@ def test_many_at_once_of_several_interpreters(own: Path, place: Path) -> None:
     assert len([p for p in own.iterdir() if p.name[0] == "."]) == 3
 
 
+def test_what_it_lies_in_is_roots_alone(own: Path) -> None:
+    """The launcher starts what is there as whoever calls it: an engine's umask of 0 makes no place for others."""
+    kept.KEPT = str(own / "deep/kept")  # put back by the fixture
+    mask = os.umask(0)
+    try:
+        link = make()
+    finally:
+        os.umask(mask)
+    works(link)
+    modes = {path: path.stat().st_mode & 0o022 for path in [own, *own.rglob("*")] if not path.is_symlink()}
+    for copy in Path(kept.KEPT).glob(".*"):
+        keeping.remove_copy(str(copy))
+    assert set(modes.values()) == {0}, modes
+
+
 @pytest.mark.parametrize("may", [True, False])
 def test_who_may_change_flags_does_not_start_from_a_file_that_stays(
     runtime: Runtime, bundle: MakeBundle, may: bool

@@ -97,3 +97,13 @@ def test_another_state_directory_has_other_containers(runtime: Runtime, bundle: 
     finally:
         runtime.root = here
     assert runtime.status(id) == "created"
+
+
+def test_the_state_is_nobody_elses(runtime: Runtime, bundle: MakeBundle) -> None:
+    """Who could replace what lies above it could have the caller run hooks, whatever umask an engine has."""
+    runtime.root = runtime.top / "deep/er/state"
+    id = runtime.create(bundle(*SLEEP), umask=0)
+    for path in (runtime.top / "deep", runtime.top / "deep/er", runtime.root, *runtime.root.rglob("*")):
+        if not path.is_socket():
+            assert path.stat().st_mode & 0o022 == 0, path
+    runtime.delete(id, "--force")

@@ -28,6 +28,7 @@ RESOLVE_IN_ROOT = 0x10
 _TRIES = 128
 
 # fcntl.h and linux/fcntl.h
+F_GETFL = 3
 F_ADD_SEALS = 1033
 F_GET_SEALS = 1034
 F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE = 1, 2, 4, 8
@@ -129,6 +130,11 @@ def filesystem_type(fd: int) -> int:
     return int.from_bytes(out[:8], "little")
 
 
+def access_mode(fd: int) -> int:
+    """fcntl(2) F_GETFL: O_RDONLY, O_WRONLY or O_RDWR, as `fd` was opened."""
+    return kernel.call("fcntl", kernel.number(72, 25), fd, F_GETFL) & 3
+
+
 def flags_of(fd: int) -> int:
     """ioctl_iflags(2) FS_IOC_GETFLAGS: the FS_*_FL of a file; ENOTTY where its file system has none."""
     out = bytearray(8)
@@ -160,6 +166,11 @@ def write_value(path: str, text: str) -> None:
 def mknodat(dirfd: int, name: str, mode: int, device: int = 0) -> None:
     """mknodat(2): make a node; `device` as os.makedev gives it (0 with S_IFCHR is a whiteout)."""
     os.mknod(name, mode, device, dir_fd=dirfd)
+
+
+def chown(fd: int, uid: int, gid: int) -> None:
+    """fchownat(2) with AT_EMPTY_PATH, Linux 2.6.39: give away what `fd` stands for, an O_PATH descriptor too."""
+    kernel.call("fchownat", kernel.number(260, 54), fd, b"\0", uid, gid, AT_EMPTY_PATH)
 
 
 def open_in_root(root: int, path: str | bytes, flags: int = os.O_PATH) -> int:

@@ -62,7 +62,7 @@ def abspath(path: str) -> str:
 
 
 def makedirs(path: str, mode: int = 0o777) -> None:
-    """Make a directory of this mode unless it is there, and what is missing above it."""
+    """Make a directory of this mode unless it is there, and what is missing above it, of this mode, too."""
     try:
         posix.mkdir(path, mode)
     except FileExistsError:
@@ -72,7 +72,7 @@ def makedirs(path: str, mode: int = 0o777) -> None:
         above = dirname(path)
         if not above or isdir(above):
             raise
-        makedirs(above)
+        makedirs(above, mode)
         makedirs(path, mode)
 
 

@@ -149,6 +149,17 @@ def close_range(first: int, last: int = 0x7FFFFFFF, *, flags: int = 0) -> None:
     kernel.call("close_range", 436, first, last, flags)
 
 
+def working_directory() -> bytes:
+    """getcwd(2) as the kernel has it: beginning with "(unreachable)" for a directory that is not below the root.
+
+    The C library's getcwd(3) then looks for itself, by way of "..", and takes a directory of the host for one inside
+    where a file system is mounted in both: it only compares inodes.
+    """
+    out = bytearray(4096)
+    size = kernel.call("getcwd", kernel.number(79, 17), kernel.buffer(out), len(out))
+    return bytes(out[: size - 1])
+
+
 def set_no_new_privs() -> None:
     """prctl(PR_SET_NO_NEW_PRIVS), Linux 3.5: execve grants nothing any more, for good."""
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

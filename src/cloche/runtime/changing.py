@@ -144,10 +144,23 @@ def kill(container: Container, number: int, *, everything: bool = False) -> None
     if number == KILL:
         if not container.known.get("own_pids", True):
             kill_all(container, KILL)
-        if container.is_frozen():  # on v1 nothing dies before it is thawed
-            from cloche.runtime.cgroups.freezing import thaw
+        _thaw(container.groups, frozen=container.is_frozen())
 
-            thaw(container.groups)
+
+def _thaw(groups: dict[str, str], *, frozen: bool) -> None:
+    """On v1 nothing dies before it is thawed, also what froze itself in a group below the container's."""
+    if frozen:
+        from cloche.runtime.cgroups.freezing import thaw
+
+        thaw(groups)
+    try:
+        below = "freezer" in groups and os.stat(groups["freezer"]).st_nlink > 2
+    except FileNotFoundError:
+        return
+    if below:
+        from cloche.stage.cleaning import thaw_nested
+
+        thaw_nested(groups["freezer"])
 
 
 def kill_all(container: Container, number: int) -> None:

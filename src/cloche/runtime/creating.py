@@ -111,7 +111,7 @@ def seal(config: Config) -> None:
     """See to it that the container cannot write the interpreter we run from; may start this command again."""
     process = config.process
     sets = process.capabilities if process is not None else None
-    seal_against(_users(config), set((sets.bounding if sets else None) or ()))  # no other set outlives execve without
+    seal_against(users_of(config), set((sets.bounding if sets else None) or ()))  # no other set outlives execve without
 
 
 def seal_against(maps: list[tuple[int, int]] | None, capabilities: set[str]) -> None:
@@ -124,7 +124,7 @@ def seal_against(maps: list[tuple[int, int]] | None, capabilities: set[str]) -> 
         restart_kept()
 
 
-def _users(config: Config) -> list[tuple[int, int]] | None:
+def users_of(config: Config) -> list[tuple[int, int]] | None:
     """The host's ids (first, how many) of a user namespace; None: without one, any."""
     linux = config.linux
     users = linux.namespace("user") if linux is not None else None
@@ -177,7 +177,7 @@ def decide(asked: Creation, config: Config, container: Container, host: Host) ->
     keyring = f"_ses.{asked.container_id}" if asked.keyring else ""
     state, hooks = state_for_hooks(container, "creating"), hooks_of(config.hooks)
     life = Lifecycle(container.folder, state, hooks, groups, asked.preserve, asked.pivot, keyring, asked.bundle)
-    stage = COPIED if _reaches_interpreter(_users(config)) else UNREACHED
+    stage = COPIED if _reaches_interpreter(users_of(config)) else UNREACHED
     plan, rest = make_plan(request_of(config, asked.bundle, asked.container_id, host, life, stage), host)
     return Decided(plan, Receipt([*receipt, *rest]), groups, scope)
 

@@ -12,11 +12,11 @@ from cloche.runtime.agents import tell_agent
 from cloche.runtime.bundle import check_mapped
 from cloche.runtime.cgroups.containers import entry_of
 from cloche.runtime.consoles import check_console, send_console
-from cloche.runtime.creating import carry_out, seal_against, state_for_hooks
+from cloche.runtime.creating import carry_out, seal_against, state_for_hooks, users_of
 from cloche.runtime.filesystem import take_user
 from cloche.runtime.host import probe_host
 from cloche.runtime.identity import plan_identity
-from cloche.runtime.idmaps import HOST, first_of, joined, read_map
+from cloche.runtime.idmaps import HOST, first_of, joined
 from cloche.runtime.planning import find_command
 from cloche.runtime.receipt import Receipt
 from cloche.runtime.request import Request, Root
@@ -80,23 +80,30 @@ class _Callbacks(Callbacks):
             self.master = os.dup(master)
 
 
-def seal_for(container: Container, asked: Execution) -> None:
-    """See to it that the container cannot write the interpreter we run from; may start this command again."""
-    pid = container.pid
-    own_users = _namespace(pid, "user") not in {_namespace("self", "user"), 0}
-    maps = [(outside, count) for _, outside, count in read_map(f"/proc/{pid}/uid_map")] if own_users else None
-    named = container.config_text() + asked.process + " ".join(asked.capabilities).encode()
-    seal_against(maps, {"CAP_LINUX_IMMUTABLE"} if b"CAP_LINUX_IMMUTABLE" in named else set())
+def seal_for(container: Container, asked: Execution) -> Config:
+    """See to it that the container cannot write the interpreter we run from; may start this command again.
 
-
-def execute(container: Container, asked: Execution) -> tuple[Made, int]:
-    """Make the process; it waits for `Made.keep`. Returns it with its terminal's master or -1."""
+    Who may be in there is decided by its config.json, which is returned: the namespace of its first process tells
+    nothing, as that may have gone to another with other ids, and left somebody behind who has the host's.
+    Raises ConflictError for a container that nothing can run in now.
+    """
     status = container.status()
     if status == "paused" and not asked.ignore_paused:
         raise ConflictError("cannot exec in a paused container (use --ignore-paused to override)")
     if status not in {"created", "running", "paused"}:
         raise ConflictError(f"cannot exec in a {status} container", hint=f"{container.id} has to be running")
-    config = Config.parse(read_json(container.config_text()))
+    text = container.config_text()
+    config = Config.parse(read_json(text))
+    named = text + asked.process + " ".join(asked.capabilities).encode()
+    seal_against(users_of(config), {"CAP_LINUX_IMMUTABLE"} if b"CAP_LINUX_IMMUTABLE" in named else set())
+    return config
+
+
+def execute(container: Container, config: Config, asked: Execution) -> tuple[Made, int]:
+    """Make the process; it waits for `Made.keep`. Returns it with its terminal's master or -1.
+
+    `config` is the container's, and changed here.
+    """
     process = _process_of(config, asked)
     check_console(process.terminal, asked.console_socket, stays=not asked.detach)
     config.process = process

@@ -72,8 +72,7 @@ def plan_filesystem(
             nodes, placed = _bound_devices(request)
             taken += nodes
             steps += placed
-        elif item.destination == "/proc":
-            steps += [filesystems.Sysctl(key, value) for key, value in ((linux and linux.sysctl) or {}).items()]
+    _add_parameters(steps, (linux and linux.sysctl) or {})
     nodes, placed = _other_devices(request, by_stage and host.initial)
     taken += nodes
     steps += placed
@@ -98,6 +97,13 @@ def plan_filesystem(
         steps.append(roots.SealRoot(("/", *(t.target for t in request.root.trees if t.layered and t.target != "/"))))
     outside = [op for op in taken if op.side == OUTSIDE]
     return outside, [*(op for op in taken if op.side == INSIDE), *steps]
+
+
+def _add_parameters(steps: list[Operation], parameters: dict[str, str]) -> None:
+    """Kernel parameters, as soon as there is a /proc, which a later mount may cover; else at the end."""
+    kinds = [isinstance(step, filesystems.Filesystem) and step.kind == "proc" for step in steps]
+    place = kinds.index(True) + 1 if True in kinds else len(steps)
+    steps[place:place] = [filesystems.Sysctl(key, value) for key, value in parameters.items()]
 
 
 def take_user(user: User) -> Operation:

@@ -13,7 +13,7 @@ import time
 from cloche.linux.reading import read
 
 KILL = 9
-EBUSY = 16
+EBUSY, ENAMETOOLONG = 16, 36
 
 
 def pids_of(groups: tuple[str, ...], *, recursive: bool = True) -> list[int]:
@@ -125,6 +125,11 @@ def _freezers(groups: list[str], state: bytes) -> None:
             os.close(fd)
 
 
+def thaw_nested(group: str) -> None:
+    """Let what is in a v1 group with a freezer, and in those below, go on."""
+    _freezers(with_nested(group), b"THAWED")
+
+
 def remove_groups(groups: tuple[str, ...]) -> list[str]:
     """Remove the directories and what is below them, last to first; waits up to 2 s for the last process to go.
 
@@ -159,5 +164,35 @@ def _remove(group: str) -> OSError | None:
         except FileNotFoundError:
             continue
         except OSError as error:
+            if error.errno == ENAMETOOLONG:
+                return _remove_step_by_step(group)
             failed = error
     return failed
+
+
+def _remove_step_by_step(group: str) -> OSError | None:
+    """The same for a tree so deep that the kernel takes no path of it, which a container may make of its own group."""
+    here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    names: list[str] = []
+    try:
+        os.chdir(group)
+        while True:
+            with os.scandir(".") as entries:
+                below = next((entry.name for entry in entries if entry.is_dir(follow_symlinks=False)), "")
+            if below:
+                os.chdir(below)
+                names.append(below)
+            elif names:
+                os.chdir("..")
+                os.rmdir(names.pop())
+            else:
+                break
+        os.rmdir(group)
+    except FileNotFoundError:
+        return None if not names else OSError(EBUSY, "is being changed", group)
+    except OSError as error:
+        return error
+    finally:
+        os.fchdir(here)
+        os.close(here)
+    return None

@@ -11,9 +11,12 @@ DEEPEST = 128
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
-def copy_directory(root: int, path: str, target: int) -> None:
-    """Copy what directory `path` of `root` holds into directory `target`, with owners and modes; not its own."""
-    with files.Fd(files.open_in_root(root, path, os.O_RDONLY | os.O_DIRECTORY)) as source:
+def copy_directory(held: int, target: int) -> None:
+    """Copy what the directory holds that `held` stands for into directory `target`, with owners and modes; not its own.
+
+    `held` may be an O_PATH descriptor.
+    """
+    with files.Fd(os.open(".", _FLAGS | os.O_DIRECTORY, dir_fd=held)) as source:
         _copy_entries(source.number, target, DEEPEST)
 
 

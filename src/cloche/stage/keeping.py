@@ -20,7 +20,19 @@ def _is_intact(path: str) -> bool:
 
 
 def keep(origin: str) -> str:
-    """Make the copy of interpreter `origin` and the link to it, as far as they are missing; returns the link."""
+    """Make the copy of interpreter `origin` and the link to it, as far as they are missing; returns the link.
+
+    The launcher starts what is there, whoever calls it: no directory on the way is anybody else's to write to, in an
+    engine with a umask of 0 neither.
+    """
+    mask = os.umask(0o022)
+    try:
+        return _keep(origin)
+    finally:
+        os.umask(mask)
+
+
+def _keep(origin: str) -> str:
     folder = f"{kept.KEPT}/{kept.identity(origin)}"
     os.makedirs(kept.KEPT, 0o755, exist_ok=True)
     for path in ("/run/cloche", kept.KEPT):

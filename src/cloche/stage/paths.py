@@ -87,11 +87,14 @@ def apart(place: int, root: int, path: str) -> os.stat_result:
 def read_file(root: int, path: str, limit: int = 1 << 20) -> bytes:
     """The content of a regular file below `root`, at most `limit` bytes.
 
+    Not one of proc, which may lead to secrets of ours, or, as /proc/kmsg does, take away from the host what is read.
     Raises OSError: ENOENT; EINVAL when it is no regular file; EFBIG when it is longer.
     """
     with files.Fd(files.open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)) as place:
         if os.fstat(place.number).st_mode & 0o170000 != 0o100000:
             raise OSError(22, "is not a regular file", path)
+        if files.filesystem_type(place.number) == files.PROC_SUPER_MAGIC:
+            raise OSError(22, "is a file of proc", path)
         content = b""
         while part := os.read(place.number, 65536):
             content += part

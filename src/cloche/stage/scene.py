@@ -70,7 +70,6 @@ class Inside:
         self.notes: list[tuple[str, str]] = []
         self.scratch = -1
         self.root = -1
-        self.terminal = -1  # the number of its terminal on its devpts
         self.user: tuple[int, int, tuple[int, ...], str] = (0, 0, (), "/")  # uid, gid, groups, home
         self.starting: _socket.socket | None = None  # where `start` comes to
         self.outside_pid = 0  # what the runtime knows this process by

@@ -88,9 +88,9 @@ def run(name: str, given: Parsed, options: Globals) -> int:
         if capability not in CAPABILITIES:
             report(f"warning: --cap {capability}: no capability of this kernel has that name", options)
     container = load(options.root, given.positionals[0])
-    seal_for(container, asked)
+    config = seal_for(container, asked)
     default_signals()
-    made, master = execute(container, asked)
+    made, master = execute(container, config, asked)
     try:
         if path := given.text("pid_file"):
             write_pid_file(path, made.pid)

@@ -85,7 +85,7 @@ class WorkingDirectory(InsideOperation):
     def execute(self, scene: Inside) -> None:
         del scene
         os.chdir(self.path)
-        if not os.getcwd().startswith("/"):
+        if not process.working_directory().startswith(b"/"):
             raise OSError(2, "is outside the root", self.path)
 
     def calls(self) -> list[str]:
@@ -121,11 +121,17 @@ class CloseDescriptors(InsideOperation):
     preserve: int = 0  # how many descriptors after 2 stay
 
     def execute(self, scene: Inside) -> None:
-        del scene
-        process.close_range(3 + self.preserve, flags=process.CLOSE_RANGE_CLOEXEC)
+        # at once, and not only in execve, which looks for the command first: its path may be /proc/self/fd/7
+        first = 3 + self.preserve
+        ours = [sock.fileno() for sock in (scene.channel, scene.starting) if sock is not None]
+        for fd in sorted(ours):
+            if first < fd:
+                process.close_range(first, fd - 1)
+            first = max(first, fd + 1)
+        process.close_range(first)
 
     def calls(self) -> list[str]:
-        return [f"close_range({3 + self.preserve}, ~0, CLOSE_RANGE_CLOEXEC)"]
+        return [f"close_range({3 + self.preserve}, ~0)"]  # but for our own sockets
 
     def meaning(self) -> str:
         return "the command starts with stdin, stdout and stderr and no other descriptor (CVE-2024-21626)"

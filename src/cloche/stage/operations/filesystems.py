@@ -6,6 +6,7 @@ import _stat as stat
 import posix as os
 
 from cloche.linux import files, mount, terminal
+from cloche.linux.places import normpath
 from cloche.records import record
 from cloche.stage import copying, paths, wire
 from cloche.stage.operation import InsideOperation
@@ -42,14 +43,16 @@ class Filesystem(InsideOperation):
         with files.Fd(paths.make_directory(scene.root, self.target)) as place:
             paths.apart(place.number, scene.root, self.target)
             if self.copy_up:
-                copying.copy_directory(scene.root, self.target, made)
+                copying.copy_directory(place.number, made)
                 mount.mount_setattr(made, set_=later)
             if self.kind in {"proc", "sysfs"}:
                 with files.Fd(_open_unlinked(scene.root, self.target)) as proper:
                     mount.move_mount(made, proper.number)
             else:
                 mount.move_mount(made, place.number)
-        scene.trees[self.target] = made
+        if (covered := scene.trees.get(target := _plain(self.target))) is not None:
+            os.close(covered)
+        scene.trees[target] = made
 
     def calls(self) -> list[str]:
         words = [key if value is None else f"{key}={value}" for key, value in self.options]
@@ -83,13 +86,25 @@ def _open_unlinked(root: int, path: str) -> int:
     """A directory by itself, no link on the way; else ENOTDIR: masks rely on /proc being in its place."""
     flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
     try:
-        return files.openat2(root, path.strip("/"), flags, resolve=files.RESOLVE_NO_SYMLINKS)
+        return files.openat2(root, path, flags, resolve=files.RESOLVE_IN_ROOT | files.RESOLVE_NO_SYMLINKS)
     except OSError as error:
         raise OSError(20, "has to be a directory in the root file system, not a link", path) from error
 
 
+def _plain(path: str) -> str:
+    """An absolute path as a key: without what makes two of the same."""
+    return "/" + normpath(path).lstrip("/")
+
+
+def _open_mount(scene: Inside, path: str) -> int:
+    """What was mounted at a path: itself, wherever it is now, where it was made here."""
+    made = scene.trees.get(_plain(path), -1)
+    return files.open_in_root(made, "/") if made >= 0 else paths.open_path(scene.root, path)
+
+
 def _open_known(scene: Inside, path: str) -> int:
     """A path of the root; below /proc and /sys looked up from the mounts made there, wherever they are now."""
+    path = _plain(path)
     for top in ("/proc", "/sys"):
         made = scene.trees.get(top, -1)
         if made >= 0 and f"{path}/".startswith(f"{top}/"):
@@ -107,7 +122,7 @@ class Remount(InsideOperation):
     recursive: bool = False
 
     def execute(self, scene: Inside) -> None:
-        with files.Fd(_open_known(scene, self.target)) as place:
+        with files.Fd(_open_mount(scene, self.target)) as place:
             mount.mount_setattr(place.number, set_=self.attributes, clear=self.clear, recursive=self.recursive)
 
     def calls(self) -> list[str]:
@@ -126,7 +141,7 @@ class Propagate(InsideOperation):
     propagation: int  # MS_SHARED …
 
     def execute(self, scene: Inside) -> None:
-        with files.Fd(_open_known(scene, self.target)) as place:
+        with files.Fd(_open_mount(scene, self.target)) as place:
             mount.mount_setattr(place.number, propagation=self.propagation, recursive=True)
 
     def calls(self) -> list[str]:
@@ -153,6 +168,8 @@ class Attach(InsideOperation):
                 raise NotADirectoryError(20, "is a directory" if not directory else "is no directory", self.target)
             mount.move_mount(tree, place.number)
         os.close(tree)
+        if (covered := scene.trees.pop(_plain(self.target), -1)) >= 0:
+            os.close(covered)
 
     def calls(self) -> list[str]:
         return [f'move_mount(fd, root, "{self.target}")']
@@ -184,10 +201,12 @@ class MakeNode(InsideOperation):
             try:
                 os.mknod(name, self.mode, device, dir_fd=place.number)
             except FileExistsError:
-                found = os.stat(name, dir_fd=place.number, follow_symlinks=False)
+                pass  # which may be it
+            with files.Fd(files.openat2(place.number, name, os.O_PATH | os.O_NOFOLLOW)) as node:
+                found = os.fstat(node.number)
                 if stat.S_IFMT(found.st_mode) != stat.S_IFMT(self.mode) or found.st_rdev != device:
-                    raise
-            os.chown(name, self.uid, self.gid, dir_fd=place.number, follow_symlinks=False)
+                    raise FileExistsError(17, "file exists", self.target)
+                files.chown(node.number, self.uid, self.gid)
 
     def calls(self) -> list[str]:
         return [f'mknodat(root, "{self.target}", {self.mode:#o}, {self.major}:{self.minor})']
@@ -255,7 +274,8 @@ class Mask(InsideOperation):
                 else:
                     if null < 0:
                         null = paths.open_path(scene.root, "/dev/null")
-                        if os.fstat(null).st_rdev != os.makedev(1, 3):
+                        status = os.fstat(null)
+                        if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(1, 3):
                             raise OSError(19, "is not the null device", "/dev/null")
                     cover = mount.open_tree(null, b"")
                 mount.move_mount(cover, place)
@@ -305,8 +325,10 @@ class Sysctl(InsideOperation):
     def execute(self, scene: Inside) -> None:
         name = "sys/" + self.key.replace(".", "/")
         resolve = files.RESOLVE_BENEATH | files.RESOLVE_NO_XDEV | files.RESOLVE_NO_MAGICLINKS
+        made = scene.trees.get("/proc", -1)
         with (
-            files.Fd(_open_known(scene, "/proc")) as proc,
+            # one that nobody else has where none was mounted, or something else over it (CVE-2025-52881)
+            files.Fd(os.dup(made) if made >= 0 else mount.new_filesystem("proc", {"source": "proc"})) as proc,
             files.Fd(files.openat2(proc.number, name, os.O_WRONLY, resolve=resolve)) as fd,
         ):
             if files.filesystem_type(fd.number) != files.PROC_SUPER_MAGIC:
@@ -341,7 +363,6 @@ class OpenTerminal(InsideOperation):
             terminal.set_window_size(master, self.rows, self.columns)
         os.fchown(slave, scene.user[0], -1)
         wire.send(scene.channel, ("console",), [master])
-        scene.terminal = terminal.pty_number(master)
         os.close(master)
         for fd in scene.stdio:
             os.close(fd)
@@ -360,8 +381,7 @@ class BindConsole(InsideOperation):
 
     def execute(self, scene: Inside) -> None:
         with (
-            files.Fd(paths.open_path(scene.root, f"/dev/pts/{scene.terminal}")) as slave,
-            files.Fd(mount.open_tree(slave.number, b"")) as tree,
+            files.Fd(mount.open_tree(scene.stdio[0], b"")) as tree,  # not by its name, which is anybody's to change
             files.Fd(paths.make_file(scene.root, "/dev/console")) as place,
         ):
             mount.move_mount(tree.number, place.number)

@@ -96,6 +96,8 @@ class GiveStreams(InsideOperation):
             status = os.fstat(fd)
             if status.st_uid == uid or status.st_rdev == os.makedev(1, 3):
                 continue
+            if status.st_mode & 0o170000 == 0o100000 and files.access_mode(fd) == os.O_RDONLY:
+                continue  # a file given to be read: its owner could open it again to write
             try:
                 os.fchown(fd, uid, -1)
             except OSError as error:
