@@ -77,5 +77,6 @@ def settle(monkeypatch: pytest.MonkeyPatch, caller: str) -> None:
     monkeypatch.setattr(idmaps, "_own_name", lambda _: "ann")
     monkeypatch.setattr(config, "host_image", lambda _: IMAGE)
     monkeypatch.setattr(config, "mount_points", lambda: ["/", "/proc", "/sys", "/dev", "/var/data"])
+    monkeypatch.setattr(config, "shared_memory", lambda: ["/dev/shm"])
     for name in ("LANG", "LC_ALL", "TZ", "CLOCHE_FAILPOINT"):
         monkeypatch.delenv(name, raising=False)

@@ -358,6 +358,11 @@ def _namespaces(options: Options, sharing: Sharing, ids: IdMaps) -> list[Namespa
     return result
 
 
+def shared_memory() -> list[str]:
+    """Where this host has what belongs to an IPC namespace."""
+    return [path for path in ("/dev/shm", "/dev/mqueue") if os.path.isdir(path)]
+
+
 def _mounts(options: Options, sharing: Sharing, ids: IdMaps) -> list[Mount]:
     shm = values.positive_size(options.shm_size, "--shm-size")
     pts = [*defaults.DEVPTS, *(["gid=5"] if ids.kind in {"host", "range", "subuid"} else [])]
@@ -368,9 +373,9 @@ def _mounts(options: Options, sharing: Sharing, ids: IdMaps) -> list[Mount]:
         Mount(destination="/dev/pts", type="devpts", source="devpts", options=pts),
     ]
     if "ipc" in sharing.host:
-        mounts.append(Mount(destination="/dev/shm", type="bind", source="/dev/shm", options=["rbind", "rw"]))
-        mounts.append(Mount(destination="/dev/mqueue", type="bind", source="/dev/mqueue", options=["rbind", "rw"]))
-        mounts = [m for m in mounts if m.type != "bind" or os.path.isdir(m.source or "")]
+        mounts += [
+            Mount(destination=path, type="bind", source=path, options=["rbind", "rw"]) for path in shared_memory()
+        ]
     else:
         mounts.append(Mount(destination="/dev/shm", type="tmpfs", source="shm", options=[*defaults.SHM, f"size={shm}"]))
         mounts.append(Mount(destination="/dev/mqueue", type="mqueue", source="mqueue", options=list(defaults.QUIET)))
