@@ -57,7 +57,23 @@ def read_config(bundle: str, path: str = "") -> tuple[Config, list[str], bytes]:
             raise
         raise SpecError(f"{path}: {error}", hint=error.hint) from None  # of the whole document
     warnings = validate(config)
+    _check_users(config)
     return config, warnings, text
+
+
+def _check_users(config: Config) -> None:
+    """Whether a new user namespace has maps; to choose some would give the container ids nobody has spoken of."""
+    linux = config.linux
+    user = linux.namespace("user") if linux is not None else None
+    if linux is None or user is None or user.path:
+        return
+    for name, maps in (("uidMappings", linux.uidMappings), ("gidMappings", linux.gidMappings)):
+        if not maps:
+            raise SpecError(
+                "a new user namespace needs at least one entry",
+                pointer=f"/linux/{name}",
+                hint="`cloche-runtime spec --rootless` shows one",
+            )
 
 
 def read_document(option: str, path: str, *, stdin: bool = False) -> bytes:
