@@ -12,7 +12,7 @@ from cloche.errors import NotFoundError, SpecError, UnsupportedError
 from cloche.linux.places import environment, isdir, join, normpath
 from cloche.runtime.attributes import label_mounts
 from cloche.runtime.describing import KINDS
-from cloche.runtime.idmaps import HOST, given
+from cloche.runtime.idmaps import given, without
 from cloche.runtime.request import Node, Request, Root, Tree
 from cloche.spec.config import Config
 from cloche.spec.reader import read_json
@@ -176,7 +176,7 @@ def _size(process: Process) -> tuple[int, int]:
 def _ids(config: Config, host: Host, *, own_users: bool) -> IdMaps:
     linux = config.linux
     if linux is None or not own_users:
-        return HOST
+        return without(host)
     return given(host, _map(linux.uidMappings), _map(linux.gidMappings), "as config.json has it")
 
 
