@@ -158,6 +158,9 @@ def test_podman_takes_the_configuration(oci_runtime: str, archive: Path) -> None
         podman.load(archive)
         assert podman.sh("echo hello") == "hello"
         assert oci_runtime in succeed(podman("info", "--format", "{{.Host.OCIRuntime.Path}}"))
+        group = "cat /proc/self/cgroup"
+        assert "/libpod-" in podman.sh(group, "--cgroupns", "host")
+        assert "/libpod-" not in podman.sh(group, "--cgroupns", "host", "--cgroups", "disabled")
 
 
 def shown(program: str, runtime: str) -> list[list[str]]:

@@ -284,6 +284,17 @@ def test_the_cgroup_manager_option(runtime: Runtime) -> None:
     runtime.ok("--cgroup-manager=disabled", "list")
 
 
+def test_a_limit_and_no_cgroups_by_option(runtime: Runtime, bundle: MakeBundle) -> None:
+    only_cloche(runtime, "a limit that cannot be enforced is an error, and it names what is in its way")
+    made, id = bundle("true"), runtime.new_id()
+    made.linux["resources"]["memory"] = {"limit": 64 << 20}
+    done = runtime("--cgroup-manager", "disabled", "run", "-b", str(made.write().path), id)
+    assert done.returncode == 1
+    assert "/linux/resources: memory" in done.stderr
+    assert "--cgroup-manager disabled" in done.stderr
+    assert runtime.status(id) == ""
+
+
 def test_a_state_directory_is_made_and_is_the_owners(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
     runtime.root = place / "deep/in/side"
     runtime.create(bundle("true"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.runtime.conftest import POLITE, SLEEP, alive, processes_of, wait_until
+from tests.runtime.looking import only_cloche
 
 if TYPE_CHECKING:
     from tests.runtime.conftest import MakeBundle, Runtime
@@ -104,3 +105,16 @@ def test_nobody(runtime: Runtime, verb: str) -> None:
     done = runtime(verb, "nobody")
     assert done.returncode != 0
     assert done.stderr
+
+
+@pytest.mark.parametrize("words", [("pause",), ("events", "--stats"), ("update", "--pids-limit", "5")])
+def test_without_groups_it_is_said_why(runtime: Runtime, bundle: MakeBundle, words: tuple[str, ...]) -> None:
+    only_cloche(runtime, "what cannot be done or counted without cgroups is said in one line")
+    made, id = bundle(*SLEEP).write(), runtime.new_id()
+    runtime.detached("--cgroup-manager", "disabled", "create", "-b", str(made.path), id, name=id)
+    runtime.start(id)
+    done = runtime(*words, id)
+    assert (done.returncode == 0) == (words[0] == "events")
+    assert "the container has no control groups" in done.stderr
+    assert "without the right to have any" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -153,3 +154,30 @@ def test_a_bundle_for_root_says_what_a_user_needs(rootless: Runtime, bundle: Cal
     assert done.returncode == 1
     assert "spec --rootless" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("own_users", [False, True])
+def test_below_a_user_namespace_with_one_id(rootless: Runtime, bundle: Callable[..., Bundle], own_users: bool) -> None:
+    # as podman calls it for a user without a range in /etc/subuid: root there, and setgroups(2) is denied
+    made, id = bundle("sleep", "600"), rootless.new_id()
+    if own_users:
+        for kind in ("uidMappings", "gidMappings"):
+            made.linux[kind][0]["hostID"] = 0
+    else:
+        made.without_namespace("user")
+        del made.linux["uidMappings"], made.linux["gidMappings"]
+    made.process["user"]["additionalGids"] = [0]
+    me = shlex.join([*rootless.command, "--root", str(rootless.root)])
+    script = f"""
+        {me} create -b {made.write().path} {id} </dev/null >/dev/null || exit 1
+        {me} start {id} && {me} exec {id} cat /proc/self/setgroups /proc/self/uid_map; echo $?
+        cat {rootless.root}/{id}/receipt.json; {me} delete --force {id}
+    """
+    words = [*rootless.prefix, "unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=rootless.env)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    denied, *mapped, code = done.stdout.split("{")[0].split()
+    assert (denied, code) == ("deny", "0"), (done.stdout, done.stderr)
+    assert mapped == ["0", "0" if own_users else str(rootless.top.stat().st_uid), "1"]
+    if rootless.name == "cloche-runtime":
+        assert not json.loads("{" + done.stdout.split("{", 1)[1])["groups"]["enforced"]

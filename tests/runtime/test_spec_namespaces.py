@@ -280,6 +280,14 @@ def test_maps_without_a_user_namespace_are_refused(runtime: Runtime, bundle: Mak
     refused(runtime, user_namespace(bundle("true")).without_namespace("user"), "/linux/uidMappings")
 
 
+@pytest.mark.parametrize("kind", ["uidMappings", "gidMappings"])
+def test_a_new_user_namespace_needs_maps(runtime: Runtime, bundle: MakeBundle, kind: str) -> None:
+    runtime.not_like("crun", because="maps what it thinks fit")
+    made = user_namespace(bundle("true"))
+    del made.linux[kind]
+    assert "warning" not in refused(runtime, made, f"/linux/{kind}: ", "--rootless")
+
+
 def test_overlapping_maps_are_refused(runtime: Runtime, bundle: MakeBundle) -> None:
     made = user_namespace(bundle("true"))
     made.linux["uidMappings"].append({"containerID": 5, "hostID": 900000, "size": 3})

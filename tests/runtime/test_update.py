@@ -119,6 +119,9 @@ def test_a_value_that_cannot_be_is_an_error_and_changes_nothing(runtime: Runtime
     assert done.returncode != 0
     assert done.stderr
     assert value(runtime, id, "cpuset", "cpuset.cpus", "cpuset.cpus")[1] == "0"
+    if runtime.name == "cloche-runtime":
+        assert "cpuset.cpus" in done.stderr
+        assert "the kernel does not take this value here" in done.stderr
 
 
 @pytest.mark.parametrize(

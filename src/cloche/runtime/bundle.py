@@ -12,7 +12,7 @@ from cloche.errors import NotFoundError, SpecError, UnsupportedError
 from cloche.linux.places import environment, isdir, join, normpath
 from cloche.runtime.attributes import label_mounts
 from cloche.runtime.describing import KINDS
-from cloche.runtime.idmaps import HOST, given
+from cloche.runtime.idmaps import given, without
 from cloche.runtime.request import Node, Request, Root, Tree
 from cloche.spec.config import Config
 from cloche.spec.reader import read_json
@@ -57,7 +57,23 @@ def read_config(bundle: str, path: str = "") -> tuple[Config, list[str], bytes]:
             raise
         raise SpecError(f"{path}: {error}", hint=error.hint) from None  # of the whole document
     warnings = validate(config)
+    _check_users(config)
     return config, warnings, text
+
+
+def _check_users(config: Config) -> None:
+    """Whether a new user namespace has maps; to choose some would give the container ids nobody has spoken of."""
+    linux = config.linux
+    user = linux.namespace("user") if linux is not None else None
+    if linux is None or user is None or user.path:
+        return
+    for name, maps in (("uidMappings", linux.uidMappings), ("gidMappings", linux.gidMappings)):
+        if not maps:
+            raise SpecError(
+                "a new user namespace needs at least one entry",
+                pointer=f"/linux/{name}",
+                hint="`cloche-runtime spec --rootless` shows one",
+            )
 
 
 def read_document(option: str, path: str, *, stdin: bool = False) -> bytes:
@@ -160,7 +176,7 @@ def _size(process: Process) -> tuple[int, int]:
 def _ids(config: Config, host: Host, *, own_users: bool) -> IdMaps:
     linux = config.linux
     if linux is None or not own_users:
-        return HOST
+        return without(host)
     return given(host, _map(linux.uidMappings), _map(linux.gidMappings), "as config.json has it")
 
 

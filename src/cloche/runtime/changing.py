@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix as os
 
-from cloche.errors import ClocheError, ConflictError, SpecError, StageError
+from cloche.errors import ClocheError, ConflictError, NotFoundError, SpecError, StageError
 from cloche.runtime.containers import START, point, unlink
 
 TYPE_CHECKING = False
@@ -191,6 +191,8 @@ def pause(container: Container) -> None:
     status = container.status()
     if status not in {"created", "running"}:
         raise ConflictError(f"container not running or created: {container.id} is {status}")
+    if not container.groups:
+        raise NotFoundError("the container has no control groups", hint="it was made without the right to have any")
     freeze(container.groups)
 
 

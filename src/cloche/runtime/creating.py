@@ -7,6 +7,7 @@ import sys
 import time
 
 from cloche import ids
+from cloche.errors import UnsupportedError
 from cloche.linux.places import environment, join, normpath
 from cloche.linux.reading import boot_id, read
 from cloche.records import record
@@ -275,10 +276,18 @@ def _plan_groups(config: Config, asked: Creation, host: Host, receipt: Receipt) 
         return plan_scope(
             resources, host.groups, path, asked.container_id, config.annotations or {}, rootless, owner, receipt
         )
-    groups = host.groups if asked.manager != "disabled" else Groups("none", {}, {}, "", "")
-    return plan_cgroups(
-        resources, groups, path, name=asked.container_id, rootless=rootless, owner=owner, receipt=receipt
-    ), []
+    none = asked.manager == "disabled"
+    groups = host.groups if not none else Groups("none", {}, {}, "", "")
+    try:
+        return plan_cgroups(
+            resources, groups, path, name=asked.container_id, rootless=rootless, owner=owner, receipt=receipt
+        ), []
+    except UnsupportedError as error:
+        if not none:
+            raise
+        raise UnsupportedError(
+            error.feature, needs="--cgroup-manager disabled is given", hint="leave one of the two out"
+        ) from None
 
 
 def _pass_on_services(config: Config, asked: Creation) -> None:

@@ -16,7 +16,7 @@ from cloche.runtime.creating import carry_out, seal_against, state_for_hooks, us
 from cloche.runtime.filesystem import take_user
 from cloche.runtime.host import probe_host
 from cloche.runtime.identity import plan_identity
-from cloche.runtime.idmaps import HOST, first_of, joined
+from cloche.runtime.idmaps import first_of, joined, without
 from cloche.runtime.planning import find_command
 from cloche.runtime.receipt import Receipt
 from cloche.runtime.request import Request, Root
@@ -164,7 +164,7 @@ def _plan(container: Container, config: Config, process: Process, asked: Executi
     host = probe_host()
     pid = container.pid
     kinds = tuple(kind for kind in KINDS if _namespace(pid, kind) != _namespace("self", kind))
-    maps = joined(pid) if "user" in kinds else HOST
+    maps = joined(pid) if "user" in kinds else without(host)
     if "user" in kinds:
         check_mapped(process, maps)
     request = Request(

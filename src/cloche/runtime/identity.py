@@ -48,6 +48,8 @@ def plan_identity(
     if bounding & every != every:
         steps.append(DropBounding(every & ~bounding))
     umask = process.user.umask
+    if request.ids.deny_setgroups and process.user.additionalGids:
+        receipt.add("groups", False, "setgroups is denied in this user namespace: the caller's own are kept")
     steps.append(SetUser(0o022 if umask is None else umask, request.ids.deny_setgroups))
     steps.append(command.WorkingDirectory(process.cwd))
     given = every & ~missing

@@ -75,6 +75,11 @@ def _outside(entries: Map, number: int) -> int | None:
 HOST = IdMaps(kind="host", uids=(), gids=(), says="no user namespace: root inside is root outside")
 
 
+def without(host: Host) -> IdMaps:
+    """No user namespace but the one that this process is in, where setgroups may be denied (podman without a range)."""
+    return HOST if not host.groups_frozen else IdMaps("host", (), (), HOST.says, deny_setgroups=True)
+
+
 def joined(pid: int) -> IdMaps:
     """Those of a running process whose user namespace is joined."""
     uids, gids = read_map(f"/proc/{pid}/uid_map"), read_map(f"/proc/{pid}/gid_map")
@@ -92,7 +97,7 @@ def choose(host: Host, mode: str, given_uids: Map, given_gids: Map, lease: Lease
         uids, gids = given_uids or given_gids, given_gids or given_uids
         return given(host, uids, gids, "as given with --uidmap and --gidmap")
     if mode == "host":
-        return HOST
+        return without(host)
     if mode not in {"", "auto", "keep-id", "private"}:
         raise SpecError(f"--userns={mode} is not a mode", hint="auto, keep-id, host or container:NAME")
     if host.privileged or host.nested_root:
@@ -186,7 +191,7 @@ def given(host: Host, uids: Map, gids: Map, says: str) -> IdMaps:
     Raises ForbiddenError where it cannot.
     """
     helpers = ("", "")
-    deny = False
+    deny = host.groups_frozen  # then it is in all namespaces below as well
     if not (host.privileged or host.nested_root):
         deny = _only(uids, host.uid) and _only(gids, host.gid)
         if not deny:

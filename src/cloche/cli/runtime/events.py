@@ -39,6 +39,7 @@ VERBS = {
 
 def run(name: str, given: Parsed, options: Globals) -> int:
     """Carry out `events`."""
+    from cloche.cli.runtime.globals import warn
     from cloche.runtime.cgroups.oom import OomWatch
     from cloche.runtime.containers import load
 
@@ -48,6 +49,11 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     container = load(options.root, given.positionals[0])
     if container.status() in {"stopped", "creating"}:
         raise ConflictError(f"container not running: {container.id} is {container.status()}")
+    if not container.groups:
+        warn(
+            "the container has no control groups, nothing is counted (it was made without the right to have any)",
+            options,
+        )
     if given.flag("stats"):
         _print_stats(container)
         return 0

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cloche.spec.document import Document
     from cloche.stage.limits import Write
 
+EINVAL, ERANGE = 22, 34
 # members whose 0 is a value; elsewhere it is "not set", and leaves what is there
 ZERO_COUNTS = {"burst", "idle", "swappiness", "limit of pids"}
 
@@ -79,7 +80,12 @@ def update_limits(resources: Resources, paths: dict[str, str]) -> list[tuple[str
         write = (limit.file, limit.value, limit.name, limit.need, limit.instead)
         writes.setdefault(paths[key], []).append(write)
     for place, several in writes.items():
-        notes += write_limits(place, tuple(several))
+        try:
+            notes += write_limits(place, tuple(several))
+        except OSError as error:
+            if error.errno in {EINVAL, ERANGE}:
+                error.add_note("the kernel does not take this value here")
+            raise
     if resources.devices is not None:
         _update_devices(devices.table_of(resources.devices), paths)
     return notes

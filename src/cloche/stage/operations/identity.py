@@ -154,6 +154,8 @@ class SetUser(InsideOperation):
         return f"the command runs as that user{stays}"
 
     def hint(self, code: int) -> str:
+        if code == 1:
+            return "setgroups may be denied in its user namespace, or the caller may not become somebody else"
         return "that user or group has no number in the container's id map; see --uidmap" if code == 22 else ""
 
 
