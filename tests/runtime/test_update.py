@@ -233,3 +233,23 @@ def test_what_was_updated_counts_for_the_next_update(runtime: Runtime, bundle: M
     runtime.ok("update", "--memory", str(64 * MEBIBYTE), id)
     runtime.ok("update", "--pids-limit", "21", id)
     assert value(runtime, id, "memory", "memory.limit_in_bytes", "memory.max")[1] == str(64 * MEBIBYTE)
+
+
+def test_what_is_in_force_afterwards_is_written_down(runtime: Runtime, bundle: MakeBundle) -> None:
+    runtime.not_like("runc", "crun", because="keeps no receipt")
+    made = bundle(*SLEEP)
+    made.linux["resources"] |= {"pids": {"limit": 20}}
+    id = runtime.running(made)
+    file = runtime.root / id / "receipt.json"
+    before = json.loads(file.read_text())
+    assert "memory" not in before
+    runtime.ok("update", "--memory", str(64 * MEBIBYTE), "--pids-limit", "17", id)
+    after = json.loads(file.read_text())
+    assert (after["memory"]["enforced"], after["pids"]["enforced"]) == (True, True)
+    assert "64" in after["memory"]["detail"]
+    assert "17" in after["pids"]["detail"]
+    assert {name: layer for name, layer in after.items() if name not in {"memory", "pids"}} == {
+        name: layer for name, layer in before.items() if name != "pids"
+    }
+    runtime.ok("update", "--pids-limit", "-1", id)
+    assert json.loads(file.read_text())["pids"]["enforced"] is False

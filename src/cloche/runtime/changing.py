@@ -212,7 +212,8 @@ def update(container: Container, asked: Resources, schemata: tuple[str, ...] = (
     `schemata` are lines for its group in resctrl. Raises ConflictError for one that is stopped.
     """
     from cloche.runtime.cgroups.update import merged, update_limits
-    from cloche.runtime.containers import write_atomically
+    from cloche.runtime.containers import RECEIPT, write_atomically
+    from cloche.runtime.receipt import Receipt
     from cloche.spec.reader import read_json, write_json
     from cloche.spec.resources import Resources
 
@@ -233,9 +234,12 @@ def update(container: Container, asked: Resources, schemata: tuple[str, ...] = (
         from cloche.runtime.cgroups.scopes import update_scope
 
         update_scope(scope, whole, container.groups, devices=asked.devices is not None)
-    notes = update_limits(whole, container.groups)
+    kept: Any = read_json(container.receipt_text() or b"{}")
+    receipt = Receipt.of(kept)
+    notes = update_limits(whole, container.groups, receipt)
     linux["resources"] = whole.to_dict()
     write_atomically(f"{container.folder}/config.json", write_json(config).encode())
+    write_atomically(f"{container.folder}/{RECEIPT}", write_json(receipt.to_dict()).encode())
     return notes
 
 

@@ -2,6 +2,7 @@
 
     ROOT/ID/state.json    what is known, replaced as a whole (write, rename)
     ROOT/ID/config.json   the bundle's, as it was at `create`: later edits have no effect (runtime.md)
+    ROOT/ID/receipt.json  what is enforced
     ROOT/ID/start         the socket at which a created container waits
     ROOT/ID/lock          held by the command that is changing it
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
 START = "start"
+RECEIPT = "receipt.json"  # what is enforced, layer by layer
 LAST = "state.json lock"  # removed in this order, after all others, which are found nowhere in it
 TRIES, ENOTEMPTY = 10, 39
 NEEDED = {"ociVersion", "bundle", "rootfs", "created"}
@@ -177,6 +179,10 @@ class Container:
     def config_text(self) -> bytes:
         """config.json as it was at `create`."""
         return read_bytes(f"{self.folder}/config.json")
+
+    def receipt_text(self) -> bytes:
+        """receipt.json as `create` or the last `update` wrote it."""
+        return read_bytes(f"{self.folder}/{RECEIPT}")
 
     def state(self) -> dict[str, object]:
         """The state as runtime.md has it, with what runc adds."""

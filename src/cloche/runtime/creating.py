@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from cloche.stage.hooks import Hook
     from cloche.stage.operation import Plan
 
-RECEIPT = "receipt.json"  # in the container's directory: what is enforced, layer by layer
 NOTIFY = "/run/notify/notify.sock"
 COPIED = "the interpreter it starts from is a copy that nobody can write"
 UNREACHED = "the interpreter it starts from cannot be written by anybody in there"
@@ -89,7 +88,7 @@ class _Callbacks(Callbacks):
     def write_receipt(self, notes: list[tuple[str, str]]) -> None:
         """Write down what is enforced, as decided but for `notes`: what came out weaker, and why."""
         text = write_json(self.receipt.with_notes(notes).to_dict())
-        containers.write_atomically(f"{self.container.folder}/{RECEIPT}", text.encode())
+        containers.write_atomically(f"{self.container.folder}/{containers.RECEIPT}", text.encode())
 
     def hooks(self, pid: int) -> None:
         self.hooked = True

@@ -11,6 +11,7 @@ from cloche.records import record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Any, Self
 
 
 @record
@@ -64,6 +65,11 @@ class Receipt:
     def copy(self) -> Receipt:
         """A receipt of its own with the same layers."""
         return Receipt(self)
+
+    @classmethod
+    def of(cls, value: dict[str, dict[str, Any]]) -> Self:
+        """The receipt that `to_dict` was asked of."""
+        return cls(Layer(name, layer["enforced"], layer["detail"]) for name, layer in value.items())
 
     def to_dict(self) -> dict[str, dict[str, object]]:
         """For JSON: {layer: {"enforced": bool, "detail": str}}."""

@@ -199,14 +199,20 @@ def _by_directory(limits: list[tuple[str, Limit]], places: Paths, receipt: Recei
     for key, limit in limits:
         if limit.lacks and limit.need == ALWAYS:
             raise UnsupportedError(f"/linux/resources: {limit.name}", needs=limit.lacks, hint="leave it out")
-        if limit.lacks or key not in places:
-            if receipt is not None:
-                receipt.add(limit.name, False, limit.lacks or "no group may be made for it")
-            continue
-        if receipt is not None:
-            receipt.add(limit.name, limit.need != NEVER and limit.value not in NO_LIMIT, limit.says)
-        found.setdefault(places[key], []).append(limit)
+        if not limit.lacks and key in places:
+            found.setdefault(places[key], []).append(limit)
+    if receipt is not None:
+        tell_limits(limits, places, receipt)
     return found
+
+
+def tell_limits(limits: list[tuple[str, Limit]], places: Paths, receipt: Receipt) -> None:
+    """Say in the receipt which limits are enforced, and why others are not."""
+    for key, limit in limits:
+        if limit.lacks or key not in places:
+            receipt.add(limit.name, False, limit.lacks or "no group may be made for it")
+        else:
+            receipt.add(limit.name, limit.need != NEVER and limit.value not in NO_LIMIT, limit.says)
 
 
 def _write(place: str, limits: list[Limit]) -> WriteLimits:
@@ -223,6 +229,14 @@ def _handed_down(groups: Groups, limits: list[tuple[str, Limit]]) -> tuple[str, 
     return tuple(name for name in there if name in needed)
 
 
+def tell_devices(table: devices.Table, receipt: Receipt, *, rootless: bool = False) -> None:
+    """Say in the receipt which devices can be opened."""
+    if table.is_open:
+        receipt.add("devices", False, "every device may be opened, as was asked")
+    else:
+        receipt.add("devices", not rootless, "no rules without privilege" if rootless else "only those listed")
+
+
 def _device_steps(
     resources: Resources | None, places: Paths, *, rootless: bool, receipt: Receipt | None
 ) -> list[Operation]:
@@ -230,12 +244,10 @@ def _device_steps(
     if not places:
         return []
     table = devices.table_of(resources.devices if resources else None)
-    if table.is_open:
-        if receipt is not None:
-            receipt.add("devices", False, "every device may be opened, as was asked")
-        return []
     if receipt is not None:
-        receipt.add("devices", not rootless, "no rules without privilege" if rootless else "only those listed")
+        tell_devices(table, receipt, rootless=rootless)
+    if table.is_open:
+        return []
     if "devices" in places:
         need = NEVER if rootless else ALWAYS
         writes = tuple((file, line, "devices", need, ()) for file, line in devices.lines_of(table))

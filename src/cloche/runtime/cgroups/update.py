@@ -8,7 +8,7 @@ from __future__ import annotations
 from cloche.errors import ConflictError, NotFoundError, UnsupportedError
 from cloche.linux.reading import read
 from cloche.runtime.cgroups import devices
-from cloche.runtime.cgroups.containers import controllers_of_v2, limits_in
+from cloche.runtime.cgroups.containers import controllers_of_v2, limits_in, tell_devices, tell_limits
 from cloche.runtime.cgroups.limits import ALWAYS, UNLIMITED
 from cloche.spec.resources import Memory, Resources
 from cloche.stage.deciding import attach_devices
@@ -16,6 +16,7 @@ from cloche.stage.limits import write_limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cloche.runtime.receipt import Receipt
     from cloche.spec.document import Document
     from cloche.stage.limits import Write
 
@@ -55,8 +56,10 @@ def _merged_section(before: Document, asked: Document, section: str) -> Document
     return type(before)(**{**vars(before), **given})
 
 
-def update_limits(resources: Resources, paths: dict[str, str]) -> list[tuple[str, str]]:
+def update_limits(resources: Resources, paths: dict[str, str], receipt: Receipt | None = None) -> list[tuple[str, str]]:
     """Write these limits into the groups of a container; returns notes (name, what is not enforced and why).
+
+    `receipt` says afterwards what is enforced.
 
     `resources` are all it shall have (`merged`): limits depend on each other. They are written in whatever
     order the kernel takes from where they stand. Device rules are changed only if there are any in it, without
@@ -71,7 +74,8 @@ def update_limits(resources: Resources, paths: dict[str, str]) -> list[tuple[str
     _check_usage(resources, paths)
     notes: list[tuple[str, str]] = []
     writes: dict[str, list[Write]] = {}
-    for key, limit in limits_in(_with_known_memory(resources, paths), paths, controllers_of_v2(paths.get("", ""))):
+    limits = limits_in(_with_known_memory(resources, paths), paths, controllers_of_v2(paths.get("", "")))
+    for key, limit in limits:
         if limit.lacks and limit.need == ALWAYS:
             raise UnsupportedError(limit.name, needs=limit.lacks, hint="leave it out")
         if limit.lacks or key not in paths:
@@ -86,8 +90,15 @@ def update_limits(resources: Resources, paths: dict[str, str]) -> list[tuple[str
             if error.errno in {EINVAL, ERANGE}:
                 error.add_note("the kernel does not take this value here")
             raise
-    if resources.devices is not None:
-        _update_devices(devices.table_of(resources.devices), paths)
+    table = devices.table_of(resources.devices) if resources.devices is not None else None
+    if table is not None:
+        _update_devices(table, paths)
+    if receipt is not None:
+        tell_limits(limits, paths, receipt)
+        if table is not None:
+            tell_devices(table, receipt)
+        for name, why in notes:
+            receipt.add(name, False, why)
     return notes
 
 
