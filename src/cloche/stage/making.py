@@ -94,7 +94,9 @@ def make(plan: Plan, stdio: list[int], callbacks: Callbacks) -> Made:
             if scene.in_child:
                 inside.run(plan, scene)
             if type(op).__name__ == "Clone":
+                index = -1  # what the caller does about it is no step
                 callbacks.made(scene.pid)
+        index = -1
         return Made(scene, scene.notes + _listen(plan, scene, callbacks), callbacks)
     except StepFailed as failure:
         failure.failed[4].extend(_end(scene))
