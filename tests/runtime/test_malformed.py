@@ -517,6 +517,16 @@ def test_a_document_without_end(runtime: Runtime, bundle: MakeBundle, words: tup
     assert child.wait() == 0
 
 
+def test_an_empty_process_is_not_none(runtime: Runtime, bundle: MakeBundle) -> None:
+    """The words after the id would be executed instead."""
+    made = bundle(*SLEEP)
+    id = runtime.running(made)
+    done = runtime.exec(id, "echo", "executed", flags=["--process", "/dev/null"])
+    assert (done.returncode != 0, done.stdout) == (True, "")
+    only_cloche(runtime, "its own words")
+    assert done.stderr == "cloche-runtime: --process /dev/null: is empty\n"
+
+
 def test_a_bundle_that_is_not_there(runtime: Runtime, place: Path) -> None:
     done = runtime("create", "--bundle", str(place / "absent"), runtime.new_id())
     assert done.returncode == 1
