@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import cloche
-from tests.conftest import Cli
+from tests.conftest import Cli, system_python
 from tests.integration.alive import WAIT, alive
 
 if TYPE_CHECKING:
@@ -580,6 +580,40 @@ def test_the_bundle_is_used_however_the_command_is_called(tmp_path: Path, way: s
     module.write_text(re.sub(r'__version__ = "[0-9]', '__version__ = "x', module.read_text()))
     os.utime(module, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert run("--version").startswith(f"cloche-runtime version {cloche.__version__}\n")
+
+
+def test_the_command_of_a_checkout_finds_the_package_there_and_nowhere_above(tmp_path: Path) -> None:
+    source, checkout = Path(__file__).resolve().parents[2], tmp_path / "bin/checkout"
+    shutil.copytree(source / "scripts", checkout / "scripts")
+    shutil.copytree(source / "src", checkout / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    trap = tmp_path / f"lib/python3.{sys.version_info[1]}/site-packages/cloche"
+    trap.mkdir(parents=True)
+    (trap / "__init__.py").touch()
+    (trap / "bundle.py").write_text("raise SystemExit('somebody else is in charge')\n")
+    for name in ("cloche", "cloche-runtime"):
+        words = [system_python(), "-I", "-S", str(checkout / "scripts" / name), "--version"]
+        done = subprocess.run(words, cwd="/", capture_output=True, text=True, check=False)
+        assert (done.stderr, done.stdout.partition(".")[0][:6]) == ("", "cloche")
+
+
+@pytest.mark.parametrize("name", ["cloche", "cloche-runtime"])
+def test_what_was_compiled_is_run_only_where_an_import_would_do_so(tmp_path: Path, name: str) -> None:
+    command = install(tmp_path / "home", name)
+
+    def version() -> tuple[str, str]:
+        done = subprocess.run([command, "--version"], capture_output=True, text=True, check=False)
+        return done.stderr, done.stdout.partition(".")[0][:6]
+
+    assert version() == ("", "cloche")
+    (package,) = (tmp_path / "home").glob("lib/*/site-packages/cloche")
+    (compiled,) = package.glob("__pycache__/bundle.*.pyc")
+    whole = compiled.read_bytes()
+    for other in (b"", whole[:10], b"\0\0\r\n" + whole[4:16] + b"of another interpreter"):
+        compiled.write_bytes(other)
+        assert version() == ("", "cloche")
+    for moment in (-5, 2**32 + 5):
+        os.utime(package / "bundle.py", (moment, moment))
+        assert version() == ("", "cloche")
 
 
 def test_the_bundle_is_used_where_its_owner_has_no_id(tmp_path: Path) -> None:

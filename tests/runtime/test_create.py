@@ -268,6 +268,27 @@ def test_a_create_that_fails_leaves_no_group_above_its_own(runtime: Runtime, bun
         os.rmdir(group)
 
 
+def test_a_group_above_goes_away_before_its_own_is_made(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
+    """As when somebody else's `create`, which has made it, fails at this moment."""
+    only_cloche(runtime, "others leave the groups above theirs")
+    id, above = runtime.new_id(), runtime.new_id()
+    made = bundle(*SLEEP)
+    made.linux["cgroupsPath"] = f"/{above}/{id}"
+    group = groups_of(runtime.create(made, id=id))[0]
+    runtime.delete(id, "--force")
+    for each in groups_of(above):
+        os.rmdir(each)
+    runtime.prefix = ["strace", "-qq", "-o", str(place / "seen"), "-P", group]
+    runtime.prefix += ["-e", "inject=?mkdir,mkdirat:error=ENOENT:when=1"]
+    runtime.create(made, id=id)
+    runtime.prefix = []
+    assert "INJECTED" in (place / "seen").read_text()
+    assert group in groups_of(id)
+    runtime.delete(id, "--force")
+    for each in groups_of(above):
+        os.rmdir(each)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"text"', "{]}", '{"ociVersion": 1}', "\0"])
 def test_a_config_that_is_no_configuration_is_refused(runtime: Runtime, bundle: MakeBundle, text: str) -> None:
     made, id = bundle("true"), runtime.new_id()

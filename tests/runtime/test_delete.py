@@ -105,6 +105,31 @@ def test_twice(runtime: Runtime, bundle: MakeBundle) -> None:
     assert runtime("delete", "--force", id).returncode == 0
 
 
+@pytest.mark.parametrize("below", ["", "/below"])
+def test_cgroups_that_another_container_has_come_to_use_are_left_to_it(
+    runtime: Runtime, bundle: MakeBundle, below: str
+) -> None:
+    """It may, once they are empty: `delete` and `kill --all` are about the one that has ended."""
+    runtime.not_like("crun", because="ends the other one")
+    path = runtime.new_id()
+    first, second = bundle("true"), bundle(*SLEEP)
+    first.linux["cgroupsPath"], second.linux["cgroupsPath"] = f"/{path}", f"/{path}{below}"
+    ended = runtime.running(first)
+    runtime.wait(ended)
+    other = runtime.running(second)
+    if runtime.name == "cloche-runtime":
+        runtime("kill", "--all", ended)
+    done = runtime("delete", ended)
+    assert done.returncode == 0
+    assert runtime.status(ended) == ""
+    assert runtime.status(other) == "running"
+    if runtime.name == "cloche-runtime":
+        assert done.stderr == f"cloche-runtime: warning: a cgroup stays as it is: container {other} is in there\n"
+    runtime.delete(other, "--force")
+    for group in groups_of(path):
+        os.rmdir(group)
+
+
 def test_cgroups_that_were_made_below_the_containers_go_with_it(runtime: Runtime, bundle: MakeBundle) -> None:
     id = runtime.running(bundle(*SLEEP))
     pid = runtime.pid(id)

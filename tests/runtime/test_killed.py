@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -365,6 +366,22 @@ def test_a_full_disk(runtime: Runtime, bundle: MakeBundle, place: Path) -> None:
     assert "no space left" in done.stderr.lower()
     assert done.stdout == "", "something is left"
     assert groups_of(id) == []
+
+
+@pytest.mark.parametrize(("inodes", "bytes"), [(inodes, "1m") for inodes in range(4, 9)] + [(0, "4k"), (0, "12k")])
+def test_a_full_disk_is_named(runtime: Runtime, bundle: MakeBundle, place: Path, inodes: int, bytes: str) -> None:
+    """Wherever `create` is at that time, what could not be written is told, and not the step that came before."""
+    only_cloche(runtime, "what it writes is its own")
+    (place / "small").mkdir()
+    mount = f"mount -t tmpfs -o size={bytes},nr_inodes={inodes} tmpfs {place}/small"
+    runtime.prefix = ["unshare", "-m", "--propagation", "private", "sh", "-c", f'{mount}; exec "$@"', "sh"]
+    runtime.root = place / "small/state"
+    done = runtime.try_create(bundle(*SLEEP))
+    runtime.prefix = []
+    assert done.returncode == 1
+    assert f"{runtime.root}/" in done.stderr
+    assert "no space left" in done.stderr.lower()
+    assert not re.search("namespaces|the step was|/linux/|/process/", done.stderr), done.stderr
 
 
 def test_the_groups_are_gone_after_a_reboot(runtime: Runtime, bundle: MakeBundle) -> None:

@@ -458,6 +458,18 @@ def test_a_long_name_does_not_hide_what_is_wrong(runtime: Runtime, bundle: MakeB
     assert "name too long" in done.stderr
 
 
+@pytest.mark.parametrize("kind", ["tmpfs", "bind", "cgroup"])
+def test_a_mount_that_cannot_be_made_is_one_of_the_list(runtime: Runtime, bundle: MakeBundle, kind: str) -> None:
+    only_cloche(runtime, "a place in every message")
+    made = bundle("true")
+    where = "/bin/busybox/below"
+    made.config["mounts"].append({"destination": where, "type": kind, "source": "/mnt", "options": ["ro"]})
+    done = runtime.run(made)
+    assert done.returncode == 1
+    assert "/mounts" in done.stderr
+    assert f"{where}: not a directory" in done.stderr
+
+
 @pytest.mark.parametrize("kind", ["missing", "directory", "link to nothing", "unreadable", "pipe", "endless", "huge"])
 def test_a_config_that_is_no_file(runtime: Runtime, bundle: MakeBundle, kind: str) -> None:
     made = bundle()
@@ -503,6 +515,16 @@ def test_a_document_without_end(runtime: Runtime, bundle: MakeBundle, words: tup
     )
     assert child.communicate(timeout=20)[0] == (b"read\n" if words[0] == "exec" else b"")
     assert child.wait() == 0
+
+
+def test_an_empty_process_is_not_none(runtime: Runtime, bundle: MakeBundle) -> None:
+    """The words after the id would be executed instead."""
+    made = bundle(*SLEEP)
+    id = runtime.running(made)
+    done = runtime.exec(id, "echo", "executed", flags=["--process", "/dev/null"])
+    assert (done.returncode != 0, done.stdout) == (True, "")
+    only_cloche(runtime, "its own words")
+    assert done.stderr == "cloche-runtime: --process /dev/null: is empty\n"
 
 
 def test_a_bundle_that_is_not_there(runtime: Runtime, place: Path) -> None:

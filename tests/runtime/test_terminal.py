@@ -13,6 +13,7 @@ import pytest
 
 from tests.integration.terminal import Emulator
 from tests.runtime.conftest import SLEEP
+from tests.runtime.looking import only_cloche
 
 if TYPE_CHECKING:
     from tests.runtime.conftest import Bundle, Console, MakeBundle, Runtime
@@ -52,6 +53,20 @@ def test_the_socket_may_have_a_longer_path_than_its_address_holds(runtime: Runti
     console.receive()
     runtime.start(id)
     assert console.rest() == "/dev/pts/0\n"
+
+
+def test_the_socket_itself_may_have_a_name_that_is_too_long(runtime: Runtime, bundle: MakeBundle) -> None:
+    only_cloche(runtime, "a name of more than 108 bytes in an address of so many")
+    console, long = runtime.console(), runtime.top / ("long" * 30)
+    os.link(console.path, long)
+    made = on_terminal(bundle("tty"))
+    id = runtime.create(made, "--console-socket", str(long))
+    console.receive()
+    runtime.start(id)
+    assert console.rest() == "/dev/pts/0\n"
+    done = runtime.try_create(made, "--console-socket", f"{long}er")
+    assert done.returncode == 1
+    assert f"{long}er: No such file or directory" in done.stderr
 
 
 def test_its_size_is_that_of_the_configuration(runtime: Runtime, bundle: MakeBundle) -> None:

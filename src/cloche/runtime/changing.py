@@ -165,16 +165,32 @@ def _thaw(groups: dict[str, str], *, frozen: bool) -> None:
 
 def kill_all(container: Container, number: int) -> None:
     """Signal every process in the container's groups."""
-    from cloche.stage.cleaning import kill_groups
+    from cloche.stage.cleaning import kill_groups, pids_of
 
+    groups, _ = _own(container, container.directories)
     if number == KILL:
-        kill_groups(container.directories)
+        kill_groups(groups)
         return
-    for pid in processes(container):
+    for pid in pids_of(groups):
         try:
             os.kill(pid, number)
         except ProcessLookupError:
             continue
+
+
+def _own(container: Container, groups: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
+    """Those of its groups that are nobody else's, and the containers that use the others or have theirs below.
+
+    Once it has ended they are empty, and one that is there and empty is used by a container of the same cgroupsPath.
+    """
+    if container.alive():
+        return groups, []
+    from cloche.runtime.containers import every
+
+    others = [other for other in every(container.root, lambda _text: None) if other.id != container.id]
+    used = {place: other.id for other in others if other.alive() for place in other.directories}
+    shared = {group: used[place] for group in groups for place in used if f"{place}/".startswith(f"{group}/")}
+    return tuple(group for group in groups if group not in shared), sorted(set(shared.values()))
 
 
 def processes(container: Container) -> list[int]:
@@ -248,7 +264,7 @@ def delete(container: Container, *, force: bool = False) -> list[str]:
 
     A created one is ended first, with `force` any. Raises ConflictError for one that runs.
     """
-    from cloche.stage.cleaning import end_groups, kill_groups
+    from cloche.stage.cleaning import end_groups, kill_groups, remove_empty
 
     status = container.status()
     if status not in {"stopped", "created"} and not force:
@@ -264,7 +280,10 @@ def delete(container: Container, *, force: bool = False) -> list[str]:
 
         kill_groups(container.directories)
         warnings += stop_scope(scope)
-    if left := end_groups(container.directories):
+    if busy := remove_empty(container.directories):
+        busy, others = _own(container, busy)
+        warnings += [f"a cgroup stays as it is: container {other} is in there" for other in others]
+    if left := end_groups(busy):
         raise ClocheError(f"the cgroup {left[0]} cannot be removed: it is busy", hint="something in it cannot be ended")
     if resctrl := container.known.get("resctrl"):
         from cloche.runtime.attributes import remove_resctrl

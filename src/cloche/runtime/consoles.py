@@ -8,7 +8,7 @@ import posix as os
 from cloche.errors import ConflictError, NotFoundError
 
 SOL_SOCKET, SCM_RIGHTS = 1, 1
-LONGEST = 107  # bytes of a socket's path (unix(7)); a longer one is reached by its directory
+LONGEST = 107  # bytes of a socket's path (unix(7)); a longer one is reached by its descriptor
 
 
 def check_console(terminal: bool, console_socket: str, *, stays: bool) -> None:
@@ -33,12 +33,11 @@ def send_console(path: str, master: int) -> None:
 def send_descriptor(path: str, option: str, fd: int, data: bytes) -> None:
     """Send a descriptor to whoever listens at `path`, which `option` named."""
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-    folder = -1
+    found = -1
     try:
         if len(path.encode(errors="surrogateescape")) > LONGEST:
-            above, _, name = path.rpartition("/")
-            folder = os.open(above or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            sock.connect(f"/proc/self/fd/{folder}/{name}")
+            found = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            sock.connect(f"/proc/self/fd/{found}")
         else:
             sock.connect(path)
         sock.sendmsg([data], [(SOL_SOCKET, SCM_RIGHTS, fd.to_bytes(4, "little"))])
@@ -48,5 +47,5 @@ def send_descriptor(path: str, option: str, fd: int, data: bytes) -> None:
         ) from error
     finally:
         sock.close()
-        if folder >= 0:
-            os.close(folder)
+        if found >= 0:
+            os.close(found)

@@ -303,6 +303,9 @@ def write_atomically(path: str, content: bytes) -> None:
     try:
         while content:
             content = content[os.write(fd, content) :]
+    except OSError as error:
+        error.filename = path
+        raise
     finally:
         os.close(fd)
     os.rename(f"{path}.new", path)

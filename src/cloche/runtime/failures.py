@@ -47,6 +47,7 @@ POINTERS = {
     "EnterResctrl": "/linux/intelRdt",
     "Filesystem": "/mounts",
     "GiveGroup": "/linux/cgroupsPath",
+    "GroupViews": "/mounts",
     "LabelFile": "/linux/mountLabel",
     "LimitDevices": "/linux/resources/devices",
     "LoadSeccomp": "/linux/seccomp",

@@ -56,11 +56,16 @@ def end_groups(groups: tuple[str, ...]) -> list[str]:
 
     Mostly nobody is, and then removing them is all there is to do: the kernel refuses while somebody is.
     """
-    left = tuple(group for group in reversed(groups) if not _is_removed(group))[::-1]
+    left = remove_empty(groups)
     if not left:
         return []
     kill_groups(left)
     return remove_groups(left)
+
+
+def remove_empty(groups: tuple[str, ...]) -> tuple[str, ...]:
+    """Remove those that have nobody and nothing in them, last to first; returns the others."""
+    return tuple(group for group in reversed(groups) if not _is_removed(group))[::-1]
 
 
 def _is_removed(group: str) -> bool:

@@ -80,14 +80,16 @@ def run(plan: Plan, outside: Outside) -> None:
     except Exception as error:  # a defect of ours: told in one line, like everything else
         _give_back(scene)
         _tell(scene, index, OSError(0, f"{type(error).__name__}: {error}"))
-    os._exit(SET_UP_FAILED)
+    finally:
+        os._exit(SET_UP_FAILED)  # whatever happens: who called us goes on as the stage, which this process is not
 
 
 def _give_back(scene: Inside) -> None:
     """Unmount the half-made root: a mount namespace that was joined does not end with this process."""
-    if scene.scratch < 0:
-        return  # what is entered is whole
-    for made in (scene.scratch, scene.root):  # the root is elsewhere once hooks were shown it
+    # once entered, and no longer known here, it is whole; the root is elsewhere when hooks were shown it
+    for made in (scene.scratch, scene.root):
+        if made < 0:
+            continue
         try:
             os.fchdir(made)
             mount.umount2(".", mount.MNT_DETACH)

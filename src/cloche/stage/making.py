@@ -84,17 +84,20 @@ def make(plan: Plan, stdio: list[int], callbacks: Callbacks) -> Made:
     single-threaded process, where every signal is at its default for the new one to inherit.
     """
     scene = Outside([os.dup(fd) for fd in stdio])
-    index = -1
+    step = -1  # which one is carried out: it is told where it failed
     try:
-        for index, op in enumerate(plan.operations):  # noqa: B007  # it is told where it failed
+        for index, op in enumerate(plan.operations):
             if op.side != OUTSIDE:
                 continue
+            step = index
             reach(plan.failpoint, type(op).__name__)
             op.execute(scene)
             if scene.in_child:
                 inside.run(plan, scene)
             if type(op).__name__ == "Clone":
+                step = -1  # what the caller does about it is none
                 callbacks.made(scene.pid)
+        step = -1
         return Made(scene, scene.notes + _listen(plan, scene, callbacks), callbacks)
     except StepFailed as failure:
         failure.failed[4].extend(_end(scene))
@@ -107,7 +110,7 @@ def make(plan: Plan, stdio: list[int], callbacks: Callbacks) -> Made:
             raise last from None
         culprit = error.filename if isinstance(error.filename, str) else ""
         notes = [*getattr(error, "__notes__", []), *left]
-        raise StepFailed(index, error.errno or 0, error.strerror or str(error), culprit, notes) from error
+        raise StepFailed(step, error.errno or 0, error.strerror or str(error), culprit, notes) from error
     except BaseException:  # of a callback, with an error of its own kind
         if not scene.in_child:
             _end(scene)

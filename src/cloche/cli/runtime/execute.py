@@ -121,6 +121,8 @@ def execution(given: Parsed) -> Execution:
     process = b""
     if path := given.text("process"):
         process = read_document("--process", path)
+        if not process:
+            raise SpecError(f"--process {path}: is empty")
     groups = given.all("additional_gids")
     if not all(item.isascii() and item.isdecimal() and len(item) < 11 for item in groups):
         raise SpecError("--additional-gids: numbers are needed")

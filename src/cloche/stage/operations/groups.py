@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from cloche.stage.scene import Inside, Outside
 
 
+TRIES = 10
+
+
 @record
 class CreateGroup(OutsideOperation):
     """Make a cgroup directory for the container."""
@@ -111,6 +114,15 @@ class MakeGroup(OutsideOperation):
 
     def execute(self, scene: Outside) -> None:
         del scene
+        for _ in range(TRIES):
+            try:
+                self._make()
+                return
+            except FileNotFoundError as error:  # whose `create` has failed takes back what it had made above
+                gone = error
+        raise gone
+
+    def _make(self) -> None:
         above = self.top
         for name in self.path[len(self.top) :].strip("/").split("/"):
             if self.controllers:
