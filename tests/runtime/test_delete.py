@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,6 +129,28 @@ def test_cgroups_that_another_container_has_come_to_use_are_left_to_it(
     runtime.delete(other, "--force")
     for group in groups_of(path):
         os.rmdir(group)
+
+
+def test_cgroups_that_another_container_has_come_to_use_survive_a_create_that_fails(
+    runtime: Runtime, bundle: MakeBundle
+) -> None:
+    runtime.not_like("runc", "crun", because="stops at a point between its groups and its process")
+    path = runtime.new_id()
+    first, second = bundle("nosuch"), bundle(*SLEEP)
+    first.linux["cgroupsPath"] = second.linux["cgroupsPath"] = f"/{path}"
+    failing = runtime.popen(
+        *("create", "--bundle", str(first.path), runtime.new_id()),
+        env={"CLOCHE_FAILPOINT": "ListenForStart:sleep"},
+        stderr=subprocess.PIPE,
+    )
+    wait_until(lambda: len(groups_of(path)) > 0, "its groups")
+    other = runtime.running(second)
+    assert failing.poll() is None
+    _, said = failing.communicate(timeout=20)
+    assert (failing.returncode, b"nosuch" in said) == (1, True), said
+    assert runtime.status(other) == "running"
+    runtime.delete(other, "--force")
+    assert groups_of(path) == []
 
 
 def test_cgroups_that_were_made_below_the_containers_go_with_it(runtime: Runtime, bundle: MakeBundle) -> None:

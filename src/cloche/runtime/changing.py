@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix as os
 
 from cloche.errors import ClocheError, ConflictError, NotFoundError, SpecError, StageError
-from cloche.runtime.containers import START, point, unlink
+from cloche.runtime.containers import START, own_groups, point, unlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def kill_all(container: Container, number: int) -> None:
     """Signal every process in the container's groups."""
     from cloche.stage.cleaning import kill_groups, pids_of
 
-    groups, _ = _own(container, container.directories)
+    groups, _ = own_groups(container, container.directories)
     if number == KILL:
         kill_groups(groups)
         return
@@ -176,21 +176,6 @@ def kill_all(container: Container, number: int) -> None:
             os.kill(pid, number)
         except ProcessLookupError:
             continue
-
-
-def _own(container: Container, groups: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
-    """Those of its groups that are nobody else's, and the containers that use the others or have theirs below.
-
-    Once it has ended they are empty, and one that is there and empty is used by a container of the same cgroupsPath.
-    """
-    if container.alive():
-        return groups, []
-    from cloche.runtime.containers import every
-
-    others = [other for other in every(container.root, lambda _text: None) if other.id != container.id]
-    used = {place: other.id for other in others if other.alive() for place in other.directories}
-    shared = {group: used[place] for group in groups for place in used if f"{place}/".startswith(f"{group}/")}
-    return tuple(group for group in groups if group not in shared), sorted(set(shared.values()))
 
 
 def processes(container: Container) -> list[int]:
@@ -281,7 +266,7 @@ def delete(container: Container, *, force: bool = False) -> list[str]:
         kill_groups(container.directories)
         warnings += stop_scope(scope)
     if busy := remove_empty(container.directories):
-        busy, others = _own(container, busy)
+        busy, others = own_groups(container, busy)
         warnings += [f"a cgroup stays as it is: container {other} is in there" for other in others]
     if left := end_groups(busy):
         raise ClocheError(f"the cgroup {left[0]} cannot be removed: it is busy", hint="something in it cannot be ended")

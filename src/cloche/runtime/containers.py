@@ -294,6 +294,19 @@ def every(root: str, warn: Callable[[str], None]) -> list[Container]:
     return found
 
 
+def own_groups(container: Container, groups: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
+    """Those of its groups that are nobody else's, and the containers that use the others or have theirs below.
+
+    Once it has ended they are empty, and one that is there and empty is used by a container of the same cgroupsPath.
+    """
+    if container.alive():
+        return groups, []
+    others = [other for other in every(container.root, lambda _text: None) if other.id != container.id]
+    used = {place: other.id for other in others if other.alive() for place in other.directories}
+    shared = {group: used[place] for group in groups for place in used if f"{place}/".startswith(f"{group}/")}
+    return tuple(group for group in groups if group not in shared), sorted(set(shared.values()))
+
+
 def write_atomically(path: str, content: bytes) -> None:
     """Write a file so that whoever is killed meanwhile, there is the old content or the new.
 

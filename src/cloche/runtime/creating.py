@@ -24,7 +24,7 @@ from cloche.runtime.request import Lifecycle
 from cloche.spec.hooks import HOOK_NAMES
 from cloche.spec.mounts import Mount
 from cloche.spec.reader import write_json
-from cloche.stage.cleaning import end_groups, missing_above
+from cloche.stage.cleaning import end_groups, missing_above, remove_empty
 from cloche.stage.hooks import run_hooks_in, with_pid
 from cloche.stage.kept import restart_kept
 from cloche.stage.making import Callbacks, Made, StepFailed, make
@@ -228,7 +228,8 @@ def create(asked: Creation, config: Config, text: bytes) -> tuple[Container, Mad
 
 
 def _undo(container: Container, callbacks: _Callbacks) -> None:
-    end_groups(container.directories)
+    if busy := remove_empty(container.directories):
+        end_groups(containers.own_groups(container, busy)[0])
     for group in reversed(callbacks.above):
         try:
             os.rmdir(group)
