@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,9 @@ from tests.leftovers import Snapshot, compare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job: commands are to be as in a terminal
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 ORDINARY = 1500  # a uid that no account has: one id, no /etc/subuid

@@ -33,13 +33,14 @@ def start(container: Container) -> None:
     status = container.status()
     if status != "created":
         raise ConflictError(f"cannot start a container that is not created: {container.id} is {status}")
-    begin(container)
-
-
-def begin(container: Container) -> None:
-    """`start` for who has just created the container and has kept it locked."""
     failed = _release(container)
     point("released")
+    unlink(f"{container.folder}/{START}")
+    settle(container, failed)
+
+
+def settle(container: Container, failed: tuple[int, str, str] | None) -> None:
+    """What follows when a container's process has become the command, or has not: (errno, what, hint)."""
     if failed is not None:
         code, text, hint = failed
         raise (
@@ -47,7 +48,6 @@ def begin(container: Container) -> None:
             if text.startswith("startContainer hook ")
             else StageError(text, errno=code, hint=hint)
         )
-    unlink(f"{container.folder}/{START}")
     _run_after_start(container)
 
 

@@ -65,7 +65,9 @@ class Creation:
     manager: str = "cgroupfs"  # who makes its cgroups: "cgroupfs" is us, "systemd", or "disabled" for nobody
     master: bool = False  # the caller takes the terminal itself
     warn: Callable[[str], None] = lambda _text: None
+    waits: bool = True  # for `start`; else it begins at once
     meanwhile: Callable[[], None] = lambda: None  # called while the new process carries out its steps
+    letting_go: Callable[[], None] = lambda: None  # called when it is written down, before it goes on
 
 
 class _Callbacks(Callbacks):
@@ -176,7 +178,9 @@ def decide(asked: Creation, config: Config, container: Container, host: Host) ->
     groups, scope = _plan_groups(config, asked, host, receipt)
     keyring = f"_ses.{asked.container_id}" if asked.keyring else ""
     state, hooks = state_for_hooks(container, "creating"), hooks_of(config.hooks)
-    life = Lifecycle(container.folder, state, hooks, groups, asked.preserve, asked.pivot, keyring, asked.bundle)
+    life = Lifecycle(
+        container.folder, state, hooks, groups, asked.preserve, asked.pivot, keyring, asked.bundle, asked.waits
+    )
     stage = COPIED if _reaches_interpreter(users_of(config)) else UNREACHED
     plan, rest = make_plan(request_of(config, asked.bundle, asked.container_id, host, life, stage), host)
     return Decided(plan, Receipt([*receipt, *rest]), groups, scope)
@@ -184,6 +188,8 @@ def decide(asked: Creation, config: Config, container: Container, host: Host) ->
 
 def create(asked: Creation, config: Config, text: bytes) -> tuple[Container, Made, int]:
     """Create a container; returns it locked, with its first process and the terminal's master or -1.
+
+    Where it does not wait for `start`, `Made.failed` says whether it has become the command; see `changing.settle`.
 
     `config` is what was read from `text`, the bundle's config.json, once for all decisions.
 
@@ -222,6 +228,7 @@ def create(asked: Creation, config: Config, text: bytes) -> tuple[Container, Mad
         made.abandon()
         _undo(container, callbacks)
         raise
+    asked.letting_go()
     made.keep()
     containers.point("kept")
     return container, made, callbacks.master

@@ -73,7 +73,7 @@ def plan(request: Request, host: Host) -> tuple[Plan, Receipt]:
 
 def _outside(request: Request, made: GroupPlan, new: tuple[str, ...], taken: list[Operation]) -> list[Operation]:
     steps: list[Operation] = list(made.create)
-    if request.lifecycle is not None:
+    if request.lifecycle is not None and request.lifecycle.waits:
         steps.append(lifecycle.ListenForStart(request.lifecycle.folder, START))
     if request.joins:
         steps.append(processes.OpenNamespaces(request.joins))
@@ -150,8 +150,9 @@ def _inside(
 
 
 def _wait(life: Lifecycle, process: Process) -> list[Operation]:
-    """Created: wait for `start`, and run the hooks of that moment."""
-    steps: list[Operation] = [find_command(process), lifecycle.AwaitStart(life.preserve)]
+    """Created: wait for `start` if it is to come, and run the hooks of that moment."""
+    wait = lifecycle.AwaitStart(life.preserve) if life.waits else lifecycle.Outlive()
+    steps: list[Operation] = [find_command(process), wait]
     if hooks := life.hooks.get("startContainer"):
         steps.append(lifecycle.RunHooks("startContainer", hooks, life.state.replace('"creating"', '"created"', 1)))
     return steps

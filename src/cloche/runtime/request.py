@@ -56,7 +56,7 @@ class Root:
 
 @record
 class Lifecycle:
-    """What only a runtime's container has: it outlives the command that made it, and waits to be started.
+    """What only a runtime's container has: it outlives the command that made it, and may wait to be started.
 
     `folder` is where its socket is made, `state` the JSON that hooks get, with "PID" for its pid.
     """
@@ -69,6 +69,7 @@ class Lifecycle:
     pivot: bool = True
     keyring: str = ""  # the name of its session keyring; "" to keep the caller's
     bundle: str = ""  # where hooks run that belong to the host's files
+    waits: bool = True  # for `start`; else it begins as soon as it is written down
 
 
 @record

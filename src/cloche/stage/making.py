@@ -57,12 +57,10 @@ class Made:
     def __init__(self, scene: Outside, notes: list[tuple[str, str]], callbacks: Callbacks) -> None:
         self.scene, self.notes, self.callbacks = scene, notes, callbacks
         self.pid, self.pidfd = scene.pid, scene.pidfd
+        self.failed: tuple[int, str, str] | None = None  # errno, what, hint: why it could not become the command
 
     def keep(self) -> tuple[int, str, str] | None:
-        """Let it go on without us; waits until it does: it listens for `start`, or is the command.
-
-        Returns (errno, what, hint) when it could not become the command.
-        """
+        """Let it go on without us; waits until it does: it listens for `start`, or is the command. Returns `failed`."""
         assert self.scene.channel is not None
         for done in self.scene.undo:
             done.keep()
@@ -70,7 +68,8 @@ class Made:
             wire.send(self.scene.channel, ("keep",))
         except OSError:
             return None  # it has ended; who waits for it will hear
-        return hear_execution(self.scene.channel, self.pid, self.pidfd, self.callbacks)
+        self.failed = hear_execution(self.scene.channel, self.pid, self.pidfd, self.callbacks)
+        return self.failed
 
     def abandon(self) -> None:
         """Kill it, and wait for its end."""
@@ -94,10 +93,7 @@ def make(plan: Plan, stdio: list[int], callbacks: Callbacks) -> Made:
             op.execute(scene)
             if scene.in_child:
                 inside.run(plan, scene)
-            if type(op).__name__ == "Clone":
-                step = -1  # what the caller does about it is none
-                callbacks.made(scene.pid)
-        step = -1
+        step = -1  # what the caller does from now on is none
         return Made(scene, scene.notes + _listen(plan, scene, callbacks), callbacks)
     except StepFailed as failure:
         failure.failed[4].extend(_end(scene))
@@ -124,6 +120,8 @@ def _listen(plan: Plan, scene: Outside, callbacks: Callbacks) -> list[tuple[str,
     """Answer the new process until it is ready; returns what came out weaker."""
     notes: list[tuple[str, str]] = []
     assert scene.channel is not None
+    # only now: until this it ends with us in any case, and it has waited for what the steps out here have made for it
+    callbacks.made(scene.pid)
     callbacks.meanwhile()
     while True:
         got = wire.receive(scene.channel)

@@ -10,8 +10,6 @@ from cloche.linux.places import abspath, environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cloche.cli.grammar import Parsed
     from cloche.cli.runtime.globals import Globals
     from cloche.runtime.creating import Creation
@@ -92,7 +90,7 @@ def run(name: str, given: Parsed, options: Globals) -> int:
 
     hold_standard_descriptors()
     detached = name == "create" or given.flag("detach")
-    asked = creation(given, options, master=not detached, meanwhile=_load_rest if name == "run" else _nothing)
+    asked = creation(given, options, master=not detached, runs=name == "run")
     config, warnings, text = read_config(asked.bundle, given.text("config") or "")
     seal(config)
     for warning in warnings:
@@ -108,20 +106,18 @@ def run(name: str, given: Parsed, options: Globals) -> int:
         raise
     if name == "create":
         return 0
-    from cloche.runtime.changing import begin, delete
+    from cloche.runtime.changing import delete, settle
 
-    if not detached:
-        from cloche.cli.runtime.foreground import hold_signals, wait
-
-        hold_signals()
     try:
-        begin(container)
+        settle(container, made.failed)
     except BaseException:
         delete(container, force=True)
         raise
     container.unlock()
     if detached:
         return 0
+    from cloche.cli.runtime.foreground import wait
+
     code = wait(made.pidfd, master)
     if not given.flag("keep"):
         from cloche.cli.runtime.globals import warn
@@ -134,19 +130,8 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     return code
 
 
-def _nothing() -> None:
-    pass
-
-
-def _load_rest() -> None:
-    """What `run` needs later than `create`, while there is time for it."""
-    import cloche.cli.runtime.foreground
-    import cloche.runtime.changing
-    import cloche.stage.cleaning  # noqa: F401
-
-
-def creation(given: Parsed, options: Globals, *, master: bool, meanwhile: Callable[[], None] = _nothing) -> Creation:
-    """The options as the runtime takes them; `meanwhile` is called while the new process carries out its steps."""
+def creation(given: Parsed, options: Globals, *, master: bool, runs: bool = False) -> Creation:
+    """The options as the runtime takes them; `master`: its terminal is relayed by us, `runs`: it does not wait."""
     from cloche.cli.runtime.globals import warn
     from cloche.runtime.creating import Creation
 
@@ -164,8 +149,27 @@ def creation(given: Parsed, options: Globals, *, master: bool, meanwhile: Callab
         manager=options.manager,
         master=master,
         warn=lambda text: warn(text, options),
-        meanwhile=meanwhile,
+        waits=not runs,
+        meanwhile=_load_rest if runs else _nothing,
+        letting_go=_hold_signals if runs and master else _nothing,
     )
+
+
+def _nothing() -> None:
+    pass
+
+
+def _load_rest() -> None:
+    """What `run` needs later than `create`, while there is time for it."""
+    import cloche.cli.runtime.foreground
+    import cloche.runtime.changing
+    import cloche.stage.cleaning  # noqa: F401
+
+
+def _hold_signals() -> None:
+    from cloche.cli.runtime.foreground import hold_signals
+
+    hold_signals()
 
 
 def preserved(given: Parsed) -> int:
