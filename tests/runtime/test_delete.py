@@ -138,6 +138,7 @@ def test_cgroups_that_another_container_has_come_to_use_survive_a_create_that_fa
     path = runtime.new_id()
     first, second = bundle("nosuch"), bundle(*SLEEP)
     first.linux["cgroupsPath"] = second.linux["cgroupsPath"] = f"/{path}"
+    first.write()
     failing = runtime.popen(
         *("create", "--bundle", str(first.path), runtime.new_id()),
         env={"CLOCHE_FAILPOINT": "ListenForStart:sleep"},
