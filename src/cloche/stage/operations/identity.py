@@ -156,7 +156,9 @@ class SetUser(InsideOperation):
     def hint(self, code: int) -> str:
         if code == 1:
             return "setgroups may be denied in its user namespace, or the caller may not become somebody else"
-        return "that user or group has no number in the container's id map (--uidmap, or uidMappings)" if code == 22 else ""
+        if code == 22:
+            return "that user or group has no number in the container's id map (--uidmap, or uidMappings)"
+        return ""
 
 
 @record
