@@ -12,7 +12,7 @@ from cloche.runtime.attributes import root_propagation
 from cloche.runtime.mounts import parse_options, plan_group_view, plan_mount
 from cloche.runtime.request import Node
 from cloche.stage.operation import INSIDE, OUTSIDE
-from cloche.stage.operations import filesystems, roots
+from cloche.stage.operations import command, filesystems, roots
 from cloche.stage.operations.identity import FindUser, TakeUser
 from cloche.stage.operations.processes import AwaitTrees
 from cloche.stage.operations.trees import MakeDev, OpenTree
@@ -103,7 +103,7 @@ def _add_parameters(steps: list[Operation], parameters: dict[str, str]) -> None:
     """Kernel parameters, as soon as there is a /proc, which a later mount may cover; else at the end."""
     kinds = [isinstance(step, filesystems.Filesystem) and step.kind == "proc" for step in steps]
     place = kinds.index(True) + 1 if True in kinds else len(steps)
-    steps[place:place] = [filesystems.Sysctl(key, value) for key, value in parameters.items()]
+    steps[place:place] = [command.Sysctl(key, value) for key, value in parameters.items()]
 
 
 def take_user(user: User) -> Operation:

@@ -84,6 +84,14 @@ def apart(place: int, root: int, path: str) -> os.stat_result:
     return found
 
 
+def check_proc(found: int) -> int:
+    """The same descriptor, if it is the root of a proc; else it is closed, and OSError raised."""
+    if files.filesystem_type(found) != files.PROC_SUPER_MAGIC or os.fstat(found).st_ino != files.PROC_ROOT_INO:
+        os.close(found)
+        raise OSError(1, "a procfs is needed to say this to the kernel", "/proc")
+    return found
+
+
 def read_file(root: int, path: str, limit: int = 1 << 20) -> bytes:
     """The content of a regular file below `root`, at most `limit` bytes.
 

@@ -14,6 +14,7 @@ from cloche.linux.places import basename, dirname, isdir
 from cloche.records import record
 from cloche.stage import interfaces
 from cloche.stage.operation import INSIDE, OUTSIDE, InsideOperation, Operation, OutsideOperation
+from cloche.stage.paths import check_proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from cloche.stage.scene import Inside, Outside
 
-PROC_ROOT_INO = 1  # linux/proc_fs.h
 _RESOLVE = files.RESOLVE_BENEATH | files.RESOLVE_NO_XDEV | files.RESOLVE_NO_MAGICLINKS
 _PROPAGATION = {
     mount.MS_PRIVATE: ("MS_PRIVATE", "mounts made in the container appear nowhere else"),
@@ -226,11 +226,7 @@ def _own_proc() -> int:
     try:
         return mount.new_filesystem("proc", {"subset": "pid"})
     except PermissionError:
-        proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    if files.filesystem_type(proc) != files.PROC_SUPER_MAGIC or os.fstat(proc).st_ino != PROC_ROOT_INO:
-        os.close(proc)
-        raise OSError(1, "a procfs is needed to say this to the kernel", "/proc")
-    return proc
+        return check_proc(os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
 
 
 @record

@@ -1,13 +1,13 @@
-"""The last steps: session, working directory, descriptors, and the command itself."""
+"""Name and parameters of the container; the last steps: session, working directory, descriptors, the command itself."""
 
 from __future__ import annotations
 
 import posix as os
 import select
 
-from cloche.linux import namespaces, network, process, terminal
+from cloche.linux import files, mount, namespaces, network, process, terminal
 from cloche.records import record
-from cloche.stage import reaper, wire
+from cloche.stage import paths, reaper, wire
 from cloche.stage.diagnosis import why_not_executed
 from cloche.stage.operation import InsideOperation
 
@@ -53,6 +53,49 @@ class BringUp(InsideOperation):
 
     def meaning(self) -> str:
         return "programs in here can talk to each other on 127.0.0.1, and to nobody else"
+
+
+def _open_proc(scene: Inside) -> int:
+    """The proc made for the container; where there is none, or something is over it, one nobody has (CVE-2025-52881).
+
+    Where that may not be made, in the pid namespace of the host, the host's is bound; it is taken for what it is.
+    """
+    if (made := scene.trees.get("/proc", -1)) >= 0:
+        return os.dup(made)
+    try:
+        return mount.new_filesystem("proc", {"source": "proc"})
+    except PermissionError:
+        return paths.check_proc(paths.open_path(scene.root, "/proc"))
+
+
+@record
+class Sysctl(InsideOperation):
+    """Set a kernel parameter of the container's own namespaces, through its own /proc."""
+
+    key: str
+    value: str
+
+    def execute(self, scene: Inside) -> None:
+        name = "sys/" + self.key.replace(".", "/")
+        resolve = files.RESOLVE_BENEATH | files.RESOLVE_NO_XDEV | files.RESOLVE_NO_MAGICLINKS
+        with (
+            files.Fd(_open_proc(scene)) as proc,
+            files.Fd(files.openat2(proc.number, name, os.O_WRONLY, resolve=resolve)) as fd,
+        ):
+            if files.filesystem_type(fd.number) != files.PROC_SUPER_MAGIC:
+                raise OSError(22, "is not on proc", name)
+            os.write(fd.number, self.value.encode())
+
+    def calls(self) -> list[str]:
+        return [f'write("/proc/sys/{self.key.replace(".", "/")}", "{self.value}")']
+
+    def meaning(self) -> str:
+        return f"{self.key} is {self.value} in here, and as it was outside"
+
+    def hint(self, code: int) -> str:
+        if code in {1, 13, 30}:
+            return f"{self.key} does not belong to a namespace of the container, so it cannot be set for it alone"
+        return "this kernel has no such parameter" if code == 2 else ""
 
 
 @record

@@ -316,38 +316,6 @@ class ReadOnly(InsideOperation):
 
 
 @record
-class Sysctl(InsideOperation):
-    """Set a kernel parameter of the container's own namespaces, through its own /proc."""
-
-    key: str
-    value: str
-
-    def execute(self, scene: Inside) -> None:
-        name = "sys/" + self.key.replace(".", "/")
-        resolve = files.RESOLVE_BENEATH | files.RESOLVE_NO_XDEV | files.RESOLVE_NO_MAGICLINKS
-        made = scene.trees.get("/proc", -1)
-        with (
-            # one that nobody else has where none was mounted, or something else over it (CVE-2025-52881)
-            files.Fd(os.dup(made) if made >= 0 else mount.new_filesystem("proc", {"source": "proc"})) as proc,
-            files.Fd(files.openat2(proc.number, name, os.O_WRONLY, resolve=resolve)) as fd,
-        ):
-            if files.filesystem_type(fd.number) != files.PROC_SUPER_MAGIC:
-                raise OSError(22, "is not on proc", name)
-            os.write(fd.number, self.value.encode())
-
-    def calls(self) -> list[str]:
-        return [f'write("/proc/sys/{self.key.replace(".", "/")}", "{self.value}")']
-
-    def meaning(self) -> str:
-        return f"{self.key} is {self.value} in here, and as it was outside"
-
-    def hint(self, code: int) -> str:
-        if code in {1, 13, 30}:
-            return f"{self.key} does not belong to a namespace of the container, so it cannot be set for it alone"
-        return "this kernel has no such parameter" if code == 2 else ""
-
-
-@record
 class OpenTerminal(InsideOperation):
     """Open a terminal on the devpts at /dev/pts of the root; its far end goes to the caller."""
 
