@@ -192,8 +192,8 @@ def plan_group_view(
     """The container's own groups: one directory on v2, one for each hierarchy on v1."""
     attributes = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
     attributes |= mount.MOUNT_ATTR_RDONLY if read_only else 0
-    if not made.by_controller:
-        tree = OpenTree("group", made.born_in, by_stage, attributes=attributes)
+    if made.paths.keys() <= {""}:
+        tree = OpenTree("group", made.paths.get("", ""), by_stage, attributes=attributes)
         says = f"the container sees its own control group{', and cannot change it' if read_only else ''}"
         return [tree], [Attach(tree.name, destination, says)]
     views = tuple((f"group {name}", name, path) for name, path in made.views or made.by_controller)
