@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 RUN, LIFE, STATE, KILL = "`run` of `true`", "`create` + `start` + `delete`", "`state`", "`kill`"
+LOADED = "`run` of a bundle that is not there"  # all but the container
 PLAIN, BARE = "`python3 -c pass`", "`python3 -I -S -c pass`"
 
 
@@ -39,7 +40,7 @@ def measure(runtime: Path, bundle: Path, rounds: int) -> list[str]:
                 times.setdefault(what, {}).setdefault("cloche", []).append(spent([[PYTHON, *words]]))
     names = list(found)
     rows = []
-    for what in (RUN, LIFE, STATE, KILL):
+    for what in (RUN, LOADED, LIFE, STATE, KILL):
         medians = {name: statistics.median(times[what][name]) for name in names}
         cells = [f"{medians[name]:.1f} ({percentile(times[what][name], 95):.1f})" for name in names]
         ratios = [f"{medians['cloche'] / medians[name]:.2f}" for name in names if name != "cloche"]
@@ -103,6 +104,7 @@ def sleeping(words: list[str], bundle: Path, held: contextlib.ExitStack) -> Iter
     try:
         yield {
             RUN: lambda: spent([[*command, "run", "-b", str(bundle), name]]),
+            LOADED: lambda: spent([[*command, "run", "-b", f"{other}/none", name]], status=1),
             LIFE: life,
             STATE: lambda: spent([[*command, "state", f"{name}-idle"]]),
             KILL: lambda: spent([[*command, "kill", f"{name}-idle", "WINCH"]]),
@@ -111,14 +113,14 @@ def sleeping(words: list[str], bundle: Path, held: contextlib.ExitStack) -> Iter
         spent([[*command, "delete", "--force", f"{name}-idle"]])
 
 
-def spent(commands: list[list[str]]) -> float:
-    """Milliseconds from the start of the first to the exit of the last of these processes."""
+def spent(commands: list[list[str]], status: int = 0) -> float:
+    """Milliseconds from the start of the first to the exit of the last of these processes, each with this status."""
     start = time.perf_counter()
     for words in commands:
         # stdout is no pipe: a container would hold it open
-        actions = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1)]
+        actions = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in ((0, 1, 2) if status else (0, 1))]
         pid = os.posix_spawnp(words[0], words, os.environ, file_actions=actions)
-        _, status = os.waitpid(pid, 0)
-        if status:
-            raise RuntimeError(f"{words}: {status}")
+        ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if ended != status:
+            raise RuntimeError(f"{words}: {ended}")
     return (time.perf_counter() - start) * 1000

@@ -237,8 +237,8 @@ def test_what_was_used_is_counted_as_runc_shows_it(group: Grouped) -> None:
 
 def test_running_out_of_memory_is_heard(group: Grouped) -> None:
     eater = group.start("python3", "-c", "input(); x = bytearray(200 << 20)")
-    group.start("sleep", "600")  # one that stays
-    with OomWatch(group.paths) as watch:
+    first = group.start("sleep", "600")  # one that stays
+    with OomWatch(group.paths, first.pid) as watch:
         assert watch.wait(0.01) == ""
         assert eater.stdin is not None
         eater.stdin.write(b"\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -173,6 +174,33 @@ def test_a_log_that_is_no_file(runtime: Runtime, place: Path, name: str) -> None
     else:
         assert re.fullmatch(r"<11>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d demo: .*nobody.*", entry)
     assert not (place / name).exists()
+
+
+def test_a_journal_that_does_not_keep_up(runtime: Runtime, place: Path) -> None:
+    only_cloche(runtime, "crun leaves that to libsystemd")
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others,
+    ):
+        listener.bind(str(place / "socket"))
+        others.connect(str(place / "socket"))
+        others.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                others.send(b"x")
+        there = "/run/systemd/journal/socket"
+        words = f"mount -t tmpfs none /run; mkdir -p {os.path.dirname(there)}; touch {there}"
+        runtime.prefix = [
+            "unshare",
+            "-m",
+            "sh",
+            "-ec",
+            f'{words}; mount --bind socket {there}; exec "$@"',
+            "sh",
+        ]
+        done = runtime("--log", "journald:demo", "state", "nobody", cwd=place)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "cloche-runtime: --log journald:demo: timed out"
 
 
 @pytest.mark.parametrize("name", ["journald:demo", "syslog:demo"])

@@ -73,6 +73,15 @@ def test_again_and_again(runtime: Runtime, bundle: MakeBundle) -> None:
     child.wait(20)
 
 
+def test_over_when_the_container_is(runtime: Runtime, bundle: MakeBundle) -> None:
+    id = runtime.running(bundle(*SLEEP))
+    child = runtime.popen("events", "--interval", "1h", id)
+    time.sleep(0.5)
+    runtime.stop(id)
+    assert child.wait(20) == 0
+    assert runtime.status(id) == "stopped"  # not deleted yet
+
+
 @pytest.mark.parametrize("word", ["5s", "1m0.5s", "1h15m30s", "100us", "1500000ns", ".5h", "2562047h"])
 def test_an_interval_as_go_writes_it(runtime: Runtime, bundle: MakeBundle, word: str) -> None:
     # runc-events(8): "Duration is a sequence of decimal numbers, each with optional fraction and a unit suffix"

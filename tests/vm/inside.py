@@ -463,8 +463,8 @@ def check_running_out_of_memory_is_heard() -> None:
     from cloche.stage.cleaning import kill_groups
 
     with grouped(Resources(memory=Memory(limit=32 << 20, swap=32 << 20))) as group:
-        group.start("sleep", "600")
-        with OomWatch(group.paths) as watch:
+        first = group.start("sleep", "600")
+        with OomWatch(group.paths, first.pid) as watch:
             group.start("sh", "-c", GREEDY)
             assert watch.wait(PATIENCE) == OOM
             kill_groups(group.plan.directories)

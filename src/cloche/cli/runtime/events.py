@@ -57,7 +57,11 @@ def run(name: str, given: Parsed, options: Globals) -> int:
     if given.flag("stats"):
         _print_stats(container)
         return 0
-    with OomWatch(container.groups) as watch:
+    try:
+        watch = OomWatch(container.groups, container.pid)
+    except ProcessLookupError:
+        return 0  # it ended just now
+    with watch:
         due = time.monotonic() + interval
         while container.alive():
             happened = watch.wait(min(max(0.0, due - time.monotonic()), LONGEST))

@@ -180,7 +180,7 @@ def _to_log(line: str, options: Globals | None, level: str) -> None:
         else:
             _to_file(line, options, level)
     except OSError as error:
-        _to_stderr(f"--log {options.log}: {error.strerror}")
+        _to_stderr(f"--log {options.log}: {error.strerror or error}")
 
 
 def _to_file(line: str, options: Globals, level: str) -> None:

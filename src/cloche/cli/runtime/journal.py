@@ -13,6 +13,7 @@ JOURNAL = "/run/systemd/journal/socket"
 SYSLOG = "/dev/log"
 PRIORITIES = {"error": 3, "warning": 4, "debug": 7}  # syslog.h
 USER = 8  # LOG_USER
+PATIENCE = 5.0  # seconds that a line waits for a reader who does not keep up
 
 
 def check(log: str) -> None:
@@ -43,6 +44,7 @@ def _place(log: str) -> str:
 
 def _connect(log: str) -> _socket.socket:
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    sock.settimeout(PATIENCE)
     try:
         sock.connect(_place(log))
     except OSError:

@@ -1,11 +1,11 @@
 """Hearing of a container that ran out of memory, while it happens.
 
-    with OomWatch(paths) as watch:
+    with OomWatch(paths, pid) as watch:
         while (what := watch.wait(5.0)) != GONE:    # "oom", or "" when 5 seconds have passed
             …
 
 v1 reports through an eventfd that is registered in cgroup.event_control; v2 marks memory.events as changed
-(urgent data for poll(2)), and cgroup.events when the last process is gone.
+(urgent data for poll(2)), and cgroup.events when the last process is gone. On v1 the first process is watched for that.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ ENOENT = 2
 
 
 class OomWatch:
-    """The owner of the descriptors. Raises OSError: ENOENT without a memory group."""
+    """The owner of the descriptors. Raises OSError: ENOENT without a memory group, ESRCH without the process."""
 
-    def __init__(self, paths: dict[str, str]) -> None:
+    def __init__(self, paths: dict[str, str], pid: int) -> None:
         self._v1 = "memory" in paths
         self.group = paths.get("memory") or paths.get("") or ""
         self._fds: list[Fd] = []
@@ -40,7 +40,9 @@ class OomWatch:
             event = self._hold(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
             control = self._hold(os.open(f"{self.group}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC))
             files.write_value(f"{self.group}/cgroup.event_control", f"{event} {control}")
-            self._poll.register(event, select.POLLIN)
+            self._event, self._first = event, self._hold(os.pidfd_open(pid))
+            for fd in (self._event, self._first):
+                self._poll.register(fd, select.POLLIN)
         else:
             for name in ("memory.events", "cgroup.events"):
                 changing = self._hold(os.open(f"{self.group}/{name}", os.O_RDONLY | os.O_CLOEXEC))
@@ -75,11 +77,12 @@ class OomWatch:
         return number
 
     def _heard_v1(self, ready: list[int]) -> str:
-        if ready:
-            os.eventfd_read(ready[0])
-        if not os.path.exists(f"{self.group}/cgroup.event_control"):
+        if self._event in ready:
+            os.eventfd_read(self._event)
+            if os.path.exists(f"{self.group}/cgroup.event_control"):
+                return OOM
             return GONE  # which is reported in the same way
-        return OOM if ready else ""
+        return GONE if self._first in ready else ""
 
     def _heard_v2(self, ready: list[int]) -> str:
         before, self._kills = self._kills, self._killed()
