@@ -5,7 +5,11 @@ What does not belong here: attacks while a container is made (see test_hostile_r
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import select
+import signal
 import subprocess
 import sysconfig
 import time
@@ -221,7 +225,11 @@ def test_accounts_that_are_the_kernels_log(runtime: Runtime, bundle: MakeBundle,
 
 
 NEST = """
+import contextlib
+import json
 import os
+import select
+import signal
 os.chdir('/sys/fs/cgroup/pids')
 for _ in range(24):
     os.mkdir('d' * 240)
@@ -251,6 +259,55 @@ def test_groups_too_deep_for_a_path(runtime: Runtime, bundle: MakeBundle) -> Non
     finally:
         for group in groups_of(id):
             subprocess.run(["find", group, "-depth", "-type", "d", "-execdir", "rmdir", "{}", ";"], check=False)
+    assert groups_of(id) == []
+
+
+HIDE = """
+if os.fork() == 0:
+    for kind in os.listdir('/sys/fs/cgroup'):
+        os.chdir(f'/sys/fs/cgroup/{kind}')
+        for _ in range(24):
+            os.makedirs('d' * 240, exist_ok=True)
+            for file in ('cpuset.cpus', 'cpuset.mems'):  # needed before anybody can go there
+                if os.path.exists(file):
+                    with open(file) as have, open('d' * 240 + '/' + file, 'w') as given:
+                        given.write(have.read())
+            os.chdir('d' * 240)
+        with open('cgroup.procs', 'w') as f:
+            f.write('0')
+    print('hidden', os.getpid(), flush=True)
+    os.setsid()
+    import time
+    time.sleep(1000)
+os.wait()
+"""
+
+
+@pytest.mark.parametrize("how", ["KILL", "TERM", "delete"])
+def test_a_process_in_groups_too_deep_for_a_path(runtime: Runtime, bundle: MakeBundle, how: str) -> None:
+    """It is found where its pid namespace does not end it: `kill --all` and `delete` leave nobody behind."""
+    only_cloche(runtime, "others do not find it")
+    if not Path("/sys/fs/cgroup/pids").is_dir():
+        pytest.skip("needs cgroup v1")
+    made = writable_groups(python(capable(bundle()), NEST + HIDE))
+    made.linux["namespaces"] = [item for item in made.linux["namespaces"] if item["type"] != "pid"]
+    id = runtime.running(made)
+    wait_until(lambda: "hidden" in runtime.output(id), runtime.errors(id))
+    pid = int(runtime.output(id).split("hidden ")[1])
+    assert pid in json.loads(runtime.ok("ps", "--format", "json", id))
+    hidden = os.pidfd_open(pid)
+    try:
+        if how == "delete":
+            runtime.ok("delete", "--force", id)
+        else:
+            runtime.ok("kill", "--all", id, how)
+        assert select.select([hidden], [], [], 10)[0]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(hidden, signal.SIGKILL)
+        os.close(hidden)
+    if how != "delete":
+        runtime.delete(id)
     assert groups_of(id) == []
 
 

@@ -12,24 +12,61 @@ import time
 
 from cloche.linux.reading import read
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 KILL = 9
-EBUSY, ENAMETOOLONG = 16, 36
+EBUSY = 16
+LONG = 3800  # a path with room for one more name and a file's (PATH_MAX 4096, NAME_MAX 255)
 
 
 def pids_of(groups: tuple[str, ...], *, recursive: bool = True) -> list[int]:
     """The processes in these groups, and by default in those below, each once; none in a group that is gone."""
     found: dict[int, None] = {}
+
+    def look(place: str) -> None:
+        found.update(dict.fromkeys(int(line) for line in read(f"{place}/cgroup.procs").split()))
+
     for group in groups:
-        for place in with_nested(group) if recursive else (group,):
-            found.update(dict.fromkeys(int(line) for line in read(f"{place}/cgroup.procs").split()))
+        if recursive:
+            _at_each(group, look)
+        else:
+            look(group)
     found.pop(0, None)  # one that has no number in our pid namespace
     return list(found)
 
 
+def _at_each(group: str, work: Callable[[str], None]) -> None:
+    """Do something to a group and all below it, each after the one above, however deep they are."""
+    for place in with_nested(group):
+        if len(place) > LONG:
+            _from_there(place, lambda there: _at_each(there, work))
+        else:
+            work(place)
+
+
+def _from_there(place: str, work: Callable[[str], None]) -> None:
+    """Do something to a directory under a short name that is good meanwhile; nothing where it went away."""
+    try:
+        fd = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        work(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
+
+
 def with_nested(group: str) -> list[str]:
-    """A group and all below it, each after the one above. Links are not followed: a cgroup file system has none."""
+    """A group and all below it, each after the one above. Links are not followed: a cgroup file system has none.
+
+    What is below a path that is LONG is left out: the kernel takes no path beyond PATH_MAX.
+    """
     found = [group]
     for place in found:
+        if len(place) > LONG:
+            continue
         try:
             with os.scandir(place) as entries:
                 found += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
@@ -95,9 +132,9 @@ def kill_groups(groups: tuple[str, ...]) -> None:
             pass  # it is being removed
         finally:
             os.close(fd)
-    tops = [group for group in one_by_one if os.access(f"{group}/freezer.state", os.F_OK)]
-    freezers = [place for group in tops for place in with_nested(group)]
-    _freezers(freezers, b"FROZEN")
+    freezers = [group for group in one_by_one if os.access(f"{group}/freezer.state", os.F_OK)]
+    for top in freezers:
+        _at_each(top, _freeze)
     for group in one_by_one:
         _kill_each(group, freezers)
 
@@ -110,29 +147,37 @@ def _kill_each(group: str, freezers: list[str]) -> None:
                 os.kill(pid, KILL)
             except (ProcessLookupError, PermissionError):
                 pass
-        _freezers(freezers, b"THAWED")  # what is frozen dies only then
+        for top in freezers:
+            thaw_nested(top)  # what is frozen dies only then
         if not pids:
             return
         time.sleep(0.001)
 
 
-def _freezers(groups: list[str], state: bytes) -> None:
-    for group in groups:
-        try:
-            fd = os.open(f"{group}/freezer.state", os.O_WRONLY | os.O_CLOEXEC)
-        except OSError:
-            continue  # gone, or not ours
-        try:
-            os.write(fd, state)
-        except OSError:
-            pass
-        finally:
-            os.close(fd)
-
-
 def thaw_nested(group: str) -> None:
     """Let what is in a v1 group with a freezer, and in those below, go on."""
-    _freezers(with_nested(group), b"THAWED")
+    _at_each(group, _thaw)
+
+
+def _freeze(group: str) -> None:
+    _set_freezer(group, b"FROZEN")
+
+
+def _thaw(group: str) -> None:
+    _set_freezer(group, b"THAWED")
+
+
+def _set_freezer(group: str, state: bytes) -> None:
+    try:
+        fd = os.open(f"{group}/freezer.state", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return  # gone, or not ours
+    try:
+        os.write(fd, state)
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
 
 
 def remove_groups(groups: tuple[str, ...]) -> list[str]:
@@ -162,42 +207,19 @@ def _remove(group: str) -> OSError | None:
     except OSError as error:
         if error.errno != EBUSY:
             return error
-    failed = None
-    for place in reversed(with_nested(group)):
-        try:
-            os.rmdir(place)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            if error.errno == ENAMETOOLONG:
-                return _remove_step_by_step(group)
-            failed = error
-    return failed
-
-
-def _remove_step_by_step(group: str) -> OSError | None:
-    """The same for a tree so deep that the kernel takes no path of it, which a container may make of its own group."""
-    here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    names: list[str] = []
+    _remove_below(group)
     try:
-        os.chdir(group)
-        while True:
-            with os.scandir(".") as entries:
-                below = next((entry.name for entry in entries if entry.is_dir(follow_symlinks=False)), "")
-            if below:
-                os.chdir(below)
-                names.append(below)
-            elif names:
-                os.chdir("..")
-                os.rmdir(names.pop())
-            else:
-                break
         os.rmdir(group)
     except FileNotFoundError:
-        return None if not names else OSError(EBUSY, "is being changed", group)
+        return None
     except OSError as error:
         return error
-    finally:
-        os.fchdir(here)
-        os.close(here)
     return None
+
+
+def _remove_below(group: str) -> None:
+    """Remove the groups below this one, however deep. Where one is refused, so is each above it."""
+    for place in reversed(with_nested(group)[1:]):
+        if len(place) > LONG:
+            _from_there(place, _remove_below)
+        _is_removed(place)
