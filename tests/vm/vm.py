@@ -47,6 +47,19 @@ echo "guest exit $?"
 echo o >/proc/sysrq-trigger
 while :; do :; done
 """
+# what the first run of each command does, and cannot in the guest, to whom these files are read-only
+BUNDLE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from cloche.cli.bundling import write
+if sys.argv[2] == "run":
+    from cloche.cli.main import EVERY_RUN
+    parts = EVERY_RUN,
+else:
+    from cloche.cli.runtime.main import BUNDLES
+    parts = BUNDLES[sys.argv[2]]
+write(f"{sys.argv[1]}/cloche", sys.argv[2], *parts)
+"""
 HYBRID = "systemd.unified_cgroup_hierarchy=0"
 LAST_OF_SYSTEMD = """
 rm -f /.dockerenv  # or, where these are a container's files, it takes the machine for one, and reads no command line
@@ -149,6 +162,8 @@ def _source() -> Path:
     shutil.copytree(Path(jeepney.__file__).parent, copy / "jeepney", ignore=shutil.ignore_patterns("__pycache__"))
     words = [PYTHON, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(copy)]
     subprocess.run(words, check=True)
+    for name in ("run", "runtime", "small"):
+        subprocess.run([PYTHON, "-I", "-S", "-c", BUNDLE, str(copy), name], check=True)
     return copy
 
 
