@@ -288,6 +288,63 @@ def check_a_bus_serves_where_the_private_socket_is_out_of_reach() -> None:
         os.rename("/run/systemd/private.hidden", "/run/systemd/private")
 
 
+def check_a_pod_is_in_the_slice_that_a_kubelet_names() -> None:
+    """Of containerd, by the calls of a kubelet whose driver is systemd."""
+    from tests.engines import cri
+    from tests.vm import pods
+
+    above = "kubepods-burstable-podone.slice"
+    place = TOP / "kubepods.slice/kubepods-burstable.slice" / above
+    pod = cri.pod("one", f"/{place.relative_to(TOP)}")
+    with pods.kubelet() as kubelet:
+        sandbox = kubelet.text("RunPodSandbox", (1, pod), (2, "cloche"))
+        limits = (
+            *((cri.MEMORY, 64 * MIB), (cri.CPU_PERIOD, 50_000), (cri.CPU_QUOTA, 25_000), (cri.CPU_SHARES, 2048)),
+            (cri.UNIFIED, cri.encode((1, "pids.max"), (2, "20"))),
+        )
+        made = cri.container("box", pods.IMAGE, "sh", "-c", "trap 'exit 5' TERM; sleep 1000 & wait", limits=limits)
+        identity = kubelet.text("CreateContainer", (1, sandbox), (2, made), (3, pod))
+        kubelet.ask("StartContainer", (1, identity))
+        units = [f"cri-containerd-{each}.scope" for each in (sandbox, identity)]
+        scope = place / units[1]
+        assert sorted(path.name for path in place.iterdir() if path.is_dir()) == sorted(units)
+        assert show(units[0], "ActiveState", "Slice") == {"ActiveState": "active", "Slice": above}
+
+        def have(memory: int, quota: int) -> None:
+            found = show(units[1], "ActiveState", "Slice", "MemoryMax", "TasksMax", "CPUQuotaPerSecUSec", "CPUWeight")
+            assert found == {
+                "ActiveState": "active",
+                "Slice": above,
+                "MemoryMax": str(memory),
+                "TasksMax": "20",
+                "CPUQuotaPerSecUSec": f"{quota // 50}ms",
+                "CPUWeight": "174",
+            }, found
+            files = {"memory.max": f"{memory}", "pids.max": "20", "cpu.max": f"{quota} 50000", "cpu.weight": "174"}
+            written = {name: (scope / name).read_text().strip() for name in files}
+            assert written == files, written
+
+        have(64 * MIB, 25_000)
+        script = "cat /proc/self/cgroup /proc/self/attr/current; cd /sys/fs/cgroup; cat memory.max; "
+        script += "grep -cx $$ cgroup.procs; exit 3"
+        answer = kubelet.ask("ExecSync", (1, identity), (2, "sh"), (2, "-c"), (2, script), (3, 60))
+        seen = f"0::/\ncri-containerd.apparmor.d (enforce)\n{64 * MIB}\n1\n"
+        assert answer == {1: [seen.encode()], 3: [3]}, answer
+        asked = cri.encode((cri.MEMORY, 80 * MIB), (cri.CPU_PERIOD, 50_000), (cri.CPU_QUOTA, 40_000))
+        kubelet.ask("UpdateContainerResources", (1, identity), (2, asked))
+        have(80 * MIB, 40_000)
+        kubelet.ask("StopContainer", (1, identity), (2, 60))
+        assert kubelet.state(identity) == (cri.EXITED, 5)
+        kubelet.ask("RemoveContainer", (1, identity))
+        kubelet.ask("StopPodSandbox", (1, sandbox))
+        kubelet.ask("RemovePodSandbox", (1, sandbox))
+        assert [unit for unit in units if not gone(unit)] == []
+        assert [path for path in place.iterdir() if path.is_dir()] == []
+        assert os.listdir("/run/containerd/runc/k8s.io") == []
+    # where the shims were, which a stop of containerd leaves alone
+    assert not (TOP / "system.slice/containerd.service").exists()
+
+
 def user_manager() -> str:
     """A service manager of the ordinary user, as user@.service is one, until the guest ends; its group below TOP."""
     own = "system.slice/checks-user.service"

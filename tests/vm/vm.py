@@ -25,6 +25,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
+sys.path.insert(0, str(PROJECT))
 CACHE = PROJECT / ".cache/vm"
 PACKAGES = {
     "qemu-system-x86_64": "qemu-system-x86",
@@ -35,6 +36,7 @@ PACKAGES = {
     "apparmor_parser": "apparmor",
     "/lib/systemd/systemd": "systemd",
     "dbus-daemon": "dbus",
+    "containerd": "containerd",
 }
 MODULES = ("virtio_pci", "virtio_blk", "ext4", "9p", "9pnet_virtio", "overlay", "tun", "veth", "bridge", "nf_tables")
 DISK = 64 << 20
@@ -97,7 +99,8 @@ def main() -> int:
     checks = "units_v1.py" if given.v1 else "units.py" if given.systemd else "inside.py"
     command = given.command or [PYTHON, "-B", str(HERE / checks)]
     last = LAST_OF_SYSTEMD + LAST if given.systemd else LAST
-    initramfs = _initramfs(release, modules, ["env", f"CLOCHE_SOURCE={source}", *command], last)
+    env = [f"CLOCHE_SOURCE={source}", f"CLOCHE_IMAGE={_image()}"]
+    initramfs = _initramfs(release, modules, ["env", *env, *command], last)
     disk = CACHE / "disk.img"
     with disk.open("wb") as file:
         file.truncate(DISK)
@@ -165,6 +168,16 @@ def _source() -> Path:
     for name in ("run", "runtime", "small"):
         subprocess.run([PYTHON, "-I", "-S", "-c", BUNDLE, str(copy), name], check=True)
     return copy
+
+
+def _image() -> Path:
+    """An image of busybox that waits, for pods."""
+    from tests.engines.daemons import make_image
+
+    busybox = shutil.which("busybox")
+    assert busybox is not None
+    make_image(CACHE / "image.tar", busybox, command=("sleep", "100000"))
+    return CACHE / "image.tar"
 
 
 def _initramfs(release: str, top: Path, command: list[str], last: str) -> Path:
