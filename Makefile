@@ -1,6 +1,6 @@
 # make try    open an isolated shell on this machine; nothing is installed outside this folder
 # make test   everything that proves it works
-# make test-vm  what needs a pure cgroup v2 machine or systemd, in machines of software; eight minutes
+# make test-vm  what needs a pure cgroup v2 machine or systemd, in machines of software; seven minutes
 # make bench  the table of docs/benchmarks.md
 
 PYTHON ?= $(shell for p in /usr/bin/python3 python3; do command -v $$p && break; done)

@@ -1,11 +1,11 @@
 """A client of the Container Runtime Interface, as small as tests need: what a kubelet would ask containerd for.
 
-    message (protobuf, by hand) ── gRPC frame ── HTTP/2 over a unix socket, one connection a call
+    Kubelet ── message (protobuf, by hand) ── gRPC frame ── HTTP/2 over a unix socket, one connection a call
 
 Field numbers are those of api.proto in k8s.io/cri-api, runtime.v1. Of HTTP/2 (RFC 9113) only what one unary call with
 small messages needs is here: headers are sent literally, headers that come back are not decoded. An error is so told
 only by the absence of an answer; containerd's own log has its text.
-What does not belong here: what is expected of pods.
+Used by the tests here and in a machine of software. What does not belong here: what is expected of pods.
 """
 
 from __future__ import annotations
@@ -15,15 +15,63 @@ import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
 Field = int | str | bytes
+# of ContainerState
+RUNNING, EXITED = 1, 2
+# of LinuxContainerResources
+CPU_PERIOD, CPU_QUOTA, CPU_SHARES, MEMORY, UNIFIED = 1, 2, 3, 4, 9
+# of NamespaceMode: the pod is in the network of the machine, as there are no CNI plugins
+NODE = 2
 
 
 class CriError(Exception):
     """The service gave no answer, but an error."""
+
+
+class Kubelet:
+    """What a kubelet would do: calls of the CRI service at a socket. `said` is the end of its log."""
+
+    def __init__(self, path: Path, said: Callable[[], str]) -> None:
+        self.path, self.said = path, said
+
+    def ask(self, method: str, *fields: tuple[int, Field]) -> dict[int, list[int | bytes]]:
+        """One call; an error shows the end of the log."""
+        try:
+            return call(self.path, "RuntimeService", method, encode(*fields))
+        except (CriError, OSError) as error:
+            raise AssertionError(f"{method}: {error}; containerd's log ends in:\n{self.said()}") from error
+
+    def text(self, method: str, *fields: tuple[int, Field]) -> str:
+        """The first field of an answer, which is text."""
+        (value,) = self.ask(method, *fields)[1]
+        assert isinstance(value, bytes)
+        return value.decode()
+
+    def state(self, identity: str) -> tuple[int, int]:
+        """The state and the exit code of a container."""
+        (status,) = self.ask("ContainerStatus", (1, identity))[1]
+        assert isinstance(status, bytes)
+        fields = decode(status)
+        return int(fields.get(3, [0])[0]), int(fields.get(7, [0])[0])
+
+
+def pod(name: str, parent: str = "") -> bytes:
+    """A PodSandboxConfig in the machine's network, with its control groups below `parent`."""
+    metadata = encode((1, name), (2, f"uid-{name}"), (3, "default"))
+    linux = encode((1, parent), (2, encode((1, encode((1, NODE))))))
+    return encode((1, metadata), (8, linux))
+
+
+def container(name: str, image: str, *command: str, limits: tuple[tuple[int, Field], ...]) -> bytes:
+    """A ContainerConfig with limits: the fields of LinuxContainerResources."""
+    linux = encode((1, encode(*limits)), (2, encode((3, encode((1, NODE))))))
+    words = [(3, word) for word in command]
+    return encode((1, encode((1, name))), (2, encode((1, image))), *words, (15, linux))
 
 
 def call(path: Path, service: str, method: str, message: bytes, timeout: float = 60.0) -> dict[int, list[int | bytes]]:

@@ -5,58 +5,26 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.engines.conftest import require
-from tests.engines.cri import CriError, call, decode, encode
+from tests.engines.cri import EXITED, MEMORY, RUNNING, Kubelet, container, encode, pod
 from tests.engines.daemons import IMAGE, Containerd, Docker, Podman, Room, make_image, succeed
+from tests.engines.documented import DOCUMENT, INSTALLED, block
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs/kubernetes.md"
 README = DOCUMENT.parents[1] / "README.md"
-INSTALLED = "/usr/bin/cloche-runtime"
 PAUSE = "localhost/pause:1"
 MIB = 1 << 20
-RUNNING, EXITED = 1, 2
-# the pod is in the network of the machine: there are no CNI plugins
-NODE = 2
-
-
-def block(language: str, having: str, runtime: str) -> str:
-    """The one block in this language that holds a word, for the runtime under test."""
-    found = re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
-    (text,) = [each for each in found if having in each]
-    assert INSTALLED in text
-    return str(text).replace(INSTALLED, runtime)
-
-
-class Kubelet:
-    """What a kubelet would do: calls of the CRI service of a containerd."""
-
-    def __init__(self, containerd: Containerd) -> None:
-        self.containerd = containerd
-
-    def ask(self, method: str, *fields: tuple[int, int | str | bytes]) -> dict[int, list[int | bytes]]:
-        """One call; an error shows the end of containerd's log."""
-        try:
-            return call(self.containerd.socket, "RuntimeService", method, encode(*fields))
-        except CriError as error:
-            raise AssertionError(f"{error}; containerd's log ends in:\n{self.containerd.daemon.said(6)}") from error
-
-    def text(self, method: str, *fields: tuple[int, int | str | bytes]) -> str:
-        """The first field of an answer, which is text."""
-        (value,) = self.ask(method, *fields)[1]
-        assert isinstance(value, bytes)
-        return value.decode()
 
 
 @pytest.fixture(scope="module")
-def kubelet(oci_runtime: str, archive: Path) -> Iterator[Kubelet]:
+def node(oci_runtime: str, archive: Path) -> Iterator[Containerd]:
     """containerd as docs/kubernetes.md configures it, with the image and a pause image."""
     require("containerd", "ctr")
     with Room("cri") as room:
@@ -68,15 +36,20 @@ def kubelet(oci_runtime: str, archive: Path) -> Iterator[Kubelet]:
         assert busybox
         make_image(room.folder / "pause.tar", busybox, PAUSE, ("sleep", "100000"))
         containerd.load(room.folder / "pause.tar")
-        yield Kubelet(containerd)
+        yield containerd
 
 
-def test_containerd_takes_the_configuration(kubelet: Kubelet, oci_runtime: str) -> None:
-    containerd = kubelet.containerd
-    dump = succeed(containerd.room.run("containerd", "--config", str(containerd.config), "config", "dump"))
+@pytest.fixture(scope="module")
+def kubelet(node: Containerd) -> Kubelet:
+    """Who asks it for pods."""
+    return Kubelet(node.socket, lambda: node.daemon.said(6))
+
+
+def test_containerd_takes_the_configuration(node: Containerd, kubelet: Kubelet, oci_runtime: str) -> None:
+    dump = succeed(node.room.run("containerd", "--config", str(node.config), "config", "dump"))
     assert "containerd.runtimes.cloche]" in dump
     assert f'BinaryName = "{oci_runtime}"' in dump
-    rows = [line.split() for line in succeed(containerd("plugins", "ls")).splitlines()]
+    rows = [line.split() for line in succeed(node("plugins", "ls")).splitlines()]
     assert [row[-1] for row in rows if row[:2] == ["io.containerd.grpc.v1", "cri"]] == ["ok"]
     assert kubelet.ask("Version")[2] == [b"containerd"]
     told = kubelet.ask("Status", (1, 1))[2]
@@ -93,50 +66,29 @@ def test_an_unknown_handler_is_refused(kubelet: Kubelet) -> None:
         kubelet.ask("RunPodSandbox", (1, pod("unknown")), (2, "nothing"))
 
 
-def pod(name: str) -> bytes:
-    """A PodSandboxConfig in the machine's network."""
-    metadata = encode((1, name), (2, f"uid-{name}"), (3, "default"))
-    linux = encode((2, encode((1, encode((1, NODE))))))
-    return encode((1, metadata), (8, linux))
-
-
-def container(name: str, *command: str) -> bytes:
-    """A ContainerConfig with 64 MiB."""
-    linux = encode((1, encode((4, 64 * MIB))), (2, encode((3, encode((1, NODE))))))
-    words = [(3, word) for word in command]
-    return encode((1, encode((1, name))), (2, encode((1, IMAGE))), *words, (15, linux))
-
-
-def state(kubelet: Kubelet, identity: str) -> tuple[int, int]:
-    """The state and the exit code of a container."""
-    (status,) = kubelet.ask("ContainerStatus", (1, identity))[1]
-    assert isinstance(status, bytes)
-    fields = decode(status)
-    return int(fields.get(3, [0])[0]), int(fields.get(7, [0])[0])
-
-
-def test_a_pod(kubelet: Kubelet) -> None:
+def test_a_pod(node: Containerd, kubelet: Kubelet) -> None:
     sandbox = kubelet.text("RunPodSandbox", (1, pod("one")), (2, "cloche"))
-    made = container("box", "sh", "-c", "trap 'exit 5' TERM; while :; do sleep 0.05; done")
+    script = "trap 'exit 5' TERM; while :; do sleep 0.05; done"
+    made = container("box", IMAGE, "sh", "-c", script, limits=((MEMORY, 64 * MIB),))
     identity = kubelet.text("CreateContainer", (1, sandbox), (2, made), (3, pod("one")))
     kubelet.ask("StartContainer", (1, identity))
-    assert state(kubelet, identity) == (RUNNING, 0)
+    assert kubelet.state(identity) == (RUNNING, 0)
     answer = kubelet.ask(
         "ExecSync", (1, identity), (2, "sh"), (2, "-c"), (2, "echo hello; echo no >&2; exit 3"), (3, 20)
     )
     assert (answer[1], answer[2], answer[3]) == ([b"hello\n"], [b"no\n"], [3])
-    room = kubelet.containerd.room
+    room = node.room
     assert room.limit(identity, "memory.limit_in_bytes", "memory.max") == str(64 * MIB)
     # the two share what a pod shares
     kinds = "for each in ipc net uts; do readlink /proc/{}/ns/$each; done"
     inside = kubelet.ask("ExecSync", (1, identity), (2, "sh"), (2, "-c"), (2, kinds.format("self")), (3, 20))[1]
-    rows = [line.split() for line in succeed(kubelet.containerd("task", "ls")).splitlines()]
+    rows = [line.split() for line in succeed(node("task", "ls")).splitlines()]
     (pid,) = [row[1] for row in rows if row[0] == sandbox]
     assert [succeed(room.run("sh", "-c", kinds.format(pid))).encode() + b"\n"] == inside
-    kubelet.ask("UpdateContainerResources", (1, identity), (2, encode((4, 48 * MIB))))
+    kubelet.ask("UpdateContainerResources", (1, identity), (2, encode((MEMORY, 48 * MIB))))
     assert room.limit(identity, "memory.limit_in_bytes", "memory.max") == str(48 * MIB)
     kubelet.ask("StopContainer", (1, identity), (2, 30))
-    assert state(kubelet, identity) == (EXITED, 5)
+    assert kubelet.state(identity) == (EXITED, 5)
     kubelet.ask("RemoveContainer", (1, identity))
     kubelet.ask("StopPodSandbox", (1, sandbox))
     kubelet.ask("RemovePodSandbox", (1, sandbox))

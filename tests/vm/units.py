@@ -12,8 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,11 @@ def show(unit: str, *names: str, user: bool = False) -> dict[str, str]:
         words = [*AS_USER, "env", f"XDG_RUNTIME_DIR={RUNTIME_DIR}", words[0], "--user", *words[1:]]
     lines = subprocess.check_output(words, text=True).splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def reload() -> None:
+    """Let systemd look at all again, and write into groups what it knows."""
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
 
 
 def config(path: str, *words: str, **resources: Any) -> dict[str, Any]:
@@ -117,7 +120,7 @@ def check_a_container_is_a_scope_with_its_limits() -> None:
         ):  # fmt: skip
             assert (place / file).read_text().strip() == value, (file, (place / file).read_text())
         # and it stays so when systemd looks again
-        subprocess.run(["systemctl", "daemon-reload"], check=True)
+        reload()
         assert (place / "memory.max").read_text().strip() == str(64 * MIB)
         assert (place / "cpu.max").read_text().strip() == "25000 50000"
     finally:
@@ -163,7 +166,7 @@ def check_update_tells_systemd_too() -> None:
         ok("update", "--memory", str(80 * MIB), "--pids-limit", "33", "third")
         found = show("cloche-third.scope", "MemoryMax", "TasksMax")
         assert found == {"MemoryMax": str(80 * MIB), "TasksMax": "33"}, found
-        subprocess.run(["systemctl", "daemon-reload"], check=True)
+        reload()
         assert (group_of(pid) / "memory.max").read_text().strip() == str(80 * MIB)
         assert (group_of(pid) / "pids.max").read_text().strip() == "33"
     finally:
@@ -178,11 +181,12 @@ def check_devices_are_refused_also_after_a_reload() -> None:
         words = ["systemctl", "show", "cloche-fourth.scope", "--property=DevicePolicy", "--property=DeviceAllow"]
         told = subprocess.check_output(words, text=True).splitlines()
         assert {"DevicePolicy=strict", "DeviceAllow=/dev/char/1:3 rwm", "DeviceAllow=char-136 rwm"} <= set(told), told
-        for _ in range(2):
+        for again in (False, True):
+            if again:
+                reload()
             done = scoped("exec", "--cap", "CAP_MKNOD", "fourth", "sh", "-c", probe)
             assert done.stdout.split() == ["1"], (done.stdout, done.stderr)
             assert done.returncode != 0
-            subprocess.run(["systemctl", "daemon-reload"], check=True)
         assert group_of(pid).name == "cloche-fourth.scope"
     finally:
         ok("delete", "--force", "fourth")
@@ -234,9 +238,9 @@ def check_a_unit_of_somebody_else_is_left_alone() -> None:
 def check_what_is_idle_stays_idle_after_a_reload() -> None:
     pid = started(config("system.slice:cloche:idle", cpu={"idle": 1}), "idle")
     try:
-        for _ in range(2):
-            assert (group_of(pid) / "cpu.idle").read_text().strip() == "1"
-            subprocess.run(["systemctl", "daemon-reload"], check=True)
+        assert (group_of(pid) / "cpu.idle").read_text().strip() == "1"
+        reload()
+        assert (group_of(pid) / "cpu.idle").read_text().strip() == "1"
     finally:
         ok("delete", "--force", "idle")
 
@@ -284,30 +288,86 @@ def check_a_bus_serves_where_the_private_socket_is_out_of_reach() -> None:
         os.rename("/run/systemd/private.hidden", "/run/systemd/private")
 
 
-@contextmanager
-def user_manager() -> Iterator[str]:
-    """A service manager of the ordinary user, as user@.service is one; its own group below TOP."""
-    if f"checks:x:{USER}" not in (known := Path("/etc/passwd")).read_text():
-        with known.open("a") as passwd:
-            passwd.write(f"checks:x:{USER}:{USER}::/tmp:/bin/sh\n")
-    os.makedirs(RUNTIME_DIR, exist_ok=True)
+def check_a_pod_is_in_the_slice_that_a_kubelet_names() -> None:
+    """Of containerd, by the calls of a kubelet whose driver is systemd."""
+    from tests.engines import cri
+    from tests.vm import pods
+
+    above = "kubepods-burstable-podone.slice"
+    place = TOP / "kubepods.slice/kubepods-burstable.slice" / above
+    pod = cri.pod("one", f"/{place.relative_to(TOP)}")
+    with pods.kubelet() as kubelet:
+        sandbox = kubelet.text("RunPodSandbox", (1, pod), (2, "cloche"))
+        limits = (
+            *((cri.MEMORY, 64 * MIB), (cri.CPU_PERIOD, 50_000), (cri.CPU_QUOTA, 25_000), (cri.CPU_SHARES, 2048)),
+            (cri.UNIFIED, cri.encode((1, "pids.max"), (2, "20"))),
+        )
+        made = cri.container("box", pods.IMAGE, "sh", "-c", "trap 'exit 5' TERM; sleep 1000 & wait", limits=limits)
+        identity = kubelet.text("CreateContainer", (1, sandbox), (2, made), (3, pod))
+        kubelet.ask("StartContainer", (1, identity))
+        units = [f"cri-containerd-{each}.scope" for each in (sandbox, identity)]
+        scope = place / units[1]
+        assert sorted(path.name for path in place.iterdir() if path.is_dir()) == sorted(units)
+        assert show(units[0], "ActiveState", "Slice") == {"ActiveState": "active", "Slice": above}
+
+        def have(memory: int, quota: int) -> None:
+            found = show(units[1], "ActiveState", "Slice", "MemoryMax", "TasksMax", "CPUQuotaPerSecUSec", "CPUWeight")
+            assert found == {
+                "ActiveState": "active",
+                "Slice": above,
+                "MemoryMax": str(memory),
+                "TasksMax": "20",
+                "CPUQuotaPerSecUSec": f"{quota // 50}ms",
+                "CPUWeight": "174",
+            }, found
+            files = {"memory.max": f"{memory}", "pids.max": "20", "cpu.max": f"{quota} 50000", "cpu.weight": "174"}
+            written = {name: (scope / name).read_text().strip() for name in files}
+            assert written == files, written
+
+        have(64 * MIB, 25_000)
+        script = "cat /proc/self/cgroup /proc/self/attr/current; cd /sys/fs/cgroup; cat memory.max; "
+        script += "grep -cx $$ cgroup.procs; exit 3"
+        answer = kubelet.ask("ExecSync", (1, identity), (2, "sh"), (2, "-c"), (2, script), (3, 60))
+        seen = f"0::/\ncri-containerd.apparmor.d (enforce)\n{64 * MIB}\n1\n"
+        assert answer == {1: [seen.encode()], 3: [3]}, answer
+        asked = cri.encode((cri.MEMORY, 80 * MIB), (cri.CPU_PERIOD, 50_000), (cri.CPU_QUOTA, 40_000))
+        kubelet.ask("UpdateContainerResources", (1, identity), (2, asked))
+        have(80 * MIB, 40_000)
+        kubelet.ask("StopContainer", (1, identity), (2, 60))
+        assert kubelet.state(identity) == (cri.EXITED, 5)
+        kubelet.ask("RemoveContainer", (1, identity))
+        kubelet.ask("StopPodSandbox", (1, sandbox))
+        kubelet.ask("RemovePodSandbox", (1, sandbox))
+        assert [unit for unit in units if not gone(unit)] == []
+        assert [path for path in place.iterdir() if path.is_dir()] == []
+        assert os.listdir("/run/containerd/runc/k8s.io") == []
+    # where the shims were, which a stop of containerd leaves alone
+    assert not (TOP / "system.slice/containerd.service").exists()
+
+
+def user_manager() -> str:
+    """A service manager of the ordinary user, as user@.service is one, until the guest ends; its group below TOP."""
+    own = "system.slice/checks-user.service"
+    private = Path(f"{RUNTIME_DIR}/systemd/private")
+    if private.exists():
+        return own
+    with open("/etc/passwd", "a") as passwd:
+        passwd.write(f"checks:x:{USER}:{USER}::/tmp:/bin/sh\n")
+    os.makedirs(RUNTIME_DIR)
     os.chown(RUNTIME_DIR, USER, USER)
-    unit = Path("/run/systemd/system/cloche-user.service")
+    unit = Path("/run/systemd/system/checks-user.service")
     unit.write_text(
         f"[Unit]\nDefaultDependencies=no\n[Service]\nUser={USER}\nDelegate=yes\n"
         f"Environment=XDG_RUNTIME_DIR={RUNTIME_DIR} HOME=/tmp\n"
         "ExecStart=/lib/systemd/systemd --user --unit=default.target\n"
     )
-    subprocess.run(["systemctl", "daemon-reload"], check=True)
-    subprocess.run(["systemctl", "start", "cloche-user.service"], check=True)
-    try:
-        for _ in range(300):
-            if Path(f"{RUNTIME_DIR}/systemd/private").exists():
-                break
-            time.sleep(0.1)
-        yield "system.slice/cloche-user.service"
-    finally:
-        subprocess.run(["systemctl", "stop", "cloche-user.service"], check=True)
+    reload()
+    subprocess.run(["systemctl", "start", "checks-user.service"], check=True)
+    for _ in range(300):
+        if private.exists():
+            break
+        time.sleep(0.1)
+    return own
 
 
 def as_user(*args: str, group: str = "") -> str:
@@ -338,41 +398,41 @@ def users_bundle() -> str:
 
 
 def check_an_ordinary_user_has_scopes_of_their_own() -> None:
-    with user_manager() as own:
-        there = f"{own}/init.scope"  # as a process that the user's manager has started
-        as_user("run", "--detach", "--bundle", users_bundle(), "mine", group=there)
-        pid = int(json.loads(as_user("state", "mine", group=there))["pid"])
-        place = group_of(pid)
-        assert str(place).endswith("/cloche-user.service/user.slice/cloche-mine.scope"), place
-        assert (place / "memory.max").read_text().strip() == str(48 * MIB)
-        assert (place / "pids.max").read_text().strip() == "30"
-        assert show("cloche-mine.scope", "MemoryMax", user=True)["MemoryMax"] == str(48 * MIB)
-        as_user("exec", "--detach", "mine", "sleep", "2000", group=there)
-        assert len((place / "cgroup.procs").read_text().split()) == 2
-        as_user("delete", "--force", "mine", group=there)
-        assert not place.exists()
+    own = user_manager()
+    there = f"{own}/init.scope"  # as a process that the user's manager has started
+    as_user("run", "--detach", "--bundle", users_bundle(), "mine", group=there)
+    pid = int(json.loads(as_user("state", "mine", group=there))["pid"])
+    place = group_of(pid)
+    assert str(place).endswith("/checks-user.service/user.slice/cloche-mine.scope"), place
+    assert (place / "memory.max").read_text().strip() == str(48 * MIB)
+    assert (place / "pids.max").read_text().strip() == "30"
+    assert show("cloche-mine.scope", "MemoryMax", user=True)["MemoryMax"] == str(48 * MIB)
+    as_user("exec", "--detach", "mine", "sleep", "2000", group=there)
+    assert len((place / "cgroup.procs").read_text().split()) == 2
+    as_user("delete", "--force", "mine", group=there)
+    assert not place.exists()
 
 
 def check_an_ordinary_user_may_come_from_a_group_that_is_not_theirs() -> None:
     # as a shell of a login session does (session-1.scope), from which only the system's manager moves processes
     Path("/run/dbus").mkdir(exist_ok=True)
     subprocess.run(["systemctl", "start", "--job-mode=ignore-dependencies", "dbus.socket", "dbus.service"], check=True)
-    with user_manager():
-        as_user("run", "--detach", "--bundle", users_bundle(), "mine")
-        place = group_of(int(json.loads(as_user("state", "mine"))["pid"]))
-        as_user("exec", "--detach", "mine", "sleep", "2000")
-        assert len((place / "cgroup.procs").read_text().split()) == 2
-        as_user("update", "--memory", str(64 * MIB), "--pids-limit", "40", "mine")
-        assert (place / "memory.max").read_text().strip() == str(64 * MIB)
-        found = show("cloche-mine.scope", "MemoryMax", "TasksMax", user=True)
-        assert found == {"MemoryMax": str(64 * MIB), "TasksMax": "40"}, found
-        as_user("pause", "mine")
-        assert "frozen 1" in (place / "cgroup.events").read_text()
-        as_user("resume", "mine")
-        as_user("delete", "--force", "mine")
-        assert not place.exists()
-        found = show("cloche-mine.scope", "ActiveState", user=True)
-        assert found == {"ActiveState": "inactive"}, found
+    user_manager()
+    as_user("run", "--detach", "--bundle", users_bundle(), "mine")
+    place = group_of(int(json.loads(as_user("state", "mine"))["pid"]))
+    as_user("exec", "--detach", "mine", "sleep", "2000")
+    assert len((place / "cgroup.procs").read_text().split()) == 2
+    as_user("update", "--memory", str(64 * MIB), "--pids-limit", "40", "mine")
+    assert (place / "memory.max").read_text().strip() == str(64 * MIB)
+    found = show("cloche-mine.scope", "MemoryMax", "TasksMax", user=True)
+    assert found == {"MemoryMax": str(64 * MIB), "TasksMax": "40"}, found
+    as_user("pause", "mine")
+    assert "frozen 1" in (place / "cgroup.events").read_text()
+    as_user("resume", "mine")
+    as_user("delete", "--force", "mine")
+    assert not place.exists()
+    found = show("cloche-mine.scope", "ActiveState", user=True)
+    assert found == {"ActiveState": "inactive"}, found
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
+sys.path.insert(0, str(PROJECT))
 CACHE = PROJECT / ".cache/vm"
 PACKAGES = {
     "qemu-system-x86_64": "qemu-system-x86",
@@ -35,6 +36,7 @@ PACKAGES = {
     "apparmor_parser": "apparmor",
     "/lib/systemd/systemd": "systemd",
     "dbus-daemon": "dbus",
+    "containerd": "containerd",
 }
 MODULES = ("virtio_pci", "virtio_blk", "ext4", "9p", "9pnet_virtio", "overlay", "tun", "veth", "bridge", "nf_tables")
 DISK = 64 << 20
@@ -46,6 +48,19 @@ sh /run/command </dev/null
 echo "guest exit $?"
 echo o >/proc/sysrq-trigger
 while :; do :; done
+"""
+# what the first run of each command does, and cannot in the guest, to whom these files are read-only
+BUNDLE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from cloche.cli.bundling import write
+if sys.argv[2] == "run":
+    from cloche.cli.main import EVERY_RUN
+    parts = EVERY_RUN,
+else:
+    from cloche.cli.runtime.main import BUNDLES
+    parts = BUNDLES[sys.argv[2]]
+write(f"{sys.argv[1]}/cloche", sys.argv[2], *parts)
 """
 HYBRID = "systemd.unified_cgroup_hierarchy=0"
 LAST_OF_SYSTEMD = """
@@ -84,7 +99,8 @@ def main() -> int:
     checks = "units_v1.py" if given.v1 else "units.py" if given.systemd else "inside.py"
     command = given.command or [PYTHON, "-B", str(HERE / checks)]
     last = LAST_OF_SYSTEMD + LAST if given.systemd else LAST
-    initramfs = _initramfs(release, modules, ["env", f"CLOCHE_SOURCE={source}", *command], last)
+    env = [f"CLOCHE_SOURCE={source}", f"CLOCHE_IMAGE={_image()}"]
+    initramfs = _initramfs(release, modules, ["env", *env, *command], last)
     disk = CACHE / "disk.img"
     with disk.open("wb") as file:
         file.truncate(DISK)
@@ -149,7 +165,19 @@ def _source() -> Path:
     shutil.copytree(Path(jeepney.__file__).parent, copy / "jeepney", ignore=shutil.ignore_patterns("__pycache__"))
     words = [PYTHON, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(copy)]
     subprocess.run(words, check=True)
+    for name in ("run", "runtime", "small"):
+        subprocess.run([PYTHON, "-I", "-S", "-c", BUNDLE, str(copy), name], check=True)
     return copy
+
+
+def _image() -> Path:
+    """An image of busybox that waits, for pods."""
+    from tests.engines.daemons import make_image
+
+    busybox = shutil.which("busybox")
+    assert busybox is not None
+    make_image(CACHE / "image.tar", busybox, command=("sleep", "100000"))
+    return CACHE / "image.tar"
 
 
 def _initramfs(release: str, top: Path, command: list[str], last: str) -> Path:

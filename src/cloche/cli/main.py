@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from cloche.cli.table import Verb
 
 FAILED = 125
+# what the bundle has of modules, loaded by every run
+EVERY_RUN = ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server")
 
 
 def main(argv: list[str]) -> int:
@@ -115,7 +117,7 @@ def entry(bundle: str = "", package: str = "") -> None:
     if bundle and "cloche.stage.server" in sys.modules:
         from cloche.cli.bundling import write
 
-        write(package, bundle, ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server"))
+        write(package, bundle, EVERY_RUN)
     try:
         for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it was closed from the start
             stream.flush()
