@@ -76,7 +76,8 @@ def test_a_user_can_join_some_namespaces(user: Cli, rootfs: Path) -> None:
 def test_dashes_end_the_options(anyone: Cli, rootfs: Path) -> None:
     with running(anyone, "--rootfs", str(rootfs)) as inside:
         for words in (("--", "echo", "--only", "-x"), ("echo", "--only", "-x")):
-            assert anyone("enter", inside.name, *words).stdout == "--only -x\n"
+            done = anyone("enter", inside.name, *words)
+            assert done.stdout == "--only -x\n", done.stderr
 
 
 @pytest.mark.parametrize(
