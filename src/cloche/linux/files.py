@@ -174,6 +174,11 @@ def chown(fd: int, uid: int, gid: int) -> None:
     kernel.call("fchownat", kernel.number(260, 54), fd, b"\0", uid, gid, AT_EMPTY_PATH)
 
 
+def syncfs(fd: int) -> None:
+    """syncfs(2), Linux 2.6.39: write everything of the file system that `fd` is on to the disk."""
+    kernel.call("syncfs", kernel.number(306, 267), fd)
+
+
 def open_in_root(root: int, path: str | bytes, flags: int = os.O_PATH) -> int:
     """Open `path` as a process whose root directory is `root` would, magic links refused.
 

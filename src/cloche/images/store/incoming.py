@@ -1,0 +1,111 @@
+"""A blob on its way into the store.
+
+    incoming/sha256-HEX   what has arrived so far; locked (flock) by the one who fetches it
+
+Two who want the same blob do the work once: the second waits for the lock and finds the blob. What was left by one
+who was killed is hashed again and gone on with, since it may end in the middle of anything.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+from cloche.errors import RegistryError
+from cloche.images.digests import hasher
+from cloche.images.store.layout import sync_directory
+from cloche.images.store.locks import lock
+from cloche.linux import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
+    from cloche.images.digests import Hash
+    from cloche.images.store.layout import Layout
+
+CHUNK = 1 << 20
+
+
+class Incoming:
+    """The one who writes a blob; a context manager.
+
+    `done` is whether somebody else has stored it meanwhile, `size` how much has arrived.
+    """
+
+    def __init__(self, layout: Layout, digest: str, length: int) -> None:
+        self.layout, self.digest, self.length = layout, digest, length
+        self.path = f"{layout.path}/incoming/{digest.replace(':', '-')}"
+        self.size = 0
+        self.done = False
+        self._file = files.Fd(-1)
+        self._hash: Hash = hasher(digest)
+
+    def __enter__(self) -> Self:
+        if not self.layout.has(self.digest):
+            self._file = lock(self.path)
+        self.done = self.layout.has(self.digest)  # who had the lock before may have finished it
+        if self.done and self._file.number >= 0:
+            os.unlink(self.path)  # made by us
+        elif not self.done:
+            self._take_in_what_is_there()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def _take_in_what_is_there(self) -> None:
+        while chunk := os.pread(self._file.number, CHUNK, self.size):
+            self._hash.update(chunk)
+            self.size += len(chunk)
+        if self.size > self.length:
+            self.restart()
+
+    def restart(self) -> None:
+        """Forget what has arrived."""
+        os.ftruncate(self._file.number, 0)
+        self.size, self._hash = 0, hasher(self.digest)
+
+    def write(self, data: bytes) -> None:
+        """Take in more. Raises RegistryError when it is more than there should be."""
+        if self.size + len(data) > self.length:
+            raise RegistryError(f"{self.digest} is longer than the {self.length} bytes it should have")
+        self._hash.update(data)
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._file.number, view, self.size)
+            self.size += written
+            view = view[written:]
+
+    def finish(self) -> None:
+        """Check it and give it its name. Raises RegistryError, and forgets it, when it is something else."""
+        found = f"{self.digest.partition(':')[0]}:{self._hash.hexdigest()}"
+        if self.size != self.length or found != self.digest:
+            os.unlink(self.path)
+            raise RegistryError(
+                f"what arrived is not {self.digest}: {self.size} of {self.length} bytes with the digest {found}"
+            )
+        os.fsync(self._file.number)
+        os.rename(self.path, self.layout.blob(self.digest))
+        sync_directory(os.path.dirname(self.layout.blob(self.digest)))
+        self.done = True
+
+    def is_partial(self) -> bool:
+        """Whether something of it has arrived, so that only the rest is needed."""
+        return 0 < self.size < self.length
+
+
+def sweep(layout: Layout) -> None:
+    """Remove what nobody is writing any more and was not gone on with; call it with nothing to resume."""
+    folder = f"{layout.path}/incoming"
+    for name in os.listdir(folder):
+        try:
+            with files.Fd(os.open(f"{folder}/{name}", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)) as file:
+                fcntl.flock(file.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(f"{folder}/{name}")
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno != errno.EWOULDBLOCK:
+                raise

@@ -1,0 +1,107 @@
+"""The directory of a store: blobs by digest (image-spec, image-layout.md)."""
+
+from __future__ import annotations
+
+import os
+
+from cloche.errors import ClocheError, ForbiddenError, NotFoundError, UnsupportedError
+from cloche.images.digests import check_digest, sha256
+from cloche.linux import files
+from cloche.spec.reader import read_json
+
+LAYOUT = b'{"imageLayoutVersion": "1.0.0"}'
+EMPTY = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
+ENOENT = 2
+
+
+def store_dir() -> str:
+    """Where the store is: CLOCHE_ROOT, or /var/lib/cloche, or $XDG_DATA_HOME/cloche."""
+    given = os.environ.get("CLOCHE_ROOT")
+    if given:
+        return os.path.abspath(given)
+    if os.geteuid() == 0:
+        return "/var/lib/cloche"
+    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    return f"{data}/cloche"
+
+
+class Layout:
+    """An OCI image layout. Opening one makes it where there is none."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def make(self) -> None:
+        """Make the directory and what every layout has. Raises ForbiddenError, UnsupportedError."""
+        try:
+            os.makedirs(self.path, mode=0o700, exist_ok=True)
+            for name in ("blobs/sha256", "blobs/sha512", "incoming", "layers/sha256"):
+                os.makedirs(f"{self.path}/{name}", exist_ok=True)
+            for name, content in (("oci-layout", LAYOUT), ("index.json", EMPTY)):
+                if not os.path.exists(f"{self.path}/{name}"):
+                    write_once(f"{self.path}/{name}", content)
+        except OSError as error:
+            raise ForbiddenError(
+                f"the store {self.path} cannot be used: {error.strerror}", hint="give another: --root, or CLOCHE_ROOT"
+            ) from None
+        self._check_version()
+
+    def _check_version(self) -> None:
+        with open(f"{self.path}/oci-layout", "rb") as file:
+            raw = read_json(file.read(4096))
+        version = str(raw.get("imageLayoutVersion", "")) if isinstance(raw, dict) else ""
+        if version.partition(".")[0] != "1":
+            raise UnsupportedError(f"the store {self.path}", needs=f"image layout 1, not {version or 'an unknown one'}")
+
+    def blob(self, digest: str) -> str:
+        """The file of a blob, whether it is there or not."""
+        algorithm, _, digits = check_digest(digest).partition(":")
+        return f"{self.path}/blobs/{algorithm}/{digits}"
+
+    def has(self, digest: str) -> bool:
+        """Whether a blob is there, which means: whole and checked."""
+        return os.path.exists(self.blob(digest))
+
+    def read(self, digest: str, limit: int) -> bytes:
+        """The content of a blob of at most `limit` bytes. Raises NotFoundError."""
+        try:
+            with open(self.blob(digest), "rb") as file:
+                content = file.read(limit + 1)
+        except FileNotFoundError:
+            raise NotFoundError(
+                f"the content {digest} is not in the store {self.path}", hint="pull the image again"
+            ) from None
+        if len(content) > limit:
+            raise ClocheError(f"the content {digest} is longer than {limit} bytes")
+        return content
+
+    def add(self, content: bytes) -> str:
+        """Store some bytes; returns their digest."""
+        digest = sha256(content)
+        if not self.has(digest):
+            write_once(self.blob(digest), content, f"{self.path}/incoming")
+        return digest
+
+
+def write_once(path: str, content: bytes, beside: str = "") -> None:
+    """Write a file that appears whole, and is there after a power cut; made in the directory `beside`."""
+    folder = os.path.dirname(path)
+    temporary = f"{beside or folder}/{os.path.basename(path)}.{os.getpid()}.new"
+    try:
+        with files.Fd(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)) as file:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(file.number, view) :]
+            os.fsync(file.number)
+        os.rename(temporary, path)
+    except OSError:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+    sync_directory(folder)
+
+
+def sync_directory(path: str) -> None:
+    """Make sure that the names in a directory are there after a power cut."""
+    with files.Fd(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder:
+        os.fsync(folder.number)

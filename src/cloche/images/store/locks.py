@@ -1,0 +1,27 @@
+"""Locks that are files which come and go: whoever removes one holds it (flock(2))."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from cloche.linux import files
+
+
+def lock(path: str) -> files.Fd:
+    """Open the file, made if it is missing, and wait until nobody else holds it.
+
+    Who waited for one that was removed or renamed meanwhile tries again with the file that has the name now.
+    """
+    while True:
+        held = files.Fd(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+        try:
+            fcntl.flock(held.number, fcntl.LOCK_EX)
+            if os.stat(path).st_ino == os.fstat(held.number).st_ino:
+                return held
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            held.close()
+            raise
+        held.close()

@@ -1,0 +1,126 @@
+"""The names of a store: index.json of the layout (image-spec, image-index.md).
+
+An entry is the descriptor of an image for one platform. Its annotation `org.opencontainers.image.ref.name` is the name
+in full, docker.io/library/debian:12, which one entry has at most; without one it is an image that has lost its name.
+Where the image was chosen from an index of a registry, `cloche.source` is REPOSITORY@DIGEST of that index.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from cloche.errors import SpecError
+from cloche.images.store.layout import write_once
+from cloche.linux import files
+from cloche.records import record
+from cloche.spec.image import NAME, Descriptor
+from cloche.spec.reader import read_json, write_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from cloche.images.store.layout import Layout
+
+    Raw = dict[str, Any]
+
+SOURCE = "cloche.source"
+
+
+@record
+class Entry:
+    """A line of the index: the image's manifest, its name ("" for none), and where it came from ("" if nowhere)."""
+
+    name: str
+    manifest: Descriptor
+    source: str = ""
+
+
+def entries(layout: Layout) -> list[Entry]:
+    """All of them, in the order they were added. Raises SpecError for an index.json that is none."""
+    return [_entry(raw, index) for index, raw in enumerate(_read(layout)["manifests"])]
+
+
+def named(layout: Layout, name: str) -> Entry | None:
+    """The one with this name in full."""
+    return next((entry for entry in entries(layout) if entry.name == name), None)
+
+
+def put(layout: Layout, entry: Entry) -> None:
+    """Give an image its name; who had it before is without one, unless it is the same image."""
+    _change(layout, lambda known: _with(known, entry))
+
+
+def take(layout: Layout, name: str, *, keep: bool = False) -> None:
+    """Take a name away; with `keep` the image stays without one."""
+
+    def without(known: list[Raw]) -> list[Raw]:
+        found = []
+        for raw in known:
+            if _name_of(raw) != name:
+                found.append(raw)
+            elif keep:
+                found.append(_unnamed(raw))
+        return found
+
+    _change(layout, without)
+
+
+def forget(layout: Layout, digest: str) -> None:
+    """Remove every entry of the manifest with this digest."""
+    _change(layout, lambda known: [raw for raw in known if raw.get("digest") != digest])
+
+
+def _with(known: list[Raw], entry: Entry) -> list[Raw]:
+    digest = entry.manifest.digest
+    found = []
+    for raw in known:
+        if raw.get("digest") == digest and _name_of(raw) in {"", entry.name}:
+            continue
+        found.append(_unnamed(raw) if entry.name and _name_of(raw) == entry.name else raw)
+    new: Raw = entry.manifest.to_dict()
+    own = {**(entry.manifest.annotations or {}), **({NAME: entry.name} if entry.name else {})}
+    if entry.source:
+        own[SOURCE] = entry.source
+    return [*found, {**new, "annotations": own}]
+
+
+def _unnamed(raw: Raw) -> Raw:
+    return {**raw, "annotations": {key: value for key, value in raw["annotations"].items() if key != NAME}}
+
+
+def _name_of(raw: Raw) -> str:
+    return str((raw.get("annotations") or {}).get(NAME, ""))
+
+
+def _entry(raw: object, index: int) -> Entry:
+    manifest = Descriptor.parse(raw, f"/manifests/{index}")
+    notes = dict(manifest.annotations or {})
+    name, source = notes.pop(NAME, ""), notes.pop(SOURCE, "")
+    manifest.annotations = notes or None
+    return Entry(name, manifest, source)
+
+
+def _read(layout: Layout) -> Raw:
+    path = f"{layout.path}/index.json"
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        raw = read_json(content)
+        if not isinstance(raw, dict) or not isinstance(raw.get("manifests"), list):
+            raise SpecError("is not the index of an image layout")
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}", hint=error.hint) from None
+    return raw
+
+
+def _change(layout: Layout, work: Callable[[list[Raw]], list[Raw]]) -> None:
+    """Whoever changes the index holds the lock of the store, and reads it first."""
+    with files.Fd(os.open(f"{layout.path}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
+        fcntl.flock(lock.number, fcntl.LOCK_EX)
+        raw = _read(layout)
+        changed = work(raw["manifests"])
+        if changed != raw["manifests"]:
+            write_once(f"{layout.path}/index.json", write_json({**raw, "manifests": changed}).encode())
