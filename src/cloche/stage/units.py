@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import time
 
 TYPE_CHECKING = False
@@ -242,17 +241,11 @@ def _connect(*, user: bool) -> tuple[socket.socket, bool]:
 
 
 def _jeepney() -> Any:
-    """The library; the launcher leaves site-packages out, where it is unless cloche is there as well.
-
-    They are looked for beside the command: root's runs from a copy of the interpreter that has none (stage/kept.py).
-    """
     try:
         import jeepney
     except ImportError:
-        import site
+        from cloche.linux.libraries import reach
 
-        above = os.path.dirname(os.path.dirname(os.path.realpath(sys.argv[0])))
-        sys.path.append(f"{above}/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages")
-        site.main()
+        reach()
         import jeepney
     return jeepney

@@ -1,0 +1,217 @@
+"""HTTP to registries: one pool of connections, redirects that tell nobody a password, and patience with limits.
+
+- A redirect to another origin is followed without the Authorization header; one from https to http is refused.
+- 429 and 5xx are tried again after what Retry-After says, or 0.5, 1, 2 … seconds, within PATIENCE altogether.
+- Proxies come from the environment (https_proxy, http_proxy, no_proxy), certificates from certs.d (see `Trust`).
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+import time
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
+from urllib3.util import Timeout
+
+from cloche.errors import RegistryError
+from cloche.records import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import IO
+
+    from urllib3.response import BaseHTTPResponse
+
+REDIRECTS = (301, 302, 303, 307, 308)
+MOST_REDIRECTS = 10
+AGAIN = (429, 500, 502, 503, 504)
+TRIES = 6
+PATIENCE = 60.0  # seconds of waiting between tries of one request
+CONNECT, READ = 15.0, 60.0  # seconds until somebody answers, and between two parts of an answer
+CERTIFICATES = ("/etc/containers/certs.d", "/etc/docker/certs.d")  # containers-certs.d(5)
+AGENT = "cloche"
+
+
+@record
+class Trust:
+    """How an origin is spoken to.
+
+    `verify` is whether its certificate is checked. Files in `folder`, or else in DIR/HOST[:PORT]/ of certs.d: *.crt are
+    authorities to trust, NAME.cert with NAME.key is who we are.
+    """
+
+    verify: bool = True
+    folder: str = ""
+
+    def folders(self, netloc: str) -> list[str]:
+        """Where the certificates for an origin are."""
+        return [self.folder] if self.folder else [f"{place}/{netloc}" for place in CERTIFICATES]
+
+
+class NoTLSError(RegistryError):
+    """Whoever listens there does not speak TLS."""
+
+
+class Transport:
+    """All connections of one command; for several threads."""
+
+    def __init__(self, trust: Trust | None = None) -> None:
+        self.trust = trust or Trust()
+        self._pools: dict[tuple[str, str], urllib3.PoolManager] = {}
+        self._lock = threading.Lock()
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | IO[bytes] | None = None,
+        wanted: tuple[int, ...] = (200,),
+    ) -> BaseHTTPResponse:
+        """Ask, and return an answer whose status is one of `wanted` or below 500; its body is not read yet.
+
+        Raises RegistryError.
+        """
+        deadline = time.monotonic() + PATIENCE
+        for attempt in range(TRIES):
+            if attempt and body is not None and not isinstance(body, bytes):
+                body.seek(0)
+            answer = self._follow(method, url, dict(headers or {}), body)
+            if answer.status not in AGAIN or answer.status in wanted:
+                return answer
+            pause = _pause(answer.headers.get("Retry-After"), attempt)
+            answer.drain_conn()
+            if attempt == TRIES - 1 or time.monotonic() + pause > deadline:
+                break
+            time.sleep(pause)
+        what = "asks to come back later (too many requests)" if answer.status == 429 else f"fails ({answer.status})"
+        raise RegistryError(f"{_origin(url)} {what}", hint="try again later")
+
+    def _follow(
+        self, method: str, url: str, headers: dict[str, str], body: bytes | IO[bytes] | None
+    ) -> BaseHTTPResponse:
+        seen = {url}
+        for _ in range(MOST_REDIRECTS):
+            answer = self._once(method, url, headers, body)
+            place = answer.headers.get("Location")
+            if answer.status not in REDIRECTS or not place or method not in {"GET", "HEAD"}:
+                return answer
+            answer.drain_conn()
+            target = urljoin(url, place)
+            if urlsplit(target).scheme not in {"http", "https"}:
+                raise RegistryError(f"{_origin(url)} redirects to {target[:80]!r}, which is no place on the web")
+            if urlsplit(url).scheme == "https" and urlsplit(target).scheme == "http":
+                raise RegistryError(f"{_origin(url)} redirects to {_origin(target)}, where nothing is encrypted")
+            if _origin(target) != _origin(url):
+                headers.pop("Authorization", None)
+            if target in seen:
+                raise RegistryError(f"{_origin(url)} redirects in a circle")
+            seen.add(target)
+            url = target
+        raise RegistryError(f"{_origin(url)} redirects more than {MOST_REDIRECTS} times")
+
+    def _once(self, method: str, url: str, headers: dict[str, str], body: bytes | IO[bytes] | None) -> BaseHTTPResponse:
+        try:
+            return self._pool(url).request(
+                method,
+                url,
+                headers={"User-Agent": AGENT, **headers},
+                body=body,
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=Timeout(connect=CONNECT, read=READ),
+            )
+        except HTTPError as error:
+            raise _translated(error, url) from None
+
+    def _pool(self, url: str) -> urllib3.PoolManager:
+        """The pool for an origin: certificates and proxies are by host."""
+        parts = urlsplit(url)
+        key = parts.scheme, parts.netloc
+        with self._lock:
+            pool = self._pools.get(key)
+            if pool is None:
+                pool = self._pools[key] = self._make_pool(parts.scheme, parts.netloc, parts.hostname or "")
+        return pool
+
+    def _make_pool(self, scheme: str, netloc: str, host: str) -> urllib3.PoolManager:
+        context = self._context(netloc) if scheme == "https" else None
+        through = _proxy(scheme, host)
+        if through:
+            return urllib3.ProxyManager(through, maxsize=8, ssl_context=context)
+        return urllib3.PoolManager(maxsize=8, ssl_context=context)
+
+    def _context(self, netloc: str) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        if not self.trust.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        for folder in self.trust.folders(netloc):
+            if not os.path.isdir(folder):
+                continue
+            for name in sorted(os.listdir(folder)):
+                path = f"{folder}/{name}"
+                try:
+                    if name.endswith(".crt"):
+                        context.load_verify_locations(path)
+                    elif name.endswith(".cert"):
+                        context.load_cert_chain(path, path.removesuffix("cert") + "key")
+                except (OSError, ssl.SSLError) as error:
+                    raise RegistryError(f"the certificate {path} cannot be used: {error}") from None
+        return context
+
+
+def _translated(error: Exception, url: str) -> RegistryError:
+    reason = error.reason if isinstance(error, MaxRetryError) and error.reason else error
+    where = _origin(url)
+    if isinstance(reason, SSLError):
+        inner = reason.args[0] if reason.args else reason
+        if isinstance(inner, ssl.SSLCertVerificationError):
+            return RegistryError(
+                f"{where} has a certificate that is not trusted: {inner.verify_message}",
+                hint=f"put its authority into {CERTIFICATES[0]}/HOST:PORT/ca.crt, or give --tls-verify=false",
+            )
+        if "WRONG_VERSION_NUMBER" in str(inner) or "RECORD_LAYER_FAILURE" in str(inner):
+            return NoTLSError(
+                f"{where} does not speak TLS", hint="if it is meant to be plain HTTP, give --tls-verify=false"
+            )
+        return RegistryError(f"{where}: {inner}")
+    text = str(reason)
+    # urllib3 puts the connection's repr in front
+    return RegistryError(f"{where} cannot be reached: {text.rpartition('>: ')[2] or text}")
+
+
+def _pause(retry_after: str | None, attempt: int) -> float:
+    """Seconds until the next try: what the answer says (RFC 9110, 10.2.3), or twice as long each time."""
+    if retry_after and retry_after.isascii() and retry_after.isdecimal():
+        return float(retry_after)
+    if retry_after:
+        from email.utils import parsedate_to_datetime
+
+        try:
+            return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+        except ValueError:
+            pass
+    return 0.5 * float(1 << attempt)
+
+
+def _proxy(scheme: str, host: str) -> str:
+    from urllib.request import getproxies_environment, proxy_bypass
+
+    known = getproxies_environment()
+    if proxy_bypass(host):
+        return ""
+    return known.get(scheme) or known.get("all") or ""
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
