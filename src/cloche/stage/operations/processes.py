@@ -177,6 +177,17 @@ def _clone_joined(flags: int, group: int, enter: tuple[str, ...], joins: list[tu
     return pid, process.pidfd_open(pid)
 
 
+def write_map(pid: int, kind: str, entries: tuple[tuple[int, int, int], ...], helper: str) -> None:
+    """Write the uid or gid map of process `pid`, by newuidmap or newgidmap where there is a `helper`."""
+    if not helper:
+        namespaces.write_id_map(pid, kind, entries)
+        return
+    words = [str(number) for entry in entries for number in entry]
+    child = os.posix_spawn(helper, [helper, str(pid), *words], {})
+    if os.waitpid(child, 0)[1] != 0:
+        raise PermissionError(1, "refused the map", helper)
+
+
 @record
 class MapIds(OutsideOperation):
     """Say which users outside stand behind the users inside."""
@@ -186,13 +197,7 @@ class MapIds(OutsideOperation):
     helper: str = ""  # newuidmap or newgidmap, where an ordinary user needs it
 
     def execute(self, scene: Outside) -> None:
-        if not self.helper:
-            namespaces.write_id_map(scene.pid, self.kind, self.entries)
-            return
-        words = [str(number) for entry in self.entries for number in entry]
-        pid = os.posix_spawn(self.helper, [self.helper, str(scene.pid), *words], {})
-        if os.waitpid(pid, 0)[1] != 0:
-            raise PermissionError(1, "refused the map", self.helper)
+        write_map(scene.pid, self.kind, self.entries, self.helper)
 
     def calls(self) -> list[str]:
         lines = "\\n".join(" ".join(str(number) for number in entry) for entry in self.entries)

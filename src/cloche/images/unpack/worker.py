@@ -1,0 +1,191 @@
+"""A process that unpacks layers, one after the other, so that its caller can go on fetching.
+
+    caller ── ("enter",)                       ──▶ worker    into a user namespace of its own, where files can be
+           ◀── ("entered",) ── ("mapped",)     ──▶           given to ids an ordinary user has no power over
+           ── ("unpack",), [blob, directory]   ──▶
+           ◀── ("done", diffID, facts) or ("failed", kind, text, errno)
+           ── ("remove", name), [directory]    ──▶           what it has made, only it can remove
+
+It has blobs and directories as descriptors and is told no path. The bytes are hashed by a thread of its own.
+"""
+
+from __future__ import annotations
+
+import _socket
+import hashlib
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+
+from cloche.errors import ClocheError, StageError
+from cloche.images.unpack.apply import Powers, Unpacker
+from cloche.images.unpack.compression import reader
+from cloche.images.unpack.tar import Archive, BadArchive, Stream
+from cloche.linux import namespaces, process
+from cloche.records import record
+from cloche.stage import wire
+from cloche.stage.operations.processes import write_map
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Facts = dict[str, Any]
+
+AHEAD = 8  # chunks that are decompressed before they are taken
+
+
+@record
+class Users:
+    """The ids of a user namespace, as (inside, outside, count), and what writes the maps (newuidmap) or ""."""
+
+    uids: tuple[tuple[int, int, int], ...]
+    gids: tuple[tuple[int, int, int], ...]
+    uid_helper: str = ""
+    gid_helper: str = ""
+    deny_setgroups: bool = False
+
+
+class Worker:
+    """The caller's end; for one thread. With `users` it works in a user namespace that has them."""
+
+    def __init__(self, users: Users | None = None) -> None:
+        ours, theirs = wire.pair()
+        program = f"import sys; sys.path[:] = {sys.path!r}\nfrom cloche.images.unpack import worker\nworker.main()"
+        try:
+            words = [sys.executable, "-I", "-S", "-c", program]
+            self._process = subprocess.Popen(words, stdin=theirs.fileno(), stdout=subprocess.DEVNULL)
+        finally:
+            theirs.close()
+        self._sock = ours
+        if users is not None:
+            try:
+                self._enter(users)
+            except BaseException:
+                self.close()
+                raise
+
+    def _enter(self, users: Users) -> None:
+        self._ask(("enter",))
+        pid = self._process.pid
+        if users.deny_setgroups:
+            namespaces.deny_setgroups(pid)
+        write_map(pid, "uid", users.uids, users.uid_helper)
+        write_map(pid, "gid", users.gids, users.gid_helper)
+        self._ask(("mapped",))
+
+    def _ask(self, message: tuple[Any, ...], fds: tuple[int, ...] = ()) -> tuple[Any, ...]:
+        wire.send(self._sock, message, fds)
+        got = wire.receive(self._sock)
+        if got is None:
+            raise StageError("the process that unpacks layers was killed", hint="run it again")
+        answer: tuple[Any, ...] = got[0]
+        if answer[0] == "failed":
+            _, kind, text, code = answer
+            raise BadArchive(text) if kind == "archive" else OSError(code, text)
+        return answer
+
+    def unpack(self, blob: int, directory: int, powers: Powers) -> tuple[str, Facts]:
+        """Unpack a blob into an empty directory; returns the diffID and what there is to know about it.
+
+        Raises BadArchive for what is wrong with it, OSError for what is wrong here.
+        """
+        _, diff_id, facts = self._ask(("unpack", powers.own, powers.nodes, powers.opaque), (blob, directory))
+        return diff_id, facts
+
+    def remove(self, directory: int, name: str) -> None:
+        """Remove a tree below a directory, if it is there."""
+        self._ask(("remove", name), (directory,))
+
+    def close(self) -> None:
+        """End the process."""
+        self._sock.close()
+        self._process.wait()
+
+
+def main() -> None:
+    """The worker: takes requests from the socket that is its standard input until that is closed."""
+    sock = _socket.socket(fileno=os.dup(0))
+    os.umask(0)
+    while (got := wire.receive(sock)) is not None:
+        message, fds = got
+        try:
+            answer = _answer(message, fds)
+        except ClocheError as error:
+            answer = ("failed", "archive", str(error), 0)
+        except OSError as error:
+            answer = ("failed", "here", error.strerror or str(error), error.errno or 0)
+        finally:
+            for fd in fds:
+                os.close(fd)
+        wire.send(sock, answer)
+
+
+def _answer(message: tuple[Any, ...], fds: list[int]) -> tuple[Any, ...]:
+    if message[0] == "enter":
+        namespaces.unshare(process.CLONE_NEWUSER)
+    elif message[0] == "remove":
+        try:
+            shutil.rmtree(message[1], dir_fd=fds[0])
+        except FileNotFoundError:
+            pass
+    elif message[0] == "unpack":
+        return ("done", *unpack(fds[0], fds[1], Powers(*message[1:])))
+    return ("done",)
+
+
+def unpack(blob: int, directory: int, powers: Powers) -> tuple[str, Facts]:
+    """Unpack in this process."""
+    chunks = _Ahead(reader(lambda size: os.read(blob, size)))
+    unpacker = Unpacker(directory, powers)
+    try:
+        unpacker.run(Archive(Stream(chunks.next)))
+    finally:
+        digest = chunks.finish()
+    return f"sha256:{digest}", {
+        "entries": unpacker.entries,
+        "bytes": unpacker.bytes,
+        "left_out": unpacker.left_out,
+        "root": unpacker.has_root,
+    }
+
+
+class _Ahead:
+    """Chunks of a source, decompressed and hashed by a thread while others are taken."""
+
+    def __init__(self, source: Callable[[], bytes]) -> None:
+        self._source = source
+        self._chunks: queue.Queue[bytes | Exception] = queue.Queue(AHEAD)
+        self._hash = hashlib.sha256()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            while not self._stopped and (chunk := self._source()):
+                self._hash.update(chunk)
+                self._chunks.put(chunk)
+            self._chunks.put(b"")
+        except (ClocheError, OSError) as error:
+            self._chunks.put(error)
+
+    def next(self) -> bytes:
+        chunk = self._chunks.get()
+        if isinstance(chunk, Exception):
+            raise chunk
+        return chunk
+
+    def finish(self) -> str:
+        """End the thread, whatever is left; returns the digest of what it has read."""
+        self._stopped = True
+        while self._thread.is_alive():
+            try:
+                self._chunks.get(timeout=0.01)
+            except queue.Empty:
+                continue
+        return self._hash.hexdigest()
