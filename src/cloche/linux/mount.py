@@ -81,14 +81,16 @@ def fsmount(context: int, attributes: int = 0) -> int:
     return kernel.call("fsmount", 432, context, 1, attributes)
 
 
-def new_filesystem(kind: str, options: dict[str, str | None], attributes: int = 0) -> int:
-    """fsopen, fsconfig for each option, create, fsmount: a new detached mount.
+def new_filesystem(
+    kind: str, options: dict[str, str | None] | list[tuple[str, str | None]], attributes: int = 0
+) -> int:
+    """fsopen, fsconfig for each option, create, fsmount: a new detached mount. A list may name an option repeatedly.
 
     Raises OSError whose last note is what the file system itself said, where it said something.
     """
     context = fsopen(kind)
     try:
-        for key, value in options.items():
+        for key, value in options.items() if isinstance(options, dict) else options:
             fsconfig(context, key, value)
         fsconfig_create(context)
         return fsmount(context, attributes)

@@ -141,8 +141,11 @@ def _root(
             )
         )
         if tree.layered:
-            places = _places(request, tree.target)
-            steps.append(roots.Overlay(name, index, tree.target, tree.hidden, in_userns, places))
+            # an image's ids all exist in the container: what is missing can be made where it is to be
+            places = () if tree.layers else _places(request, tree.target)
+            steps.append(
+                roots.Overlay(name, index, tree.target, tree.hidden, in_userns, places, tree.layers, tree.shape)
+            )
         elif tree.target == "/":
             steps.append(roots.TreeRoot(name))
         else:

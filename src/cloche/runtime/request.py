@@ -21,7 +21,9 @@ class Tree:
     """A directory of the host that becomes part of the root.
 
     `layered`: what is written goes to a throwaway layer above; otherwise it is the directory itself,
-    read-only when `read_only`. `hidden` are paths in it, relative, that are not shown.
+    read-only when `read_only`. `hidden` are paths in it, relative, that are not shown. With `layers`, paths below it,
+    the lowest first, these on top of each other are what is shown; `shape` is the one whose mode and owner the
+    directory has.
     """
 
     source: str
@@ -29,6 +31,8 @@ class Tree:
     layered: bool = True
     read_only: bool = False
     hidden: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    shape: str = ""
 
 
 @record

@@ -22,6 +22,7 @@ from weakref import WeakSet
 from cloche.engine import records
 from cloche.errors import RunError, SpecError
 from cloche.linux.files import hold_standard_descriptors
+from cloche.sandbox.image import fetch_image, to_fetch
 from cloche.sandbox.options import Options
 from cloche.sandbox.running import Prepared, Result, conclude, is_recorded, prepare
 from cloche.sandbox.streams import DEVNULL, PIPE, Streams
@@ -65,7 +66,8 @@ def run(
     """Run a command in a new container and wait for its end.
 
     args      the command and its arguments; a string is given to `sh -c`
-    image     "host", this machine's own system under a throwaway layer
+    image     "host", this machine's own system under a throwaway layer; or an image's name ("debian:12") or ID,
+              which is fetched where it is missing (pull="never", "always", "newer")
     rootfs    a directory to use as the root instead; "DIR:rw" to change it for good
     stdin     None for empty, str or bytes to be read, a file or descriptor
     stdout    PIPE to collect, DEVNULL, None for the caller's own, a file or descriptor, or a
@@ -194,6 +196,8 @@ class _Session:
     def __init__(self, options: Options, stdin: Input, stdout: Output, stderr: Output) -> None:
         hold_standard_descriptors()
         self.options = options
+        if to_fetch(options):
+            fetch_image(options)
         self.prepared: Prepared = prepare(options)
         try:
             self.streams = Streams(stdin, stdout, stderr)

@@ -13,6 +13,7 @@ from cloche.runtime import defaults, idmaps
 from cloche.runtime.host import mount_points
 from cloche.runtime.request import Node, Request, Root, Tree
 from cloche.sandbox import values
+from cloche.sandbox.image import image_root, with_image
 from cloche.sandbox.limits import resources
 from cloche.sandbox.security import Security, decide, read_profile
 from cloche.sandbox.volumes import devices_of, here, mounts_of
@@ -26,6 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cloche.images.local import Image
     from cloche.runtime.host import Host
     from cloche.runtime.idmaps import IdMaps, Lease
     from cloche.sandbox.options import Options
@@ -44,14 +46,17 @@ def build(
     lease: Lease | None,
     find: Finder,
     size: tuple[int, int] = (0, 0),
+    image: Image | None = None,
 ) -> Request:
-    """The request for these options.
+    """The request for these options; `image` is the one they name, unless it is `host`.
 
     `lease` gives root's containers their range of ids (None: a dry run); `find` turns another
     container's name into (pid, start time); `size` is the terminal's rows and columns.
     Raises ClocheError for everything a person can get wrong.
     """
     options = _without_zeros(options)
+    if image is not None:
+        options = with_image(options, image)
     _check(options)
     security = decide(options)
     sharing = _sharing(options, host, find)
@@ -61,8 +66,11 @@ def build(
             "--group-add needs a range of group ids: an ordinary user's single one leaves groups as they are",
             hint="give the user a range in /etc/subuid and /etc/subgid, and install uidmap",
         )
-    host_files = None if options.rootfs else host_image(python_environment())
-    root = _root(options) if host_files is None else _host_root(options, host_files, host)
+    host_files = None if options.rootfs or image is not None else host_image(python_environment())
+    if image is not None:
+        root = image_root(image, read_only=options.read_only)
+    else:
+        root = _root(options) if host_files is None else _host_root(options, host_files, host)
     command = _command(options)
     env = _environment(options, host_files.path if host_files else ())
     cwd = options.workdir or "/"
@@ -152,10 +160,8 @@ def _check(options: Options) -> None:
                 _check_characters(text, f"--{field.replace('_', '-')}", strict=field in _WRITTEN)
     if options.rootfs and options.image:
         raise ConflictError("both an image and --rootfs were given", hint="leave one of them out")
-    if not options.rootfs and options.image != "host":
-        raise NotFoundError(
-            f"image {options.image!r} is not known", hint="`host` is this machine's own system; or use --rootfs DIR"
-        )
+    if not options.rootfs and not options.image:
+        raise SpecError("no image was named", hint="a name such as debian:12, or `host`; or --rootfs DIR")
     if options.userns not in {"", "private"} and (options.uidmap or options.gidmap):
         raise ConflictError(
             f"--userns={options.userns} contradicts --uidmap and --gidmap", hint="leave one of them out"

@@ -9,13 +9,16 @@ from cloche.records import record
 class Options:
     """The options of `cloche run`; names and meanings are docker's, values as people write them.
 
-    `image` is "host" or "" with `rootfs` given. Sizes are bytes or text ("256m"), durations seconds
-    or text ("1m30s"). `environment` is the complete list of variables asked for, KEY=VALUE.
+    `image` is "host", an image's name or ID, or "" with `rootfs` given; `pull` is always, missing, newer or never.
+    Sizes are bytes or text ("256m"), durations seconds or text ("1m30s"). `environment` is the complete list of
+    variables asked for, KEY=VALUE.
     """
 
     command: tuple[str, ...] = ()
     image: str = "host"
     rootfs: str = ""
+    pull: str = "missing"
+    platform: str = ""
     entrypoint: str | None = None
     interactive: bool = False
     tty: bool = False

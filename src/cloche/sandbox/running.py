@@ -19,6 +19,7 @@ from cloche.runtime.host import Host, probe_host
 from cloche.runtime.planning import plan as make_plan
 from cloche.runtime.receipt import Receipt
 from cloche.sandbox.config import build
+from cloche.sandbox.image import image_of, use_image
 from cloche.sandbox.reason import Reason, Usage, exit_code_of, oom_kills, reason_of, usage_of
 from cloche.stage.operation import Plan
 from cloche.stage.points import from_environment
@@ -27,6 +28,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cloche.images.local import Image
+    from cloche.linux.files import Fd
     from cloche.runtime.request import Request
     from cloche.sandbox.options import Options
 
@@ -63,6 +66,8 @@ class Prepared:
         self.id, self.request, self.plan, self.receipt = container_id, request, plan, receipt
         self.sealed = sealed
         self.lease: idmaps.Lease | None = None
+        self.image: Image | None = None
+        self.use: Fd | None = None  # what keeps the image from being removed
 
     def record(self, options: Options, pid: int) -> dict[str, Any]:
         """What other commands need to know of a running container."""
@@ -75,6 +80,7 @@ class Prepared:
             "pid": pid,
             "groups": list(self.plan.groups),
             "image": options.image or options.rootfs,
+            "image_id": self.image.id if self.image is not None else "",
             "command": list(process.args or []),
             "env": list(process.env or []),
             "labels": list(options.label),
@@ -99,8 +105,9 @@ class Prepared:
                 os.unlink(path)
             except FileNotFoundError:
                 pass
-        if self.lease is not None:
-            self.lease.close()
+        for held in (self.lease, self.use):
+            if held is not None:
+                held.close()
 
 
 def prepare(
@@ -117,10 +124,12 @@ def prepare(
         check_name(options.name)
         if not dry:
             records.reserve(options.name)
+    image, use = (image_of(options), None) if dry else use_image(options)
     container_id = new_id()
     lease = None if dry else idmaps.Lease(f"{records.state_dir()}/id-ranges")
     try:
-        request = build(options, host, container_id, lease=lease, find=records.find_process, size=size)
+        find = records.find_process
+        request = build(options, host, container_id, lease=lease, find=find, size=size, image=image)
         sealed = needs_seal(request.ids)
         extra = {
             "stage_says": "runs from a sealed copy of the interpreter"
@@ -132,11 +141,12 @@ def prepare(
         request = type(request)(**{**vars(request), **extra})
         plan, receipt = make_plan(request, host)
     except BaseException:
-        if lease is not None:
-            lease.close()
+        for held in (lease, use):
+            if held is not None:
+                held.close()
         raise
     prepared = Prepared(container_id, request, plan, receipt, sealed)
-    prepared.lease = lease
+    prepared.lease, prepared.image, prepared.use = lease, image, use
     return prepared
 
 

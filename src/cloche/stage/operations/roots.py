@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from cloche.stage.scene import Inside
 
 
+LONGEST_OPTION = 255  # of fsconfig(2)
+MOST_TOGETHER = 88  # names that are numbers, with colons between them
+
+
 @record
 class MakePrivate(InsideOperation):
     """Cut the new tree of mounts loose from the host's."""
@@ -104,23 +108,27 @@ class Overlay(InsideOperation):
     hidden: tuple[str, ...] = ()  # relative to the tree
     user_attributes: bool = True  # userxattr, which overlays in user namespaces need
     places: tuple[tuple[str, bool], ...] = ()  # mount points the layer must bring: (relative path, directory?)
+    layers: tuple[str, ...] = ()  # of the tree, the lowest first; without any, the tree itself
+    shape: str = ""  # the layer whose mode and owner the directory has
 
     def execute(self, scene: Inside) -> None:
         lower, upper, work = (f"{kind}/{self.index}" for kind in "luw")
         for path in (lower, upper, work):
             os.mkdir(path, 0o755)
         tree = scene.trees.pop(self.tree)
-        _copy_attributes(os.fstat(tree), upper)
+        with files.Fd(os.open(self.shape or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)) as shape:
+            _copy_attributes(os.fstat(shape.number), upper)
         for path in self.hidden:
             _white_out(tree, upper, path)
         for path, directory in self.places:
             _make_place(tree, upper, path, directory=directory)
         mount.move_mount(tree, scene.scratch, lower)
         os.close(tree)
-        options: dict[str, str | None] = {"source": "overlay"}
-        options |= {"lowerdir": lower, "upperdir": upper, "workdir": work}
+        options: list[tuple[str, str | None]] = [("source", "overlay")]
+        options += self._lowers(lower)
+        options += [("upperdir", upper), ("workdir", work)]
         if self.user_attributes:
-            options["userxattr"] = None
+            options.append(("userxattr", None))
         top = mount.new_filesystem("overlay", options, mount.MOUNT_ATTR_NODEV)
         if self.target == "/":
             mount.move_mount(top, scene.scratch, "r")
@@ -130,11 +138,22 @@ class Overlay(InsideOperation):
             mount.move_mount(top, place.number)
         os.close(top)
 
+    def _lowers(self, lower: str) -> list[tuple[str, str | None]]:
+        """The lower directories, the highest first: in one option where that is not too long, as older kernels need."""
+        if not self.layers:
+            return [("lowerdir", lower)]
+        names = [str(number) for number in range(len(self.layers))]
+        for name, layer in zip(names, reversed(self.layers), strict=True):
+            os.symlink(f"{lower}/{layer}", name)
+        together = ":".join(names)
+        return [("lowerdir", together)] if len(together) <= LONGEST_OPTION else [("lowerdir+", name) for name in names]
+
     def calls(self) -> list[str]:
         i = self.index
         extra = ", userxattr" if self.user_attributes else ""
         hide = [f'mknod("u/{i}/{path}", S_IFCHR, 0)' for path in self.hidden]
-        mounts = f'fsopen("overlay") … fsmount(lowerdir=l/{i}, upperdir=u/{i}, workdir=w/{i}{extra})'
+        below = f"{len(self.layers)} layers in l/{i}" if self.layers else f"l/{i}"
+        mounts = f'fsopen("overlay") … fsmount(lowerdir={below}, upperdir=u/{i}, workdir=w/{i}{extra})'
         return [
             *hide,
             f'move_mount(tree, scratch, "l/{i}")',
@@ -147,8 +166,10 @@ class Overlay(InsideOperation):
         return f"{self.target} can be changed in here, the original stays as it is{hides}"
 
     def hint(self, code: int) -> str:
-        if code == 22:
+        if code == 22 and not self.layers:
             return "the directory lies on or holds mounts that cannot carry an overlay here; give DIR:rw or DIR:ro"
+        if code == 22 and len(self.layers) > MOST_TOGETHER:
+            return f"a kernel before 6.7 cannot lay more than {MOST_TOGETHER} layers on top of each other"
         if code == 19:
             return "this kernel has no overlay file system; load it with: modprobe overlay"
         return ""

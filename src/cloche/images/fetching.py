@@ -1,0 +1,119 @@
+"""From what somebody typed to an image in the store: which registry is meant, who asks, and with or without TLS."""
+
+from __future__ import annotations
+
+from cloche.errors import ClocheError, ForbiddenError, NotFoundError, RegistryError
+from cloche.images.pulling import Progress, Pulled, pull
+from cloche.images.references import parse_reference
+from cloche.images.registry.client import Repository, check_login
+from cloche.images.registry.logins import login_for
+from cloche.images.registry.places import read_registries
+from cloche.images.registry.transport import NoTLSError, Transport, Trust
+from cloche.images.store import uses
+from cloche.images.unpack.apply import Powers
+from cloche.images.unpack.worker import Users, Worker
+from cloche.records import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from cloche.images.platforms import Wanted
+    from cloche.images.references import Reference
+    from cloche.images.registry.auth import Login
+    from cloche.images.registry.places import Place
+    from cloche.images.store.layout import Layout
+
+    T = TypeVar("T")
+
+
+@record
+class Access:
+    """How registries are spoken to: `tls_verify` None is as registries.conf says; `login` in place of those on file."""
+
+    tls_verify: bool | None = None
+    login: Login | None = None
+    cert_dir: str = ""
+
+
+@record
+class Unpacking:
+    """Who unpacks: in a user namespace with these ids, or as root itself; and what they may do."""
+
+    users: Users | None
+    powers: Powers
+
+
+@record
+class Fetched:
+    """An image that is there now, under this name."""
+
+    reference: Reference
+    pulled: Pulled
+
+
+def fetch(
+    layout: Layout, text: str, wanted: Wanted, access: Access, unpacking: Unpacking, progress: Progress
+) -> Fetched:
+    """Have the image of this name in the store, as its registry has it now. Raises ClocheError, OSError."""
+    layout.make()
+    with uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
+        return _fetch(layout, text, wanted, access, unpacking, progress)
+
+
+def _fetch(
+    layout: Layout, text: str, wanted: Wanted, access: Access, unpacking: Unpacking, progress: Progress
+) -> Fetched:
+    def ask(reference: Reference, repository: Repository) -> Fetched:
+        users, powers = unpacking.users, unpacking.powers
+        return Fetched(reference, pull(layout, reference, repository, wanted, lambda: Worker(users), powers, progress))
+
+    return at_registry(text, access, ask)
+
+
+def at_registry(text: str, access: Access, work: Callable[[Reference, Repository], T]) -> T:
+    """Do something with a repository: at the first of the places that may be meant where it can be done."""
+    registries = read_registries()
+    failed: list[ClocheError] = []
+    for reference in registries.references(parse_reference(text)):
+        for place in registries.places(reference):
+            try:
+                return _at(place, reference, access, work)
+            except (NotFoundError, ForbiddenError, RegistryError) as error:
+                failed.append(error)
+    if len(failed) > 1:
+        # the last place is the registry itself, the others stand in for it
+        more = "; ".join(str(error) for error in failed[:-1])
+        raise type(failed[-1])(f"{failed[-1]} (before that, {more})", hint=failed[-1].hint)
+    raise failed[-1]
+
+
+def log_in(domain: str, access: Access, login: Login) -> None:
+    """See whether a registry lets somebody in. Raises ForbiddenError, RegistryError."""
+    place = read_registries().places(parse_reference(f"{domain}/any", tagged=False))[-1]
+
+    def ask(transport: Transport, base: str) -> None:
+        check_login(transport, base, login)
+
+    _with_or_without_tls(place, access, ask)
+
+
+def _at(place: Place, reference: Reference, access: Access, work: Callable[[Reference, Repository], T]) -> T:
+    login = access.login or login_for(reference.domain, reference.path)
+
+    def ask(transport: Transport, base: str) -> T:
+        return work(reference, Repository(transport, base, place.path, login))
+
+    return _with_or_without_tls(place, access, ask)
+
+
+def _with_or_without_tls(place: Place, access: Access, work: Callable[[Transport, str], T]) -> T:
+    verify = access.tls_verify if access.tls_verify is not None else not (place.insecure or place.loopback)
+    transport = Transport(Trust(verify, access.cert_dir))
+    try:
+        return work(transport, f"https://{place.host}")
+    except NoTLSError:
+        if verify:
+            raise
+    return work(transport, f"http://{place.host}")

@@ -1,0 +1,92 @@
+"""What is in a store, as rows to show."""
+
+from __future__ import annotations
+
+import os
+
+from cloche.errors import ClocheError
+from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
+from cloche.images.references import parse_reference
+from cloche.images.store import names
+from cloche.images.store.layers import layer_path
+from cloche.linux.reading import read_bytes
+from cloche.records import record
+from cloche.spec.image import Manifest
+from cloche.spec.reader import read_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.images.store.layout import Layout
+    from cloche.spec.image import ImageConfig
+
+
+@record
+class Row:
+    """An image with one of its names.
+
+    `repository`, `tag` and `digest` are "<none>" where there is none, as docker shows them; `size` is in bytes, of the
+    unpacked layers; `created` is as the config has it, RFC 3339 or "".
+    """
+
+    repository: str
+    tag: str
+    digest: str
+    id: str
+    created: str
+    size: int
+    platform: str
+    entry: names.Entry
+    labels: dict[str, str]
+
+
+def rows(layout: Layout) -> list[Row]:
+    """All of them, the newest first. One that is damaged is left out."""
+    if not os.path.exists(f"{layout.path}/index.json"):
+        return []
+    sizes: dict[str, int] = {}
+    found = []
+    for entry in names.entries(layout):
+        try:
+            found.append(_row(layout, entry, sizes))
+        except ClocheError:
+            continue  # a part of it is gone; `pull` mends it
+    found.sort(key=lambda row: row.created, reverse=True)
+    return found
+
+
+def _row(layout: Layout, entry: names.Entry, sizes: dict[str, int]) -> Row:
+    manifest = read_manifest(layout.read(entry.manifest.digest, LARGEST), entry.manifest.mediaType, entry.name)
+    assert isinstance(manifest, Manifest)
+    config = read_config(layout.read(manifest.config.digest, LARGEST_CONFIG), entry.name)
+    repository = tag = "<none>"
+    digest = "<none>"
+    source, _, source_digest = entry.source.partition("@")
+    if entry.name:
+        reference = parse_reference(entry.name)
+        repository, tag = reference.familiar_name, reference.tag or "<none>"
+        digest = source_digest if source == reference.name else digest
+    elif entry.source:
+        repository, digest = parse_reference(source, tagged=False).familiar_name, source_digest
+    return Row(
+        repository,
+        tag,
+        digest,
+        manifest.config.digest,
+        config.created or "",
+        sum(_size(layout, diff_id, sizes) for diff_id in config.rootfs.diff_ids),
+        _platform(config),
+        entry,
+        (config.config.Labels if config.config is not None else None) or {},
+    )
+
+
+def _size(layout: Layout, diff_id: str, sizes: dict[str, int]) -> int:
+    if diff_id not in sizes:
+        text = read_bytes(f"{layer_path(layout, diff_id)}/layer.json")
+        facts = read_json(text) if text else {}
+        sizes[diff_id] = int(facts.get("bytes", 0)) if isinstance(facts, dict) else 0
+    return sizes[diff_id]
+
+
+def _platform(config: ImageConfig) -> str:
+    return "/".join(filter(None, (config.os, config.architecture, config.variant)))

@@ -1,0 +1,106 @@
+"""Images that are in the store: found by name or ID, with what it takes to start one. Imports little: `run` waits."""
+
+from __future__ import annotations
+
+from cloche.errors import ConflictError, NotFoundError, SpecError
+from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
+from cloche.images.references import parse_reference
+from cloche.images.store import names
+from cloche.images.store.layers import layer_path
+from cloche.linux.reading import read_bytes
+from cloche.records import record
+from cloche.spec.image import Manifest
+from cloche.spec.reader import read_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.images.store.layout import Layout
+    from cloche.spec.image import ImageConfig
+
+SHORTEST = 4  # digits of an ID that are taken for one; docker takes a single one
+
+
+@record
+class Image:
+    """An image that can be started.
+
+    `id` is the digest of its config, `layers` their directories, the lowest first. `root` is the directory whose mode
+    and owner the root has: that of the highest layer that says something about it.
+    """
+
+    name: str
+    id: str
+    config: ImageConfig
+    layers: tuple[str, ...]
+    root: str
+
+
+def find(layout: Layout, text: str) -> Image:
+    """The image of this name, or with this ID or the first digits of it. Raises NotFoundError, ConflictError."""
+    return load(layout, find_entry(layout, text))
+
+
+def find_entry(layout: Layout, text: str) -> names.Entry:
+    """Its entry in the index."""
+    try:
+        entries = names.entries(layout)
+    except FileNotFoundError:
+        entries = []
+    entry = next(iter(_matching(layout, entries, text)), None)
+    if entry is None:
+        raise NotFoundError(f"no such image: {text}", hint=f"cloche pull {text}; or --rootfs DIR, or the image `host`")
+    return entry
+
+
+def load(layout: Layout, entry: names.Entry) -> Image:
+    """What an entry of the index stands for. Raises NotFoundError where a part of it is gone."""
+    what = entry.name or entry.manifest.digest
+    manifest = read_manifest(layout.read(entry.manifest.digest, LARGEST), entry.manifest.mediaType, what)
+    if not isinstance(manifest, Manifest):
+        raise NotFoundError(f"{what} is an index of images", hint="name one of them")
+    config = read_config(layout.read(manifest.config.digest, LARGEST_CONFIG), what)
+    layers = tuple(layer_path(layout, diff_id) for diff_id in config.rootfs.diff_ids)
+    root = layers[-1] if layers else ""
+    for place in reversed(layers):
+        text = read_bytes(f"{place}/layer.json")
+        if not text:
+            raise NotFoundError(f"a layer of {what} is not unpacked", hint=f"cloche pull {what}")
+        facts = read_json(text)
+        if isinstance(facts, dict) and facts.get("root"):
+            root = place
+            break
+    return Image(entry.name, manifest.config.digest, config, layers, root)
+
+
+def _matching(layout: Layout, entries: list[names.Entry], text: str) -> list[names.Entry]:
+    try:
+        reference = parse_reference(text)
+    except SpecError:
+        reference = None
+    if reference is not None:
+        full = str(reference)
+        found = [entry for entry in entries if entry.name == full]
+        if not found and reference.digest:
+            source = f"{reference.name}@{reference.digest}"
+            found = [
+                entry
+                for entry in entries
+                if entry.source == source or f"{entry.name.rpartition(':')[0]}@{entry.manifest.digest}" == source
+            ]
+        if found:
+            return found
+    return _by_id(layout, entries, text)
+
+
+def _by_id(layout: Layout, entries: list[names.Entry], text: str) -> list[names.Entry]:
+    digits = text.removeprefix("sha256:")
+    if len(digits) < SHORTEST or not set(digits) <= set("0123456789abcdef"):
+        return []
+    found: dict[str, names.Entry] = {}
+    for entry in entries:
+        manifest = read_manifest(layout.read(entry.manifest.digest, LARGEST), entry.manifest.mediaType, entry.name)
+        if isinstance(manifest, Manifest) and manifest.config.digest.removeprefix("sha256:").startswith(digits):
+            found[manifest.config.digest] = entry
+    if len(found) > 1:
+        raise ConflictError(f"{text} is the beginning of the IDs of {len(found)} images", hint="give more of it")
+    return list(found.values())

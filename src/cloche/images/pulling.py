@@ -1,0 +1,213 @@
+"""Fetching an image from a registry: what is there already is not asked for again.
+
+    manifest ── choose a platform ──▶ manifest ──▶ config ──▶ diffIDs
+                                         └──▶ layers, several at once ──▶ blobs ──▶ unpacked, lowest first
+
+An image gets its name when all of it is there. What has arrived before somebody is killed is used by the next.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from cloche.errors import RegistryError
+from cloche.images import documents
+from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
+from cloche.images.platforms import Wanted, choose
+from cloche.images.store import names
+from cloche.images.store.incoming import Incoming
+from cloche.images.store.layers import check_layers, has_layer, unpack_layer
+from cloche.images.unpack.apply import Powers
+from cloche.records import record
+from cloche.spec.image import Descriptor, Index, Manifest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloche.images.references import Reference
+    from cloche.images.registry.client import Answer, Repository
+    from cloche.images.store.layout import Layout
+    from cloche.images.unpack.worker import Worker
+    from cloche.spec.image import ImageConfig
+
+AT_ONCE = 3  # blobs that are fetched at the same time, as docker has it
+TRIES = 5  # connections for one blob; each goes on where the last broke off
+PART = 1 << 18
+
+
+class Progress:
+    """What is told of a pull while it goes on; this one tells nobody. Called from several threads."""
+
+    def layers(self, items: list[Descriptor]) -> None:
+        """The layers of the image are known."""
+
+    def exists(self, item: Descriptor) -> None:
+        """A layer is there already."""
+
+    def arrived(self, item: Descriptor, size: int) -> None:
+        """So many bytes of a blob are there."""
+
+    def unpacking(self, item: Descriptor) -> None:
+        """A layer is being unpacked."""
+
+    def unpacked(self, item: Descriptor) -> None:
+        """A layer is ready."""
+
+
+@record
+class Pulled:
+    """An image that is there: its manifest, config, and whether anything of it was new."""
+
+    manifest: Descriptor
+    config: ImageConfig
+    digest: str  # of what the name stood for in the registry: the manifest, or the index it is in
+    fresh: bool
+
+
+def pull(
+    layout: Layout,
+    reference: Reference,
+    repository: Repository,
+    wanted: Wanted,
+    make_worker: Callable[[], Worker],
+    powers: Powers,
+    progress: Progress,
+) -> Pulled:
+    """Fetch and unpack an image, and give it its name. Raises ClocheError, OSError."""
+    top = repository.manifest(reference.selector)
+    known = names.named(layout, str(reference))
+    answer, descriptor = _chosen(layout, repository, top, wanted)
+    manifest = _manifest(answer, repository)
+    had = known is not None and known.manifest.digest == descriptor.digest
+    content = _small(layout, repository, manifest.config)
+    config = read_config(content, repository.name)
+    check_layers(config.rootfs.diff_ids, len(manifest.layers))
+    fresh = _Layers(layout, repository, manifest, config, progress).fetch(make_worker, powers)
+    layout.add(answer.content)
+    if top is not answer:
+        layout.add(top.content)
+    names.put(layout, names.Entry(str(reference), descriptor, f"{reference.name}@{top.digest}"))
+    return Pulled(descriptor, config, top.digest, fresh or not had)
+
+
+def _chosen(layout: Layout, repository: Repository, top: Answer, wanted: Wanted) -> tuple[Answer, Descriptor]:
+    """The manifest for a platform, and its descriptor."""
+    from cloche.images.registry.client import Answer
+
+    answer = top
+    found = read_manifest(top.content, top.media_type, repository.name)
+    for _ in range(2):  # an index may be in an index
+        if isinstance(found, Manifest):
+            kind = found.mediaType or answer.media_type
+            return answer, Descriptor(mediaType=kind, digest=answer.digest, size=len(answer.content))
+        item = choose(found.manifests, wanted, repository.name)
+        if layout.has(item.digest):
+            answer = Answer(layout.read(item.digest, LARGEST), item.mediaType, item.digest)
+        else:
+            answer = repository.manifest(item.digest)
+        found = read_manifest(answer.content, item.mediaType, repository.name)
+        if isinstance(found, Index) and item.digest == top.digest:
+            break
+    if isinstance(found, Manifest):
+        kind = found.mediaType or answer.media_type
+        return answer, Descriptor(mediaType=kind, digest=answer.digest, size=len(answer.content))
+    raise RegistryError(f"{repository.name} has an index of indexes without end")
+
+
+def _manifest(answer: Answer, repository: Repository) -> Manifest:
+    found = read_manifest(answer.content, answer.media_type, repository.name)
+    assert isinstance(found, Manifest)
+    return found
+
+
+def _small(layout: Layout, repository: Repository, item: Descriptor) -> bytes:
+    """The content of a blob that is read as a whole."""
+    if item.size > LARGEST_CONFIG:
+        raise RegistryError(f"{repository.name} has a config of {item.size} bytes; {LARGEST_CONFIG} is the most")
+    fetch_blob(layout, repository, item, Progress())
+    return layout.read(item.digest, documents.LARGEST_CONFIG)
+
+
+def fetch_blob(layout: Layout, repository: Repository, item: Descriptor, progress: Progress) -> bool:
+    """Have a blob in the store; whether it had to be fetched. Goes on where a connection broke off."""
+    from urllib3.exceptions import HTTPError
+
+    with Incoming(layout, item.digest, item.size) as incoming:
+        if incoming.done:
+            return False
+        for attempt in range(TRIES):
+            if incoming.size == item.size:
+                break
+            answer, start = repository.blob(item.digest, incoming.size)
+            if start != incoming.size:
+                incoming.restart()
+            before = incoming.size
+            try:
+                while part := answer.read(PART):
+                    incoming.write(part)
+                    progress.arrived(item, incoming.size)
+                answer.release_conn()
+                break
+            except HTTPError as error:
+                answer.close()
+                if attempt == TRIES - 1 and incoming.size == before:
+                    raise RegistryError(
+                        f"{repository.host} breaks off in the middle of {item.digest}: {error}", hint="try again later"
+                    ) from None
+            except RegistryError:
+                answer.close()
+                incoming.restart()
+                raise
+        incoming.finish()
+    return True
+
+
+class _Layers:
+    """The layers of one image, fetched by several threads and unpacked by one process in their order."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        repository: Repository,
+        manifest: Manifest,
+        config: ImageConfig,
+        progress: Progress,
+    ) -> None:
+        self.layout, self.repository, self.progress = layout, repository, progress
+        self.items = list(zip(manifest.layers, config.rootfs.diff_ids, strict=True))
+        self._stop = threading.Event()
+
+    def fetch(self, make_worker: Callable[[], Worker], powers: Powers) -> bool:
+        """Have all of them; whether anything was missing."""
+        self.progress.layers([item for item, _ in self.items])
+        missing = [(item, diff_id) for item, diff_id in self.items if not self._is_there(item, diff_id)]
+        if not missing:
+            return False
+        worker = make_worker()
+        pool = ThreadPoolExecutor(AT_ONCE, "fetch")
+        try:
+            fetched = [pool.submit(self._fetch, item) for item, _ in missing]
+            for (item, diff_id), future in zip(missing, fetched, strict=True):
+                future.result()
+                self.progress.unpacking(item)
+                unpack_layer(self.layout, item.digest, diff_id, worker, powers)
+                self.progress.unpacked(item)
+        except BaseException:
+            self._stop.set()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            worker.close()
+        return True
+
+    def _is_there(self, item: Descriptor, diff_id: str) -> bool:
+        if not (self.layout.has(item.digest) and has_layer(self.layout, diff_id)):
+            return False
+        self.progress.exists(item)
+        return True
+
+    def _fetch(self, item: Descriptor) -> None:
+        if not self._stop.is_set():
+            fetch_blob(self.layout, self.repository, item, self.progress)

@@ -1,0 +1,92 @@
+"""Removing images: a name is taken away, and what no name leads to any more is removed.
+
+index.json ──▶ manifest ──▶ config ──▶ layers/DIFFID        what can be reached stays,
+      └──▶ the index it was chosen from                     and what a container uses
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from cloche.errors import ClocheError
+from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
+from cloche.images.store import names, uses
+from cloche.images.store.layers import layer_path
+from cloche.linux import files
+from cloche.spec.image import Manifest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloche.images.store.layout import Layout
+    from cloche.spec.image import ImageConfig
+
+
+def collect(layout: Layout, remove: Callable[[str], None]) -> int:
+    """Remove what nothing leads to and nobody uses; returns how many bytes of blobs.
+
+    `remove` removes the directory of a layer below incoming/, whose files may be those of other ids. While something
+    is being fetched nothing is removed: its blobs have no name yet.
+    """
+    with files.Fd(os.open(f"{layout.path}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
+        fcntl.flock(lock.number, fcntl.LOCK_EX)
+        in_use = uses.used(layout)
+        if uses.FETCHING in in_use:
+            return 0
+        blobs, layers = reachable(layout)
+        for image in in_use:
+            config = _config(layout, image)
+            blobs.add(image)
+            layers |= set(config.rootfs.diff_ids) if config is not None else set()
+        freed, gone = _remove_blobs(layout, blobs), []
+        kept = {layer_path(layout, diff_id) for diff_id in layers}
+        for digits in os.listdir(f"{layout.path}/layers/sha256"):
+            path = f"{layout.path}/layers/sha256/{digits}"
+            if path not in kept:
+                # gone at once for everybody who looks, whatever becomes of us
+                gone.append(f"{layout.path}/incoming/{digits}.gone")
+                os.rename(path, gone[-1])
+    for path in gone:
+        remove(path)
+    return freed
+
+
+def _remove_blobs(layout: Layout, kept: set[str]) -> int:
+    freed = 0
+    for algorithm in os.listdir(f"{layout.path}/blobs"):
+        for digits in os.listdir(f"{layout.path}/blobs/{algorithm}"):
+            if f"{algorithm}:{digits}" not in kept:
+                path = f"{layout.path}/blobs/{algorithm}/{digits}"
+                freed += os.stat(path).st_size
+                os.unlink(path)
+    return freed
+
+
+def _config(layout: Layout, digest: str) -> ImageConfig | None:
+    try:
+        return read_config(layout.read(digest, LARGEST_CONFIG), digest)
+    except ClocheError:
+        return None
+
+
+def reachable(layout: Layout) -> tuple[set[str], set[str]]:
+    """(blobs, layers): the digests and diffIDs of everything the index leads to."""
+    blobs: set[str] = set()
+    layers: set[str] = set()
+    for entry in names.entries(layout):
+        blobs.add(entry.manifest.digest)
+        if entry.source:
+            blobs.add(entry.source.partition("@")[2])
+        try:
+            content = layout.read(entry.manifest.digest, LARGEST)
+            manifest = read_manifest(content, entry.manifest.mediaType, entry.name)
+            if not isinstance(manifest, Manifest):
+                continue
+            blobs |= {manifest.config.digest, *(item.digest for item in manifest.layers)}
+            config = read_config(layout.read(manifest.config.digest, LARGEST_CONFIG), entry.name)
+            layers |= set(config.rootfs.diff_ids)
+        except ClocheError:
+            continue  # what is damaged leads nowhere
+    return blobs, layers
