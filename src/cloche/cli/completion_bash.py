@@ -7,7 +7,7 @@ File names are left to bash itself, which knows how to quote them.
 
 from __future__ import annotations
 
-from cloche.cli.completion import alike, joined, takes_value, valued, words
+from cloche.cli.completion import IMAGES, alike, joined, takes_value, valued, words
 from cloche.cli.table import Verb
 
 ACTIONS = {
@@ -19,6 +19,7 @@ ACTIONS = {
     "<command>": "_cloche_offer -c",
     "<process>": "_cloche_processes",
     "<container>": "_cloche_containers",
+    "<image>": "_cloche_images",
 }
 
 START = r"""# bash completion for @program@: source this file, or put it where bash-completion looks for it
@@ -70,6 +71,19 @@ _cloche_containers() {
         esac
     done
     _cloche_offer -W "$(command ls -- "$root" 2>/dev/null)"
+}
+
+# what the index of the store names
+_cloche_images() {
+    local i store=${CLOCHE_ROOT:-/var/lib/cloche}
+    [[ $EUID -eq 0 || -n $CLOCHE_ROOT ]] || store=${XDG_DATA_HOME:-$HOME/.local/share}/cloche
+    for ((i = 0; i < ${#words[@]}; i++)); do
+        case ${words[i]} in
+            --root) store=${words[i + 1]} ;;
+            --root=*) store=${words[i]#*=} ;;
+        esac
+    done
+    _cloche_offer -W "$(@images@)"
 }
 """
 
@@ -151,7 +165,7 @@ def render(cloche: Verb, verbs: list[Verb]) -> str:
             if action := _action(operand.complete, verbs):
                 operands.append(f'"{verb.name} {i}") {action} ;;')
     return (
-        START
+        START.replace("@images@", IMAGES.replace("@store@", '"$store"'))
         + _function("_cloche_stop", "$1", stops)
         + _function("_cloche_options", "$1", options)
         + _function("_cloche_takes_value", "$1", [*takes, "*) return 1 ;;"])

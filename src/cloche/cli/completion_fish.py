@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloche.cli.completion import alike, joined, takes_value, valued, words
+from cloche.cli.completion import IMAGES, alike, joined, takes_value, valued, words
 from cloche.cli.table import Option, Verb
 
 ACTIONS = {
@@ -13,6 +13,7 @@ ACTIONS = {
     "<command>": "(__fish_complete_command)",
     "<process>": "(__fish_complete_pids)",
     "<container>": "(__cloche_containers)",
+    "<image>": "(__cloche_images)",
 }
 
 START = r"""# fish completion for @program@: put this file in ~/.config/fish/completions, as @program@.fish
@@ -73,6 +74,24 @@ function __cloche_containers
     command ls -- $root 2>/dev/null
 end
 
+# what the index of the store names
+function __cloche_images
+    set -l store /var/lib/cloche
+    if test (id -u) != 0
+        set store $HOME/.local/share/cloche
+        set -q XDG_DATA_HOME; and set store $XDG_DATA_HOME/cloche
+    end
+    set -q CLOCHE_ROOT; and set store $CLOCHE_ROOT
+    set -l next no
+    for word in (commandline -opc)
+        test $next = yes; and set store $word
+        set next no
+        test x$word = x--root; and set next yes
+        string match -q -- '--root=*' $word; and set store (string replace -- --root= '' $word)
+    end
+    @images@
+end
+
 # words that join with commas: the last of them is being typed
 function __cloche_joined
     set -l before (commandline -ct | string match -r -- '^(?:[^=]*=)?(.*,)')
@@ -102,7 +121,7 @@ def render(cloche: Verb, verbs: list[Verb]) -> str:
     stops.append("case '*'\n            echo 1")
     takes.append("case '*'\n            return 1")
     return (
-        START
+        START.replace("@images@", IMAGES.replace("@store@", "$store"))
         + _function("__cloche_stop", stops)
         + _function("__cloche_takes_value", takes)
         + "\n"

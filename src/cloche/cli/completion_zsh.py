@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloche.cli.completion import joined, takes_value, words
+from cloche.cli.completion import IMAGES, joined, takes_value, words
 from cloche.cli.table import LIST, Operand, Option, Verb
 
 ACTIONS = {
@@ -14,6 +14,7 @@ ACTIONS = {
     "<command>": "_normal",
     "<process>": "_pids",
     "<container>": "_cloche_containers",
+    "<image>": "_cloche_images",
 }
 
 END = r"""
@@ -23,6 +24,16 @@ _cloche_containers() {
     (( EUID )) && root=${XDG_RUNTIME_DIR:+$XDG_RUNTIME_DIR/cloche-runtime}
     [[ -n $before_verb ]] && root=$before_verb
     compadd -- ${root:-/tmp/cloche-runtime-$EUID}/*(N/:t)
+}
+
+# what the index of the store names
+_cloche_images() {
+    local store=${XDG_DATA_HOME:-$HOME/.local/share}/cloche
+    (( EUID )) || store=/var/lib/cloche
+    store=${CLOCHE_ROOT:-$store}
+    [[ -n $before_verb ]] && store=$before_verb
+    local -a found=(${(f)"$(@images@)"})
+    compadd -- $found
 }
 
 if [[ $funcstack[1] == (_cloche|_@program@) ]]; then  # the file itself is the function, by its name
@@ -63,7 +74,17 @@ def render(cloche: Verb, verbs: list[Verb]) -> str:
         specs += [_operand(i, operand, verbs) for i, operand in enumerate(verb.operands, 1)]
         lines += [f"                        {spec} \\" for spec in specs]
         lines += ["                        && ret=0", "                    ;;"]
-    return "\n".join([*lines, "            esac", "            ;;", "    esac", "    return ret", "}", END])
+    return "\n".join(
+        [
+            *lines,
+            "            esac",
+            "            ;;",
+            "    esac",
+            "    return ret",
+            "}",
+            END.replace("@images@", IMAGES.replace("@store@", "$store")),
+        ]
+    )
 
 
 def quoted(text: str) -> str:

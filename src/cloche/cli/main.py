@@ -1,6 +1,7 @@
 """`cloche`: the words of the command line to a verb, and every error to one line and an exit code.
 
     125  cloche itself failed      126, 127  the command cannot be executed, is not found
+    1    a verb about images failed
     124  it timed out              else      the command's own, or 128+n for signal n
 
 Each verb lives in a module of its own, imported when it is called for.
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from cloche.cli.table import Verb
 
 FAILED = 125
+IMAGE_VERBS = (
+    "pull push images rmi tag save load login logout".split()
+)  # a module each, with a function of the same name
 # what the bundle has of modules, loaded by every run
 EVERY_RUN = ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server")
 
@@ -29,10 +33,12 @@ EVERY_RUN = ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.s
 def main(argv: list[str]) -> int:
     """Run a command line (without the program's name); returns the exit code."""
     hold_standard_descriptors()
-    debug = False
+    debug, failed = False, FAILED
     try:
         top = parse(CLOCHE, argv)
         debug = top.flag("debug")
+        if top.positionals[:1] and top.positionals[0] in IMAGE_VERBS:
+            failed = 1  # as docker has it: there is no command whose code it could be taken for
         _set_directories(top)
         if top.flag("version"):
             return _call("version", [])
@@ -47,7 +53,7 @@ def main(argv: list[str]) -> int:
         from cloche.cli.output import print_error
 
         print_error(error)
-        return FAILED
+        return failed
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -63,7 +69,7 @@ def main(argv: list[str]) -> int:
         notes = ", ".join(getattr(error, "__notes__", []))
         text = f"{what}{error.strerror or error}{f' ({notes})' if notes else ''}"
         print_error(StageError(text, hint="run it again with `cloche --debug` for the place in the code"))
-        return FAILED
+        return failed
 
 
 def _call(name: str, argv: list[str]) -> int:
@@ -96,6 +102,13 @@ def _implementation(verb: Verb, parsed: Parsed) -> int:
         from cloche.cli.doctor import doctor
 
         return doctor(parsed)
+    if verb.name in IMAGE_VERBS:
+        from cloche.linux.libraries import reach
+
+        reach()
+        module = f"cloche.cli.images.{verb.name}"
+        __import__(module)
+        return int(getattr(sys.modules[module], verb.name)(parsed))
     from cloche.cli import small
 
     return small.call(verb, parsed)

@@ -16,6 +16,15 @@ MODULES = {
     "shell": "cloche.cli.options_run",
     "explain": "cloche.cli.options_run",
     "enter": "cloche.cli.options_other",
+    "pull": "cloche.cli.options_images",
+    "images": "cloche.cli.options_images",
+    "rmi": "cloche.cli.options_images",
+    "push": "cloche.cli.options_images",
+    "save": "cloche.cli.options_images",
+    "load": "cloche.cli.options_images",
+    "tag": "cloche.cli.options_images",
+    "login": "cloche.cli.options_images",
+    "logout": "cloche.cli.options_images",
     "doctor": "cloche.cli.options_other",
     "completion": "cloche.cli.options_other",
     "help": "cloche.cli.options_other",
@@ -38,7 +47,7 @@ CLOCHE = Verb(
             VALUE,
             "Options",
             "DIR",
-            "where images and kept containers will live; nothing is there yet",
+            "where images are kept",
             complete="<dir>",
         ),
         Option(
@@ -66,9 +75,9 @@ CLOCHE = Verb(
 
 
 HINT = "cloche --help lists what there is"
-NOT_YET = "detached containers and images from registries are not here yet; cloche run and enter are"
+NOT_YET = "detached containers are not here yet; cloche run and enter are"
 KNOWN_ELSEWHERE = {"exec": "cloche enter NAME -- COMMAND", "create": NOT_YET, "start": NOT_YET} | dict.fromkeys(
-    "build images logs pull ps push rm rmi stop kill".split(), NOT_YET
+    "build logs ps rm stop kill".split(), NOT_YET
 )
 
 

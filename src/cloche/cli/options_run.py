@@ -171,6 +171,19 @@ OPTIONS = (
         "use this directory as the container's root, in place of an image",
         complete="<dir>",
     ),
+    Option(
+        ("--pull",),
+        VALUE,
+        FILES,
+        "WHEN",
+        "fetch the image always, when it is missing, when the registry has a newer one, or never",
+        default="missing",
+        complete="always missing newer never",
+        closed=True,
+    ),
+    Option(
+        ("--platform",), VALUE, FILES, "OS/ARCH[/VARIANT]", "the image for this platform, in place of this machine's"
+    ),
     Option(("--shm-size",), VALUE, FILES, "SIZE", "how much shared memory /dev/shm may hold", default="64m"),
     Option(
         ("--device",),

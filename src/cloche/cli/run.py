@@ -17,7 +17,10 @@ from cloche.cli.request import options_of
 from cloche.engine import records
 from cloche.errors import ConflictError, ForbiddenError, UnsupportedError
 from cloche.sandbox import values
+from cloche.sandbox.image import to_fetch
 from cloche.sandbox.running import Prepared, Result, conclude, is_recorded, prepare
+
+FETCH_FAILED = 125
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ def run(verb: Verb, parsed: Parsed) -> int:
     watch = parsed.flag("explain") or step
     options = options_of(verb, parsed, trace=watch, step=step)
     _check_terminal(options, step=step)
+    if to_fetch(options) and (code := _fetch(options, quiet=parsed.flag("quiet"))):
+        return code
     size = front.terminal_size() if options.tty else (0, 0)
     prepared = prepare(options, size=size)
     if options.allow_unenforced and not parsed.flag("quiet"):
@@ -54,6 +59,25 @@ def run(verb: Verb, parsed: Parsed) -> int:
     elif not parsed.flag("quiet"):
         front.report(result)
     return result.exit_code
+
+
+def _fetch(options: Options, *, quiet: bool) -> int:
+    """Have the image fetched by a process of its own: this one forks the stage, and is to have nothing of that in it.
+
+    Says how it goes on standard error, as the output is the command's. Returns its exit code.
+    """
+    pid = os.fork()
+    if pid == 0:
+        code = FETCH_FAILED
+        try:
+            os.dup2(2, 1)
+            from cloche.cli.images.pull import fetch_for_run
+
+            code = fetch_for_run(options, quiet=quiet)
+        finally:
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return code if code >= 0 else FETCH_FAILED
 
 
 def _drive(options: Options, prepared: Prepared, observer: front.Observer) -> Result:

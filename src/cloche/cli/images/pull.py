@@ -1,0 +1,99 @@
+"""`cloche pull`: fetch an image, and say how it goes as docker does."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from cloche.images.platforms import parse_platform
+from cloche.images.pulling import Progress
+from cloche.images.references import parse_reference
+from cloche.images.store.layout import Layout, store_dir
+from cloche.sandbox.image import unpacking
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.cli.grammar import Parsed
+    from cloche.sandbox.options import Options
+    from cloche.spec.image import Descriptor
+
+
+def pull(parsed: Parsed) -> int:
+    """Carry out `pull`."""
+    from cloche.cli.images.access import access_of
+    from cloche.images.fetching import fetch
+
+    text = parsed.positionals[0]
+    quiet = parsed.flag("quiet")
+    wanted = parse_platform(parsed.text("platform") or "")
+    given = parse_reference(text)
+    if not quiet and given.tag == "latest" and not parse_reference(text, tagged=False).tag:
+        print("Using default tag: latest")
+    progress = Progress() if quiet else Lines(given.selector, given.familiar_name)
+    done = fetch(Layout(store_dir()), text, wanted, access_of(parsed), unpacking(), progress)
+    name = str(done.reference)
+    if not quiet:
+        print(f"Digest: {done.pulled.digest}")
+        state = "Downloaded newer image for" if done.pulled.fresh else "Image is up to date for"
+        print(f"Status: {state} {done.reference.familiar}")
+    print(name)
+    return 0
+
+
+def fetch_for_run(options: Options, *, quiet: bool) -> int:
+    """Fetch the image that `run` needs, and say so; returns 0, or 125 after saying what failed."""
+    from cloche.cli.output import print_error
+    from cloche.errors import ClocheError, StageError
+    from cloche.linux.libraries import reach
+
+    reach()
+    from cloche.images.fetching import Access, fetch
+    from cloche.sandbox.image import image_of, unpacking
+
+    try:
+        reference = parse_reference(options.image)
+        if not quiet and options.pull == "missing":
+            print(f"Unable to find image '{reference.familiar}' locally", flush=True)
+        progress = Progress() if quiet else Lines(reference.selector, reference.familiar_name)
+        wanted = parse_platform(options.platform)
+        fetch(Layout(store_dir()), options.image, wanted, Access(), unpacking(), progress)
+    except (ClocheError, OSError) as error:
+        if options.pull == "newer" and isinstance(error, ClocheError):
+            try:
+                image_of(options)
+                return 0
+            except ClocheError:
+                pass
+        print_error(error if isinstance(error, ClocheError) else StageError(f"{error.filename}: {error.strerror}"))
+        return 125
+    return 0
+
+
+class Lines(Progress):
+    """A line whenever something has been done, for a log."""
+
+    def __init__(self, selector: str, name: str) -> None:
+        self._heading = f"{selector}: Pulling from {name}"
+        self._lock = threading.Lock()
+
+    def layers(self, items: list[Descriptor]) -> None:
+        del items
+        self._say(self._heading)
+
+    def exists(self, item: Descriptor) -> None:
+        self._say(f"{_short(item)}: Already exists")
+
+    def unpacking(self, item: Descriptor) -> None:
+        self._say(f"{_short(item)}: Download complete")
+
+    def unpacked(self, item: Descriptor) -> None:
+        self._say(f"{_short(item)}: Pull complete")
+
+    def _say(self, line: str) -> None:
+        with self._lock:
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+
+
+def _short(item: Descriptor) -> str:
+    return item.digest.partition(":")[2][:12]

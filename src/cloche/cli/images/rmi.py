@@ -1,0 +1,96 @@
+"""`cloche rmi`: take names away, and what they alone led to."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+
+from cloche.cli.output import print_error
+from cloche.errors import ClocheError, ConflictError, NotFoundError
+from cloche.images import local
+from cloche.images.references import parse_reference
+from cloche.images.removing import collect
+from cloche.images.store import names, uses
+from cloche.images.store.layers import remove_tree
+from cloche.images.store.layout import Layout, store_dir
+from cloche.images.unpack.worker import Worker
+from cloche.sandbox.image import unpacking
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cloche.cli.grammar import Parsed
+
+
+def rmi(parsed: Parsed) -> int:
+    """Carry out `rmi`; goes on after one that cannot be removed."""
+    layout = Layout(store_dir())
+    layout.make()
+    failed = 0
+    for text in parsed.positionals:
+        try:
+            _remove(layout, text, force=parsed.flag("force"))
+        except NotFoundError as error:
+            if not parsed.flag("force"):
+                failed = 1
+                print_error(error)
+        except ClocheError as error:
+            failed = 1
+            print_error(error)
+    with remover() as remove:
+        collect(layout, remove)
+    return failed
+
+
+@contextmanager
+def remover() -> Iterator[Callable[[str], None]]:
+    """What removes the directory of a layer: as root by itself, else as the ids whose files it holds."""
+    workers: list[Worker] = []
+
+    def remove(path: str) -> None:
+        if not workers:
+            workers.append(Worker(unpacking().users))
+        remove_tree(path, workers[0])
+
+    try:
+        yield remove
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+def _remove(layout: Layout, text: str, *, force: bool) -> None:
+    entries = names.entries(layout)
+    image = local.find(layout, text)
+    by_name = bool(image.name) and image.name == _full(text)
+    same = [entry for entry in entries if _id_of(layout, entry) == image.id]
+    if not by_name and len({entry.name for entry in same}) > 1 and not force:
+        raise ConflictError(f"{text} has {len(same)} names", hint="name one of them, or --force for all")
+    if uses.is_used(layout, image.id) and (not by_name or len(same) == 1):
+        raise ConflictError(f"{text} is in use by a running container", hint="end it first")
+    if by_name:
+        names.take(layout, image.name)
+        sys.stdout.write(f"Untagged: {parse_reference(image.name).familiar}\n")
+        if len(same) > 1:
+            return
+    else:
+        for entry in same:
+            names.forget(layout, entry.manifest.digest)
+            if entry.name:
+                sys.stdout.write(f"Untagged: {parse_reference(entry.name).familiar}\n")
+    sys.stdout.write(f"Deleted: {image.id}\n")
+
+
+def _full(text: str) -> str:
+    try:
+        return str(parse_reference(text))
+    except ClocheError:
+        return ""
+
+
+def _id_of(layout: Layout, entry: names.Entry) -> str:
+    try:
+        return local.load(layout, entry).id
+    except ClocheError:
+        return ""

@@ -1,0 +1,147 @@
+"""The tables of the verbs about images."""
+
+from __future__ import annotations
+
+from cloche.cli.table import ABSENT, FLAG, VALUE, Operand, Option, Verb
+
+OPTIONS = "Options"
+PLATFORM = Option(
+    ("--platform",), VALUE, OPTIONS, "OS/ARCH[/VARIANT]", "the image for this platform, in place of this machine's"
+)
+REGISTRY = (
+    Option(
+        ("--tls-verify",),
+        VALUE,
+        OPTIONS,
+        "true|false",
+        "false: without TLS, or with a certificate that is not trusted",
+        complete="true false",
+        closed=True,
+    ),
+    Option(("--creds",), VALUE, OPTIONS, "USER[:PASSWORD]", "log in as this user, for this once"),
+    Option(("--cert-dir",), VALUE, OPTIONS, "DIR", "certificates: *.crt to trust, NAME.cert and NAME.key to show"),
+)
+
+PULL = Verb(
+    "pull",
+    "fetch an image from a registry",
+    ("cloche pull [OPTIONS] NAME[:TAG|@DIGEST]",),
+    (
+        "Without a registry in front, NAME is docker.io's, unless registries.conf says otherwise; without a tag,"
+        " latest is meant. What is here already is not fetched again.",
+    ),
+    (PLATFORM, Option(("-q", "--quiet"), FLAG, OPTIONS, "", "print nothing but the image's name"), *REGISTRY),
+    operands=(Operand("NAME", "the image", required=True),),
+    examples=(
+        ("cloche pull debian:12", "an image of docker.io"),
+        ("cloche pull --tls-verify=false localhost:5000/app", "one of a registry without TLS"),
+    ),
+)
+
+PUSH = Verb(
+    "push",
+    "send an image to a registry",
+    ("cloche push [OPTIONS] NAME[:TAG]",),
+    ("What the registry has already is not sent again, or taken from another of its repositories.",),
+    (Option(("-q", "--quiet"), FLAG, OPTIONS, "", "print nothing but the image's name"), *REGISTRY),
+    operands=(Operand("NAME", "the image", required=True, complete="<image>"),),
+    examples=(("cloche push registry.example.com/team/app:1", "an image to the registry that its name begins with"),),
+)
+
+TAG = Verb(
+    "tag",
+    "give an image one more name",
+    ("cloche tag IMAGE NAME[:TAG]",),
+    (),
+    (),
+    operands=(
+        Operand("IMAGE", "by name or ID", required=True, complete="<image>"),
+        Operand("NAME", "the new name", required=True),
+    ),
+    examples=(("cloche tag debian:12 registry.example.com/team/base:1", "the same image under another name"),),
+)
+
+SAVE = Verb(
+    "save",
+    "write images into a file",
+    ("cloche save [OPTIONS] IMAGE...",),
+    ("The file is an OCI archive and docker's at once; cloche, docker, podman and skopeo read it.",),
+    (Option(("-o", "--output"), VALUE, OPTIONS, "FILE", "write it there, in place of the output", complete="<file>"),),
+    operands=(Operand("IMAGE", "by name or ID", required=True, many=True, complete="<image>"),),
+    examples=(("cloche save -o debian.tar debian:12", "an image to take along"),),
+)
+
+LOAD = Verb(
+    "load",
+    "take images from a file",
+    ("cloche load [OPTIONS]",),
+    ("Reads what save has written, of cloche, docker, podman or skopeo, compressed or not.",),
+    (
+        Option(
+            ("-i", "--input"), VALUE, OPTIONS, "FILE", "read it from there, in place of the input", complete="<file>"
+        ),
+        Option(("-q", "--quiet"), FLAG, OPTIONS, "", "print nothing"),
+        PLATFORM,
+    ),
+    examples=(("cloche load -i debian.tar", "the images in a file"),),
+)
+
+LOGIN = Verb(
+    "login",
+    "remember a user and a password for a registry",
+    ("cloche login [OPTIONS] [REGISTRY]",),
+    (
+        "Without a registry, docker.io is meant. The password is asked for, or read with --password-stdin;"
+        " it is never given on a command line, where everybody on this machine could read it. It is kept until the next"
+        " boot, in a file that is yours alone, which podman reads as well.",
+    ),
+    (
+        Option(("-u", "--username"), VALUE, OPTIONS, "USER", "the user's name; asked for otherwise"),
+        Option(("--password-stdin",), FLAG, OPTIONS, "", "read the password from the input"),
+        Option(
+            ("-p", "--password"),
+            ABSENT,
+            OPTIONS,
+            "",
+            "everybody on this machine could read it",
+            hint="--password-stdin, or let it be asked for",
+        ),
+        *(option for option in REGISTRY if option.dest != "creds"),
+    ),
+    operands=(Operand("REGISTRY", "HOST[:PORT]"),),
+    examples=(("cloche login -u ana registry.example.com", "asks for the password"),),
+)
+
+LOGOUT = Verb(
+    "logout",
+    "forget a login",
+    ("cloche logout [REGISTRY]",),
+    ("What docker or a helper keeps is theirs, and stays.",),
+    (),
+    operands=(Operand("REGISTRY", "HOST[:PORT]; docker.io otherwise"),),
+    examples=(("cloche logout registry.example.com", "the opposite of login"),),
+)
+
+IMAGES = Verb(
+    "images",
+    "list the images that are here",
+    ("cloche images [OPTIONS] [NAME[:TAG]]",),
+    (),
+    (
+        Option(("--digests",), FLAG, OPTIONS, "", "show digests as well"),
+        Option(("--no-trunc",), FLAG, OPTIONS, "", "show IDs in full"),
+        Option(("-q", "--quiet"), FLAG, OPTIONS, "", "print nothing but the IDs"),
+    ),
+    operands=(Operand("NAME", "only images of this name", complete="<image>"),),
+    examples=(("cloche images", "what is here"),),
+)
+
+RMI = Verb(
+    "rmi",
+    "remove images",
+    ("cloche rmi [OPTIONS] IMAGE...",),
+    ("Takes the name away, and removes what no other name and no container needs.",),
+    (Option(("-f", "--force"), FLAG, OPTIONS, "", "also with several names, and no error where it is not there"),),
+    operands=(Operand("IMAGE", "by name or ID", required=True, many=True, complete="<image>"),),
+    examples=(("cloche rmi debian:12", "one of them"),),
+)
