@@ -4,6 +4,7 @@ that the whole run left nothing on the host.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -18,13 +19,15 @@ import pytest
 from tests.leftovers import Snapshot, compare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job: commands are to be as in a terminal
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 ORDINARY = 1500  # a uid that no account has: one id, no /etc/subuid
+LIBRARIES = ("urllib3", "isal", "backports.zstd")
+REGISTRIES, VARIABLE = "registries.conf", "CONTAINERS_REGISTRIES_CONF"
 BOOTSTRAP = "import sys; sys.path.insert(0, {src!r}); from cloche.cli.main import entry; entry()"
 APPLETS = (
     "sh true false ls id hostname dnsdomainname mount umount cat ps sleep touch echo env pwd mkdir rm ln stat wc "
@@ -74,7 +77,7 @@ class Cli:
     ) -> subprocess.CompletedProcess[str]:
         """Run to the end; stdout and stderr are text, stdin is empty unless given."""
         feed = input.encode() if isinstance(input, str) else input
-        env = {"PATH": os.environ["PATH"], "HOME": "/", "CLOCHE_STATE": self.state, **more.pop("env", {})}  # type: ignore[dict-item]
+        env = self._environment | more.pop("env", {})  # type: ignore[operator]
         done = subprocess.run(
             [*self.argv, *args], input=feed or b"", capture_output=True, timeout=timeout, check=False, env=env, **more
         )  # type: ignore[call-overload]
@@ -84,13 +87,26 @@ class Cli:
 
     def popen(self, *args: str, **more: object) -> subprocess.Popen[bytes]:
         """Start it and return at once."""
-        env = {"PATH": os.environ["PATH"], "HOME": "/", "CLOCHE_STATE": self.state, **more.pop("env", {})}  # type: ignore[dict-item]
+        env = self._environment | more.pop("env", {})  # type: ignore[operator]
         return subprocess.Popen([*self.argv, *args], env=env, **more)  # type: ignore[call-overload, no-any-return]
 
     @property
     def state(self) -> str:
         """A state directory of this kind of user's own."""
-        path = self.source.parent / f"state-{self.kind}"
+        return self._own("state")
+
+    @property
+    def root(self) -> str:
+        """A store of this kind of user's own."""
+        return self._own("store")
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        own = {"CLOCHE_STATE": self.state, "CLOCHE_ROOT": self.root, VARIABLE: str(self.source.parent / REGISTRIES)}
+        return {"PATH": os.environ["PATH"], "HOME": "/", **own}
+
+    def _own(self, what: str) -> str:
+        path = self.source.parent / f"{what}-{self.kind}"
         if not path.exists():
             path.mkdir(mode=0o700)
             if os.geteuid() == 0 and self.kind != "root":
@@ -105,10 +121,24 @@ def shared_dir() -> Iterator[Path]:
     top.chmod(0o755)
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(SOURCE, top / "src", ignore=ignore)
+    for name in LIBRARIES:
+        copy_library(name, top / "src", ignore)
+    # nothing here is to ask a registry beyond this machine
+    (top / REGISTRIES).write_text('[[registry]]\nprefix = "docker.io"\nblocked = true\n')
+    os.environ[VARIABLE] = str(top / REGISTRIES)
     subprocess.run([system_python(), "-m", "compileall", "-q", str(top / "src")], check=True)
     subprocess.run(["chmod", "-R", "a+rX", str(top)], check=True)
     yield top
+    del os.environ[VARIABLE]
     shutil.rmtree(top)
+
+
+def copy_library(name: str, place: Path, ignore: Callable[[str, list[str]], set[str]]) -> None:
+    """Put a library of ours beside the copy of the package, for an interpreter that has none."""
+    found = importlib.util.find_spec(name)
+    assert found is not None, name
+    assert found.submodule_search_locations, name
+    shutil.copytree(found.submodule_search_locations[0], place / name.replace(".", "/"), ignore=ignore)
 
 
 def system_python() -> str:

@@ -124,7 +124,7 @@ def test_explain_takes_what_run_takes(anyone: Cli, rootfs: Path) -> None:
     [
         ("--memory", "nonsense", "host"),
         ("--rootfs", "/no/such/directory"),
-        ("nothing-like-it", "true"),
+        ("--pull=never", "nothing-like-it", "true"),
         ("--userns", "host", "--uidmap", "0:0:1", "host"),
         ("--no-such-option", "host"),
         ("--cap-add", "CAP_FLY", "host"),

@@ -1,0 +1,84 @@
+"""What is removed, and what is not while somebody needs it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.images.liar import Liar
+
+if TYPE_CHECKING:
+    from tests.conftest import Cli
+    from tests.images.conftest import Registry
+    from tests.images.liar import Handler
+
+
+def layers(cli: Cli) -> list[str]:
+    return sorted(path.name for path in Path(cli.root, "layers/sha256").iterdir())
+
+
+def blobs(cli: Cli) -> list[str]:
+    return sorted(path.name for path in Path(cli.root, "blobs/sha256").iterdir())
+
+
+def test_not_while_a_container_runs(fresh: Cli, filled: Registry) -> None:
+    name = f"{filled.host}/box:1"
+    assert fresh("pull", "-q", name).returncode == 0
+    child = fresh.popen("run", name, "sh", "-c", "echo up; sleep 60; cat /etc/passwd", stdout=-1)
+    assert child.stdout
+    assert child.stdout.readline() == b"up\n"
+    for words in ((name,), ("-f", name)):
+        done = fresh("rmi", *words)
+        assert done.returncode == 1
+        assert "is in use by a running container" in done.stderr
+    assert fresh("tag", name, "other:1").returncode == 0
+    assert fresh("rmi", name).returncode == 0
+    assert layers(fresh)
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    deadline = time.monotonic() + 10
+    while (done := fresh("rmi", "other:1")).returncode and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert done.returncode == 0, done.stderr
+    assert layers(fresh) == blobs(fresh) == []
+
+
+def test_what_was_untagged_stays_for_a_container(cli: Cli, filled: Registry) -> None:
+    """A name that goes to another image takes nothing away from who runs the old one."""
+    name = "moving:1"
+    for source in ("box", "changed"):
+        assert cli("pull", "-q", f"{filled.host}/{source}:1").returncode == 0
+    assert cli("tag", f"{filled.host}/changed:1", name).returncode == 0
+    assert cli("rmi", f"{filled.host}/changed:1").returncode == 0
+    child = cli.popen("run", name, "sh", "-c", "echo up; read x; cat /root/new", stdin=-1, stdout=-1)
+    assert child.stdout
+    assert child.stdout.readline() == b"up\n"
+    assert cli("tag", f"{filled.host}/box:1", name).returncode == 0
+    ids = cli("images", "-q", "--no-trunc").stdout.split()
+    assert len(ids) == 2
+    done = cli("rmi", f"{filled.host}/box:1")
+    assert done.returncode == 0, done.stderr
+    assert child.communicate(b"\n", 20)[0] == b"new"
+    assert cli("rmi", "-f", name, *ids).returncode == 0
+    assert layers(cli) == blobs(cli) == []
+
+
+def test_not_while_something_is_fetched(cli: Cli, filled: Registry) -> None:
+    with Liar() as liar:
+
+        def slowly(request: Handler) -> None:
+            time.sleep(2)
+            request.give(200, liar.layer)
+
+        liar.replies[liar.layer_path] = slowly
+        assert cli("pull", "-q", f"{filled.host}/box:1").returncode == 0
+        child = cli.popen("pull", "-q", liar.name)
+        while liar.layer_path not in [path for path, _ in liar.asked]:
+            time.sleep(0.02)
+        assert cli("rmi", f"{filled.host}/box:1").returncode == 0
+        assert child.wait(30) == 0
+        assert cli("images", "-q").stdout.count("\n") == 1
+        assert cli("rmi", liar.name).returncode == 0
+    assert layers(cli) == blobs(cli) == []
