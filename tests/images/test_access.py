@@ -129,7 +129,7 @@ def test_a_password_is_asked_for_at_a_terminal(cli: Cli, guarded: Registry, env:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("login", "-p", "secret", "localhost:1"), "--password-stdin"),
+        (("login", "--password", "secret", "localhost:1"), "--password-stdin"),
         (("login", "--password-stdin", "localhost:1"), "--username"),
         (("login", "localhost:1"), "no terminal"),
         (("login", "-u", "x", "--password-stdin", "a b"), "invalid reference|not a registry"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloche.cli.table import ABSENT, FLAG, VALUE, Operand, Option, Verb
+from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb
 
 OPTIONS = "Options"
 PLATFORM = Option(
@@ -98,14 +98,6 @@ LOGIN = Verb(
     (
         Option(("-u", "--username"), VALUE, OPTIONS, "USER", "the user's name; asked for otherwise"),
         Option(("--password-stdin",), FLAG, OPTIONS, "", "read the password from the input"),
-        Option(
-            ("-p", "--password"),
-            ABSENT,
-            OPTIONS,
-            "",
-            "everybody on this machine could read it",
-            hint="--password-stdin, or let it be asked for",
-        ),
         *(option for option in REGISTRY if option.dest != "creds"),
     ),
     operands=(Operand("REGISTRY", "HOST[:PORT]"),),
