@@ -87,7 +87,7 @@ def _drive(options: Options, prepared: Prepared, observer: front.Observer) -> Re
         tty=options.tty,
         observer=observer,
         started=lambda pid: _started(options, prepared, pid),
-        stop_signal=values.signal_number(options.stop_signal),
+        stop_signal=values.signal_number(prepared.stop_signal),
         patience=None if options.stop_timeout is None else values.duration(options.stop_timeout, "--stop-timeout"),
     )
     return conclude(prepared, ended)

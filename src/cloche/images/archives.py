@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from cloche.images.unpack.worker import Worker
 
 MOST_FILES = 100_000
+DEEPEST = 3  # an index in an index
 CONTAINERD_NAME = "io.containerd.image.name"  # where docker and containerd put the name in full
 COMPRESSED = {"gzip": "+gzip", "zstd": "+zstd"}
 
@@ -53,8 +54,7 @@ def save(layout: Layout, entries: list[names.Entry], out: IO[bytes]) -> None:
         _add(made, "oci-layout", LAYOUT)
         for entry in entries:
             content = layout.read(entry.manifest.digest, LARGEST)
-            manifest = read_manifest(content, entry.manifest.mediaType, entry.name)
-            assert isinstance(manifest, Manifest)
+            manifest = _manifest(content, entry.manifest.mediaType, entry.name)
             for digest in (*(item.digest for item in manifest.layers), manifest.config.digest, entry.manifest.digest):
                 if digest not in written:
                     written.add(digest)
@@ -126,8 +126,7 @@ def _load(
             hint="cloche import makes an image of a root file system",
         )
     for entry in found:
-        manifest = read_manifest(layout.read(entry.manifest.digest, LARGEST), entry.manifest.mediaType, "the archive")
-        assert isinstance(manifest, Manifest)
+        manifest = _manifest(layout.read(entry.manifest.digest, LARGEST), entry.manifest.mediaType, "the archive")
         config = read_config(layout.read(manifest.config.digest, LARGEST_CONFIG), "the archive")
         check_layers(config.rootfs.diff_ids, len(manifest.layers))
         digests = [item.digest for item in manifest.layers]
@@ -211,15 +210,17 @@ def _of_layout(layout: Layout, contents: _Contents, wanted: Wanted) -> list[name
     return found
 
 
-def _stored(layout: Layout, contents: _Contents, item: Descriptor, wanted: Wanted) -> Descriptor | None:
+def _stored(layout: Layout, contents: _Contents, item: Descriptor, wanted: Wanted, depth: int = 0) -> Descriptor | None:
     """The manifest for a platform that a descriptor leads to, all of whose parts are there."""
+    if depth > DEEPEST:
+        raise RegistryError("the archive has an index of indexes without end")
     content = contents.read(_path(item.digest).encode(), LARGEST)
     if contents.digest(_path(item.digest).encode()) != check_digest(item.digest):
         raise RegistryError(f"the archive has something else for {item.digest}")
     found = read_manifest(content, item.mediaType, "the archive")
     if isinstance(found, Index):
         there = [part for part in found.manifests if _path(part.digest).encode() in contents.digests]
-        return _stored(layout, contents, choose(there, wanted, "the archive"), wanted) if there else None
+        return _stored(layout, contents, choose(there, wanted, "the archive"), wanted, depth + 1) if there else None
     for part in (found.config, *found.layers):
         if contents.digest(_path(part.digest).encode()) != part.digest:
             raise RegistryError(f"the archive has something else for {part.digest}")
@@ -227,9 +228,14 @@ def _stored(layout: Layout, contents: _Contents, item: Descriptor, wanted: Wante
 
 
 def _config_of(layout: Layout, item: Descriptor) -> str:
-    manifest = read_manifest(layout.read(item.digest, LARGEST), item.mediaType, "the archive")
-    assert isinstance(manifest, Manifest)
-    return manifest.config.digest
+    return _manifest(layout.read(item.digest, LARGEST), item.mediaType, "the archive").config.digest
+
+
+def _manifest(content: bytes, media_type: str, what: str) -> Manifest:
+    found = read_manifest(content, media_type, what)
+    if not isinstance(found, Manifest):
+        raise RegistryError(f"{what} is an index of images")
+    return found
 
 
 def _docker_tags(contents: _Contents) -> dict[str, list[str]]:
@@ -238,7 +244,7 @@ def _docker_tags(contents: _Contents) -> dict[str, list[str]]:
         return {}
     found: dict[str, list[str]] = {}
     for item in _docker_list(contents):
-        digest = contents.digest(item["Config"].encode())
+        digest = contents.digest(_bytes(item["Config"]))
         found.setdefault(digest, []).extend(_full_name(tag) for tag in item.get("RepoTags") or ())
     return {digest: tags for digest, tags in found.items() if tags}
 
@@ -258,9 +264,9 @@ def _docker_list(contents: _Contents) -> list[dict[str, Any]]:
 def _of_docker(layout: Layout, contents: _Contents) -> list[names.Entry]:
     found = []
     for item in _docker_list(contents):
-        config = contents.digest(item["Config"].encode())
+        config = contents.digest(_bytes(item["Config"]))
         size = os.stat(layout.blob(config)).st_size
-        layers = [_layer(layout, contents.digest(name.encode())) for name in item["Layers"]]
+        layers = [_layer(layout, contents.digest(_bytes(name))) for name in item["Layers"]]
         manifest = {
             "schemaVersion": 2,
             "mediaType": image.OCI_MANIFEST,
@@ -274,6 +280,10 @@ def _of_docker(layout: Layout, contents: _Contents) -> list[names.Entry]:
             names.Entry("", descriptor)
         ]
     return found
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode(errors="surrogatepass")
 
 
 def _layer(layout: Layout, digest: str) -> dict[str, object]:

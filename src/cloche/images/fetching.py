@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from cloche.errors import ClocheError, ForbiddenError, NotFoundError, RegistryError
+from cloche.errors import ClocheError, ForbiddenError, NotFoundError, RegistryError, SpecError
 from cloche.images.pulling import Progress, Pulled, pull
-from cloche.images.references import parse_reference
+from cloche.images.references import DEFAULT_DOMAIN, parse_reference
 from cloche.images.registry.client import Repository, check_login
 from cloche.images.registry.logins import login_for
-from cloche.images.registry.places import read_registries
+from cloche.images.registry.places import HUB, read_registries
 from cloche.images.registry.transport import NoTLSError, Transport, Trust
 from cloche.images.store import uses
 from cloche.images.unpack.apply import Powers
@@ -89,6 +89,14 @@ def at_registry(text: str, access: Access, work: Callable[[Reference, Repository
     raise failed[-1]
 
 
+def push_to(text: str, access: Access, work: Callable[[Reference, Repository], T]) -> T:
+    """Do something with the repository of exactly this name: what is sent goes to no mirror and no other registry."""
+    reference = parse_reference(text)
+    if reference.digest:
+        raise SpecError(f"{text!r} has a digest, which an image has by itself", hint="NAME[:TAG]")
+    return _at(read_registries().places(reference)[-1], reference, access, work)
+
+
 def log_in(domain: str, access: Access, login: Login) -> None:
     """See whether a registry lets somebody in. Raises ForbiddenError, RegistryError."""
     place = read_registries().places(parse_reference(f"{domain}/any", tagged=False))[-1]
@@ -100,7 +108,8 @@ def log_in(domain: str, access: Access, login: Login) -> None:
 
 
 def _at(place: Place, reference: Reference, access: Access, work: Callable[[Reference, Repository], T]) -> T:
-    login = access.login or login_for(reference.domain, reference.path)
+    # of the place that is asked: what stands in for a registry does not get its password
+    login = access.login or login_for(DEFAULT_DOMAIN if place.host == HUB else place.host, place.path)
 
     def ask(transport: Transport, base: str) -> T:
         return work(reference, Repository(transport, base, place.path, login))

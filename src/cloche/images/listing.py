@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from cloche.errors import ClocheError
+from cloche.errors import ClocheError, SpecError
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
 from cloche.images.references import parse_reference
 from cloche.images.store import names
@@ -17,7 +17,6 @@ from cloche.spec.reader import read_json
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.images.store.layout import Layout
-    from cloche.spec.image import ImageConfig
 
 
 @record
@@ -34,9 +33,6 @@ class Row:
     id: str
     created: str
     size: int
-    platform: str
-    entry: names.Entry
-    labels: dict[str, str]
 
 
 def rows(layout: Layout) -> list[Row]:
@@ -56,7 +52,8 @@ def rows(layout: Layout) -> list[Row]:
 
 def _row(layout: Layout, entry: names.Entry, sizes: dict[str, int]) -> Row:
     manifest = read_manifest(layout.read(entry.manifest.digest, LARGEST), entry.manifest.mediaType, entry.name)
-    assert isinstance(manifest, Manifest)
+    if not isinstance(manifest, Manifest):
+        raise SpecError(f"{entry.name} is an index of images")
     config = read_config(layout.read(manifest.config.digest, LARGEST_CONFIG), entry.name)
     repository = tag = "<none>"
     digest = "<none>"
@@ -74,9 +71,6 @@ def _row(layout: Layout, entry: names.Entry, sizes: dict[str, int]) -> Row:
         manifest.config.digest,
         config.created or "",
         sum(_size(layout, diff_id, sizes) for diff_id in config.rootfs.diff_ids),
-        _platform(config),
-        entry,
-        (config.config.Labels if config.config is not None else None) or {},
     )
 
 
@@ -86,7 +80,3 @@ def _size(layout: Layout, diff_id: str, sizes: dict[str, int]) -> int:
         facts = read_json(text) if text else {}
         sizes[diff_id] = int(facts.get("bytes", 0)) if isinstance(facts, dict) else 0
     return sizes[diff_id]
-
-
-def _platform(config: ImageConfig) -> str:
-    return "/".join(filter(None, (config.os, config.architecture, config.variant)))

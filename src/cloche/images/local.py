@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloche.errors import ConflictError, NotFoundError, SpecError
+from cloche.errors import ClocheError, ConflictError, NotFoundError, SpecError
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
 from cloche.images.references import parse_reference
 from cloche.images.store import names
@@ -87,6 +87,11 @@ def _matching(layout: Layout, entries: list[names.Entry], text: str) -> list[nam
                 for entry in entries
                 if entry.source == source or f"{entry.name.rpartition(':')[0]}@{entry.manifest.digest}" == source
             ]
+        if not found and reference.short:
+            from cloche.images.registry.places import read_registries
+
+            meant = [str(item) for item in read_registries().references(reference)]
+            found = [entry for name in meant for entry in entries if entry.name == name]
         if found:
             return found
     return _by_id(layout, entries, text)
@@ -98,7 +103,10 @@ def _by_id(layout: Layout, entries: list[names.Entry], text: str) -> list[names.
         return []
     found: dict[str, names.Entry] = {}
     for entry in entries:
-        manifest = read_manifest(layout.read(entry.manifest.digest, LARGEST), entry.manifest.mediaType, entry.name)
+        try:
+            manifest = read_manifest(layout.read(entry.manifest.digest, LARGEST), entry.manifest.mediaType, entry.name)
+        except ClocheError:
+            continue  # one that is damaged is no reason why others are not found
         if isinstance(manifest, Manifest) and manifest.config.digest.removeprefix("sha256:").startswith(digits):
             found[manifest.config.digest] = entry
     if len(found) > 1:

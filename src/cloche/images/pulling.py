@@ -130,29 +130,38 @@ def _small(layout: Layout, repository: Repository, item: Descriptor) -> bytes:
     return layout.read(item.digest, documents.LARGEST_CONFIG)
 
 
-def fetch_blob(layout: Layout, repository: Repository, item: Descriptor, progress: Progress) -> bool:
-    """Have a blob in the store; whether it had to be fetched. Goes on where a connection broke off."""
+def fetch_blob(
+    layout: Layout, repository: Repository, item: Descriptor, progress: Progress, stop: threading.Event | None = None
+) -> bool:
+    """Have a blob in the store; whether it had to be fetched. Goes on where a connection broke off.
+
+    Gives up when `stop` is set, and leaves what has arrived to the next.
+    """
     from urllib3.exceptions import HTTPError
 
     with Incoming(layout, item.digest, item.size) as incoming:
         if incoming.done:
             return False
-        for attempt in range(TRIES):
-            if incoming.size == item.size:
-                break
+        tries = best = 0
+        while incoming.size < item.size or not item.size:
             answer, start = repository.blob(item.digest, incoming.size)
             if start != incoming.size:
                 incoming.restart()
-            before = incoming.size
             try:
                 while part := answer.read(PART):
+                    if stop is not None and stop.is_set():
+                        answer.close()
+                        return False
                     incoming.write(part)
                     progress.arrived(item, incoming.size)
                 answer.release_conn()
                 break
             except HTTPError as error:
                 answer.close()
-                if attempt == TRIES - 1 and incoming.size == before:
+                # one that begins anew each time gets nowhere either
+                tries = tries + 1 if incoming.size <= best else 0
+                best = max(best, incoming.size)
+                if tries == TRIES:
                     raise RegistryError(
                         f"{repository.host} breaks off in the middle of {item.digest}: {error}", hint="try again later"
                     ) from None
@@ -210,4 +219,4 @@ class _Layers:
 
     def _fetch(self, item: Descriptor) -> None:
         if not self._stop.is_set():
-            fetch_blob(self.layout, self.repository, item, self.progress)
+            fetch_blob(self.layout, self.repository, item, self.progress, self._stop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-from cloche.errors import NotFoundError
+from cloche.errors import ClocheError, NotFoundError
 from cloche.images.documents import LARGEST, read_manifest
 from cloche.images.references import parse_reference
 from cloche.images.store import names
@@ -63,7 +63,10 @@ def _sources(layout: Layout, repository: Repository) -> dict[str, list[str]]:
         source = parse_reference(entry.source, tagged=False)
         if source.domain != repository.host or source.path == repository.path:
             continue
-        manifest = read_manifest(layout.read(entry.manifest.digest, LARGEST), entry.manifest.mediaType, entry.name)
+        try:
+            manifest = read_manifest(layout.read(entry.manifest.digest, LARGEST), entry.manifest.mediaType, entry.name)
+        except ClocheError:
+            continue  # one that is damaged has nothing to offer
         for item in manifest.layers if isinstance(manifest, Manifest) else ():
             found.setdefault(item.digest, []).append(source.path)
     return found

@@ -40,14 +40,13 @@ def collect(layout: Layout, remove: Callable[[str], None]) -> int:
             config = _config(layout, image)
             blobs.add(image)
             layers |= set(config.rootfs.diff_ids) if config is not None else set()
-        freed, gone = _remove_blobs(layout, blobs), []
+        freed, gone = _remove_blobs(layout, blobs), _remove_incoming(layout)
         kept = {layer_path(layout, diff_id) for diff_id in layers}
         for digits in os.listdir(f"{layout.path}/layers/sha256"):
             path = f"{layout.path}/layers/sha256/{digits}"
             if path not in kept:
                 # gone at once for everybody who looks, whatever becomes of us
-                gone.append(f"{layout.path}/incoming/{digits}.gone")
-                os.rename(path, gone[-1])
+                gone.append(_out_of_the_way(layout, path, len(gone)))
     for path in gone:
         remove(path)
     return freed
@@ -62,6 +61,25 @@ def _remove_blobs(layout: Layout, kept: set[str]) -> int:
                 freed += os.stat(path).st_size
                 os.unlink(path)
     return freed
+
+
+def _out_of_the_way(layout: Layout, path: str, number: int) -> str:
+    place = f"{layout.path}/incoming/{os.path.basename(path)[:64]}.{os.getpid()}-{number}.gone"
+    os.rename(path, place)
+    return place
+
+
+def _remove_incoming(layout: Layout) -> list[str]:
+    """Remove what was on its way when somebody was killed: nobody fetches now; returns the directories."""
+    folders: list[str] = []
+    for name in os.listdir(f"{layout.path}/incoming"):
+        path = f"{layout.path}/incoming/{name}"
+        if os.path.isdir(path):
+            # another may make one of this name as soon as the lock is gone
+            folders.append(_out_of_the_way(layout, path, len(folders)))
+        else:
+            os.unlink(path)
+    return folders
 
 
 def _config(layout: Layout, digest: str) -> ImageConfig | None:

@@ -5,6 +5,7 @@ Only its config's `config` is looked at, and there what is listed here: labels a
 
 from __future__ import annotations
 
+from cloche.errors import SpecError
 from cloche.runtime.request import Root, Tree
 
 TYPE_CHECKING = False
@@ -56,10 +57,15 @@ def to_fetch(options: Options) -> bool:
     from cloche.errors import NotFoundError
 
     try:
-        image_of(options)
+        image = image_of(options)
     except NotFoundError:
         return True
-    return False
+    if not options.platform or image is None:
+        return False
+    from cloche.images.platforms import parse_platform
+
+    wanted = parse_platform(options.platform)
+    return (image.config.os, image.config.architecture) != (wanted.os, wanted.architecture)
 
 
 def fetch_image(options: Options) -> None:
@@ -105,7 +111,8 @@ def with_image(options: Options, image: Image) -> Options:
     if options.entrypoint is None:
         command = (*(own.Entrypoint or ()), *(command or own.Cmd or ()))
         changed["command"] = command
-    changed["env"] = (*(own.Env or ()), *options.env)
+    # one without a value would be taken for a variable of ours to pass on
+    changed["env"] = (*(entry for entry in own.Env or () if entry.find("=") > 0), *options.env)
     changed["user"] = options.user or own.User or ""
     changed["workdir"] = options.workdir or own.WorkingDir or ""
     if options.stop_signal == type(options)().stop_signal and own.StopSignal:
@@ -115,7 +122,11 @@ def with_image(options: Options, image: Image) -> Options:
 
 def image_root(image: Image, *, read_only: bool) -> Root:
     """The image's layers, with a throwaway one on top."""
+    if not image.layers:
+        raise SpecError(f"the image {image.name or image.id} has no layers: there is nothing to run in it")
     top = image.layers[0].rpartition("/")[0]
     below = len(top) + 1
-    layers = tuple(f"{place[below:]}/fs" for place in image.layers)
+    # overlayfs takes a directory once; of a layer that comes again the highest counts
+    highest = dict.fromkeys(reversed(image.layers))
+    layers = tuple(f"{place[below:]}/fs" for place in reversed(highest))
     return Root((Tree(top, "/", layers=layers, shape=f"{image.root[below:]}/fs"),), read_only=read_only)

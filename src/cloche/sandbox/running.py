@@ -19,7 +19,7 @@ from cloche.runtime.host import Host, probe_host
 from cloche.runtime.planning import plan as make_plan
 from cloche.runtime.receipt import Receipt
 from cloche.sandbox.config import build
-from cloche.sandbox.image import image_of, use_image
+from cloche.sandbox.image import image_of, use_image, with_image
 from cloche.sandbox.reason import Reason, Usage, exit_code_of, oom_kills, reason_of, usage_of
 from cloche.stage.operation import Plan
 from cloche.stage.points import from_environment
@@ -67,6 +67,7 @@ class Prepared:
         self.sealed = sealed
         self.lease: idmaps.Lease | None = None
         self.image: Image | None = None
+        self.stop_signal: str | int = "SIGTERM"
         self.use: Fd | None = None  # what keeps the image from being removed
 
     def record(self, options: Options, pid: int) -> dict[str, Any]:
@@ -147,6 +148,7 @@ def prepare(
         raise
     prepared = Prepared(container_id, request, plan, receipt, sealed)
     prepared.lease, prepared.image, prepared.use = lease, image, use
+    prepared.stop_signal = (with_image(options, image) if image is not None else options).stop_signal
     return prepared
 
 

@@ -51,7 +51,7 @@ def shown_id(digest: str, *, full: bool = False) -> str:
 def size(count: float) -> str:
     """Bytes as docker shows them: three digits, in units of 1000."""
     unit = 0
-    while count >= 1000 and unit < len(UNITS) - 1:
+    while count >= 999.5 and unit < len(UNITS) - 1:
         count /= 1000
         unit += 1
     return f"{count:.3g}{UNITS[unit]}"

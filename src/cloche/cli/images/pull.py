@@ -66,6 +66,9 @@ def fetch_for_run(options: Options, *, quiet: bool) -> int:
                 pass
         print_error(error if isinstance(error, ClocheError) else StageError(f"{error.filename}: {error.strerror}"))
         return 125
+    except Exception as error:  # a defect of ours: there is nobody above who could say so
+        print_error(StageError(f"a defect in cloche: {type(error).__name__}: {error}"))
+        return 125
     return 0
 
 

@@ -7,9 +7,9 @@ import sys
 from cloche.cli.images.access import access_of
 from cloche.errors import NotFoundError
 from cloche.images import pushing
-from cloche.images.fetching import at_registry
+from cloche.images.fetching import push_to
 from cloche.images.references import parse_reference
-from cloche.images.store import names
+from cloche.images.store import names, uses
 from cloche.images.store.layout import Layout, store_dir
 
 TYPE_CHECKING = False
@@ -36,7 +36,8 @@ def push(parsed: Parsed) -> int:
     def send(reference: Reference, repository: Repository) -> tuple[str, int]:
         return pushing.push(layout, entry, repository, reference.tag, progress)
 
-    digest, size = at_registry(parsed.positionals[0], access_of(parsed), send)
+    with uses.hold(layout, uses.FETCHING):  # what is sent is not removed meanwhile
+        digest, size = push_to(parsed.positionals[0], access_of(parsed), send)
     sys.stdout.write(f"{reference.name}\n" if quiet else f"{reference.tag}: digest: {digest} size: {size}\n")
     return 0
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cloche.images.registry.transport import Transport
 
 LARGEST = 1 << 20  # bytes of a token's answer
+LONGEST_HEADER, LONGEST = 16 << 10, 86400  # bytes, and seconds that a token is taken for good
 LEAST, EARLY = 60.0, 5.0  # seconds a token is good for when nobody says, and how long before its end it is left
 
 
@@ -62,7 +63,7 @@ class Authority:
 
     def challenged(self, header: str, scope: str) -> bool:
         """Learn from a 401; whether there is something else to try now. Raises RegistryError."""
-        known = parse_challenges(header)
+        known = parse_challenges(header[:LONGEST_HEADER])
         chosen = next((item for item in known if item["scheme"] in {"bearer", "basic"}), None)
         if chosen is None:
             return False
@@ -77,7 +78,10 @@ class Authority:
 
     def _fetch(self, challenge: dict[str, str], scope: str) -> tuple[str, float]:
         realm = challenge.get("realm", "")
-        parts = urlsplit(realm)
+        try:
+            parts = urlsplit(realm)
+        except ValueError:
+            parts = urlsplit("")
         if parts.scheme not in {"http", "https"} or not parts.netloc:
             raise RegistryError(f"{self.origin} sends us for a token to {realm[:80]!r}, which is no place on the web")
         if urlsplit(self.origin).scheme == "https" and parts.scheme == "http":
@@ -114,7 +118,7 @@ class Authority:
         token, seconds = raw.get("token") or raw.get("access_token"), raw.get("expires_in")
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
             raise RegistryError(f"{parts.netloc} sends a token that is none")
-        good = float(seconds) if isinstance(seconds, int) and seconds > LEAST else LEAST
+        good = float(min(seconds, LONGEST)) if isinstance(seconds, int) and seconds > LEAST else LEAST
         return token, time.monotonic() + good - EARLY
 
 

@@ -8,6 +8,7 @@ from cloche.errors import ForbiddenError, NotFoundError, RegistryError, SpecErro
 from cloche.images.digests import check_digest, sha256
 from cloche.images.documents import LARGEST, check_content
 from cloche.images.registry.auth import Authority, Login
+from cloche.images.registry.transport import discard
 from cloche.records import record
 from cloche.spec import image
 from cloche.spec.reader import read_json
@@ -15,7 +16,7 @@ from cloche.spec.reader import read_json
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import IO, Any
+    from typing import IO
 
     from urllib3.response import BaseHTTPResponse
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 ACCEPT = ", ".join((*image.INDEXES, *image.MANIFESTS))
 LARGEST_ERROR = 64 << 10
 PART = 1 << 16
-MOST_PAGES = 1000
+MOST_CHALLENGES = 3  # of one request: who we are, and once more where a token was too old
 PULL, PUSH = "pull", "pull,push"  # what a token is asked for
 
 
@@ -69,17 +70,6 @@ class Repository:
                 raise RegistryError(f"{what}: {error}") from None
         return Answer(content, kind, said if said.startswith("sha256:") else sha256(content))
 
-    def digest(self, selector: str) -> str:
-        """The digest of what this tag stands for now; "" where the registry does not say it."""
-        what = f"{self.name}:{selector}"
-        answer = self._ask("HEAD", f"manifests/{quote(selector, safe=':')}", what, headers={"Accept": ACCEPT})
-        answer.release_conn()
-        said = answer.headers.get("Docker-Content-Digest", "")
-        try:
-            return check_digest(said) if said else ""
-        except SpecError as error:
-            raise RegistryError(f"{what}: {error}") from None
-
     def blob(self, digest: str, offset: int = 0) -> tuple[BaseHTTPResponse, int]:
         """A blob's content from `offset` on, to be read by the caller; with where it really starts: `offset` or 0."""
         headers = {"Range": f"bytes={offset}-"} if offset else {}
@@ -117,15 +107,26 @@ class Repository:
             actions=PUSH,
             more=(f"repository:{source}:pull",) if source else (),
         )
-        answer.drain_conn()
+        discard(answer)
         if answer.status == 201:
             return "mounted"
-        place = urljoin(f"{self.base}/", answer.headers.get("Location", ""))
+        place = self._upload_place(answer.headers.get("Location", ""))
         place += f"{'&' if urlsplit(place).query else '?'}{urlencode({'digest': digest})}"
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         answer = self._ask("PUT", place, what, headers=headers, wanted=(201,), actions=PUSH, body=body)
-        answer.drain_conn()
+        discard(answer)
         return "pushed"
+
+    def _upload_place(self, location: str) -> str:
+        """Where a blob is to be sent. Raises RegistryError for a place without TLS that a registry with TLS names."""
+        try:
+            place = urljoin(f"{self.base}/", location)
+            scheme = urlsplit(place).scheme
+        except ValueError:
+            scheme = ""
+        if scheme not in {"http", "https"} or (self.base.startswith("https:") and scheme == "http"):
+            raise RegistryError(f"{self.host} wants the content sent to {location[:80]!r}", hint="check its set-up")
+        return place
 
     def push_manifest(self, selector: str, content: bytes, media_type: str) -> str:
         """Store a manifest under a tag or its digest; returns the digest."""
@@ -133,22 +134,8 @@ class Repository:
         headers = {"Content-Type": media_type}
         below = f"manifests/{quote(selector, safe=':')}"
         answer = self._ask("PUT", below, what, headers=headers, wanted=(200, 201, 202), actions=PUSH, body=content)
-        answer.drain_conn()
+        discard(answer)
         return sha256(content)
-
-    def tags(self) -> list[str]:
-        """All tags, over as many pages as there are."""
-        found: list[str] = []
-        below: str | None = "tags/list"
-        for _ in range(MOST_PAGES):
-            if below is None:
-                break
-            answer = self._ask("GET", below, self.name, headers={})
-            raw = _object(_read(answer, LARGEST, self.name), self.name)
-            items = raw.get("tags")
-            found += [item for item in items if isinstance(item, str)] if isinstance(items, list) else []
-            below = _next_page(answer.headers.get("Link", ""), f"{self.base}/")
-        return found
 
     def _ask(
         self,
@@ -165,9 +152,9 @@ class Repository:
         """Ask for something below the repository, or at a whole address; with whom we are, if that is wanted."""
         scope = " ".join((f"repository:{self.path}:{actions}", *more))
         url = below if "://" in below else f"{self.base}/v2/{self.path}/{below}"
-        while True:
+        for _ in range(MOST_CHALLENGES):
             # an upload may be somewhere else, where nobody is told who we are
-            ours = urlsplit(url).netloc == self.host
+            ours = _origin(url) == self.base
             own = {**headers, **(self._authority.header(scope) if ours else {})}
             answer = self.transport.request(method, url, headers=own, body=body, wanted=wanted)
             if answer.status in wanted:
@@ -175,11 +162,12 @@ class Repository:
             if answer.status == 401:
                 challenge = answer.headers.get("WWW-Authenticate", "")
                 if self._authority.challenged(challenge, scope):
-                    answer.drain_conn()
+                    discard(answer)
                     if body is not None and not isinstance(body, bytes):
                         body.seek(0)
                     continue
             raise self._refusal(answer, what)
+        raise RegistryError(f"{self.host} asks again and again who we are")
 
     def _refusal(self, answer: BaseHTTPResponse, what: str) -> ForbiddenError | NotFoundError | RegistryError:
         """What a registry's error means (distribution-spec, "Error Codes")."""
@@ -199,9 +187,9 @@ def check_login(transport: Transport, base: str, login: Login) -> None:
     """See whether a registry lets this user in. Raises ForbiddenError, RegistryError."""
     authority = Authority(transport, base, login)
     host = urlsplit(base).netloc
-    while True:
+    for _ in range(MOST_CHALLENGES):
         answer = transport.request("GET", f"{base}/v2/", headers=authority.header(""))
-        answer.drain_conn()
+        discard(answer)
         if answer.status == 200:
             return
         challenge = answer.headers.get("WWW-Authenticate", "")
@@ -228,23 +216,9 @@ def _read(answer: BaseHTTPResponse, limit: int, what: str) -> bytes:
     return content
 
 
-def _object(content: bytes, what: str) -> dict[str, Any]:
-    try:
-        raw = read_json(content)
-    except SpecError as error:
-        raise RegistryError(f"{what} answers with what is no JSON: {error}") from None
-    if not isinstance(raw, dict):
-        raise RegistryError(f"{what} answers with something else than was asked for")
-    return raw
-
-
-def _next_page(link: str, base: str) -> str | None:
-    """Where the next page is (RFC 8288), if there is one at the same registry."""
-    place, _, kind = link.partition(">")
-    if not place.startswith("<") or 'rel="next"' not in kind.replace("rel=next", 'rel="next"'):
-        return None
-    found = urljoin(base, place[1:])
-    return found if urlsplit(found).netloc == urlsplit(base).netloc else None
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _message(answer: BaseHTTPResponse) -> str:
@@ -253,7 +227,7 @@ def _message(answer: BaseHTTPResponse) -> str:
 
     try:
         content = answer.read(LARGEST_ERROR)
-        answer.drain_conn()
+        answer.close()
         raw = read_json(content)
     except (HTTPError, SpecError):
         return ""

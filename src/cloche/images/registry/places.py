@@ -39,7 +39,7 @@ class Place:
     def loopback(self) -> bool:
         """Whether it is this machine, where docker asks without TLS if there is none."""
         name = self.host.rpartition(":")[0] if self.host.rpartition(":")[2].isdecimal() else self.host
-        return name in {"localhost", "[::1]"} or name.startswith("127.")
+        return name in {"localhost", "[::1]"} or (name.startswith("127.") and name.replace(".", "").isdecimal())
 
 
 @record
@@ -142,7 +142,10 @@ def _load(path: str) -> dict[str, Any]:
 def _check_rule(rule: object, path: str) -> None:
     if not isinstance(rule, dict) or not (rule.get("prefix") or rule.get("location")):
         raise SpecError(f"{path}: a registry has neither prefix nor location")
-    for item in (rule, *rule.get("mirror", ())):
+    mirrors = rule.get("mirror", [])
+    if not isinstance(mirrors, list) or not all(isinstance(mirror, dict) for mirror in mirrors):
+        raise SpecError(f"{path}: mirror of a registry is of the wrong type")
+    for item in (rule, *mirrors):
         for key, kind in (("prefix", str), ("location", str), ("insecure", bool), ("blocked", bool)):
             if not isinstance(item.get(key, kind()), kind):
                 raise SpecError(f"{path}: {key} of a registry is of the wrong type")

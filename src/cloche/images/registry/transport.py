@@ -86,7 +86,7 @@ class Transport:
             if answer.status not in AGAIN or answer.status in wanted:
                 return answer
             pause = _pause(answer.headers.get("Retry-After"), attempt)
-            answer.drain_conn()
+            discard(answer)
             if attempt == TRIES - 1 or time.monotonic() + pause > deadline:
                 break
             time.sleep(pause)
@@ -102,8 +102,12 @@ class Transport:
             place = answer.headers.get("Location")
             if answer.status not in REDIRECTS or not place or method not in {"GET", "HEAD"}:
                 return answer
-            answer.drain_conn()
-            target = urljoin(url, place)
+            discard(answer)
+            try:
+                target = urljoin(url, place)
+                _origin(target)
+            except ValueError:
+                raise RegistryError(f"{_origin(url)} redirects to {place[:80]!r}, which is no address") from None
             if urlsplit(target).scheme not in {"http", "https"}:
                 raise RegistryError(f"{_origin(url)} redirects to {target[:80]!r}, which is no place on the web")
             if urlsplit(url).scheme == "https" and urlsplit(target).scheme == "http":
@@ -169,6 +173,14 @@ class Transport:
         return context
 
 
+def discard(answer: BaseHTTPResponse) -> None:
+    """Be done with an answer whose body nobody wants: it may have no end."""
+    if answer.headers.get("Content-Length") == "0":
+        answer.drain_conn()
+    else:
+        answer.close()
+
+
 def _translated(error: Exception, url: str) -> RegistryError:
     reason = error.reason if isinstance(error, MaxRetryError) and error.reason else error
     where = _origin(url)
@@ -198,7 +210,7 @@ def _pause(retry_after: str | None, attempt: int) -> float:
 
         try:
             return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
     return 0.5 * float(1 << attempt)
 

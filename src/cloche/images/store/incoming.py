@@ -8,8 +8,6 @@ who was killed is hashed again and gone on with, since it may end in the middle 
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 
 from cloche.errors import RegistryError
@@ -94,18 +92,3 @@ class Incoming:
     def is_partial(self) -> bool:
         """Whether something of it has arrived, so that only the rest is needed."""
         return 0 < self.size < self.length
-
-
-def sweep(layout: Layout) -> None:
-    """Remove what nobody is writing any more and was not gone on with; call it with nothing to resume."""
-    folder = f"{layout.path}/incoming"
-    for name in os.listdir(folder):
-        try:
-            with files.Fd(os.open(f"{folder}/{name}", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)) as file:
-                fcntl.flock(file.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(f"{folder}/{name}")
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            if error.errno != errno.EWOULDBLOCK:
-                raise

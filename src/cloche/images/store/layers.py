@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import os
 
-from cloche.errors import RegistryError
+from cloche.errors import RegistryError, StageError
 from cloche.images.digests import check_digest
 from cloche.images.store.layout import sync_directory, write_once
 from cloche.images.store.locks import lock
 from cloche.images.unpack.tar import BadArchive
 from cloche.linux import files
 from cloche.spec.reader import write_json
+from cloche.stage.points import from_environment, reach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,11 +54,15 @@ def unpack_layer(layout: Layout, digest: str, diff_id: str, worker: Worker, powe
                 return
             remove_tree(made, worker)  # of one who was killed
             os.makedirs(f"{made}/fs", mode=0o755)
+            reach(from_environment(os.environ.get("CLOCHE_FAILPOINT", "")), "unpack")
             _fill(layout, digest, diff_id, made, worker, powers)
             os.rename(made, place)
             sync_directory(os.path.dirname(place))
         except BaseException:
-            remove_tree(made, worker)
+            try:
+                remove_tree(made, worker)
+            except (OSError, StageError):
+                pass  # the worker is gone as well: what is left is the next one's to remove
             raise
         finally:
             os.unlink(f"{made}.lock")

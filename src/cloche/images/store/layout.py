@@ -37,14 +37,28 @@ class Layout:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
             for name in ("blobs/sha256", "blobs/sha512", "incoming", "layers/sha256"):
                 os.makedirs(f"{self.path}/{name}", exist_ok=True)
+            for name in ("incoming", "layers"):
+                # set-uid programs of any image are in there (CVE-2021-41103)
+                if os.stat(f"{self.path}/{name}").st_mode & 0o077:
+                    os.chmod(f"{self.path}/{name}", 0o700)
             for name, content in (("oci-layout", LAYOUT), ("index.json", EMPTY)):
                 if not os.path.exists(f"{self.path}/{name}"):
-                    write_once(f"{self.path}/{name}", content)
+                    self._write_first(name, content)
         except OSError as error:
             raise ForbiddenError(
                 f"the store {self.path} cannot be used: {error.strerror}", hint="give another: --root, or CLOCHE_ROOT"
             ) from None
         self._check_version()
+
+    def _write_first(self, name: str, content: bytes) -> None:
+        """Write a file that is not there yet, unless another does so at the same moment."""
+        made = f"{self.path}/incoming/{name}.{os.getpid()}.first"
+        write_once(made, content)
+        try:
+            os.link(made, f"{self.path}/{name}")
+        except FileExistsError:
+            pass
+        os.unlink(made)
 
     def _check_version(self) -> None:
         with open(f"{self.path}/oci-layout", "rb") as file:

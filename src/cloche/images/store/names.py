@@ -53,19 +53,9 @@ def put(layout: Layout, entry: Entry) -> None:
     _change(layout, lambda known: _with(known, entry))
 
 
-def take(layout: Layout, name: str, *, keep: bool = False) -> None:
-    """Take a name away; with `keep` the image stays without one."""
-
-    def without(known: list[Raw]) -> list[Raw]:
-        found = []
-        for raw in known:
-            if _name_of(raw) != name:
-                found.append(raw)
-            elif keep:
-                found.append(_unnamed(raw))
-        return found
-
-    _change(layout, without)
+def take(layout: Layout, name: str) -> None:
+    """Take a name away, and the image with it unless it has others."""
+    _change(layout, lambda known: [raw for raw in known if _name_of(raw) != name])
 
 
 def forget(layout: Layout, digest: str) -> None:
@@ -84,7 +74,13 @@ def _with(known: list[Raw], entry: Entry) -> list[Raw]:
     own = {**(entry.manifest.annotations or {}), **({NAME: entry.name} if entry.name else {})}
     if entry.source:
         own[SOURCE] = entry.source
-    return [*found, {**new, "annotations": own}]
+    return _without_spare([*found, {**new, "annotations": own}])
+
+
+def _without_spare(known: list[Raw]) -> list[Raw]:
+    """Without entries that have no name, of images that another entry has as well."""
+    named = {raw.get("digest") for raw in known if _name_of(raw)}
+    return [raw for raw in known if _name_of(raw) or raw.get("digest") not in named]
 
 
 def _unnamed(raw: Raw) -> Raw:
@@ -123,4 +119,5 @@ def _change(layout: Layout, work: Callable[[list[Raw]], list[Raw]]) -> None:
         raw = _read(layout)
         changed = work(raw["manifests"])
         if changed != raw["manifests"]:
-            write_once(f"{layout.path}/index.json", write_json({**raw, "manifests": changed}).encode())
+            content = write_json({**raw, "manifests": changed}).encode()
+            write_once(f"{layout.path}/index.json", content, f"{layout.path}/incoming")

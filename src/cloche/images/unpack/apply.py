@@ -15,6 +15,7 @@ import errno
 import os
 import stat
 
+from cloche.images.unpack.removal import remove_tree
 from cloche.images.unpack.tar import (
     BLOCK_DEVICE,
     CHARACTER,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 WHITEOUT, OPAQUE, AUFS = b".wh.", b".wh..wh..opq", b".wh..wh."
 MOST_ENTRIES = 4 << 20
 MOST_BYTES = 256 << 30  # of one layer
+MOST_KEPT = 32 << 20  # of attributes of directories, which are set at the end
+DEEPEST = 512  # directories in a name
 MOST_OPEN = 64  # directories kept open, as the next entry is mostly in one of the last
 MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 LOOK = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -70,6 +73,7 @@ class Unpacker:
         self.has_root = False  # whether the layer says what the root directory itself is like
         self._open: dict[bytes, int] = {}
         self._directories: dict[bytes, tuple[Entry, int]] = {}  # to be finished, with their inodes
+        self._kept = 0
         self._uid, self._gid = os.geteuid(), os.getegid()
 
     def close(self) -> None:
@@ -101,8 +105,10 @@ class Unpacker:
         if not parts:
             if entry.kind == DIRECTORY:
                 self.has_root = True
-                self._directories[b""] = entry, 0
+                self._remember(b"", entry, 0)
             return
+        if len(parts) > DEEPEST:
+            raise BadArchive(f"has {shown(entry.name)}, which is deeper than {DEEPEST} directories")
         *above, name = parts
         if any(part.startswith(WHITEOUT) for part in above):
             return  # below what aufs kept for itself
@@ -140,7 +146,7 @@ class Unpacker:
                 fd = files.open_in_root(self.root, path, LOOK)
             except FileNotFoundError:
                 above, _, name = path.rpartition(b"/")
-                parent = self._parent(above)
+                parent = self._parent(above)  # no deeper than DEEPEST
                 os.mkdir(name, 0o755, dir_fd=parent)
                 fd = os.open(name, LOOK | os.O_NOFOLLOW, dir_fd=parent)
             except NotADirectoryError:
@@ -163,9 +169,7 @@ class Unpacker:
         try:
             os.unlink(name, dir_fd=parent)
         except IsADirectoryError:
-            import shutil
-
-            shutil.rmtree(name, dir_fd=parent)
+            remove_tree(parent, name)
         # what was below it, or led through it, is elsewhere now
         for path, fd in list(self._open.items()):
             if fd != parent:
@@ -222,8 +226,17 @@ class Unpacker:
         ) as made:
             if opaque:
                 os.setxattr(made.number, self.powers.opaque, b"y")
-            self._directories.pop(path, None)
-            self._directories[path] = entry, os.fstat(made.number).st_ino
+            self._remember(path, entry, os.fstat(made.number).st_ino)
+
+    def _remember(self, path: bytes, entry: Entry, inode: int) -> None:
+        """Keep what a directory is to be like in the end."""
+        wanted = tuple(item for item in entry.xattrs if is_wanted(os.fsdecode(item[0])))
+        self._kept += sum(len(name) + len(value) for name, value in wanted)
+        if self._kept > MOST_KEPT:
+            raise BadArchive("has too many attributes of directories")
+        kept = Entry(DIRECTORY, entry.name, b"", entry.mode, entry.uid, entry.gid, 0, entry.mtime, 0, 0, wanted)
+        self._directories.pop(path, None)
+        self._directories[path] = kept, inode
 
     def _finish_directory(self, path: bytes, entry: Entry, inode: int) -> None:
         try:

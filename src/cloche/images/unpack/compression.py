@@ -36,6 +36,7 @@ if TYPE_CHECKING:
             """Some of what comes out, at most so much."""
 
 
+MOST_MEMORY = 128 << 20  # of xz, which takes 65 MB for its highest level
 LONGEST_MAGIC = 6
 MAGIC = (
     (b"\x1f\x8b", "gzip"),
@@ -131,7 +132,7 @@ def _decompressor(kind: str) -> tuple[Callable[[], Decompressor], Any]:
     if kind == "xz":
         import lzma
 
-        return lzma.LZMADecompressor, lzma.LZMAError
+        return lambda: lzma.LZMADecompressor(memlimit=MOST_MEMORY), lzma.LZMAError
     import bz2
 
     return bz2.BZ2Decompressor, (OSError, ValueError)

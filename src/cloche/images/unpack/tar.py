@@ -18,11 +18,17 @@ if TYPE_CHECKING:
 
 BLOCK = 512
 FILE, HARD_LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
+DEVICES = (CHARACTER, BLOCK_DEVICE)
 AS_FILE = (b"\0", b"7", b"S")
 AS_DIRECTORY = (b"D",)
-LONGEST_HEADER = 1 << 20  # of pax, or a long name
+LONGEST_HEADER = 1 << 20  # of pax and long names, of one entry
+LONGEST_GLOBALS = 1 << 16
+LARGEST_ATTRIBUTE, LONGEST_ATTRIBUTE = 1 << 16, 255  # its value and its name (linux/limits.h, XATTR_*_MAX)
+NOBODY = (1 << 32) - 1  # as an id it means "no change"
+LAST_MAJOR, LAST_MINOR = (1 << 12) - 1, (1 << 20) - 1  # include/linux/kdev_t.h
 LONGEST_NAME = 4095
 MOST_PIECES = 1 << 20  # of a sparse file
+LONGEST_NUMBER = 20  # digits
 XATTR = b"SCHILY.xattr."
 
 
@@ -85,6 +91,11 @@ class Stream:
         for _ in self.parts(length):
             pass
 
+    def drain(self) -> None:
+        """Read to the end, since a digest is of all of it: what comes after the last entry is filling."""
+        while not self.at_end():
+            self._at = len(self._chunk)
+
     def at_end(self) -> bool:
         """Whether nothing is left."""
         if self._at == len(self._chunk):
@@ -103,6 +114,7 @@ class Archive:
         self._left = 0  # bytes of the current entry not read yet, with what fills its last block
         self._filling = 0
         self._globals: dict[bytes, bytes] = {}
+        self._headers = 0  # bytes of the headers in front of the current entry
 
     def next(self) -> Entry | None:
         """The next entry, None at the end. Raises BadArchive."""
@@ -111,12 +123,13 @@ class Archive:
         own: dict[bytes, bytes] = {}
         sparse: list[tuple[bytes, bytes]] = []
         name = link = b""
+        self._headers = 0
         while True:
             if self.stream.at_end():
                 return None  # without the two blocks of zeros, which many leave out
             block = self.stream.take(BLOCK)
             if not block.strip(b"\0"):
-                self._drain()
+                self.stream.drain()
                 return None
             _check_sum(block)
             kind = block[156:157]
@@ -128,12 +141,14 @@ class Archive:
                     link = content.rstrip(b"\0")
                 elif kind == b"g":
                     self._globals.update(_pax(content, []))
+                    if sum(len(key) + len(value) for key, value in self._globals.items()) > LONGEST_GLOBALS:
+                        raise BadArchive("has too much in headers for all files")
                 else:
                     own.update(_pax(content, sparse))
                 continue
             if kind == b"V":
                 continue
-            return self._entry(block, {**self._globals, **own}, sparse, name, link)
+            return self._entry(block, {**self._globals, **own} if self._globals else own, sparse, name, link)
 
     def content(self) -> Iterator[memoryview]:
         """The data of the current entry, in pieces."""
@@ -149,14 +164,10 @@ class Archive:
         self._left -= length
         return self.stream.take(length)
 
-    def _drain(self) -> None:
-        """Read to the end: the digest is of all of it. What comes after the end is zeros, or a file that follows."""
-        while not self.stream.at_end():
-            self.stream.skip(BLOCK)
-
     def _header(self, block: bytes) -> bytes:
         size = number(block[124:136])
-        if not 0 <= size <= LONGEST_HEADER:
+        self._headers += size
+        if size < 0 or self._headers > LONGEST_HEADER:
             raise BadArchive(f"has a header of {size} bytes")
         content = self.stream.take(size)
         self.stream.skip(-size % BLOCK)
@@ -183,7 +194,7 @@ class Archive:
             )
             if b"mtime" in pax:
                 mtime = _nanoseconds(pax[b"mtime"])
-            xattrs = tuple((key[len(XATTR) :], value) for key, value in pax.items() if key.startswith(XATTR))
+            xattrs = _attributes(pax)
         if kind in {HARD_LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO, b"D"}:
             self._left = 0 if kind != b"D" else size  # links say the size of what they lead to
         else:
@@ -204,6 +215,11 @@ class Archive:
                 kind = FILE
             elif kind == b"M":
                 raise BadArchive("is one of several volumes")
+        major, minor = (number(block[329:337]), number(block[337:345])) if kind in DEVICES else (0, 0)
+        if not (0 <= uid < NOBODY and 0 <= gid < NOBODY):
+            raise BadArchive(f"has a file of user {uid} and group {gid}, who cannot be")
+        if not (0 <= major <= LAST_MAJOR and 0 <= minor <= LAST_MINOR):
+            raise BadArchive(f"has a device {major}:{minor}, which cannot be")
         if b"\0" in name or b"\0" in link:
             raise BadArchive("has a name with a NUL byte in it")
         if len(name) > LONGEST_NAME or len(link) > LONGEST_NAME:
@@ -217,8 +233,8 @@ class Archive:
             gid,
             size,
             mtime,
-            number(block[329:337]) if kind in {CHARACTER, BLOCK_DEVICE} else 0,
-            number(block[337:345]) if kind in {CHARACTER, BLOCK_DEVICE} else 0,
+            major,
+            minor,
             xattrs,
             pieces,
         )
@@ -258,17 +274,17 @@ class Archive:
         return _checked(real, list(zip(numbers[::2], numbers[1::2], strict=True)), self._left)
 
     def _numbers(self) -> list[int]:
-        text = b""
-        wanted = -1
-        while True:
-            lines = text.split(b"\n")
-            if wanted < 0 and len(lines) > 1:
-                wanted = 2 * _decimal(lines[0])
-                if wanted > 2 * MOST_PIECES:
+        found: list[int] = []
+        rest = b""
+        while len(rest) <= LONGEST_NUMBER:
+            *lines, rest = (rest + self.take(BLOCK)).split(b"\n")
+            for line in lines:
+                found.append(_decimal(line))
+                if found[0] > MOST_PIECES:
                     raise BadArchive("has a file in too many pieces")
-            if 0 <= wanted < len(lines) - 1:
-                return [_decimal(line) for line in lines[1 : wanted + 1]]
-            text += self.take(BLOCK)
+                if len(found) == 1 + 2 * found[0]:
+                    return found[1:]
+        raise BadArchive("has a sparse file whose map makes no sense")
 
 
 def number(field: bytes) -> int:
@@ -286,7 +302,7 @@ def number(field: bytes) -> int:
 
 
 def _decimal(text: bytes) -> int:
-    if not text.isdigit() or len(text) > 20:
+    if not text.isdigit() or len(text) > LONGEST_NUMBER:
         raise BadArchive(f"has {text[:24]!r} where a number should be")
     return int(text)
 
@@ -316,9 +332,22 @@ def _pax(content: bytes, sparse: list[tuple[bytes, bytes]]) -> dict[bytes, bytes
             raise BadArchive("has a pax header that is none")
         if key in {b"GNU.sparse.offset", b"GNU.sparse.numbytes"}:
             sparse.append((key, value))
-        found[key] = value
+        if value or key not in found:
+            found[key] = value
+        if not value and not key.startswith(XATTR):
+            del found[key]  # as if it were not there (POSIX pax, "Keyword Precedence")
         at = end
     return found
+
+
+def _attributes(pax: dict[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:
+    """Extended attributes, without those that no file can have."""
+    found = ((key[len(XATTR) :], value) for key, value in pax.items() if key.startswith(XATTR))
+    return tuple(
+        (name, value)
+        for name, value in found
+        if 0 < len(name) <= LONGEST_ATTRIBUTE and len(value) <= LARGEST_ATTRIBUTE and b"\0" not in name
+    )
 
 
 def _check_sum(block: bytes) -> None:

@@ -15,7 +15,6 @@ import _socket
 import hashlib
 import os
 import queue
-import shutil
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ import threading
 from cloche.errors import ClocheError, StageError
 from cloche.images.unpack.apply import Powers, Unpacker
 from cloche.images.unpack.compression import reader
+from cloche.images.unpack.removal import remove_tree
 from cloche.images.unpack.tar import Archive, BadArchive, Stream
 from cloche.linux import namespaces, process
 from cloche.records import record
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     Facts = dict[str, Any]
 
+MOST_BYTES = 256 << 30  # of one layer, unfolded
+RATIO, SMALL = 2000, 1 << 30  # unfolded to stored, beyond so many bytes; gzip has 1032 at most
 AHEAD = 8  # chunks that are decompressed before they are taken
 
 
@@ -109,6 +111,7 @@ class Worker:
 
 def main() -> None:
     """The worker: takes requests from the socket that is its standard input until that is closed."""
+    process.die_with_parent()  # what it writes is the next one's to remove
     sock = _socket.socket(fileno=os.dup(0))
     os.umask(0)
     while (got := wire.receive(sock)) is not None:
@@ -119,20 +122,23 @@ def main() -> None:
             answer = ("failed", "archive", str(error), 0)
         except OSError as error:
             answer = ("failed", "here", error.strerror or str(error), error.errno or 0)
+        except Exception as error:  # a defect of ours: told in one line, like everything else
+            answer = ("failed", "here", f"a defect in unpacking, {type(error).__name__}: {error}", 0)
         finally:
             for fd in fds:
                 os.close(fd)
-        wire.send(sock, answer)
+        try:
+            wire.send(sock, answer)
+        except BrokenPipeError:
+            return  # nobody waits any more
 
 
 def _answer(message: tuple[Any, ...], fds: list[int]) -> tuple[Any, ...]:
     if message[0] == "enter":
         namespaces.unshare(process.CLONE_NEWUSER)
+        process.die_with_parent()  # new powers take that away
     elif message[0] == "remove":
-        try:
-            shutil.rmtree(message[1], dir_fd=fds[0])
-        except FileNotFoundError:
-            pass
+        remove_tree(fds[0], os.fsencode(message[1]))
     elif message[0] == "unpack":
         return ("done", *unpack(fds[0], fds[1], Powers(*message[1:])))
     return ("done",)
@@ -140,7 +146,7 @@ def _answer(message: tuple[Any, ...], fds: list[int]) -> tuple[Any, ...]:
 
 def unpack(blob: int, directory: int, powers: Powers) -> tuple[str, Facts]:
     """Unpack in this process."""
-    chunks = _Ahead(reader(lambda size: os.read(blob, size)))
+    chunks = _Ahead(reader(lambda size: os.read(blob, size)), os.fstat(blob).st_size)
     unpacker = Unpacker(directory, powers)
     try:
         unpacker.run(Archive(Stream(chunks.next)))
@@ -157,8 +163,9 @@ def unpack(blob: int, directory: int, powers: Powers) -> tuple[str, Facts]:
 class _Ahead:
     """Chunks of a source, decompressed and hashed by a thread while others are taken."""
 
-    def __init__(self, source: Callable[[], bytes]) -> None:
+    def __init__(self, source: Callable[[], bytes], stored: int) -> None:
         self._source = source
+        self._left = max(SMALL, min(MOST_BYTES, stored * RATIO))
         self._chunks: queue.Queue[bytes | Exception] = queue.Queue(AHEAD)
         self._hash = hashlib.sha256()
         self._stopped = False
@@ -168,10 +175,13 @@ class _Ahead:
     def _work(self) -> None:
         try:
             while not self._stopped and (chunk := self._source()):
+                self._left -= len(chunk)
+                if self._left < 0:
+                    raise BadArchive("unfolds to more than a layer of its size can be")
                 self._hash.update(chunk)
                 self._chunks.put(chunk)
             self._chunks.put(b"")
-        except (ClocheError, OSError) as error:
+        except Exception as error:  # whatever it is: whoever waits for a chunk has to hear of it
             self._chunks.put(error)
 
     def next(self) -> bytes:
