@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.images.liar import Liar
+from tests.images.liar import Liar, digest_of, tar_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -259,3 +259,100 @@ def test_from_python(cli: Cli, filled: Registry, env: dict[str, str], tmp_path: 
     assert never == f"no such image: {name}"
     assert ran == "0 box"
     assert "is not in the registry" in nothing
+
+
+def test_a_mirror_does_not_get_the_password(cli: Cli, env: dict[str, str]) -> None:
+    with Liar() as mirror:
+        mirror.replies["*"] = lambda request: request.give(401, WWW_Authenticate='Basic realm="x"')
+        Path(env["REGISTRY_AUTH_FILE"]).write_text('{"auths": {"registry.invalid": {"auth": "YW5hOnNlY3JldA=="}}}')
+        Path(env["CONTAINERS_REGISTRIES_CONF"]).write_text(
+            '[[registry]]\nprefix = "registry.invalid"\nlocation = "localhost:1"\n'
+            f'[[registry.mirror]]\nlocation = "{mirror.host}"\n'
+        )
+        assert cli("pull", "registry.invalid/app:1", env=env).returncode == 1
+        assert mirror.asked
+        assert not any("Authorization" in headers for _, headers in mirror.asked)
+
+
+def test_a_push_goes_to_no_mirror(cli: Cli, filled: Registry, env: dict[str, str]) -> None:
+    assert cli("pull", "-q", f"{filled.host}/box:1", env=env).returncode == 0
+    assert cli("tag", f"{filled.host}/box:1", "registry.invalid/app:1", env=env).returncode == 0
+    with Liar() as mirror:
+        Path(env["CONTAINERS_REGISTRIES_CONF"]).write_text(
+            '[[registry]]\nprefix = "registry.invalid"\nlocation = "localhost:1"\n'
+            f'[[registry.mirror]]\nlocation = "{mirror.host}"\n'
+        )
+        done = cli("push", "registry.invalid/app:1", env=env)
+        assert done.returncode == 1
+        assert "localhost:1 cannot be reached" in done.stderr
+        assert mirror.asked == []
+
+
+def test_an_image_by_its_alias(cli: Cli, filled: Registry, env: dict[str, str]) -> None:
+    Path(env["CONTAINERS_REGISTRIES_CONF"]).write_text(f'[aliases]\n"mybox" = "{filled.host}/box"\n')
+    assert cli("run", "mybox:1", "echo", "here", env=env).stdout == "here\n"
+    assert cli("run", "--pull", "never", "mybox:1", "echo", "again", env=env).stdout == "again\n"
+
+
+def test_an_image_reads_nothing_of_ours(cli: Cli, env: dict[str, str]) -> None:
+    """An entry of its Env without a value is no variable to pass on."""
+    busybox = Path(shutil.which("busybox") or "").read_bytes()
+    tar = tar_of(**{"bin/env": busybox})
+    config = {"config": {"Env": ["SECRET", "A=b"]}, "rootfs": {"type": "layers", "diff_ids": [digest_of(tar)]}}
+    with Liar(layer=tar, config=config) as liar:
+        done = cli("run", liar.name, "/bin/env", env={**env, "SECRET": "hunter2"})
+        assert "A=b\n" in done.stdout, done.stderr
+        assert "hunter2" not in done.stdout
+
+
+def test_the_same_layer_twice(cli: Cli, env: dict[str, str]) -> None:
+    busybox = Path(shutil.which("busybox") or "").read_bytes()
+    tar = tar_of(**{"bin/true": busybox})
+    config = {"rootfs": {"type": "layers", "diff_ids": [digest_of(tar)] * 2}}
+    with Liar(layer=tar, config=config) as liar:
+        liar.document["layers"] *= 2
+        done = cli("run", liar.name, "/bin/true", env=env)
+        assert done.returncode == 0, done.stderr
+
+
+def test_an_image_of_nothing(cli: Cli, env: dict[str, str]) -> None:
+    with Liar(config={"rootfs": {"type": "layers", "diff_ids": []}}) as liar:
+        liar.document["layers"] = []
+        done = cli("run", liar.name, "x", env=env)
+        assert done.returncode == 125
+        assert "has no layers" in done.stderr
+
+
+def test_saved_into_what_is_no_file(cli: Cli, filled: Registry, env: dict[str, str], tmp_path: Path) -> None:
+    assert cli("pull", "-q", f"{filled.host}/box:1", env=env).returncode == 0
+    assert cli("save", "-o", "/dev/null", f"{filled.host}/box:1", env=env).returncode == 0
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    os.symlink("/dev/null", tmp_path / "link")
+    assert cli("save", "-o", str(tmp_path / "link"), f"{filled.host}/box:1", env=env).returncode == 0
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_layers_are_nobody_elses(cli: Cli, filled: Registry, env: dict[str, str]) -> None:
+    """Set-uid programs of an image are not for everybody on this machine."""
+    store = Path(env["CLOCHE_ROOT"])
+    store.mkdir(mode=0o755)
+    assert cli("pull", "-q", f"{filled.host}/box:1", env=env).returncode == 0
+    assert stat.S_IMODE((store / "layers").stat().st_mode) == 0o700
+    assert stat.S_IMODE((store / "incoming").stat().st_mode) == 0o700
+    assert cli("run", f"{filled.host}/box:1", "true", env=env).returncode == 0
+
+
+def test_the_stop_signal_of_the_image(cli: Cli, env: dict[str, str]) -> None:
+    busybox = Path(shutil.which("busybox") or "").read_bytes()
+    tar = tar_of(**{"bin/sh": busybox})
+    config = {"config": {"StopSignal": "SIGUSR1"}, "rootfs": {"type": "layers", "diff_ids": [digest_of(tar)]}}
+    with Liar(layer=tar, config=config) as liar:
+        assert cli("pull", "-q", liar.name, env=env).returncode == 0
+        script = "trap 'echo stopped; exit 7' USR1; echo up; while :; do :; done"
+        child = cli.popen("run", "--timeout", "20", liar.name, "/bin/sh", "-c", script, env=env, stdout=-1)
+        assert child.stdout
+        with child.stdout:
+            assert child.stdout.readline() == b"up\n"
+            child.terminate()
+            assert child.stdout.read() == b"stopped\n"
+        assert child.wait(30) == 7

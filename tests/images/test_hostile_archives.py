@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import io
 import os
 import stat
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -170,3 +172,93 @@ def test_whiteouts(place: Place) -> None:
     assert os.getxattr(place.root / "d", "trusted.overlay.opaque") == b"y"
     assert sorted(os.listdir(place.root)) == ["d"]
     assert (place.root / "d/kept").read_text() == "new"
+
+
+def raw(name: bytes, kind: bytes = b"0", data: bytes = b"", **fields: bytes) -> bytes:
+    """A member whose header has whatever is given: tarfile writes only what makes sense."""
+    places = {"mode": (100, 8), "uid": (108, 8), "gid": (116, 8), "size": (124, 12), "mtime": (136, 12)}
+    places |= {"link": (157, 100), "major": (329, 8), "minor": (337, 8)}
+    block = bytearray(512)
+    block[: len(name)] = name
+    block[156:157] = kind
+    block[257:265] = b"ustar\00000"
+    values = {"mode": b"0000644", "uid": b"0", "gid": b"0", "size": b"%o" % len(data), "mtime": b"0", **fields}
+    for key, value in values.items():
+        at, length = places[key]
+        block[at : at + length] = value.ljust(length, b"\0")
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block) + data + bytes(-len(data) % 512)
+
+
+def pax(**members: bytes) -> bytes:
+    body = b""
+    for key, value in members.items():
+        line = b" " + key.replace("__", ".").encode() + b"=" + value + b"\n"
+        length = len(line) + len(str(len(line) + 3))
+        body += str(length).encode() + line
+    return raw(b"pax", b"x", body)
+
+
+# the body of a pax header, which stands behind its own
+MANY = pax(**{f"SCHILY__xattr__user__{i}": b"x" * 900 for i in range(90)})[512:].rstrip(b"\0")
+BAD: dict[str, tuple[bytes, str]] = {
+    "a user beyond all": (pax(uid=str(1 << 40).encode()) + raw(b"a"), "who cannot be"),
+    "the user who is no change": (raw(b"a", uid=b"\x80\0\0\0\xff\xff\xff\xff"), "who cannot be"),
+    "a user below 0": (raw(b"a", gid=b"\xff" * 7 + b"\xfb"), "who cannot be"),
+    "a device beyond all": (raw(b"a", b"3", major=b"\x80" + b"\x7f" * 7), "a device"),
+    "a device below 0": (raw(b"a", b"4", minor=b"\xff" * 8), "a device"),
+    "a name too deep": (pax(path=b"a/" * 1500 + b"f") + raw(b"a"), "deeper than"),
+    "headers in front of one entry": (
+        b"".join(pax(**{f"comment{i}": b"x" * 900_000}) for i in range(3)) + raw(b"a"),
+        "a header of",
+    ),
+    "headers for all": (raw(b"g", b"g", MANY) + raw(b"a"), "headers for all"),
+    "a map without lines": (
+        pax(GNU__sparse__major=b"1", GNU__sparse__minor=b"0") + raw(b"a", data=b"1" * (4 << 20)),
+        "makes no sense",
+    ),
+    "a map of too many pieces": (
+        pax(GNU__sparse__major=b"1", GNU__sparse__minor=b"0") + raw(b"a", data=b"99999999\n" * 100),
+        "too many pieces",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_values_that_cannot_be(place: Place, name: str) -> None:
+    content, says = BAD[name]
+    start = time.monotonic()
+    with pytest.raises(BadArchive, match=says):
+        place.unpack(content + bytes(1024))
+    assert time.monotonic() - start < 20
+    place.check()
+
+
+def test_attributes_no_file_can_have_are_left_out(place: Place) -> None:
+    bad = {
+        "SCHILY__xattr__user__a\0b": b"x",
+        "SCHILY__xattr__user__large": b"x" * 70_000,
+        "SCHILY__xattr__user__ok": b"1",
+    }
+    place.unpack(pax(**bad) + raw(b"a") + bytes(1024))
+    assert os.listxattr(place.root / "a") == ["user.ok"]
+
+
+def test_what_unfolds_beyond_all_measure(place: Place) -> None:
+    """Zeros behind the end of the tar count as well."""
+    block = bz2.compress(raw(b"a") + bytes(1 << 20))
+    more = bz2.compress(bytes(100 << 20))
+    with pytest.raises(BadArchive, match="unfolds to more"):
+        place.unpack(block + more * 12)
+    place.check()
+
+
+def test_a_directory_too_deep_to_walk_is_replaced(place: Place) -> None:
+    """By links a tree can be deeper than any name; what takes its place removes it without recursion."""
+    items = [folder("top"), folder("top/" + "d/" * 300), link("l", "top/" + "d/" * 299 + "d")]
+    items += [folder("l/" + "e/" * 300), link("m", "l/" + "e/" * 299 + "e"), folder("m/" + "f/" * 300)]
+    items += [link("n", "m/" + "f/" * 299 + "f"), folder("n/" + "g/" * 300), file("top", b"small")]
+    place.unpack(layer(*items))
+    assert (place.root / "top").read_text() == "small"
+    assert sorted(os.listdir(place.root)) == ["l", "m", "n", "top"]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Lie = Callable[[Liar], None]
 
+HTTP = "http:" + "//"
 MANIFEST_PATH = "/v2/app/manifests/1"
 
 
@@ -109,6 +110,27 @@ def further(request: Handler) -> None:
     request.give(302, Location=f"{request.path.partition('?')[0]}?{number + 1}")
 
 
+def trickling(request: Handler) -> None:
+    request.send_response(302)
+    request.send_header("Location", request.path)
+    request.end_headers()
+    try:
+        while True:
+            request.wfile.write(b" ")
+            time.sleep(0.1)
+    except OSError:
+        pass
+    request.close_connection = True
+
+
+def challenging(liar: Liar) -> None:
+    realm = f"http://{liar.host}/token"
+    liar.replies["/token"] = lambda request: request.give(200, b'{"token": "x"}')
+    liar.replies[MANIFEST_PATH] = lambda request: request.give(
+        401, WWW_Authenticate=f'Bearer realm="{realm}?{time.monotonic()}"'
+    )
+
+
 LIES: dict[str, tuple[Lie, str]] = {
     "another blob": (sends("", b"something else"), "not sha256:"),
     "a blob that is too short": (sends("", b""), "not sha256:"),
@@ -171,6 +193,17 @@ LIES: dict[str, tuple[Lie, str]] = {
             ).encode(),
         ),
         "nothing for the platform",
+    ),
+    "a redirect that is no address": (sends(MANIFEST_PATH, b"", 302, Location=f"{HTTP}[bad/"), "no address"),
+    "a redirect with a body without end": (replies(MANIFEST_PATH, trickling), "in a circle"),
+    "a challenge that is no address": (
+        sends(MANIFEST_PATH, b"", 401, WWW_Authenticate=f'Bearer realm="{HTTP}[x/"'),
+        "no place on the web",
+    ),
+    "another challenge each time": (challenging, "again and again"),
+    "a time to come back that is none": (
+        sends(MANIFEST_PATH, b"", 429, Retry_After="Mon, 01 Jan 99999999999999999999 00:00:00 GMT"),
+        "come back later",
     ),
     "redirects in a circle": (replies(MANIFEST_PATH, in_circles), "in a circle"),
     "redirects without end": (replies(MANIFEST_PATH, further), "more than 10 times"),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.images.liar import Liar
 
@@ -52,7 +56,7 @@ def test_what_was_untagged_stays_for_a_container(cli: Cli, filled: Registry) -> 
         assert cli("pull", "-q", f"{filled.host}/{source}:1").returncode == 0
     assert cli("tag", f"{filled.host}/changed:1", name).returncode == 0
     assert cli("rmi", f"{filled.host}/changed:1").returncode == 0
-    child = cli.popen("run", name, "sh", "-c", "echo up; read x; cat /root/new", stdin=-1, stdout=-1)
+    child = cli.popen("run", "-i", name, "sh", "-c", "echo up; read x; cat /root/new", stdin=-1, stdout=-1)
     assert child.stdout
     assert child.stdout.readline() == b"up\n"
     assert cli("tag", f"{filled.host}/box:1", name).returncode == 0
@@ -63,6 +67,39 @@ def test_what_was_untagged_stays_for_a_container(cli: Cli, filled: Registry) -> 
     assert child.communicate(b"\n", 20)[0] == b"new"
     assert cli("rmi", "-f", name, *ids).returncode == 0
     assert layers(cli) == blobs(cli) == []
+
+
+@pytest.mark.parametrize("moment", ["download", "unpack"])
+def test_what_a_killed_pull_left(fresh: Cli, moment: str) -> None:
+    """The next pull goes on with it or makes it anew, and `rmi` clears away what nobody went on with."""
+    with Liar() as liar:
+        seen = threading.Event()
+
+        def half(request: Handler) -> None:
+            request.send_response(200)
+            request.send_header("Content-Length", str(len(liar.layer)))
+            request.end_headers()
+            request.wfile.write(liar.layer[:60])
+            seen.set()
+            time.sleep(3)
+
+        if moment == "download":
+            liar.replies[liar.layer_path] = half
+        child = fresh.popen("pull", "-q", liar.name, env={"CLOCHE_FAILPOINT": "unpack:kill"})
+        if moment == "download":
+            assert seen.wait(20)
+            child.kill()
+        assert child.wait(20) == -signal.SIGKILL
+        left = os.listdir(Path(fresh.root, "incoming"))
+        assert left
+        assert layers(fresh) == []
+        liar.replies.clear()
+        assert fresh("pull", "-q", liar.name).returncode == 0
+        assert not os.listdir(Path(fresh.root, "incoming"))
+        Path(fresh.root, "incoming", "sha256-0").write_text("left")
+        Path(fresh.root, "incoming", f"{layers(fresh)[0]}.gone").mkdir()
+        assert fresh("rmi", liar.name).returncode == 0
+    assert os.listdir(Path(fresh.root, "incoming")) == layers(fresh) == blobs(fresh) == []
 
 
 def test_not_while_something_is_fetched(cli: Cli, filled: Registry) -> None:

@@ -176,8 +176,10 @@ class Bundle:
         return self
 
     def write(self) -> Bundle:
-        """Write config.json; the runtime's methods do it before they use a bundle."""
-        (self.path / "config.json").write_text(json.dumps(self.config))
+        """Write config.json; the runtime's methods do it before they use a bundle, perhaps several at once."""
+        made = self.path / f"config.json.{threading.get_ident()}"
+        made.write_text(json.dumps(self.config))
+        made.rename(self.path / "config.json")
         return self
 
 

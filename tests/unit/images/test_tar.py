@@ -141,6 +141,16 @@ def test_a_directory_of_old_times() -> None:
     assert read(bytes(made))[0][0].kind == tar.DIRECTORY
 
 
+@pytest.mark.parametrize("more", [b"", b"\0" * 700, b"anything"])
+def test_what_comes_after_the_end_is_read_and_nothing_else(more: bytes) -> None:
+    content = written([(info("file", size=3), b"abc")], tarfile.USTAR_FORMAT)
+    parts = [content + more]
+    archive = Archive(Stream(lambda: parts.pop(0) if parts else b""))
+    assert archive.next() is not None
+    assert archive.next() is None
+    assert parts == []
+
+
 def _sign(block: bytearray) -> None:
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block[:512])

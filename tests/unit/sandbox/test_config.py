@@ -53,7 +53,7 @@ def test_defaults(ask) -> None:  # type: ignore[no-untyped-def]
     "options",
     [
         {"image": "host"},
-        {"rootfs": "", "image": "debian"},
+        {"rootfs": "", "image": ""},
         {"rootfs": "/nowhere-at-all"},
         {"rootfs": "/etc/passwd"},
         {"userns": "host", "uidmap": ("0:1:1",)},

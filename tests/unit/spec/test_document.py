@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cloche.errors import SpecError
-from cloche.spec import features, shape, state
+from cloche.spec import features, image, shape, state
 from cloche.spec.config import Config
 from cloche.spec.document import Document
 from cloche.spec.linux import Linux
@@ -54,7 +54,9 @@ def test_the_full_example_is_full() -> None:
 
     visit(Config.parse(full()))
     for cls in Document.__subclasses__():
-        if cls.__module__ in (features.__name__, state.__name__) or not cls.__module__.startswith("cloche."):
+        if cls.__module__ in (features.__name__, image.__name__, state.__name__) or not cls.__module__.startswith(
+            "cloche."
+        ):
             continue
         assert seen[cls] == set(cls.__annotations__), cls
 
