@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -114,7 +113,7 @@ def fill(top: Path, room: Room) -> tuple[int, int]:
 def measure(top: Path, room: Room, rounds: int) -> dict[str, list[float]]:
     """Seconds, by contender."""
     cloche = str(Path(sys.executable).with_name("cloche"))
-    docker = Docker(room, {"runc": shutil.which("runc") or "runc"}, "runc")
+    docker = Docker(room, {}, "runc")
 
     def ours(turn: int) -> None:
         run(room.inside(cloche, "--root", f"{top}/cloche-{turn}", "pull", "-q", NAME))

@@ -151,6 +151,13 @@ def test_what_comes_after_the_end_is_read_and_nothing_else(more: bytes) -> None:
     assert parts == []
 
 
+@pytest.mark.parametrize("chunk", [1, 100, 100_000])
+def test_the_last_block_need_not_be_filled(chunk: int) -> None:
+    """As `umoci insert` leaves it, and Go reads it."""
+    content = written([(info("a", size=3), b"abc"), (info("b", size=600), b"x" * 600)], tarfile.USTAR_FORMAT)
+    assert [data for _, data in read(content[: 512 + 512 + 512 + 600], chunk)] == [b"abc", b"x" * 600]
+
+
 def _sign(block: bytearray) -> None:
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block[:512])

@@ -91,6 +91,13 @@ class Stream:
         for _ in self.parts(length):
             pass
 
+    def skip_filling(self, length: int) -> None:
+        """Go on behind what fills a block; some leave that out behind the last entry."""
+        while length and not self.at_end():
+            step = min(length, len(self._chunk) - self._at)
+            self._at += step
+            length -= step
+
     def drain(self) -> None:
         """Read to the end, since a digest is of all of it: what comes after the last entry is filling."""
         while not self.at_end():
@@ -118,7 +125,8 @@ class Archive:
 
     def next(self) -> Entry | None:
         """The next entry, None at the end. Raises BadArchive."""
-        self.stream.skip(self._left + self._filling)
+        self.stream.skip(self._left)
+        self.stream.skip_filling(self._filling)
         self._left = self._filling = 0
         own: dict[bytes, bytes] = {}
         sparse: list[tuple[bytes, bytes]] = []
