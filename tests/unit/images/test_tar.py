@@ -22,8 +22,8 @@ FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
 
 
 def archive_of(content: bytes, chunk: int = 1000) -> Archive:
-    parts = [content[i : i + chunk] for i in range(0, len(content), chunk)]
-    return Archive(Stream(lambda: parts.pop(0) if parts else b""))
+    parts = [content[i : i + chunk] for i in range(0, len(content), chunk)] + [b""]
+    return Archive(Stream(lambda: parts.pop(0)))  # it fails when it is asked once more than there is
 
 
 def read(content: bytes, chunk: int = 1000) -> list[tuple[Entry, bytes]]:

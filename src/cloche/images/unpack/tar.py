@@ -65,6 +65,7 @@ class Stream:
         self._source = source
         self._chunk = b""
         self._at = 0
+        self._ended = False
 
     def take(self, length: int) -> bytes:
         """Exactly so many bytes. Raises BadArchive when there are fewer."""
@@ -77,10 +78,8 @@ class Stream:
     def parts(self, length: int) -> Iterator[memoryview]:
         """The next bytes, as they lie in memory."""
         while length:
-            if self._at == len(self._chunk):
-                self._chunk, self._at = self._source(), 0
-                if not self._chunk:
-                    raise BadArchive("ends in the middle")
+            if self.at_end():
+                raise BadArchive("ends in the middle")
             part = memoryview(self._chunk)[self._at : self._at + length]
             self._at += len(part)
             length -= len(part)
@@ -104,10 +103,11 @@ class Stream:
             self._at = len(self._chunk)
 
     def at_end(self) -> bool:
-        """Whether nothing is left."""
-        if self._at == len(self._chunk):
+        """Whether nothing is left. A source that has ended is not asked again: it may wait for ever."""
+        if self._at == len(self._chunk) and not self._ended:
             self._chunk, self._at = self._source(), 0
-        return not self._chunk
+            self._ended = not self._chunk
+        return self._at == len(self._chunk)
 
 
 class Archive:
