@@ -123,7 +123,7 @@ def _load(
     else:
         raise SpecError(
             "the archive has neither index.json nor manifest.json: it is none of images",
-            hint="cloche import makes an image of a root file system",
+            hint="give one made by save, of docker, podman or cloche",
         )
     for entry in found:
         manifest = _manifest(layout.read(entry.manifest.digest, LARGEST), entry.manifest.mediaType, "the archive")

@@ -20,7 +20,7 @@ from cloche.images.store.incoming import Incoming
 from cloche.images.store.layers import check_layers, has_layer, unpack_layer
 from cloche.images.unpack.apply import Powers
 from cloche.records import record
-from cloche.spec.image import Descriptor, Index, Manifest
+from cloche.spec.image import Descriptor, Manifest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,8 +108,6 @@ def _chosen(layout: Layout, repository: Repository, top: Answer, wanted: Wanted)
         else:
             answer = repository.manifest(item.digest)
         found = read_manifest(answer.content, item.mediaType, repository.name)
-        if isinstance(found, Index) and item.digest == top.digest:
-            break
     if isinstance(found, Manifest):
         kind = found.mediaType or answer.media_type
         return answer, Descriptor(mediaType=kind, digest=answer.digest, size=len(answer.content))
