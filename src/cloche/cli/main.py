@@ -14,7 +14,7 @@ import sys
 
 from cloche.cli.grammar import parse
 from cloche.cli.options import CLOCHE, find
-from cloche.errors import ClocheError, StageError
+from cloche.errors import ClocheError, StageError, UnsupportedError
 from cloche.linux.files import hold_standard_descriptors
 
 TYPE_CHECKING = False
@@ -107,8 +107,14 @@ def _implementation(verb: Verb, parsed: Parsed) -> int:
 
         reach()
         module = f"cloche.cli.images.{verb.name}"
-        __import__(module)
-        return int(getattr(sys.modules[module], verb.name)(parsed))
+        try:
+            __import__(module)
+            return int(getattr(sys.modules[module], verb.name)(parsed))
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.startswith("cloche"):
+                raise
+            needs = f"the Python library {error.name} is not installed"
+            raise UnsupportedError(f"cloche {verb.name}", needs=needs, hint=f"pip install {error.name}") from None
     from cloche.cli import small
 
     return small.call(verb, parsed)

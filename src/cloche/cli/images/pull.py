@@ -43,14 +43,15 @@ def pull(parsed: Parsed) -> int:
 def fetch_for_run(options: Options, *, quiet: bool) -> int:
     """Fetch the image that `run` needs, and say so; returns 0, or 125 after saying what failed."""
     from cloche.cli.output import print_error
-    from cloche.errors import ClocheError, StageError
+    from cloche.errors import ClocheError, StageError, UnsupportedError
     from cloche.linux.libraries import reach
 
     reach()
-    from cloche.images.fetching import Access, fetch
     from cloche.sandbox.image import image_of, unpacking
 
     try:
+        from cloche.images.fetching import Access, fetch
+
         reference = parse_reference(options.image)
         if not quiet and options.pull == "missing":
             print(f"Unable to find image '{reference.familiar}' locally", flush=True)
@@ -65,6 +66,10 @@ def fetch_for_run(options: Options, *, quiet: bool) -> int:
             except ClocheError:
                 pass
         print_error(error if isinstance(error, ClocheError) else StageError(f"{error.filename}: {error.strerror}"))
+        return 125
+    except ModuleNotFoundError as error:
+        needs = f"the Python library {error.name} is not installed"
+        print_error(UnsupportedError("fetching images", needs=needs, hint=f"pip install {error.name}"))
         return 125
     except Exception as error:  # a defect of ours: there is nobody above who could say so
         print_error(StageError(f"a defect in cloche: {type(error).__name__}: {error}"))
