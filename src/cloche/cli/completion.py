@@ -89,10 +89,15 @@ def alike(verbs: list[Verb]) -> list[list[Verb]]:
 def words(complete: str, verbs: list[Verb]) -> str:
     """The fixed words of a `complete`, with spaces between, or nothing for what a shell looks up."""
     if complete == "<verb>":
-        return " ".join(verb.name for verb in verbs)
+        return " ".join(verb.name for verb in verbs if not verb.group)
     if complete in WORDS:
         return WORDS[complete]
     return "" if complete in CLASSES else complete
+
+
+def group_names(verbs: list[Verb]) -> list[str]:
+    """The first words of verbs that have two."""
+    return list(dict.fromkeys(verb.group for verb in verbs if verb.group))
 
 
 def joined(complete: str) -> list[str]:

@@ -7,7 +7,7 @@ File names are left to bash itself, which knows how to quote them.
 
 from __future__ import annotations
 
-from cloche.cli.completion import IMAGES, alike, joined, takes_value, valued, words
+from cloche.cli.completion import IMAGES, alike, group_names, joined, takes_value, valued, words
 from cloche.cli.table import Verb
 
 ACTIONS = {
@@ -114,8 +114,8 @@ _cloche() {
         if [[ -n $option ]]; then
             option=""
         elif [[ -n $ended || $word == - || $word != -* ]]; then
-            if [[ -z $verb ]]; then
-                verb=$word
+            if [[ -z $verb ]] || _cloche_is_group "$verb"; then
+                verb=${verb:+$verb }$word
                 ended=""
                 stop=$(_cloche_stop "$verb")
             else
@@ -153,9 +153,9 @@ def render(cloche: Verb, verbs: list[Verb]) -> str:
     stops, options, takes, values, operands = [], [], [], [], []
     for verb in verbs:
         if verb.operands:
-            stops.append(f"{verb.name}) echo {verb.stop} ;;")
+            stops.append(f"{_word(verb)}) echo {verb.stop} ;;")
     for group in alike([cloche, *verbs]):
-        names = "|".join(verb.name or '""' for verb in group)
+        names = "|".join(_word(verb) for verb in group)
         options.append(f"{names}) echo '{_spellings(group[0])}' ;;")
         if pattern := valued(group[0]):
             takes.append(f"{names}) [[ $2 =~ {pattern} ]] ;;")
@@ -166,6 +166,7 @@ def render(cloche: Verb, verbs: list[Verb]) -> str:
                 operands.append(f'"{verb.name} {i}") {action} ;;')
     return (
         START.replace("@images@", IMAGES.replace("@store@", '"$store"'))
+        + _function("_cloche_is_group", "$1", [f"{'|'.join(group_names(verbs)) or '-'}) ;;", "*) return 1 ;;"])
         + _function("_cloche_stop", "$1", stops)
         + _function("_cloche_options", "$1", options)
         + _function("_cloche_takes_value", "$1", [*takes, "*) return 1 ;;"])
@@ -178,6 +179,11 @@ def render(cloche: Verb, verbs: list[Verb]) -> str:
 def _function(name: str, subject: str, cases: list[str]) -> str:
     lines = [f"\n{name}() {{", f'    case "{subject}" in', *("        " + case for case in cases)]
     return "\n".join([*lines, "    esac", "}", ""])
+
+
+def _word(verb: Verb) -> str:
+    """A verb as one word of bash."""
+    return verb.name if verb.name and not verb.group else f'"{verb.name}"'
 
 
 def _spellings(verb: Verb) -> str:

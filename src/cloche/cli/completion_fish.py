@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloche.cli.completion import IMAGES, alike, joined, takes_value, valued, words
+from cloche.cli.completion import IMAGES, alike, group_names, joined, takes_value, valued, words
 from cloche.cli.table import Option, Verb
 
 ACTIONS = {
@@ -28,12 +28,12 @@ function __cloche_place
         if test $value = yes
             set value no
         else if test $ended = yes; or not string match -qr -- '^-.' $word
-            if test -z "$verb"
-                set verb $word
+            if test -z "$verb"; or contains -- "$verb" @groups@
+                set verb (string trim "$verb $word")
                 set ended no
             else
                 set operands (math $operands + 1)
-                test $operands -ge (__cloche_stop $verb); and set ended yes
+                test $operands -ge (__cloche_stop "$verb"); and set ended yes
             end
         else if test x$word = x--
             set ended yes
@@ -105,23 +105,24 @@ def render(cloche: Verb, verbs: list[Verb]) -> str:
     stops, takes, lines = [], [], []
     for verb in verbs:
         if verb.operands:
-            stops.append(f"case {verb.name}\n            echo {verb.stop}")
+            stops.append(f"case {_word(verb)}\n            echo {verb.stop}")
     for group in alike([cloche, *verbs]):
-        names = " ".join(verb.name or "''" for verb in group)
+        names = " ".join(_word(verb) for verb in group)
         if pattern := valued(group[0]):
             takes.append(f"case {names}\n            string match -qr -- {quoted(pattern)} $argv[2]")
         lines += [_option(f"__cloche_on {names}", option, verbs) for option in group[0].shown()]
-    first = quoted("__cloche_operand '' 0")
     for verb in verbs:
-        lines.append(f"complete -c @program@ -f -n {first} -a {verb.name} -d {quoted(verb.summary)}")
-        for i, operand in enumerate(verb.operands):
+        first = quoted(f"__cloche_operand '{verb.group}' 0")
+        last = verb.name.rpartition(" ")[2]
+        lines.append(f"complete -c @program@ -f -n {first} -a {last} -d {quoted(verb.summary)}")
+        for i, operand in enumerate(verb.operands if verb.name not in group_names(verbs) else ()):
             if action := _action(operand.complete, verbs):
-                where = quoted(f"__cloche_operand {verb.name} {i}")
+                where = quoted(f"__cloche_operand {_word(verb)} {i}")
                 lines.append(f"complete -c @program@ -f -n {where} -a {quoted(action)}")
     stops.append("case '*'\n            echo 1")
     takes.append("case '*'\n            return 1")
     return (
-        START.replace("@images@", IMAGES.replace("@store@", "$store"))
+        START.replace("@images@", IMAGES.replace("@store@", "$store")).replace("@groups@", " ".join(group_names(verbs)))
         + _function("__cloche_stop", stops)
         + _function("__cloche_takes_value", takes)
         + "\n"
@@ -133,6 +134,11 @@ def render(cloche: Verb, verbs: list[Verb]) -> str:
 def quoted(text: str) -> str:
     """`text` as one word of fish."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _word(verb: Verb) -> str:
+    """A verb as one word of fish."""
+    return verb.name if verb.name and not verb.group else f"'{verb.name}'"
 
 
 def _function(name: str, cases: list[str]) -> str:

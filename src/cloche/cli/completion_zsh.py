@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloche.cli.completion import IMAGES, joined, takes_value, words
+from cloche.cli.completion import IMAGES, group_names, joined, takes_value, words
 from cloche.cli.table import LIST, Operand, Option, Verb
 
 ACTIONS = {
@@ -55,7 +55,7 @@ def render(cloche: Verb, verbs: list[Verb]) -> str:
         "    local -A opt_args",
         "    local -a verbs",
         "    verbs=(",
-        *(f"        {quoted(f'{verb.name}:{verb.summary}')}" for verb in verbs),
+        *(f"        {quoted(f'{verb.name}:{verb.summary}')}" for verb in verbs if not verb.group),
         "    )",
         "    _arguments -C -s -S -A '-*' : \\",
         *(f"        {spec} \\" for option in cloche.shown() for spec in _specs(option, verbs)),
@@ -65,11 +65,18 @@ def render(cloche: Verb, verbs: list[Verb]) -> str:
         "        argument)",
         "            before_verb=${(Q)opt_args[--root]}",
         '            curcontext="${curcontext%:*:*}:@program@-$line[1]:"',
-        "            case $line[1] in",
+        '            local verb="$line[1]"',
+        f"            if [[ $verb == ({'|'.join(group_names(verbs)) or '-'}) ]] && (( CURRENT > 2 )); then",
+        '                verb+=" $words[2]"',
+        '                words=("$verb" "${(@)words[3,-1]}")',
+        "                (( CURRENT-- ))",
+        "            fi",
+        "            case $verb in",
     ]
     for verb in verbs:
         strict = " -A '-*'" if verb.stop == 1 else ""
-        lines += [f"                {verb.name})", f"                    _arguments -s -S{strict} : \\"]
+        word = quoted(verb.name) if verb.group else verb.name
+        lines += [f"                {word})", f"                    _arguments -s -S{strict} : \\"]
         specs = [spec for option in verb.shown() for spec in _specs(option, verbs)]
         specs += [_operand(i, operand, verbs) for i, operand in enumerate(verb.operands, 1)]
         lines += [f"                        {spec} \\" for spec in specs]

@@ -29,15 +29,15 @@ def render_help(verb: Verb, width: int = 80) -> str:
 
 
 def render_overview(cloche: Verb, verbs: list[Verb], width: int = 80) -> str:
-    """What `cloche --help` prints: the verbs, the options before them, where to read on."""
+    """What `cloche --help` prints, or `cloche image --help`: its verbs, the options before them, where to read on."""
     width = max(width, NARROWEST)
-    pairs = [(verb.name, verb.summary) for verb in verbs]
+    pairs = [(verb.name.removeprefix(f"{cloche.name} "), verb.summary) for verb in verbs if verb.group == cloche.name]
     parts = [_usage(cloche), *_summary(cloche, width), "Verbs:\n" + _aligned(pairs, width)]
     pairs = [(spelling(option), sentence(option.help, option)) for option in cloche.shown()]
     parts.append("Options:\n" + _aligned(pairs, width))
     parts.append("Examples:\n" + _examples(cloche, width))
-    name = cloche.program
-    further = f"{name} VERB --help shows how a verb is used, {name} man VERB | man -l - its manual."
+    name, page = cloche.title, f"{cloche.program} man {cloche.name}".rstrip()
+    further = f"{name} VERB --help shows how a verb is used, {page} VERB | man -l - its manual."
     parts.append("\n".join(wrap(further, width)) + "\n")
     return "\n".join(parts)
 

@@ -13,7 +13,7 @@ import os
 import sys
 
 from cloche.cli.grammar import parse
-from cloche.cli.options import CLOCHE, find
+from cloche.cli.options import CLOCHE, find, is_group
 from cloche.errors import ClocheError, StageError, UnsupportedError
 from cloche.linux.files import hold_standard_descriptors
 
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from cloche.cli.table import Verb
 
 FAILED = 125
-IMAGE_VERBS = (
-    "pull push images rmi tag save load login logout".split()
-)  # a module each, with a function of the same name
+# verb about images -> the module of cli.images, which has a function of the same name
+ROOMS = {verb: verb for verb in "pull push images rmi tag save load login logout history".split()}
+ROOMS |= {f"image {verb}": verb for verb in "pull push save load tag history".split()}
+ROOMS |= {f"image {verb}": f"image_{verb}" for verb in "inspect tree exists prune".split()}
+ROOMS |= {"image ls": "images", "image rm": "rmi"}
 # what the bundle has of modules, loaded by every run
 EVERY_RUN = ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server")
 
@@ -37,7 +39,7 @@ def main(argv: list[str]) -> int:
     try:
         top = parse(CLOCHE, argv)
         debug = top.flag("debug")
-        if top.positionals[:1] and top.positionals[0] in IMAGE_VERBS:
+        if top.positionals[:1] and (top.positionals[0] in ROOMS or is_group(top.positionals[0])):
             failed = 1  # as docker has it: there is no command whose code it could be taken for
         _set_directories(top)
         if top.flag("version"):
@@ -75,7 +77,10 @@ def main(argv: list[str]) -> int:
 def _call(name: str, argv: list[str]) -> int:
     verb = find(name)
     parsed = parse(verb, argv)
-    if parsed.help:
+    group = is_group(name)
+    if group and parsed.positionals and not parsed.help:
+        return _call(f"{name} {parsed.positionals[0]}", parsed.positionals[1:])
+    if parsed.help or group:
         from cloche.cli.small import show
 
         return show(verb)
@@ -102,14 +107,15 @@ def _implementation(verb: Verb, parsed: Parsed) -> int:
         from cloche.cli.doctor import doctor
 
         return doctor(parsed)
-    if verb.name in IMAGE_VERBS:
+    if verb.name in ROOMS:
         from cloche.linux.libraries import reach
 
         reach()
-        module = f"cloche.cli.images.{verb.name}"
+        room = ROOMS[verb.name]
+        module = f"cloche.cli.images.{room}"
         try:
             __import__(module)
-            return int(getattr(sys.modules[module], verb.name)(parsed))
+            return int(getattr(sys.modules[module], room)(parsed))
         except ModuleNotFoundError as error:
             if error.name is None or error.name.startswith("cloche"):
                 raise

@@ -60,7 +60,7 @@ WHOLE = {
 def render_man(verb: Verb, verbs: tuple[Verb, ...] | list[Verb] = ()) -> str:
     """The page of the command, cloche(1) or cloche-runtime(8), when `verb` is that, or of its verb, in roff.
 
-    `verbs` are listed on the page of the command.
+    `verbs` are all there are, for the page of the command or of a group, which lists its own.
     """
     name = verb.title.replace(" ", "-")
     section = WHOLE[verb.program][0]
@@ -79,10 +79,12 @@ def render_man(verb: Verb, verbs: tuple[Verb, ...] | list[Verb] = ()) -> str:
         lines += [*([".PP"] if i else []), *text(paragraph)]
     if verb.operands and verb.name:
         lines += [".SH ARGUMENTS", *_tagged([(o.name, full(o.help)) for o in verb.operands], font="I")]
-    if verbs:
-        lines += [".SH VERBS", *_tagged([(v.name, full(v.summary)) for v in verbs], font="B")]
+    own = [other for other in verbs if other.group == verb.name]
+    if own:
+        words = [(other.name.removeprefix(f"{verb.name} "), full(other.summary)) for other in own]
+        lines += [".SH VERBS", *_tagged(words, font="B")]
     lines += _options(verb)
-    lines += _ending(verb, verbs)
+    lines += _ending(verb, own if verb.name else verbs)
     return "\n".join(lines) + "\n"
 
 

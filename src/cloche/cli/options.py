@@ -1,7 +1,8 @@
 """Which verbs there are, and the options that stand before the verb.
 
 A verb's table lives in one of the modules named here and is imported when it is asked for, so that
-`cloche run` loads the table of `run` and no other. The order is the order in the overview.
+`cloche run` loads the table of `run` and no other. The order is the order in the overview. A name of two words is a
+verb of a group, `cloche image ls`.
 """
 
 from __future__ import annotations
@@ -11,20 +12,15 @@ import sys
 from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb
 from cloche.errors import SpecError
 
+IMAGES, IMAGE = "cloche.cli.options_images", "cloche.cli.options_image"
 MODULES = {
     "run": "cloche.cli.options_run",
     "shell": "cloche.cli.options_run",
     "explain": "cloche.cli.options_run",
     "enter": "cloche.cli.options_other",
-    "pull": "cloche.cli.options_images",
-    "images": "cloche.cli.options_images",
-    "rmi": "cloche.cli.options_images",
-    "push": "cloche.cli.options_images",
-    "save": "cloche.cli.options_images",
-    "load": "cloche.cli.options_images",
-    "tag": "cloche.cli.options_images",
-    "login": "cloche.cli.options_images",
-    "logout": "cloche.cli.options_images",
+    **dict.fromkeys("pull images rmi push save load tag history login logout image".split(), IMAGES),
+    **dict.fromkeys((f"image {verb}" for verb in "ls inspect history tree exists rm prune".split()), IMAGE),
+    **dict.fromkeys((f"image {verb}" for verb in "pull push save load tag".split()), IMAGE),
     "doctor": "cloche.cli.options_other",
     "completion": "cloche.cli.options_other",
     "help": "cloche.cli.options_other",
@@ -74,6 +70,7 @@ CLOCHE = Verb(
 )
 
 
+ALIASES = {"image list": "image ls", "image remove": "image rm"}  # docker's, not shown
 HINT = "cloche --help lists what there is"
 NOT_YET = "detached containers are not here yet; cloche run and enter are"
 KNOWN_ELSEWHERE = {"exec": "cloche enter NAME -- COMMAND", "create": NOT_YET, "start": NOT_YET} | dict.fromkeys(
@@ -86,17 +83,43 @@ def find(name: str) -> Verb:
 
     Raises SpecError when there is no such verb, with the name that was probably meant.
     """
+    name = ALIASES.get(name, name)
     module = MODULES.get(name)
     if module is None:
         from cloche.cli.grammar import nearest
 
         similar = nearest(name, list(MODULES))
         asked = f", did you mean {similar}?" if similar else ""
-        raise SpecError(f"unknown verb {name!r}{asked}", hint=KNOWN_ELSEWHERE.get(name, HINT))
+        group, space, _ = name.partition(" ")
+        hint = f"cloche {group} --help lists what there is" if space else KNOWN_ELSEWHERE.get(name, HINT)
+        raise SpecError(f"unknown verb {name!r}{asked}", hint=hint)
     __import__(module)
-    table = getattr(sys.modules[module], name.upper())
+    table = getattr(sys.modules[module], name.upper().replace(" ", "_"))
     assert isinstance(table, Verb)
     return table
+
+
+def is_group(name: str) -> bool:
+    """Whether it is the first of two words."""
+    return any(other.startswith(f"{name} ") for other in MODULES)
+
+
+def make_group(name: str, summary: str, description: tuple[str, ...]) -> Verb:
+    """The table of the first of two words."""
+    verbs = [other.removeprefix(f"{name} ") for other in MODULES if other.startswith(f"{name} ")]
+    return Verb(
+        name,
+        summary,
+        (f"cloche {name} VERB [ARG...]",),
+        description,
+        (),
+        operands=(
+            Operand("VERB", "what to do", complete=" ".join(verbs)),
+            Operand("ARG", "what the verb takes", many=True),
+        ),
+        examples=((f"cloche {name} {verbs[0]} --help", "how that is used"),),
+        stop=1,
+    )
 
 
 def every() -> list[Verb]:

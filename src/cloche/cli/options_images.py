@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb
+from cloche.cli.options import make_group
+from cloche.cli.table import FLAG, LIST, VALUE, Operand, Option, Verb
 
 OPTIONS = "Options"
+FORMAT = Option(
+    ("--format",), VALUE, OPTIONS, "FORMAT", "json, table, or a template such as '{{.ID}}'", complete="json table"
+)
+FILTER = Option(("-f", "--filter"), LIST, OPTIONS, "KEY=VALUE", "only images of which this is true")
 PLATFORM = Option(
     ("--platform",), VALUE, OPTIONS, "OS/ARCH[/VARIANT]", "the image for this platform, in place of this machine's"
 )
@@ -118,9 +123,15 @@ IMAGES = Verb(
     "images",
     "list the images that are here",
     ("cloche images [OPTIONS] [NAME[:TAG]]",),
-    (),
     (
+        "NAME may be a pattern: '*/team/*'. Filters are dangling=true|false, label=KEY[=VALUE],"
+        " before=IMAGE, since=IMAGE, until=TIME and reference=PATTERN.",
+    ),
+    (
+        Option(("-a", "--all"), FLAG, OPTIONS, "", "as docker has it: there are no others here"),
         Option(("--digests",), FLAG, OPTIONS, "", "show digests as well"),
+        FILTER,
+        FORMAT,
         Option(("--no-trunc",), FLAG, OPTIONS, "", "show IDs in full"),
         Option(("-q", "--quiet"), FLAG, OPTIONS, "", "print nothing but the IDs"),
     ),
@@ -136,4 +147,25 @@ RMI = Verb(
     (Option(("-f", "--force"), FLAG, OPTIONS, "", "also with several names, and no error where it is not there"),),
     operands=(Operand("IMAGE", "by name or ID", required=True, many=True, complete="<image>"),),
     examples=(("cloche rmi debian:12", "one of them"),),
+)
+
+HISTORY = Verb(
+    "history",
+    "show how an image came about",
+    ("cloche history [OPTIONS] IMAGE",),
+    ("The steps of its build, the last first, as the image's config tells them.",),
+    (
+        Option(("--no-trunc",), FLAG, OPTIONS, "", "show commands in full"),
+        Option(("-q", "--quiet"), FLAG, OPTIONS, "", "print nothing but IDs"),
+        Option(("-H", "--human"), FLAG, OPTIONS, "", "sizes and dates for people", default="true"),
+        FORMAT,
+    ),
+    operands=(Operand("IMAGE", "by name or ID", required=True, complete="<image>"),),
+    examples=(("cloche history debian:12", "what its layers are"),),
+)
+
+IMAGE = make_group(
+    "image",
+    "look into images, and everything else about them",
+    ("Some of these are verbs by themselves too: cloche pull is cloche image pull, images is image ls.",),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cloche.cli.table import FLAG, LIST, VALUE, Operand, Option, Verb
 
 OPTIONS = "Options"
-VERB = Operand("VERB", "the verb to read about", complete="<verb>")
+VERB = Operand("VERB", "the verb to read about, of one word or two", many=True, complete="<verb>")
 
 ENTER = Verb(
     "enter",
@@ -116,7 +116,7 @@ COMPLETION = Verb(
 HELP = Verb(
     "help",
     "show what there is, or how one verb is used",
-    ("cloche help [VERB]",),
+    ("cloche help [VERB...]",),
     ("Without a VERB, the overview. With one, the same as cloche VERB --help.",),
     (),
     operands=(VERB,),
@@ -126,7 +126,7 @@ HELP = Verb(
 MAN = Verb(
     "man",
     "print a manual page",
-    ("cloche man [VERB]",),
+    ("cloche man [VERB...]",),
     ("Print the manual page of cloche, or of one verb, in roff for man to read.",),
     (),
     operands=(VERB,),

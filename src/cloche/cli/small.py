@@ -7,7 +7,7 @@ import platform
 import sys
 
 from cloche import __version__
-from cloche.cli.options import CLOCHE, every, find
+from cloche.cli.options import CLOCHE, every, find, is_group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,11 +21,13 @@ def call(verb: Verb, parsed: Parsed) -> int:
     if verb.name == "version":
         text = _version(as_json=parsed.text("format") == "json")
     elif verb.name == "help":
-        return show(find(words[0])) if words else overview()
+        return show(find(" ".join(words))) if words else overview()
     elif verb.name == "man":
         from cloche.cli.manual import render_man
 
-        text = render_man(find(words[0])) if words else render_man(CLOCHE, every())
+        meant = " ".join(words)
+        verbs = every() if not words or is_group(meant) else []
+        text = render_man(find(meant) if words else CLOCHE, verbs)
     else:
         from cloche.cli.completion import render_completion
 
@@ -36,17 +38,19 @@ def call(verb: Verb, parsed: Parsed) -> int:
 
 def show(verb: Verb) -> int:
     """`cloche VERB --help`."""
+    if is_group(verb.name):
+        return overview(verb)
     from cloche.cli.help import render_help
 
     sys.stdout.write(render_help(verb, width()))
     return 0
 
 
-def overview() -> int:
-    """`cloche --help`."""
+def overview(of: Verb = CLOCHE) -> int:
+    """`cloche --help`, or that of a group of verbs."""
     from cloche.cli.help import render_overview
 
-    sys.stdout.write(render_overview(CLOCHE, every(), width()))
+    sys.stdout.write(render_overview(of, every(), width()))
     return 0
 
 

@@ -84,7 +84,7 @@ class Operand:
 
 
 class Verb:
-    """One verb of the command, or with an empty name the command itself.
+    """One verb of the command, or with an empty name the command itself; two words are a verb of a group.
 
     `usage` are whole lines, `description` paragraphs, `examples` pairs of a command line and what
     it does. `stop` is the number of operands after which nothing is an option any more. `preset`
@@ -125,6 +125,11 @@ class Verb:
         self._index: dict[str, Option] | None = None
 
     @property
+    def group(self) -> str:
+        """Of a verb of two words the first, or ""."""
+        return self.name.rpartition(" ")[0]
+
+    @property
     def title(self) -> str:
         """What is typed to get here: `cloche run`, or `cloche`."""
         return f"{self.program} {self.name}" if self.name else self.program
@@ -145,6 +150,23 @@ class Verb:
         options = [option for option in self.options if option.kind != ABSENT]
         names = HELP.names if self.index()["-h"] is HELP else HELP.names[1:]
         return [*options, Option(names, FLAG, "Help", "", HELP.help)]
+
+
+def renamed(verb: Verb, name: str) -> Verb:
+    """The same verb under another name."""
+    old, new = verb.title, f"{verb.program} {name}"
+    return Verb(
+        name,
+        verb.summary,
+        tuple(line.replace(old, new, 1) for line in verb.usage),
+        verb.description,
+        verb.options,
+        operands=verb.operands,
+        examples=tuple((line.replace(old, new, 1), what) for line, what in verb.examples),
+        stop=verb.stop,
+        preset=verb.preset,
+        program=verb.program,
+    )
 
 
 HELP = Option(("-h", "--help"), FLAG, "Help", "", "show this help", aliases=("-?", "--usage"))  # these are crun's

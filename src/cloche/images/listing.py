@@ -16,6 +16,8 @@ from cloche.spec.reader import read_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cloche.images.store.layout import Layout
 
 
@@ -23,9 +25,13 @@ if TYPE_CHECKING:
 class Row:
     """An image with one of its names.
 
-    `repository`, `tag` and `digest` are "<none>" where there is none, as docker shows them; `size` is in bytes, of the
-    unpacked layers; `created` is as the config has it, RFC 3339 or "".
+    `repository`, `tag` and `digest` are "<none>" where there is none, as docker shows them; `name` is the name in full
+    or "", `manifest` a digest; `size` is in bytes, of the unpacked layers; `created` is as the config has it, RFC 3339
+    or "".
     """
+
+    name: str
+    manifest: str
 
     repository: str
     tag: str
@@ -33,6 +39,7 @@ class Row:
     id: str
     created: str
     size: int
+    labels: dict[str, str]
 
 
 def rows(layout: Layout) -> list[Row]:
@@ -65,18 +72,31 @@ def _row(layout: Layout, entry: names.Entry, sizes: dict[str, int]) -> Row:
     elif entry.source:
         repository, digest = parse_reference(source, tagged=False).familiar_name, source_digest
     return Row(
+        entry.name,
+        entry.manifest.digest,
         repository,
         tag,
         digest,
         manifest.config.digest,
         config.created or "",
         sum(_size(layout, diff_id, sizes) for diff_id in config.rootfs.diff_ids),
+        dict((config.config.Labels if config.config else None) or {}),
     )
 
 
 def _size(layout: Layout, diff_id: str, sizes: dict[str, int]) -> int:
     if diff_id not in sizes:
-        text = read_bytes(f"{layer_path(layout, diff_id)}/layer.json")
-        facts = read_json(text) if text else {}
-        sizes[diff_id] = int(facts.get("bytes", 0)) if isinstance(facts, dict) else 0
+        sizes[diff_id] = layer_size(layout, diff_id)
     return sizes[diff_id]
+
+
+def layer_facts(layout: Layout, diff_id: str) -> dict[str, Any]:
+    """What was found when a layer was unpacked (store/layers.py); empty for one that is not."""
+    text = read_bytes(f"{layer_path(layout, diff_id)}/layer.json")
+    facts = read_json(text) if text else {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def layer_size(layout: Layout, diff_id: str) -> int:
+    """Bytes of the files of a layer; 0 for one that is not unpacked."""
+    return int(layer_facts(layout, diff_id).get("bytes", 0))

@@ -96,6 +96,11 @@ WORDS_AND_OFFERS = [
     (["version", "--format", "j"], ["json"]),
     (["help", "ent"], ["enter"]),
     (["nonsense", "x"], []),
+    (["ima"], ["image", "images"]),
+    (["image", "ins"], ["inspect"]),
+    (["image", "inspect", "--for"], ["--format"]),
+    (["image", "inspect", "-f", "js"], ["json"]),
+    (["image", "prune", "--al"], ["--all"]),
 ]
 
 
@@ -134,15 +139,22 @@ def test_fish_completes_the_runtimes_words(scripts: Path, tmp_path: Path, words:
 
 
 @pytest.mark.parametrize(
-    ("words", "offers"),
-    [("sta", "start state"), ("--root ROOT start ", "ann bob"), ("kill --al", "--all")],
+    ("command", "words", "offers"),
+    [
+        ("cloche-runtime", "sta", "start state"),
+        ("cloche-runtime", "--root ROOT start ", "ann bob"),
+        ("cloche-runtime", "kill --al", "--all"),
+        ("cloche", "doct", "doctor"),
+        ("cloche", "image ins", "inspect"),
+        ("cloche", "image prune --al", "--all"),
+    ],
 )
-def test_zsh_completes_the_runtimes_words(scripts: Path, tmp_path: Path, words: str, offers: str) -> None:
+def test_zsh_completes(scripts: Path, tmp_path: Path, command: str, words: str, offers: str) -> None:
     _need("zsh")
-    line = " ".join(_below(scripts, ["cloche-runtime", *words.split(" ")]))
-    script = (scripts / "zsh-runtime").read_text()
-    assert "as _cloche-runtime\n" in script
-    (tmp_path / "_cloche-runtime").write_text(script)
+    line = " ".join(_below(scripts, [command, *words.split(" ")]))
+    script = (scripts / ("zsh" + command.removeprefix("cloche"))).read_text()
+    assert f"as _{command}\n" in script
+    (tmp_path / f"_{command}").write_text(script)
     start = f"fpath=({shlex.quote(str(tmp_path))} $fpath); autoload -Uz compinit; compinit -u -D; PS1=READ''Y\n"
     terminal, far = os.openpty()
     env = {"PATH": os.environ["PATH"], "HOME": os.fspath(tmp_path), "TERM": "dumb"}

@@ -60,7 +60,15 @@ def test_the_sections_of_the_overview(name: str) -> None:
     for word, _ in sum(lists, ()):
         assert escape(word) in text
     for verb in verbs:
-        assert f"\\fB{escape(name)}\\-{verb.name}\\fR({section})" in text
+        assert f"\\fB{escape(verb.title.replace(' ', '-'))}\\fR({section})" in text
+
+
+def test_the_page_of_a_group_lists_its_verbs() -> None:
+    text = render_man(find("image"), every())
+    assert ".SH VERBS" in text
+    assert "\\fBinspect\\fR" in text
+    assert "\\fBrun\\fR" not in text
+    assert "\\fBcloche\\-image\\-inspect\\fR(1)" in text
 
 
 def test_exit_statuses_are_on_the_pages_that_run_something() -> None:

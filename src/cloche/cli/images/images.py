@@ -3,79 +3,74 @@
 from __future__ import annotations
 
 import sys
-import time
 
-from cloche.cli.output import columns
-from cloche.images.listing import Row, rows
-from cloche.images.references import parse_reference
+from cloche.cli import human
+from cloche.cli.format import render
+from cloche.images import local
+from cloche.images.listing import rows
 from cloche.images.store.layout import Layout, store_dir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
+    from cloche.images.listing import Row
 
-UNITS = ("B", "kB", "MB", "GB", "TB")
 SHORT = 12
+HEADINGS = {
+    "Repository": "REPOSITORY",
+    "Tag": "TAG",
+    "Digest": "DIGEST",
+    "ID": "IMAGE ID",
+    "CreatedSince": "CREATED",
+    "CreatedAt": "CREATED AT",
+    "Size": "SIZE",
+}
 
 
 def images(parsed: Parsed) -> int:
     """Carry out `images`."""
-    found = rows(Layout(store_dir()))
-    if parsed.positionals:
-        found = [row for row in found if _is_called(row, parsed.positionals[0])]
+    layout = Layout(store_dir())
+    found = rows(layout)
+    patterns = [f"reference={word}" for word in parsed.positionals]
+    if patterns or parsed.all("filter"):
+        found = _filtered(layout, found, [*parsed.all("filter"), *patterns])
     full = parsed.flag("no_trunc")
     if parsed.flag("quiet"):
         for text in dict.fromkeys(shown_id(row.id, full=full) for row in found):
             sys.stdout.write(text + "\n")
         return 0
-    digests = parsed.flag("digests")
-    table = []
-    for row in found:
-        cells = [row.repository, row.tag, *([row.digest] if digests else []), shown_id(row.id, full=full)]
-        table.append([*cells, ago(row.created), size(row.size)])
-    headings = ["REPOSITORY", "TAG", *(["DIGEST"] if digests else []), "IMAGE ID", "CREATED", "SIZE"]
-    sys.stdout.write(columns(table, headings))
+    names = ("Repository", "Tag", *(["Digest"] if parsed.flag("digests") else []), "ID", "CreatedSince", "Size")
+    shown = [_shown(row, full=full) for row in found]
+    sys.stdout.write(render(shown, names, HEADINGS, parsed.text("format") or ""))
     return 0
 
 
-def _is_called(row: Row, text: str) -> bool:
-    reference = parse_reference(text, tagged=False)
-    return row.repository == reference.familiar_name and reference.tag in {"", row.tag}
+def _filtered(layout: Layout, found: list[Row], texts: list[str]) -> list[Row]:
+    from cloche.images.filtering import OF_LISTS, make_test, parse_filters
+
+    test = make_test(parse_filters(texts, OF_LISTS), lambda text: local.find(layout, text).config.created or "")
+    return [row for row in found if test(row)]
+
+
+def _shown(row: Row, *, full: bool) -> dict[str, str]:
+    """A row with docker's names and words."""
+    size = human.size(row.size)
+    return {
+        "Containers": human.UNKNOWN,
+        "CreatedAt": human.date(row.created),
+        "CreatedSince": human.ago(row.created),
+        "Digest": row.digest,
+        "ID": shown_id(row.id, full=full),
+        "Labels": ",".join(f"{key}={value}" for key, value in sorted(row.labels.items())),
+        "Repository": row.repository,
+        "SharedSize": human.UNKNOWN,
+        "Size": size,
+        "Tag": row.tag,
+        "UniqueSize": human.UNKNOWN,
+        "VirtualSize": size,
+    }
 
 
 def shown_id(digest: str, *, full: bool = False) -> str:
     """An image's ID as docker shows it."""
     return digest if full else digest.partition(":")[2][:SHORT]
-
-
-def size(count: float) -> str:
-    """Bytes as docker shows them: three digits, in units of 1000."""
-    unit = 0
-    while count >= 999.5 and unit < len(UNITS) - 1:
-        count /= 1000
-        unit += 1
-    return f"{count:.3g}{UNITS[unit]}"
-
-
-def ago(created: str) -> str:
-    """How long ago a time of RFC 3339 was, in docker's words; "N/A" for none."""
-    from datetime import datetime
-
-    try:
-        seconds = time.time() - datetime.fromisoformat(created).timestamp()
-    except ValueError:
-        return "N/A"
-    for limit, divisor, unit in (
-        (1, 1, "Less than a second ago"),
-        (60, 1, "seconds"),
-        (120, 60, "About a minute ago"),
-        (3600, 60, "minutes"),
-        (7200, 3600, "About an hour ago"),
-        (172800, 3600, "hours"),
-        (1209600, 86400, "days"),
-        (5184000, 604800, "weeks"),
-        (63072000, 2592000, "months"),
-    ):
-        if seconds < limit:
-            return unit if unit.endswith("ago") else f"{int(seconds / divisor)} {unit} ago"
-    return f"{int(seconds / 31536000)} years ago"

@@ -1,0 +1,67 @@
+"""Rows as `--format` says: a table, JSON, or a template; what docker's listing verbs have in common.
+
+    (nothing), table      aligned columns with headings
+    json                  an object a line
+    '{{.ID}} {{.Tag}}'    a template, a line for each row
+    'table {{.ID}}\\t…'    a template with headings, its columns aligned
+
+A row is a dict of strings by the names templates use; the heading of a column is its name in capitals unless told.
+"""
+
+from __future__ import annotations
+
+from cloche.cli.output import columns, plain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    Row = Mapping[str, Any]
+
+
+def render(rows: Sequence[Row], names: tuple[str, ...], headings: Mapping[str, str], form: str) -> str:
+    """The rows, of which a table shows these columns. Raises SpecError for a template that is none."""
+    if form in {"", "table"}:
+        return columns([[str(row[name]) for name in names] for row in rows], [headings[name] for name in names])
+    if form == "json":
+        from cloche.spec.reader import write_json
+
+        return "".join(write_json(dict(row)) + "\n" for row in rows)
+    from cloche.cli.template import compile_template
+
+    with_headings, body = form.startswith("table "), unescaped(form.removeprefix("table "))
+    line = compile_template(body)
+    if not with_headings:
+        return "".join(_made_plain(line, row) + "\n" for row in rows)
+    table = [_made_plain(line, row).split("\t") for row in rows]
+    heading = line(_Headings(headings)).split("\t")
+    return columns(table, heading)
+
+
+class _Headings(dict[str, str]):
+    """What a template makes headings of: each name stands for its heading, or itself in capitals."""
+
+    def __init__(self, headings: Mapping[str, str]) -> None:
+        super().__init__(headings)
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> str:
+        return name.upper()
+
+
+def _made_plain(line: Callable[[Any], str], row: Row) -> str:
+    """A line that nothing in the row can break or colour."""
+    return line({key: plain(value) if isinstance(value, str) else value for key, value in row.items()})
+
+
+def unescaped(form: str) -> str:
+    """A template with backslash n and t, which shells leave alone, taken for what they mean."""
+    return form.replace("\\t", "\t").replace("\\n", "\n")
+
+
+def is_json(form: str) -> bool:
+    """Whether everything is wanted as JSON."""
+    return form in {"json", "{{json .}}"}

@@ -1,0 +1,49 @@
+"""`cloche image inspect`: all there is to know of images, as JSON or through a template."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from cloche.cli.format import is_json, unescaped
+from cloche.cli.output import plain, print_error
+from cloche.errors import ClocheError
+from cloche.images import local
+from cloche.images.describing import describe
+from cloche.images.store.layout import Layout, store_dir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cloche.cli.grammar import Parsed
+
+
+def image_inspect(parsed: Parsed) -> int:
+    """Carry out `image inspect`; goes on after one that is not there."""
+    layout = Layout(store_dir())
+    form = parsed.text("format") or ""
+    found: list[dict[str, Any]] = []
+    failed = 0
+    for text in parsed.positionals:
+        try:
+            found.append(describe(layout, local.find_entry(layout, text)))
+        except ClocheError as error:
+            failed = 1
+            print_error(error)
+    if not form:
+        # escapes keep what an image says of itself from steering the terminal
+        sys.stdout.write(json.dumps(found, indent=4) + "\n")
+    elif is_json(form):
+        sys.stdout.write("".join(json.dumps(item, separators=(",", ":")) + "\n" for item in found))
+    else:
+        from cloche.cli.template import compile_template
+
+        render = compile_template(unescaped(form))
+        sys.stdout.write("".join(_shown(render(item)) + "\n" for item in found))
+    return failed
+
+
+def _shown(text: str) -> str:
+    """What a template made, with what could steer a terminal made visible, but for tabs and ends of lines."""
+    return "\n".join("\t".join(map(plain, line.split("\t"))) for line in text.split("\n"))

@@ -1,0 +1,59 @@
+"""`cloche image prune`: images that nobody misses are removed."""
+
+from __future__ import annotations
+
+import sys
+
+from cloche.cli import human
+from cloche.cli.images.rmi import remover
+from cloche.images.filtering import OF_PRUNING, is_dangling, make_test, parse_filters
+from cloche.images.listing import rows
+from cloche.images.references import parse_reference
+from cloche.images.removing import collect
+from cloche.images.store import names, uses
+from cloche.images.store.layout import Layout, store_dir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.cli.grammar import Parsed
+    from cloche.images.listing import Row
+
+WARNING = {
+    False: "WARNING! This will remove all dangling images.\n",
+    True: "WARNING! This will remove all images without at least one container associated to them.\n",
+}
+
+
+def image_prune(parsed: Parsed) -> int:
+    """Carry out `image prune`."""
+    layout = Layout(store_dir())
+    layout.make()
+    everything = parsed.flag("all")
+    test = make_test(parse_filters(parsed.all("filter"), OF_PRUNING), str)
+    if not parsed.flag("force") and not _agreed(everything=everything):
+        return 0
+    meant = [row for row in rows(layout) if (everything or is_dangling(row)) and test(row)]
+    lines = [line for row in meant for line in _remove(layout, row)]
+    with remover() as remove:
+        freed = collect(layout, remove)
+    if lines:
+        sys.stdout.write("Deleted Images:\n" + "".join(f"{line}\n" for line in lines) + "\n")
+    sys.stdout.write(f"Total reclaimed space: {human.size(freed)}\n")
+    return 0
+
+
+def _agreed(*, everything: bool) -> bool:
+    sys.stdout.write(WARNING[everything] + "Are you sure you want to continue? [y/N] ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _remove(layout: Layout, row: Row) -> list[str]:
+    """Take an image out of the index, unless a container uses it; returns what to say of it."""
+    if uses.is_used(layout, row.id):
+        return []
+    if row.name:
+        names.take(layout, row.name)
+        return [f"untagged: {parse_reference(row.name).familiar}", f"deleted: {row.id}"]
+    names.forget(layout, row.manifest)
+    return [f"deleted: {row.id}"]

@@ -1,0 +1,142 @@
+"""Templates of --format: what Go's text/template prints for the same."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloche.cli.format import render
+from cloche.cli.template import compile_template
+from cloche.errors import SpecError
+
+DATA = {
+    "ID": "abc",
+    "Tag": "",
+    "Size": 12,
+    "Ok": True,
+    "None": None,
+    "Labels": {"b": "2", "a": "1", "a.b": "dotted"},
+    "Env": ["A=b", "C=d"],
+    "Config": {"Cmd": ["/bin/sh", "-c"], "User": "", "Deep": {"er": [{"X": 1}, {"X": 2}]}},
+}
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("plain", "plain"),
+        ("{{.ID}}", "abc"),
+        ("{{ .ID }}:{{.Size}}", "abc:12"),
+        ("{{.Ok}} {{.None}} {{.Env}} {{.Labels}}", "true <nil> [A=b C=d] map[a:1 a.b:dotted b:2]"),
+        ("{{.Config.Deep.er}}", "[map[X:1] map[X:2]]"),
+        ("{{json .Env}}", '["A=b","C=d"]'),
+        ("{{.Env | json}}", '["A=b","C=d"]'),
+        ('{{index .Labels "a.b"}}{{index .Labels "missing"}}', "dotted"),
+        ("{{index .Env 1}}", "C=d"),
+        ("{{(index .Config.Deep.er 1).X}}", "2"),
+        ("{{index .Config.Deep.er 0 `X`}}", "1"),
+        ('{{join .Env ", "}}', "A=b, C=d"),
+        ('{{.ID | upper | printf "%s-%s" "x"}}', "x-ABC"),
+        ('{{printf "%5d|%-5s|%q|%v" .Size .ID .ID .Env}}', '   12|abc  |"abc"|[A=b C=d]'),
+        ("{{len .Env}} {{len .ID}}", "2 3"),
+        ("{{slice .ID 1 2}}{{slice .ID 1}}", "bbc"),
+        ('{{range split "a,b" ","}}<{{.}}>{{end}}', "<a><b>"),
+        ("{{if .Tag}}tag{{else}}none{{end}}", "none"),
+        ("{{if .Tag}}tag{{else if .ID}}id{{else}}none{{end}}!", "id!"),
+        ("{{if and .ID .Tag}}a{{else if or .Tag .Ok}}b{{end}}", "b"),
+        ('{{if eq .ID "x" "abc"}}y{{end}}{{if ne .ID "abc"}}n{{end}}{{if lt 1 .Size}}l{{end}}', "yl"),
+        ("{{if not .Tag}}no{{end}}", "no"),
+        ("{{with .Config}}{{.Cmd}}{{$.ID}}{{end}}", "[/bin/sh -c]abc"),
+        ("{{with .Tag}}x{{else}}{{.ID}}{{end}}", "abc"),
+        ("{{with $x := .ID}}{{$x}}{{.}}{{end}}", "abcabc"),
+        ("{{range .Env}}{{.}};{{end}}", "A=b;C=d;"),
+        ("{{range $i, $e := .Env}}{{$i}}={{$e}} {{end}}", "0=A=b 1=C=d "),
+        ("{{range $k, $v := .Labels}}{{$k}}={{$v}} {{end}}", "a=1 a.b=dotted b=2 "),
+        ("{{range .Config.Deep.er}}{{.X}}{{else}}none{{end}}", "12"),
+        ("{{range .None}}x{{else}}none{{end}}", "none"),
+        ("{{range .Env}}{{.}}{{break}}{{end}}|{{range .Env}}x{{continue}}y{{end}}", "A=b|xx"),
+        ("{{$n := 0}}{{range .Env}}{{$n = len .}}{{end}}{{$n}}", "3"),
+        ("a {{- .ID -}} b", "aabcb"),
+        ("{{/* nothing */}}x", "x"),
+        ('{{"a\\tb"}}', "a\tb"),
+        ("{{print .ID .Size .Size}}{{println 1 2}}", "abc12 121 2\n"),
+        ("{{pad .ID 1 2}}|{{truncate .ID 2}}", " abc  |ab"),
+        ("{{.}}", None),
+    ],
+)
+def test_values(template: str, text: str | None) -> None:
+    made = compile_template(template)(DATA)
+    if text is not None:
+        assert made == text
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("{{.Nope}}", "there is no .Nope"),
+        ("{{.ID.X}}", "has no fields"),
+        ("{{.ID", "{{ without }}"),
+        ("{{if .ID}}", "without {{end}}"),
+        ("{{end}}", "without a beginning"),
+        ("{{nope .ID}}", "no function"),
+        ("{{index .Env 7}}", "index cannot work"),
+        ("{{index .Env}}{{.ID .Tag}}", "behind what is no function"),
+        ("{{(.ID}}", "( without )"),
+        ("{{$x}}", "not defined"),
+        ("{{range .ID}}{{end}}", "range cannot go through"),
+        ("{{break}}", "outside of range"),
+        ("{{len .Size}}", "len cannot work"),
+        ("{{ }}", "lacks a value"),
+        ("{{%}}", "no part of a template"),
+    ],
+)
+def test_what_is_wrong_is_said(template: str, says: str) -> None:
+    with pytest.raises(SpecError, match=r"template|--format") as caught:
+        compile_template(template)(DATA)
+    assert says in str(caught.value)
+
+
+PARTS = st.sampled_from(
+    [
+        "{{",
+        "}}",
+        ".ID",
+        ".Env",
+        "range ",
+        "if ",
+        "end",
+        "else",
+        "$x",
+        ":=",
+        "|",
+        "(",
+        ")",
+        '"a"',
+        " ",
+        "index ",
+        "0",
+        "-",
+        "x",
+    ]
+)
+
+
+@given(st.lists(PARTS, max_size=14).map("".join))
+def test_whatever_is_written_gives_a_text_or_one_error(template: str) -> None:
+    try:
+        assert isinstance(compile_template(template)(DATA), str)
+    except SpecError:
+        pass
+
+
+ROWS = [{"ID": "1", "Name": "long name"}, {"ID": "22", "Name": "\x1b[31mred\n"}]
+
+
+def test_a_table_made_by_a_template_has_headings_and_shows_what_could_steer_a_terminal() -> None:
+    made = render(ROWS, ("ID",), {"ID": "IMAGE ID", "Name": "NAME"}, "table {{.Name}}\\t{{.ID}}")
+    assert made.splitlines() == ["NAME            IMAGE ID", "long name       1", "\\x1b[31mred\\n   22"]
+
+
+def test_json_is_a_line_for_each() -> None:
+    assert render(ROWS[:1], ("ID",), {"ID": "ID"}, "json") == '{"ID":"1","Name":"long name"}\n'
