@@ -70,11 +70,12 @@ def _read(content: bytes, media_type: str, what: str) -> Manifest | Index:
     if document.schemaVersion != 2:
         raise SpecError("must be 2", pointer="/schemaVersion")
     for part in parts:
-        _check_descriptor(part)
+        check_descriptor(part)
     return document
 
 
-def _check_descriptor(item: Descriptor) -> None:
+def check_descriptor(item: Descriptor) -> None:
+    """Whether content can be asked for by this. Raises SpecError."""
     check_digest(item.digest)
     if item.size < 0:
         raise SpecError(f"{item.digest} has a size below 0")

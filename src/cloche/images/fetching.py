@@ -5,9 +5,10 @@ from __future__ import annotations
 from cloche.errors import ClocheError, ForbiddenError, NotFoundError, RegistryError, SpecError
 from cloche.images.pulling import Progress, Pulled, pull
 from cloche.images.references import DEFAULT_DOMAIN, parse_reference
-from cloche.images.registry.client import Repository, check_login
+from cloche.images.registry.client import Repository
 from cloche.images.registry.logins import login_for
 from cloche.images.registry.places import HUB, read_registries
+from cloche.images.registry.session import check_login
 from cloche.images.registry.transport import NoTLSError, Transport, Trust
 from cloche.images.store import uses
 from cloche.images.unpack.apply import Powers

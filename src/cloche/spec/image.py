@@ -70,6 +70,8 @@ class Index(Document):
     schemaVersion: i64
     manifests: list[Descriptor]
     mediaType: str | None = None
+    artifactType: str | None = None
+    subject: Descriptor | None = None
     annotations: dict[str, str] | None = None
 
 

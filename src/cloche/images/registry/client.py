@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import quote
 
-from cloche.errors import ForbiddenError, NotFoundError, RegistryError, SpecError
+from cloche.errors import NotFoundError, RegistryError, SpecError, UnsupportedError
 from cloche.images.digests import check_digest, sha256
-from cloche.images.documents import LARGEST, check_content
-from cloche.images.registry.auth import Authority, Login
+from cloche.images.documents import LARGEST, check_content, read_manifest
+from cloche.images.registry import referrers, uploads
+from cloche.images.registry.pages import PAGE, strings
+from cloche.images.registry.session import Session, StatusError, read_whole
 from cloche.images.registry.transport import discard
 from cloche.records import record
 from cloche.spec import image
-from cloche.spec.reader import read_json
+from cloche.spec.image import Descriptor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from typing import IO
 
     from urllib3.response import BaseHTTPResponse
 
+    from cloche.images.registry.auth import Login
     from cloche.images.registry.transport import Transport
 
 ACCEPT = ", ".join((*image.INDEXES, *image.MANIFESTS))
-LARGEST_ERROR = 64 << 10
-PART = 1 << 16
-MOST_CHALLENGES = 3  # of one request: who we are, and once more where a token was too old
-PULL, PUSH = "pull", "pull,push"  # what a token is asked for
+PULL, PUSH, DELETE = "pull", "pull,push", "pull,push,delete"  # what a token is asked for
 
 
 @record
@@ -39,12 +39,15 @@ class Answer:
 
 
 class Repository:
-    """A repository at one place: `base` is the registry's origin, `path` the name below it; for several threads."""
+    """A repository at one place: `base` is the registry's origin, `path` the name below it; for several threads.
+
+    Every function raises NotFoundError for what is not there, ForbiddenError where we are not let in, and RegistryError
+    for what a registry says that is not true, or is no answer.
+    """
 
     def __init__(self, transport: Transport, base: str, path: str, login: Login | None = None) -> None:
-        self.transport, self.base, self.path = transport, base, path
-        self.host = urlsplit(base).netloc
-        self._authority = Authority(transport, base, login or Login())
+        self.session = Session(transport, base, login)
+        self.host, self.path = self.session.host, path
 
     @property
     def name(self) -> str:
@@ -52,13 +55,10 @@ class Repository:
         return f"{self.host}/{self.path}"
 
     def manifest(self, selector: str) -> Answer:
-        """The manifest or index with this tag or digest, checked against a digest.
-
-        Raises NotFoundError, ForbiddenError, RegistryError.
-        """
-        what = f"{self.name}{'@' if ':' in selector else ':'}{selector}"
-        answer = self._ask("GET", f"manifests/{quote(selector, safe=':')}", what, headers={"Accept": ACCEPT})
-        content = _read(answer, LARGEST, what)
+        """The manifest or index with this tag or digest, checked against a digest ("Pulling manifests")."""
+        what = self._called(selector)
+        answer = self._ask("GET", _manifest(selector), what, accept=ACCEPT)
+        content = read_whole(answer, LARGEST, what)
         kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if ":" in selector:
             return Answer(check_content(content, selector, what), kind, selector)
@@ -70,8 +70,30 @@ class Repository:
                 raise RegistryError(f"{what}: {error}") from None
         return Answer(content, kind, said if said.startswith("sha256:") else sha256(content))
 
+    def describe(self, selector: str) -> Descriptor:
+        """What a tag or digest stands for, as the registry says: HEAD ("Checking if content exists in the registry").
+
+        Nothing is checked but the form of the digest: it has to be asked for by that digest to be believed. Where the
+        answer lacks one, the manifest is fetched.
+        """
+        what = self._called(selector)
+        answer = self._ask("HEAD", _manifest(selector), what, accept=ACCEPT)
+        answer.release_conn()
+        said, size = answer.headers.get("Docker-Content-Digest", ""), answer.headers.get("Content-Length", "")
+        kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if not said or not (size.isascii() and size.isdecimal() and len(size) < 19):
+            found = self.manifest(selector)
+            return Descriptor(mediaType=found.media_type, digest=found.digest, size=len(found.content))
+        try:
+            return Descriptor(mediaType=kind, digest=check_digest(said), size=int(size))
+        except SpecError as error:
+            raise RegistryError(f"{what}: {error}") from None
+
     def blob(self, digest: str, offset: int = 0) -> tuple[BaseHTTPResponse, int]:
-        """A blob's content from `offset` on, to be read by the caller; with where it really starts: `offset` or 0."""
+        """A blob's content from `offset` on, to be read by the caller; with where it really starts: `offset` or 0.
+
+        ("Pulling blobs"; the caller checks the digest.)
+        """
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         what = f"{self.name}@{digest}"
         answer = self._ask("GET", f"blobs/{digest}", what, headers=headers, wanted=(200, 206))
@@ -80,62 +102,96 @@ class Repository:
         return answer, 0
 
     def has_blob(self, digest: str) -> bool:
-        """Whether the repository has a blob."""
+        """Whether the repository has a blob ("Checking if content exists in the registry")."""
         try:
-            answer = self._ask("HEAD", f"blobs/{digest}", f"{self.name}@{digest}", headers={}, actions=PUSH)
+            answer = self._ask("HEAD", f"blobs/{digest}", f"{self.name}@{digest}", actions=PUSH)
         except NotFoundError:
             return False
         answer.release_conn()
         return True
 
-    def push_blob(self, digest: str, size: int, body: IO[bytes], sources: Iterable[str] = ()) -> str:
+    def push_blob(self, digest: str, size: int, body: IO[bytes], sources: Iterable[str] = (), *, chunk: int = 0) -> str:
         """Have a blob in the repository; returns "exists", "mounted" from one of `sources`, or "pushed".
 
-        `sources` are other repositories of the registry that have it (distribution-spec, "Mounting a blob").
+        `body` can seek and has `size` bytes; `sources` are other repositories of the registry that have it. It goes in
+        one request, and in parts where that is refused or breaks off, or from the start, of `chunk` bytes ("Pushing a
+        blob monolithically", "Pushing a blob in chunks", "Mounting a blob from another repository").
         """
         if self.has_blob(digest):
             return "exists"
-        what = f"{self.name}@{digest}"
-        source = next(iter(sources), "")
-        words = {"mount": digest, "from": source} if source else {}
-        answer = self._ask(
-            "POST",
-            f"blobs/uploads/{'?' + urlencode(words) if words else ''}",
-            what,
-            headers={"Content-Length": "0"},
-            wanted=(201, 202),
-            actions=PUSH,
-            more=(f"repository:{source}:pull",) if source else (),
-        )
-        discard(answer)
-        if answer.status == 201:
-            return "mounted"
-        place = self._upload_place(answer.headers.get("Location", ""))
-        place += f"{'&' if urlsplit(place).query else '?'}{urlencode({'digest': digest})}"
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-        answer = self._ask("PUT", place, what, headers=headers, wanted=(201,), actions=PUSH, body=body)
-        discard(answer)
-        return "pushed"
-
-    def _upload_place(self, location: str) -> str:
-        """Where a blob is to be sent. Raises RegistryError for a place without TLS that a registry with TLS names."""
-        try:
-            place = urljoin(f"{self.base}/", location)
-            scheme = urlsplit(place).scheme
-        except ValueError:
-            scheme = ""
-        if scheme not in {"http", "https"} or (self.base.startswith("https:") and scheme == "http"):
-            raise RegistryError(f"{self.host} wants the content sent to {location[:80]!r}", hint="check its set-up")
-        return place
+        target = uploads.Target(f"/v2/{self.path}/blobs/uploads/", self._scope(PUSH))
+        return uploads.send(self.session, target, digest, size, body, next(iter(sources), ""), chunk)
 
     def push_manifest(self, selector: str, content: bytes, media_type: str) -> str:
-        """Store a manifest under a tag or its digest; returns the digest."""
-        what = f"{self.name}{'@' if ':' in selector else ':'}{selector}"
-        headers = {"Content-Type": media_type}
-        below = f"manifests/{quote(selector, safe=':')}"
-        answer = self._ask("PUT", below, what, headers=headers, wanted=(200, 201, 202), actions=PUSH, body=content)
+        """Store a manifest under a tag or its digest; returns the digest ("Pushing Manifests").
+
+        Where it has a `subject`, and the registry keeps no account of that, the index that clients keep is changed.
+        """
+        what = self._called(selector)
+        answer = self._ask(
+            "PUT",
+            _manifest(selector),
+            what,
+            headers={"Content-Type": media_type},
+            wanted=(200, 201, 202),
+            actions=PUSH,
+            body=content,
+        )
         discard(answer)
+        subject = _subject(content, media_type, what)
+        if subject and not answer.headers.get("OCI-Subject"):
+            referrers.add(self, subject, content, media_type)
         return sha256(content)
+
+    def tags(self) -> list[str]:
+        """All tags, in the registry's order ("Listing Tags"), from as many pages as it takes."""
+        what = f"the list of tags of {self.name}"
+        place = f"/v2/{self.path}/tags/list?n={PAGE}"
+        return list(strings(self.session, place, "tags", what, self._scope(PULL)))
+
+    def referrers(self, digest: str, kind: str = "") -> list[Descriptor]:
+        """What has the manifest with this digest as its subject ("Listing Referrers"), of one artifact type if given.
+
+        Where the registry has no such list, that of the tag which clients keep ("Unavailable Referrers API").
+        """
+        found = referrers.listed(self.session, self.path, digest, kind, self._scope(PULL))
+        if found is None:
+            items = [Descriptor.parse(item) for item in referrers.tagged(self, digest)]
+            found = referrers.of_kind(items, kind)
+        return found
+
+    def delete_manifest(self, digest: str) -> None:
+        """Delete a manifest or index, with all its tags ("Deleting Manifests"); UnsupportedError where nobody may.
+
+        One with a subject is taken out of the index that clients keep, where the registry has no list of its own.
+        """
+        answer = self.manifest(check_digest(digest))
+        subject = _subject(answer.content, answer.media_type, self._called(digest))
+        self._delete(f"manifests/{digest}", self._called(digest))
+        if subject and referrers.listed(self.session, self.path, subject, "", self._scope(PULL)) is None:
+            referrers.remove(self, subject, digest)
+
+    def delete_tag(self, tag: str) -> None:
+        """Delete a tag, and nothing else ("Deleting tags"); UnsupportedError where that cannot be done."""
+        self._delete(_manifest(tag), self._called(tag), "the manifest can be deleted by its digest, with all its tags")
+
+    def delete_blob(self, digest: str) -> None:
+        """Delete a blob ("Deleting Blobs"); UnsupportedError where nobody may."""
+        self._delete(f"blobs/{check_digest(digest)}", f"{self.name}@{digest}")
+
+    def _delete(self, below: str, what: str, hint: str = "") -> None:
+        try:
+            discard(self._ask("DELETE", below, what, wanted=(200, 202, 204), actions=DELETE))
+        except StatusError as error:
+            if error.status not in {400, 405}:
+                raise
+            raise UnsupportedError(f"deleting {what}", needs=f"{self.host} allows no such thing", hint=hint) from None
+
+    def _called(self, selector: str) -> str:
+        return f"{self.name}{'@' if ':' in selector else ':'}{selector}"
+
+    def _scope(self, actions: str) -> str:
+        return f"repository:{self.path}:{actions}"
 
     def _ask(
         self,
@@ -143,96 +199,25 @@ class Repository:
         below: str,
         what: str,
         *,
-        headers: Mapping[str, str],
+        headers: dict[str, str] | None = None,
+        accept: str = "",
         wanted: tuple[int, ...] = (200,),
         actions: str = PULL,
-        more: tuple[str, ...] = (),
-        body: bytes | IO[bytes] | None = None,
+        body: bytes | None = None,
     ) -> BaseHTTPResponse:
-        """Ask for something below the repository, or at a whole address; with whom we are, if that is wanted."""
-        scope = " ".join((f"repository:{self.path}:{actions}", *more))
-        url = below if "://" in below else f"{self.base}/v2/{self.path}/{below}"
-        for _ in range(MOST_CHALLENGES):
-            # an upload may be somewhere else, where nobody is told who we are
-            ours = _origin(url) == self.base
-            own = {**headers, **(self._authority.header(scope) if ours else {})}
-            answer = self.transport.request(method, url, headers=own, body=body, wanted=wanted)
-            if answer.status in wanted:
-                return answer
-            if answer.status == 401:
-                challenge = answer.headers.get("WWW-Authenticate", "")
-                if self._authority.challenged(challenge, scope):
-                    discard(answer)
-                    if body is not None and not isinstance(body, bytes):
-                        body.seek(0)
-                    continue
-            raise self._refusal(answer, what)
-        raise RegistryError(f"{self.host} asks again and again who we are")
-
-    def _refusal(self, answer: BaseHTTPResponse, what: str) -> ForbiddenError | NotFoundError | RegistryError:
-        """What a registry's error means (distribution-spec, "Error Codes")."""
-        said = _message(answer)
-        status = answer.status
-        if status == 404:
-            return NotFoundError(f"{what} is not in the registry{said}", hint="check the name and the tag")
-        if status in {401, 403}:
-            return ForbiddenError(
-                f"{self.host} does not let us have {what}{said}",
-                hint=f"cloche login {self.host}, if it is there at all",
-            )
-        return RegistryError(f"{self.host} answers {status} for {what}{said}")
+        """Ask for something below the repository."""
+        given = {**(headers or {}), **({"Accept": accept} if accept else {})}
+        place = f"/v2/{self.path}/{below}"
+        return self.session.ask(
+            method, place, what, scope=self._scope(actions), headers=given, wanted=wanted, body=body
+        )
 
 
-def check_login(transport: Transport, base: str, login: Login) -> None:
-    """See whether a registry lets this user in. Raises ForbiddenError, RegistryError."""
-    authority = Authority(transport, base, login)
-    host = urlsplit(base).netloc
-    for _ in range(MOST_CHALLENGES):
-        answer = transport.request("GET", f"{base}/v2/", headers=authority.header(""))
-        discard(answer)
-        if answer.status == 200:
-            return
-        challenge = answer.headers.get("WWW-Authenticate", "")
-        if answer.status != 401 or not authority.challenged(challenge, ""):
-            break
-    if answer.status in {401, 403}:
-        raise ForbiddenError(f"{host} does not let {login.user} in", hint="check the user's name and the password")
-    raise RegistryError(f"{host} answers {answer.status}: it is no registry", hint="HOST[:PORT]")
+def _manifest(selector: str) -> str:
+    return f"manifests/{quote(selector, safe=':')}"
 
 
-def _read(answer: BaseHTTPResponse, limit: int, what: str) -> bytes:
-    from urllib3.exceptions import HTTPError
-
-    content = b""
-    try:
-        while len(content) <= limit and (part := answer.read(PART)):
-            content += part
-    except HTTPError as error:
-        raise RegistryError(f"{what} broke off: {error}") from None
-    if len(content) > limit:
-        answer.close()
-        raise RegistryError(f"{what} is longer than {limit} bytes")
-    answer.release_conn()
-    return content
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _message(answer: BaseHTTPResponse) -> str:
-    """What the registry says itself, for people; "" where it says nothing that can be understood."""
-    from urllib3.exceptions import HTTPError
-
-    try:
-        content = answer.read(LARGEST_ERROR)
-        answer.close()
-        raw = read_json(content)
-    except (HTTPError, SpecError):
-        return ""
-    errors = raw.get("errors") if isinstance(raw, dict) else None
-    if not isinstance(errors, list) or not errors or not isinstance(errors[0], dict):
-        return ""
-    text = str(errors[0].get("message") or errors[0].get("code") or "")
-    return f": {text[:200]}" if text else ""
+def _subject(content: bytes, media_type: str, what: str) -> str:
+    """The digest of what a manifest refers to, "" for nothing."""
+    found = read_manifest(content, media_type, what)
+    return found.subject.digest if found.subject is not None else ""

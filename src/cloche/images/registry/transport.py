@@ -23,9 +23,20 @@ from cloche.records import record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import IO
+    from typing import Protocol
 
     from urllib3.response import BaseHTTPResponse
+
+    class Readable(Protocol):
+        """A file, as far as it is read when it is sent."""
+
+        def read(self, size: int = -1, /) -> bytes:
+            """The next bytes."""
+
+        def seek(self, offset: int, whence: int = 0, /) -> int:
+            """Go on from there."""
+
+    Body = bytes | Readable | None
 
 REDIRECTS = (301, 302, 303, 307, 308)
 MOST_REDIRECTS = 10
@@ -53,6 +64,10 @@ class Trust:
         return [self.folder] if self.folder else [f"{place}/{netloc}" for place in CERTIFICATES]
 
 
+class UnreachableError(RegistryError):
+    """Nobody is there, or the connection broke off before an answer."""
+
+
 class NoTLSError(RegistryError):
     """Whoever listens there does not speak TLS."""
 
@@ -71,7 +86,7 @@ class Transport:
         url: str,
         *,
         headers: Mapping[str, str] | None = None,
-        body: bytes | IO[bytes] | None = None,
+        body: Body = None,
         wanted: tuple[int, ...] = (200,),
     ) -> BaseHTTPResponse:
         """Ask, and return an answer whose status is one of `wanted` or below 500; its body is not read yet.
@@ -93,9 +108,7 @@ class Transport:
         what = "asks to come back later (too many requests)" if answer.status == 429 else f"fails ({answer.status})"
         raise RegistryError(f"{_origin(url)} {what}", hint="try again later")
 
-    def _follow(
-        self, method: str, url: str, headers: dict[str, str], body: bytes | IO[bytes] | None
-    ) -> BaseHTTPResponse:
+    def _follow(self, method: str, url: str, headers: dict[str, str], body: Body) -> BaseHTTPResponse:
         seen = {url}
         for _ in range(MOST_REDIRECTS):
             answer = self._once(method, url, headers, body)
@@ -120,13 +133,13 @@ class Transport:
             url = target
         raise RegistryError(f"{_origin(url)} redirects more than {MOST_REDIRECTS} times")
 
-    def _once(self, method: str, url: str, headers: dict[str, str], body: bytes | IO[bytes] | None) -> BaseHTTPResponse:
+    def _once(self, method: str, url: str, headers: dict[str, str], body: Body) -> BaseHTTPResponse:
         try:
             return self._pool(url).request(
                 method,
                 url,
                 headers={"User-Agent": AGENT, **headers},
-                body=body,
+                body=body,  # type: ignore[arg-type]  # as much of a file as is needed
                 redirect=False,
                 retries=False,
                 preload_content=False,
@@ -198,7 +211,7 @@ def _translated(error: Exception, url: str) -> RegistryError:
         return RegistryError(f"{where}: {inner}")
     text = str(reason)
     # urllib3 puts the connection's repr in front
-    return RegistryError(f"{where} cannot be reached: {text.rpartition('>: ')[2] or text}")
+    return UnreachableError(f"{where} cannot be reached: {text.rpartition('>: ')[2] or text}")
 
 
 def _pause(retry_after: str | None, attempt: int) -> float:
