@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
     Reply = Callable[["Handler"], None]
 
@@ -40,6 +41,7 @@ class Handler(BaseHTTPRequestHandler):
     """One request; what it is answered is decided by the liar."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         liar: Liar = self.server.liar  # type: ignore[attr-defined]
@@ -48,9 +50,13 @@ class Handler(BaseHTTPRequestHandler):
         if reply is not None:
             reply(self)
         else:
-            self.give(*liar.truth(self.path))
+            liar.answer(self)
 
-    do_HEAD = do_GET
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
+
+    def body(self) -> bytes:
+        """What was sent."""
+        return self.rfile.read(int(self.headers.get("Content-Length", "0")))
 
     def give(self, status: int, content: bytes = b"", **headers: str) -> None:
         """An answer as it should be."""
@@ -100,6 +106,10 @@ class Liar:
     def layer_path(self) -> str:
         return f"/v2/app/blobs/{self.document['layers'][0]['digest']}"
 
+    def answer(self, request: Handler) -> None:
+        """Answer honestly."""
+        request.give(*self.truth(request.path))
+
     def truth(self, path: str) -> tuple[int, bytes]:
         """The honest answer."""
         kinds = {digest_of(self.layer): self.layer, digest_of(self.config): self.config}
@@ -108,7 +118,7 @@ class Liar:
         content = kinds.get(path.rpartition("/")[2])
         return (200, content) if content is not None else (404, b"{}")
 
-    def __enter__(self) -> Liar:
+    def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 

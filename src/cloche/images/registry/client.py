@@ -78,7 +78,7 @@ class Repository:
         """
         what = self._called(selector)
         answer = self._ask("HEAD", _manifest(selector), what, accept=ACCEPT)
-        answer.release_conn()
+        answer.drain_conn()
         said, size = answer.headers.get("Docker-Content-Digest", ""), answer.headers.get("Content-Length", "")
         kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if not said or not (size.isascii() and size.isdecimal() and len(size) < 19):
@@ -107,7 +107,7 @@ class Repository:
             answer = self._ask("HEAD", f"blobs/{digest}", f"{self.name}@{digest}", actions=PUSH)
         except NotFoundError:
             return False
-        answer.release_conn()
+        answer.drain_conn()
         return True
 
     def push_blob(self, digest: str, size: int, body: IO[bytes], sources: Iterable[str] = (), *, chunk: int = 0) -> str:
@@ -144,10 +144,10 @@ class Repository:
         return sha256(content)
 
     def tags(self) -> list[str]:
-        """All tags, in the registry's order ("Listing Tags"), from as many pages as it takes."""
+        """All tags, sorted ("Listing Tags"), from as many pages as it takes."""
         what = f"the list of tags of {self.name}"
         place = f"/v2/{self.path}/tags/list?n={PAGE}"
-        return list(strings(self.session, place, "tags", what, self._scope(PULL)))
+        return sorted(set(strings(self.session, place, "tags", what, self._scope(PULL))))
 
     def referrers(self, digest: str, kind: str = "") -> list[Descriptor]:
         """What has the manifest with this digest as its subject ("Listing Referrers"), of one artifact type if given.

@@ -14,7 +14,7 @@ import time
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
+from urllib3.exceptions import HTTPError, InsecureRequestWarning, MaxRetryError, SSLError
 from urllib3.util import Timeout
 
 from cloche.errors import RegistryError
@@ -77,6 +77,8 @@ class Transport:
 
     def __init__(self, trust: Trust | None = None) -> None:
         self.trust = trust or Trust()
+        if not self.trust.verify:  # somebody has said so: it need not be said again with every connection
+            urllib3.disable_warnings(InsecureRequestWarning)
         self._pools: dict[tuple[str, str], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
 

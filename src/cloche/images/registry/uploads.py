@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 CHUNK, LEAST_CHUNK = 16 << 20, 64 << 10  # bytes of a part: at first, and where a proxy takes even less
 LARGEST_CHUNK = 1 << 40  # a least length above this is no length
-TRIES = 5  # of a part that gets nowhere
+TRIES, WAIT = 5, 0.25  # of a part that gets nowhere, and seconds before the second try; then twice as many
 BYTES = "application/octet-stream"
 
 
@@ -103,7 +103,7 @@ class _Chunked:
                 if tries == TRIES or not self._may_go_on(error, place):
                     raise
             if tries > 1:
-                time.sleep(0.25 * float(1 << tries))
+                time.sleep(WAIT * float(1 << tries))
             offset, place = self._standing(place)
 
     def _send_part(self, place: _Place, offset: int) -> tuple[int, _Place]:
