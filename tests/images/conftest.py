@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import APPLETS, Cli, system_python
+from tests.engines.conftest import require
+from tests.engines.daemons import Room
+from tests.images.workshop import Workshop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -192,3 +195,11 @@ def fresh(request: pytest.FixtureRequest, shared_dir: Path) -> Iterator[Cli]:
     made = Cli(request.param, shared_dir / "src", system_python())
     yield made
     shutil.rmtree(made.root)
+
+
+@pytest.fixture(scope="session")
+def workshop(cli: Cli) -> Iterator[Workshop]:
+    """docker, podman, a registry and cloche in one room, for all tests that compare them."""
+    require("dockerd", "docker", "podman", "conmon", "docker-registry", "runc")
+    with Room("images") as room:
+        yield Workshop(room, cli)

@@ -70,8 +70,25 @@ SAVE = Verb(
     "save",
     "write images into a file",
     ("cloche save [OPTIONS] IMAGE...",),
-    ("The file is an OCI archive and docker's at once; cloche, docker, podman and skopeo read it.",),
-    (Option(("-o", "--output"), VALUE, OPTIONS, "FILE", "write it there, in place of the output", complete="<file>"),),
+    (
+        "The file is an OCI archive and docker's at once; cloche, docker, podman and skopeo read it. The same images"
+        " always give the same file. One that is given by its ID is saved without its name.",
+    ),
+    (
+        Option(("-o", "--output"), VALUE, OPTIONS, "FILE", "write it there, in place of the output", complete="<file>"),
+        Option(
+            ("--format",),
+            VALUE,
+            OPTIONS,
+            "FORMAT",
+            "oci-archive or docker-archive alone, for what reads no other; layers are not compressed in docker's",
+            complete="oci-archive docker-archive",
+            closed=True,
+        ),
+        Option(
+            ("-m", "--multi-image-archive"), FLAG, OPTIONS, "", "accepted for podman's sake: it may always be several"
+        ),
+    ),
     operands=(Operand("IMAGE", "by name or ID", required=True, many=True, complete="<image>"),),
     examples=(("cloche save -o debian.tar debian:12", "an image to take along"),),
 )

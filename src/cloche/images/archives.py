@@ -3,150 +3,138 @@
     oci-layout, index.json, blobs/sha256/…     an image layout (image-layout.md); podman's and skopeo's oci-archive
     manifest.json, repositories                what docker reads: [{"Config", "RepoTags", "Layers"}], paths in the tar
 
-`save` writes both into one tar, as docker does since 25. `load` takes either, in whatever order the files come: each
-is stored under the digest of its bytes as it passes, and read by its name when all have.
+`load` takes either (`saving` writes them), in whatever order the files come: each is stored under the digest of its
+bytes as it passes, and read by its name when all have.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import tarfile
 
 from cloche.errors import RegistryError, SpecError
 from cloche.images.digests import check_digest
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
-from cloche.images.platforms import Wanted, choose
+from cloche.images.platforms import choose, own_platform
 from cloche.images.references import parse_reference
+from cloche.images.removing import discard
+from cloche.images.saving import CONTAINERD_NAME, path_of
 from cloche.images.store import names, uses
 from cloche.images.store.layers import check_layers, unpack_all
-from cloche.images.store.layout import LAYOUT, sync_directory
+from cloche.images.store.layout import sync_directory
 from cloche.images.unpack import compression
 from cloche.images.unpack.apply import shown, split
 from cloche.images.unpack.tar import FILE, HARD_LINK, SYMLINK, Archive, BadArchive, Stream
 from cloche.linux import files
+from cloche.records import record
 from cloche.spec import image
-from cloche.spec.image import NAME, Descriptor, Index, Manifest
+from cloche.spec.image import NAME, Descriptor, Index, Manifest, Platform
 from cloche.spec.reader import read_json, write_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import IO, Any
+    from typing import Any
 
+    from cloche.images.platforms import Wanted
     from cloche.images.store.layout import Layout
     from cloche.images.unpack.apply import Powers
     from cloche.images.unpack.worker import Worker
+    from cloche.spec.image import ImageConfig
 
 MOST_FILES = 100_000
 DEEPEST = 3  # an index in an index
-CONTAINERD_NAME = "io.containerd.image.name"  # where docker and containerd put the name in full
 COMPRESSED = {"gzip": "+gzip", "zstd": "+zstd"}
+MADE_BY = "give one made by save, of docker, podman or cloche"
 
 
-def save(layout: Layout, entries: list[names.Entry], out: IO[bytes]) -> None:
-    """Write images into a tar. Raises NotFoundError for a blob that is gone."""
-    listed: list[dict[str, Any]] = []
-    docker: list[dict[str, Any]] = []
-    written: set[str] = set()
-    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as made:
-        _add(made, "oci-layout", LAYOUT)
-        for entry in entries:
-            content = layout.read(entry.manifest.digest, LARGEST)
-            manifest = _manifest(content, entry.manifest.mediaType, entry.name)
-            for digest in (*(item.digest for item in manifest.layers), manifest.config.digest, entry.manifest.digest):
-                if digest not in written:
-                    written.add(digest)
-                    with open(layout.blob(digest), "rb") as blob:
-                        info = tarfile.TarInfo(_path(digest))
-                        info.size = os.fstat(blob.fileno()).st_size
-                        made.addfile(info, blob)
-            reference = parse_reference(entry.name) if entry.name else None
-            notes = (
-                {} if reference is None else {CONTAINERD_NAME: str(reference), NAME: reference.tag or str(reference)}
-            )
-            listed.append({**entry.manifest.to_dict(), **({"annotations": notes} if notes else {})})
-            tags = [reference.familiar] if reference is not None and reference.tag else None
-            same = next((item for item in docker if item["Config"] == _path(manifest.config.digest)), None)
-            if same is not None:
-                same["RepoTags"] = [*(same["RepoTags"] or ()), *(tags or ())] or None
-                continue
-            layers = [_path(item.digest) for item in manifest.layers]
-            docker.append({"Config": _path(manifest.config.digest), "RepoTags": tags, "Layers": layers})
-        index = {"schemaVersion": 2, "mediaType": image.OCI_INDEX, "manifests": listed}
-        _add(made, "index.json", write_json(index).encode())
-        _add(made, "manifest.json", write_json(docker).encode())
+@record
+class Loaded:
+    """An image that is there now: its name, "" for none, and its ID."""
 
-
-def _path(digest: str) -> str:
-    return "blobs/" + digest.replace(":", "/")
-
-
-def _add(made: tarfile.TarFile, name: str, content: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    made.addfile(info, io.BytesIO(content))
+    name: str
+    id: str
 
 
 def load(
     layout: Layout,
     read: Callable[[int], bytes],
-    wanted: Wanted,
+    wanted: Wanted | None,
     make_worker: Callable[[], Worker],
     powers: Powers,
-) -> list[names.Entry]:
-    """Take the images of a tar, compressed or not, into the store; returns their entries.
+) -> list[Loaded]:
+    """Take the images of a tar, compressed or not, into the store.
 
-    Raises SpecError for what is no archive of images, RegistryError for one that is broken.
+    `wanted` is a platform that images must be for; with None this machine's is taken where there is a choice. Raises
+    SpecError for what is no archive of images, RegistryError for one that is broken, NotFoundError for a platform it
+    does not have.
     """
     layout.make()
-    with uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
-        return _load(layout, read, wanted, make_worker, powers)
+    contents = _Contents(layout)
+    try:
+        with uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
+            return _load(layout, contents, read, wanted, make_worker, powers)
+    finally:
+        discard(layout, contents.stored)
 
 
 def _load(
     layout: Layout,
+    contents: _Contents,
     read: Callable[[int], bytes],
-    wanted: Wanted,
+    wanted: Wanted | None,
     make_worker: Callable[[], Worker],
     powers: Powers,
-) -> list[names.Entry]:
+) -> list[Loaded]:
     try:
-        contents = _Contents(layout, Archive(Stream(compression.reader(read))))
+        contents.take(Archive(Stream(compression.reader(read))))
     except BadArchive as error:
-        raise SpecError(f"the archive {error}", hint="give one made by save, of docker, podman or cloche") from None
+        raise SpecError(f"the archive {error}", hint=MADE_BY) from None
     if b"index.json" in contents:
-        found = _of_layout(layout, contents, wanted)
+        entries = _of_layout(layout, contents, wanted)
     elif b"manifest.json" in contents:
-        found = _of_docker(layout, contents)
+        entries = _of_docker(layout, contents)
+    elif b"repositories" in contents:
+        raise SpecError("the archive is of a docker before 1.10", hint="load it into docker 1.10 to 26, save it again")
     else:
-        raise SpecError(
-            "the archive has neither index.json nor manifest.json: it is none of images",
-            hint="give one made by save, of docker, podman or cloche",
-        )
-    for entry in found:
+        raise SpecError("the archive has neither index.json nor manifest.json: it is none of images", hint=MADE_BY)
+    found = []
+    for entry in entries:
         manifest = _manifest(layout.read(entry.manifest.digest, LARGEST), entry.manifest.mediaType, "the archive")
         config = read_config(layout.read(manifest.config.digest, LARGEST_CONFIG), "the archive")
+        if wanted is not None:
+            _check_platform(entry, config, wanted)
         check_layers(config.rootfs.diff_ids, len(manifest.layers))
         digests = [item.digest for item in manifest.layers]
         unpack_all(layout, list(zip(digests, config.rootfs.diff_ids, strict=True)), make_worker, powers)
-    for entry in found:
+        found.append(Loaded(entry.name, manifest.config.digest))
+    for entry in entries:
         names.put(layout, entry)
     return found
+
+
+def _check_platform(entry: names.Entry, config: ImageConfig, wanted: Wanted) -> None:
+    has = Platform(architecture=config.architecture, os=config.os, variant=config.variant)
+    item = Descriptor(mediaType="", digest="", size=0, platform=has)
+    choose([item], wanted, f"the image {entry.name}" if entry.name else "the archive")
 
 
 class _Contents:
     """The files of an archive by name, each stored as a blob."""
 
-    def __init__(self, layout: Layout, archive: Archive) -> None:
+    def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self.digests: dict[bytes, str] = {}
+        self.stored: set[str] = set()
         self._links: dict[bytes, bytes] = {}
+
+    def take(self, archive: Archive) -> None:
+        """Store what is in an archive. Raises BadArchive."""
         while (entry := archive.next()) is not None:
             name = b"/".join(split(entry.name))
             if entry.kind == FILE and entry.pieces is None:
-                self.digests[name] = _store(layout, archive)
+                self.digests[name] = _store(self.layout, archive)
+                self.stored.add(self.digests[name])
             elif entry.kind == SYMLINK:  # docker's, for a layer that several images have
                 self._links[name] = b"/".join(split(name.rpartition(b"/")[0] + b"/" + entry.link))
             elif entry.kind == HARD_LINK:
@@ -159,10 +147,11 @@ class _Contents:
 
     def digest(self, name: bytes) -> str:
         """What a file is stored as. Raises RegistryError for one that is not there."""
+        place = name
         for _ in range(8):
-            if name in self.digests:
-                return self.digests[name]
-            name = self._links.get(name, b"")
+            if place in self.digests:
+                return self.digests[place]
+            place = self._links.get(place, b"")
         raise RegistryError(f"the archive lacks {shown(name)}, which it speaks of")
 
     def read(self, name: bytes, limit: int) -> bytes:
@@ -192,37 +181,49 @@ def _store(layout: Layout, archive: Archive) -> str:
     return digest
 
 
-def _of_layout(layout: Layout, contents: _Contents, wanted: Wanted) -> list[names.Entry]:
+def _of_layout(layout: Layout, contents: _Contents, wanted: Wanted | None) -> list[names.Entry]:
     index = read_manifest(contents.read(b"index.json", LARGEST), image.OCI_INDEX, "the archive")
     if not isinstance(index, Index):
         raise RegistryError("the archive has an index.json that is none")
     found = []
     tags = _docker_tags(contents)
-    for item in index.manifests:
+    for item in _one_each(index.manifests, wanted):
         notes = item.annotations or {}
-        chosen = _stored(layout, contents, item, wanted)
-        if chosen is None:
-            continue
+        chosen = _stored(layout, contents, item, wanted or own_platform())
         given = notes.get(CONTAINERD_NAME) or notes.get(NAME) or ""
-        full = [_full_name(given)] if given and (CONTAINERD_NAME in notes or "/" in given or ":" in given) else []
+        full = [given] if given and (CONTAINERD_NAME in notes or "/" in given or ":" in given) else []
         for name in full or tags.get(_config_of(layout, chosen), [""]):
-            found.append(names.Entry(name, chosen))
+            found.append(names.Entry(_full_name(name, item.digest), chosen))
     return found
 
 
-def _stored(layout: Layout, contents: _Contents, item: Descriptor, wanted: Wanted, depth: int = 0) -> Descriptor | None:
+def _one_each(items: list[Descriptor], wanted: Wanted | None) -> list[Descriptor]:
+    """The images of an index.json: those that differ only in their platform are one, and one is chosen."""
+    by_name: dict[str, list[Descriptor]] = {}
+    for item in items:
+        notes = item.annotations or {}
+        by_name.setdefault(notes.get(CONTAINERD_NAME) or notes.get(NAME) or "", []).append(item)
+    found = []
+    for some in by_name.values():
+        platforms = [str(item.platform.to_dict()) for item in some if item.platform is not None]
+        one = len(some) > 1 and len(set(platforms)) == len(some)
+        found += [choose(some, wanted or own_platform(), "the archive")] if one else some
+    return found
+
+
+def _stored(layout: Layout, contents: _Contents, item: Descriptor, wanted: Wanted, depth: int = 0) -> Descriptor:
     """The manifest for a platform that a descriptor leads to, all of whose parts are there."""
     if depth > DEEPEST:
         raise RegistryError("the archive has an index of indexes without end")
-    content = contents.read(_path(item.digest).encode(), LARGEST)
-    if contents.digest(_path(item.digest).encode()) != check_digest(item.digest):
+    content = contents.read(path_of(item.digest).encode(), LARGEST)
+    if contents.digest(path_of(item.digest).encode()) != check_digest(item.digest):
         raise RegistryError(f"the archive has something else for {item.digest}")
     found = read_manifest(content, item.mediaType, "the archive")
     if isinstance(found, Index):
-        there = [part for part in found.manifests if _path(part.digest).encode() in contents.digests]
-        return _stored(layout, contents, choose(there, wanted, "the archive"), wanted, depth + 1) if there else None
+        there = [part for part in found.manifests if path_of(part.digest).encode() in contents.digests]
+        return _stored(layout, contents, choose(there, wanted, "the archive"), wanted, depth + 1)
     for part in (found.config, *found.layers):
-        if contents.digest(_path(part.digest).encode()) != part.digest:
+        if contents.digest(path_of(part.digest).encode()) != part.digest:
             raise RegistryError(f"the archive has something else for {part.digest}")
     return Descriptor(mediaType=found.mediaType or item.mediaType, digest=item.digest, size=len(content))
 
@@ -245,7 +246,7 @@ def _docker_tags(contents: _Contents) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for item in _docker_list(contents):
         digest = contents.digest(_bytes(item["Config"]))
-        found.setdefault(digest, []).extend(_full_name(tag) for tag in item.get("RepoTags") or ())
+        found.setdefault(digest, []).extend(item.get("RepoTags") or ())
     return {digest: tags for digest, tags in found.items() if tags}
 
 
@@ -276,9 +277,7 @@ def _of_docker(layout: Layout, contents: _Contents) -> list[names.Entry]:
         content = write_json(manifest).encode()
         digest = layout.add(content)
         descriptor = Descriptor(mediaType=image.OCI_MANIFEST, digest=digest, size=len(content))
-        found += [names.Entry(_full_name(tag), descriptor) for tag in item.get("RepoTags") or ()] or [
-            names.Entry("", descriptor)
-        ]
+        found += [names.Entry(_full_name(tag, digest), descriptor) for tag in item.get("RepoTags") or ("",)]
     return found
 
 
@@ -293,8 +292,12 @@ def _layer(layout: Layout, digest: str) -> dict[str, object]:
     return {"mediaType": image.OCI_LAYER + COMPRESSED.get(kind, ""), "digest": digest, "size": size}
 
 
-def _full_name(text: str) -> str:
+def _full_name(text: str, digest: str) -> str:
+    """A name in full; "" for none, and for one that says what it is the digest of and is not: who sent it may lie."""
+    if not text:
+        return ""
     try:
-        return str(parse_reference(text))
+        reference = parse_reference(text)
     except SpecError as error:
         raise RegistryError(f"the archive has a name that is none: {error}") from None
+    return str(reference) if reference.digest in {"", digest} else ""

@@ -52,6 +52,18 @@ def collect(layout: Layout, remove: Callable[[str], None]) -> int:
     return freed
 
 
+def discard(layout: Layout, digests: set[str]) -> None:
+    """Remove those of these blobs that nothing leads to, unless somebody fetches, who may count on them."""
+    with files.Fd(os.open(f"{layout.path}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
+        fcntl.flock(lock.number, fcntl.LOCK_EX)
+        in_use = uses.used(layout)
+        if uses.FETCHING in in_use:
+            return
+        for digest in digests - reachable(layout)[0] - in_use:
+            if layout.has(digest):
+                os.unlink(layout.blob(digest))
+
+
 def _remove_blobs(layout: Layout, kept: set[str]) -> int:
     freed = 0
     for algorithm in os.listdir(f"{layout.path}/blobs"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from cloche.errors import ConflictError, NotFoundError
+from cloche.cli.images.files import reading
 from cloche.images.archives import load as take
 from cloche.images.platforms import parse_platform
 from cloche.images.references import parse_reference
@@ -20,21 +20,15 @@ if TYPE_CHECKING:
 
 def load(parsed: Parsed) -> int:
     """Carry out `load`."""
-    path = parsed.text("input")
-    if not path and os.isatty(0):
-        raise ConflictError("an archive is not typed at a terminal", hint="--input FILE, or a pipe")
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if path else os.dup(0)
-    except OSError as error:
-        raise NotFoundError(f"--input {path} cannot be read: {error.strerror}") from None
-    who = unpacking()
-    wanted = parse_platform(parsed.text("platform") or "")
-    try:
-        found = take(Layout(store_dir()), lambda size: os.read(fd, size), wanted, lambda: Worker(who.users), who.powers)
-    finally:
-        os.close(fd)
+    given = parsed.text("platform")
+    wanted = parse_platform(given) if given else None
+    with reading(parsed.text("input") or "-", "--input") as fd:
+        who = unpacking()
+        found = take(
+            Layout(store_dir()), lambda size: os.read(fd.number, size), wanted, lambda: Worker(who.users), who.powers
+        )
     if not parsed.flag("quiet"):
-        for entry in found:
-            named = f"Loaded image: {parse_reference(entry.name).familiar}" if entry.name else ""
-            sys.stdout.write((named or f"Loaded image ID: {entry.manifest.digest}") + "\n")
+        for item in found:
+            named = f"Loaded image: {parse_reference(item.name).familiar}" if item.name else ""
+            sys.stdout.write((named or f"Loaded image ID: {item.id}") + "\n")
     return 0

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
-from cloche.errors import ConflictError, ForbiddenError
+from cloche.cli.images.files import writing
+from cloche.errors import SpecError
 from cloche.images import local
-from cloche.images.archives import save as write
+from cloche.images.references import parse_reference
+from cloche.images.saving import BOTH
+from cloche.images.saving import save as write
 from cloche.images.store import uses
 from cloche.images.store.layout import Layout, store_dir
+from cloche.images.store.names import Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,31 +20,28 @@ if TYPE_CHECKING:
 def save(parsed: Parsed) -> int:
     """Carry out `save`. A file appears when it is whole."""
     layout = Layout(store_dir())
-    with uses.hold(layout, uses.FETCHING):  # what is written is not removed meanwhile
-        return _save(layout, parsed)
-
-
-def _save(layout: Layout, parsed: Parsed) -> int:
-    entries = [local.find_entry(layout, text) for text in parsed.positionals]
-    path = parsed.text("output")
-    if not path:
-        if os.isatty(1):
-            raise ConflictError("an archive is not for a terminal", hint="--output FILE, or a pipe")
-        write(layout, entries, sys.stdout.buffer)
-        return 0
-    path = os.path.realpath(path)
-    temporary = f"{path}.{os.getpid()}.new"
-    try:
-        if os.path.exists(path) and not os.path.isfile(path):  # a device, a fifo: to be written, not to be replaced
-            with open(path, "wb") as file:
-                write(layout, entries, file)
-            return 0
-        with open(temporary, "xb") as file:
-            write(layout, entries, file)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ForbiddenError(f"--output {path} cannot be written: {error.strerror}") from None
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+    entries = [_entry(layout, text) for text in parsed.positionals]
+    with uses.hold(layout, uses.FETCHING), writing(parsed.text("output") or "") as out:
+        # what is written is not removed meanwhile
+        write(layout, entries, out, parsed.text("format") or BOTH)
     return 0
+
+
+def _entry(layout: Layout, text: str) -> Entry:
+    """An image; one that was named by its ID or digest goes without a name, as with docker and podman."""
+    entry = local.find_entry(layout, text)
+    return entry if entry.name and _is_its_name(entry.name, text) else Entry("", entry.manifest, entry.source)
+
+
+def _is_its_name(name: str, text: str) -> bool:
+    try:
+        reference = parse_reference(text)
+    except SpecError:
+        return False
+    if reference.digest or name == str(reference):
+        return not reference.digest
+    if not reference.short:
+        return False
+    from cloche.images.registry.places import read_registries
+
+    return name in {str(item) for item in read_registries().references(reference)}
