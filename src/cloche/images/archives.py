@@ -30,6 +30,7 @@ from cloche.records import record
 from cloche.spec import image
 from cloche.spec.image import NAME, Descriptor, Index, Manifest, Platform
 from cloche.spec.reader import read_json, write_json
+from cloche.stage.points import point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,18 +87,8 @@ def _load(
     make_worker: Callable[[], Worker],
     powers: Powers,
 ) -> list[Loaded]:
-    try:
-        contents.take(Archive(Stream(compression.reader(read))))
-    except BadArchive as error:
-        raise SpecError(f"the archive {error}", hint=MADE_BY) from None
-    if b"index.json" in contents:
-        entries = _of_layout(layout, contents, wanted)
-    elif b"manifest.json" in contents:
-        entries = _of_docker(layout, contents)
-    elif b"repositories" in contents:
-        raise SpecError("the archive is of a docker before 1.10", hint="load it into docker 1.10 to 26, save it again")
-    else:
-        raise SpecError("the archive has neither index.json nor manifest.json: it is none of images", hint=MADE_BY)
+    entries = _take_in(layout, contents, read, wanted)
+    point("load-read")
     found = []
     for entry in entries:
         manifest = _manifest(layout.read(entry.manifest.digest, LARGEST), entry.manifest.mediaType, "the archive")
@@ -109,8 +100,30 @@ def _load(
         unpack_all(layout, list(zip(digests, config.rootfs.diff_ids, strict=True)), make_worker, powers)
         found.append(Loaded(entry.name, manifest.config.digest))
     for entry in entries:
+        point("load-unnamed")
         names.put(layout, entry)
     return found
+
+
+def take_in(layout: Layout, read: Callable[[int], bytes], wanted: Wanted | None) -> list[names.Entry]:
+    """Store what a tar of images has as blobs, and return its images; nothing is unpacked or named."""
+    return _take_in(layout, _Contents(layout), read, wanted)
+
+
+def _take_in(
+    layout: Layout, contents: _Contents, read: Callable[[int], bytes], wanted: Wanted | None
+) -> list[names.Entry]:
+    try:
+        contents.take(Archive(Stream(compression.reader(read))))
+    except BadArchive as error:
+        raise SpecError(f"the archive {error}", hint=MADE_BY) from None
+    if b"index.json" in contents:
+        return _of_layout(layout, contents, wanted)
+    if b"manifest.json" in contents:
+        return _of_docker(layout, contents)
+    if b"repositories" in contents:
+        raise SpecError("the archive is of a docker before 1.10", hint="load it into docker 1.10 to 26, save it again")
+    raise SpecError("the archive has neither index.json nor manifest.json: it is none of images", hint=MADE_BY)
 
 
 def _check_platform(entry: names.Entry, config: ImageConfig, wanted: Wanted) -> None:
@@ -170,9 +183,12 @@ def _store(layout: Layout, archive: Archive) -> str:
                 view = part
                 while view:
                     view = view[os.write(file.number, view) :]
+            point("load-written")
             os.fsync(file.number)
+        point("load-synced")
         digest = f"sha256:{summed.hexdigest()}"
         os.rename(temporary, layout.blob(digest))
+        point("load-renamed")
     except BaseException:
         if os.path.exists(temporary):
             os.unlink(temporary)

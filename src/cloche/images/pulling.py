@@ -21,6 +21,7 @@ from cloche.images.store.layers import check_layers, has_layer, unpack_layer
 from cloche.images.unpack.apply import Powers
 from cloche.records import record
 from cloche.spec.image import Descriptor, Manifest
+from cloche.stage.points import point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,9 +86,11 @@ def pull(
     config = read_config(content, repository.name)
     check_layers(config.rootfs.diff_ids, len(manifest.layers))
     fresh = _Layers(layout, repository, manifest, config, progress).fetch(make_worker, powers)
+    point("pull-unpacked")
     layout.add(answer.content)
     if top is not answer:
         layout.add(top.content)
+    point("pull-unnamed")
     names.put(layout, names.Entry(str(reference), descriptor, f"{reference.name}@{top.digest}"))
     return Pulled(descriptor, config, top.digest, fresh or not had)
 

@@ -15,6 +15,7 @@ from cloche.images.store import names, uses
 from cloche.images.store.layers import layer_path
 from cloche.linux import files
 from cloche.spec.image import Manifest
+from cloche.stage.points import point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def collect(layout: Layout, remove: Callable[[str], None]) -> int:
         in_use = uses.used(layout)
         if uses.FETCHING in in_use:
             return 0
+        point("collect-begun")
         blobs, layers = reachable(layout)
         for image in in_use:
             config = _config(layout, image)
@@ -48,6 +50,7 @@ def collect(layout: Layout, remove: Callable[[str], None]) -> int:
                 # gone at once for everybody who looks, whatever becomes of us
                 gone.append(_out_of_the_way(layout, path, len(gone)))
     for path in gone:
+        point("collect-removing")
         remove(path)
     return freed
 
@@ -72,12 +75,14 @@ def _remove_blobs(layout: Layout, kept: set[str]) -> int:
                 path = f"{layout.path}/blobs/{algorithm}/{digits}"
                 freed += os.stat(path).st_size
                 os.unlink(path)
+                point("collect-unlinked")
     return freed
 
 
 def _out_of_the_way(layout: Layout, path: str, number: int) -> str:
     place = f"{layout.path}/incoming/{os.path.basename(path)[:64]}.{os.getpid()}-{number}.gone"
     os.rename(path, place)
+    point("collect-moved")
     return place
 
 

@@ -1,7 +1,8 @@
-"""Named points at which a test can make things go wrong: CLOCHE_FAILPOINT=name:kill|errno|sleep.
+"""Named points at which a test can make things go wrong: CLOCHE_FAILPOINT=name:kill|errno|full|sleep.
 
 A no-op unless the variable is set. The points are the names of the operations, and those that
-callers of `reach` give. `kill` ends the process with SIGKILL, `errno` raises EIO, `sleep` waits.
+callers of `reach` and `point` give. `kill` ends the process with SIGKILL, `errno` raises EIO,
+`full` ENOSPC, `sleep` waits. name@2 is the second time that a process comes to a `point`.
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ from __future__ import annotations
 import posix as os  # `os` itself costs a short command more than all the rest of it
 import time
 
+ACTIONS = ("kill", "errno", "full", "sleep")
+VARIABLE = b"CLOCHE_FAILPOINT"
+_passed: dict[str, int] = {}
+
 
 def from_environment(value: str) -> tuple[str, str] | None:
     """(point, action) of the variable's value, or None when it is empty or no such thing."""
     name, _, action = value.partition(":")
-    return (name, action) if name and action in {"kill", "errno", "sleep"} else None
+    return (name, action) if name and action in ACTIONS else None
 
 
 def reach(failpoint: tuple[str, str] | None, name: str) -> None:
@@ -25,5 +30,17 @@ def reach(failpoint: tuple[str, str] | None, name: str) -> None:
         os._exit(137)  # the init of a pid namespace cannot kill itself
     elif failpoint[1] == "errno":
         raise OSError(5, f"failpoint {name}")
+    elif failpoint[1] == "full":
+        raise OSError(28, f"failpoint {name}")
     else:
         time.sleep(2)
+
+
+def point(name: str) -> None:
+    """Pass a point of a command of its own, which has the variable in its environment."""
+    value = os.environ.get(VARIABLE)
+    if value:
+        _passed[name] = _passed.get(name, 0) + 1
+        failpoint = from_environment(value.decode())
+        reach(failpoint, name)
+        reach(failpoint, f"{name}@{_passed[name]}")

@@ -15,6 +15,7 @@ from cloche.images.digests import hasher
 from cloche.images.store.layout import sync_directory
 from cloche.images.store.locks import lock
 from cloche.linux import files
+from cloche.stage.points import point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Incoming:
     def __enter__(self) -> Self:
         if not self.layout.has(self.digest):
             self._file = lock(self.path)
+            point("blob-begun")
         self.done = self.layout.has(self.digest)  # who had the lock before may have finished it
         if self.done and self._file.number >= 0:
             os.unlink(self.path)  # made by us
@@ -75,6 +77,7 @@ class Incoming:
             written = os.pwrite(self._file.number, view, self.size)
             self.size += written
             view = view[written:]
+        point("blob-part")
 
     def finish(self) -> None:
         """Check it and give it its name. Raises RegistryError, and forgets it, when it is something else."""
@@ -84,8 +87,11 @@ class Incoming:
             raise RegistryError(
                 f"what arrived is not {self.digest}: {self.size} of {self.length} bytes with the digest {found}"
             )
+        point("blob-arrived")
         os.fsync(self._file.number)
+        point("blob-synced")
         os.rename(self.path, self.layout.blob(self.digest))
+        point("blob-renamed")
         sync_directory(os.path.dirname(self.layout.blob(self.digest)))
         self.done = True
 

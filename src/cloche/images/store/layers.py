@@ -19,7 +19,7 @@ from cloche.images.store.locks import lock
 from cloche.images.unpack.tar import BadArchive
 from cloche.linux import files
 from cloche.spec.reader import write_json
-from cloche.stage.points import from_environment, reach
+from cloche.stage.points import point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,9 +54,11 @@ def unpack_layer(layout: Layout, digest: str, diff_id: str, worker: Worker, powe
                 return
             remove_tree(made, worker)  # of one who was killed
             os.makedirs(f"{made}/fs", mode=0o755)
-            reach(from_environment(os.environ.get("CLOCHE_FAILPOINT", "")), "unpack")
+            point("unpack")
             _fill(layout, digest, diff_id, made, worker, powers)
+            point("layer-whole")
             os.rename(made, place)
+            point("layer-renamed")
             sync_directory(os.path.dirname(place))
         except BaseException:
             try:
@@ -79,7 +81,9 @@ def _fill(layout: Layout, digest: str, diff_id: str, made: str, worker: Worker, 
             raise RegistryError(f"the layer {digest} {error}") from None
         if found != diff_id:
             raise RegistryError(f"the layer {digest} is not what the image's config says: {found}, not {diff_id}")
+        point("layer-filled")
         files.syncfs(directory.number)
+        point("layer-synced")
     write_once(f"{made}/layer.json", write_json(facts).encode())
 
 

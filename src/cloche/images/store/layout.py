@@ -8,6 +8,7 @@ from cloche.errors import ClocheError, ForbiddenError, NotFoundError, Unsupporte
 from cloche.images.digests import check_digest, sha256
 from cloche.linux import files
 from cloche.spec.reader import read_json
+from cloche.stage.points import point
 
 LAYOUT = b'{"imageLayoutVersion": "1.0.0"}'
 EMPTY = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
@@ -58,6 +59,7 @@ class Layout:
             os.link(made, f"{self.path}/{name}")
         except FileExistsError:
             pass
+        point("first-linked")
         os.unlink(made)
 
     def _check_version(self) -> None:
@@ -106,8 +108,11 @@ def write_once(path: str, content: bytes, beside: str = "") -> None:
             view = memoryview(content)
             while view:
                 view = view[os.write(file.number, view) :]
+            point("write-written")
             os.fsync(file.number)
+        point("write-synced")
         os.rename(temporary, path)
+        point("write-renamed")
     except OSError:
         if os.path.exists(temporary):
             os.unlink(temporary)

@@ -28,6 +28,7 @@ from cloche.linux import namespaces, process
 from cloche.records import record
 from cloche.stage import wire
 from cloche.stage.operations.processes import write_map
+from cloche.stage.points import point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def _answer(message: tuple[Any, ...], fds: list[int]) -> tuple[Any, ...]:
         process.die_with_parent()  # new powers take that away
     elif message[0] == "remove":
         remove_tree(fds[0], os.fsencode(message[1]))
+        point("worker-removed")
     elif message[0] == "unpack":
         return ("done", *unpack(fds[0], fds[1], Powers(*message[1:])))
     return ("done",)
@@ -148,10 +150,12 @@ def unpack(blob: int, directory: int, powers: Powers) -> tuple[str, Facts]:
     """Unpack in this process."""
     chunks = _Ahead(reader(lambda size: os.read(blob, size)), os.fstat(blob).st_size)
     unpacker = Unpacker(directory, powers)
+    point("worker-begun")
     try:
         unpacker.run(Archive(Stream(chunks.next)))
     finally:
         digest = chunks.finish()
+    point("worker-done")
     return f"sha256:{digest}", {
         "entries": unpacker.entries,
         "bytes": unpacker.bytes,
