@@ -72,7 +72,7 @@ class Store:
 
     def well(self, *words: str, **more: str) -> str:
         """Run something that has to succeed."""
-        done = self.run(*words, **more)
+        done = self.run(*words, **more)  # type: ignore[arg-type]
         assert done.returncode == 0, f"{words}: {done.stderr}"
         return done.stdout
 

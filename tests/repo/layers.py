@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PACKAGE = "cloche"
 DOOR = "(the package)"  # cloche/__init__.py itself: the public door, above everything
+DOORS = ("cloche.images",)  # packages whose __init__.py is one as well: names for programs, loaded when they are used
 LEVELS = (
     (DOOR,),
     ("cli", "api"),
@@ -73,7 +74,8 @@ def violations(imports: list[Import]) -> list[str]:
     """What breaks the table, one line each, exceptions left out."""
     found = []
     for item in imports:
-        who, whom = room_of(item.importer), room_of(item.imported)
+        who = DOOR if item.importer in DOORS else room_of(item.importer)
+        whom = room_of(item.imported)
         if who == whom or (who, whom) in EXCEPTIONS:
             continue
         strangers = [room for room in (who, whom) if room not in WHERE]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cloche.errors import RegistryError, SpecError, UnsupportedError
 from cloche.images.digests import check_digest, hasher
+from cloche.records import record
 from cloche.spec import image
 from cloche.spec.image import Descriptor, ImageConfig, Index, Manifest
 from cloche.spec.reader import read_json
@@ -15,6 +16,15 @@ from cloche.spec.reader import read_json
 LARGEST = 4 << 20  # bytes of a manifest (distribution-spec, "Pushing Manifests": registries take at least that)
 LARGEST_CONFIG = 16 << 20
 MOST_LAYERS = 1000  # docker makes 127, overlayfs mounts 500
+
+
+@record
+class Answer:
+    """A manifest as it came: its bytes, what it was said to be, and the digest of the bytes."""
+
+    content: bytes
+    media_type: str
+    digest: str
 
 
 def check_content(content: bytes, digest: str, what: str) -> bytes:

@@ -27,8 +27,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cloche.images.documents import Answer
     from cloche.images.references import Reference
-    from cloche.images.registry.client import Answer, Repository
+    from cloche.images.registry.client import Repository
     from cloche.images.store.layout import Layout
     from cloche.images.unpack.worker import Worker
     from cloche.spec.image import ImageConfig
@@ -97,7 +98,7 @@ def pull(
 
 def _chosen(layout: Layout, repository: Repository, top: Answer, wanted: Wanted) -> tuple[Answer, Descriptor]:
     """The manifest for a platform, and its descriptor."""
-    from cloche.images.registry.client import Answer
+    from cloche.images.documents import Answer
 
     answer = top
     found = read_manifest(top.content, top.media_type, repository.name)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 
 from cloche.cli import human
-from cloche.cli.images.rmi import remover
 from cloche.images.filtering import OF_PRUNING, is_dangling, make_test, parse_filters
 from cloche.images.listing import rows
 from cloche.images.references import parse_reference
 from cloche.images.removing import collect
 from cloche.images.store import names, uses
 from cloche.images.store.layout import Layout, store_dir
+from cloche.sandbox.images import remover
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 
 from cloche.cli.output import print_error
 from cloche.errors import ClocheError, ConflictError, NotFoundError
@@ -11,15 +10,11 @@ from cloche.images import local
 from cloche.images.references import parse_reference
 from cloche.images.removing import collect
 from cloche.images.store import names, uses
-from cloche.images.store.layers import remove_tree
 from cloche.images.store.layout import Layout, store_dir
-from cloche.images.unpack.worker import Worker
-from cloche.sandbox.image import unpacking
+from cloche.sandbox.images import remover
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from cloche.cli.grammar import Parsed
 
 
@@ -41,23 +36,6 @@ def rmi(parsed: Parsed) -> int:
     with remover() as remove:
         collect(layout, remove)
     return failed
-
-
-@contextmanager
-def remover() -> Iterator[Callable[[str], None]]:
-    """What removes the directory of a layer: as root by itself, else as the ids whose files it holds."""
-    workers: list[Worker] = []
-
-    def remove(path: str) -> None:
-        if not workers:
-            workers.append(Worker(unpacking().users))
-        remove_tree(path, workers[0])
-
-    try:
-        yield remove
-    finally:
-        for worker in workers:
-            worker.close()
 
 
 def _remove(layout: Layout, text: str, *, force: bool) -> None:

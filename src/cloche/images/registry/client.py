@@ -6,12 +6,11 @@ from urllib.parse import quote
 
 from cloche.errors import NotFoundError, RegistryError, SpecError, UnsupportedError
 from cloche.images.digests import check_digest, sha256
-from cloche.images.documents import LARGEST, check_content, read_manifest
+from cloche.images.documents import LARGEST, Answer, check_content, read_manifest
 from cloche.images.registry import referrers, uploads
 from cloche.images.registry.pages import PAGE, strings
 from cloche.images.registry.session import Session, StatusError, read_whole
 from cloche.images.registry.transport import discard
-from cloche.records import record
 from cloche.spec import image
 from cloche.spec.image import Descriptor
 
@@ -27,15 +26,6 @@ if TYPE_CHECKING:
 
 ACCEPT = ", ".join((*image.INDEXES, *image.MANIFESTS))
 PULL, PUSH, DELETE = "pull", "pull,push", "pull,push,delete"  # what a token is asked for
-
-
-@record
-class Answer:
-    """A manifest as it came: its bytes, what it was said to be, and the digest of the bytes."""
-
-    content: bytes
-    media_type: str
-    digest: str
 
 
 class Repository:

@@ -1,0 +1,206 @@
+"""`cloche.images`: what a Python program does with images.
+
+    from cloche import images
+
+    image = images.pull("debian:12")                      into the store, unpacked, for cloche.run(image="debian:12")
+    image = images.open_image("oci-archive:/tmp/box.tar") just looked at, wherever it is
+    image.config.config.Cmd, [layer.diff_id for layer in image.layers]
+    images.copy(image, "docker://registry.example.com/box:1")
+    image.unpack("/tmp/rootfs")
+
+Places are named as skopeo names them: docker://NAME, oci:DIR[:NAME], oci-archive:FILE[:NAME],
+docker-archive:FILE[:NAME], docker-daemon:NAME; a NAME alone is in the store of this machine, CLOCHE_ROOT or where
+docs/images.md says. Names follow docker's grammar. What fails raises a ClocheError that says what to do about it.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+from cloche.errors import ConflictError
+from cloche.images import archives, local, saving
+from cloche.images.describing import describe
+from cloche.images.listing import Row, rows
+from cloche.images.platforms import parse_platform
+from cloche.images.references import parse_reference
+from cloche.images.removing import collect
+from cloche.images.sources.copying import copy as copy_to
+from cloche.images.sources.layout import LayoutPlace
+from cloche.images.sources.places import REGISTRY, open_place, split_transport
+from cloche.images.sources.source import Image
+from cloche.images.store import names, uses
+from cloche.images.store.layers import remove_tree, unpack_all
+from cloche.images.store.layout import Layout, store_dir
+from cloche.images.unpack.worker import Worker
+from cloche.linux.libraries import reach
+from cloche.sandbox.image import unpacking
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import IO, Any
+
+    from cloche.images.fetching import Access
+
+    Login = tuple[str, str]  # a user and a password
+
+
+def open_image(where: str, *, platform: str = "", tls_verify: bool | None = None, login: Login | None = None) -> Image:
+    """The image in a place, for one platform (OS/ARCH[/VARIANT], this machine's by default); nothing is stored.
+
+    `login` is a user and a password for a registry, in place of those on file; `tls_verify` None is as registries.conf
+    says. Raises SpecError, NotFoundError, ForbiddenError, RegistryError.
+    """
+    transport, rest = split_transport(where)
+    wanted = parse_platform(platform)
+    if transport == REGISTRY:
+        from cloche.images.sources.registry import registry_image
+
+        return registry_image(rest, _access(tls_verify, login), wanted)
+    if transport:
+        place, name = open_place(transport, rest, wanted if platform else None)
+        return Image(place, name, wanted)
+    layout = Layout(store_dir())
+    return Image(LayoutPlace(layout.path), local.find_entry(layout, where).manifest.digest, wanted)
+
+
+def pull(
+    name: str,
+    *,
+    platform: str = "",
+    tls_verify: bool | None = None,
+    login: Login | None = None,
+) -> Image:
+    """Have an image in the store, unpacked, as its place has it now; what is here already is not fetched again.
+
+    `name` is a registry's, or a place of another kind, whose image is then called as it is there. Raises ClocheError,
+    and OSError where the disk is full.
+    """
+    transport, rest = split_transport(name)
+    if transport in {"", REGISTRY}:
+        reach()
+        from cloche.images.fetching import fetch
+        from cloche.images.pulling import Progress
+
+        layout, access = Layout(store_dir()), _access(tls_verify, login)
+        done = fetch(layout, rest, parse_platform(platform), access, unpacking(), Progress())
+        return open_image(str(done.reference))
+    place, selector = open_place(transport, rest, parse_platform(platform) if platform else None)
+    image = Image(place, selector, parse_platform(platform))
+    return open_image(take(image, place.name_of(image)))
+
+
+def take(image: Image, name: str) -> str:
+    """Take an image from any source into the store, unpacked, under this name; returns the name in full or its ID.
+
+    Raises RegistryError for one that is no good, OSError where the disk is full.
+    """
+    layout, who = Layout(store_dir()), unpacking()
+    layout.make()
+    full = str(parse_reference(name)) if name else ""
+    with uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
+        copy_to(image, LayoutPlace(layout.path), image.digest)
+        pairs = [(layer.digest, layer.diff_id) for layer in image.layers]
+        unpack_all(layout, pairs, lambda: Worker(who.users), who.powers)
+        names.put(layout, names.Entry(full, LayoutPlace(layout.path).descriptor(image.digest, image.media_type)))
+    return full or image.id
+
+
+def push(name: str, to: str = "", *, tls_verify: bool | None = None, login: Login | None = None) -> str:
+    """Send an image of the store to its registry, or to another place; returns the digest of its manifest."""
+    where = to or f"{REGISTRY}://{name}"
+    return copy(name, where, tls_verify=tls_verify, login=login)
+
+
+def copy(
+    source: str | Image,
+    to: str,
+    *,
+    platform: str = "",
+    tls_verify: bool | None = None,
+    login: Login | None = None,
+) -> str:
+    """Copy an image from one place to another; returns the digest of its manifest. Every blob is checked."""
+    image = open_image(source, platform=platform) if isinstance(source, str) else source
+    transport, rest = split_transport(to)
+    if not transport:
+        take(image, rest)
+        return image.digest
+    if transport == REGISTRY:
+        from cloche.images.sources.registry import copy_to_registry
+
+        return copy_to_registry(image, rest, _access(tls_verify, login))
+    place, name = open_place(transport, rest, None)
+    return copy_to(image, place, name)
+
+
+def inspect(name: str) -> dict[str, Any]:
+    """All there is to know of an image in the store, with docker's names: a dict of what JSON has."""
+    layout = Layout(store_dir())
+    return describe(layout, local.find_entry(layout, name))
+
+
+def list_images() -> list[Row]:
+    """The images in the store, each with one of its names, the newest first."""
+    return rows(Layout(store_dir()))
+
+
+def tag(name: str, new: str) -> None:
+    """Give an image of the store one more name."""
+    layout = Layout(store_dir())
+    entry = local.find_entry(layout, name)
+    names.put(layout, names.Entry(str(parse_reference(new)), entry.manifest, entry.source))
+
+
+def remove(name: str) -> None:
+    """Take a name away, and what no other name leads to. Raises NotFoundError, and ConflictError if it is in use."""
+    layout = Layout(store_dir())
+    entry = local.find_entry(layout, name)
+    image = local.load(layout, entry)
+    if uses.is_used(layout, image.id):
+        raise ConflictError(f"{name} is in use by a running container", hint="end it first")
+    if entry.name:
+        names.take(layout, entry.name)
+    else:
+        names.forget(layout, entry.manifest.digest)
+    with remover() as remove_directory:
+        collect(layout, remove_directory)
+
+
+def save(images: list[str], out: IO[bytes]) -> None:
+    """Write images of the store into a file or pipe, as an OCI archive that is docker's at once."""
+    layout = Layout(store_dir())
+    with uses.hold(layout, uses.FETCHING):
+        saving.save(layout, [local.find_entry(layout, name) for name in images], out)
+
+
+def load(source: IO[bytes], *, platform: str = "") -> list[archives.Loaded]:
+    """Take the images of an archive into the store; returns (name, id) of each."""
+    who = unpacking()
+    wanted = parse_platform(platform) if platform else None
+    return archives.load(Layout(store_dir()), source.read, wanted, lambda: Worker(who.users), who.powers)
+
+
+@contextmanager
+def remover() -> Iterator[Callable[[str], None]]:
+    """What removes the directory of a layer: as root by itself, else as the ids whose files it holds."""
+    workers: list[Worker] = []
+
+    def remove(path: str) -> None:
+        if not workers:
+            workers.append(Worker(unpacking().users))
+        remove_tree(path, workers[0])
+
+    try:
+        yield remove
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+def _access(tls_verify: bool | None, login: Login | None) -> Access:
+    reach()
+    from cloche.images.fetching import Access
+    from cloche.images.registry.auth import Login
+
+    return Access(tls_verify, Login(*login) if login is not None else None)

@@ -1,0 +1,185 @@
+"""`cloche.images` for a program: the same image in every place there is, read, copied, unpacked, and lied about."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import cloche
+from cloche import images as api
+from cloche.images.digests import sha256
+from tests.images.whole import look
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.images.conftest import Images, Registry
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty store for this process."""
+    monkeypatch.setenv("CLOCHE_ROOT", str(tmp_path / "store"))
+    yield tmp_path / "store"
+    shutil.rmtree(tmp_path / "store", ignore_errors=True)
+
+
+def test_random_images_are_the_same_for_the_same_seed() -> None:
+    digests = {api.Image(api.random_image(seed=seed), "").digest for seed in (1, 1, 2)}
+    assert len(digests) == 2
+    image = api.Image(api.random_image(layers=5, files=2, size=10), "latest")
+    assert [len(layer.chunks().__next__()) > 0 for layer in image.layers] == [True] * 5
+    assert image.id == sha256(image.config_bytes)
+
+
+@pytest.mark.usefixtures("store")
+def test_an_image_is_the_same_wherever_it_is_copied(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = api.Image(api.random_image(seed=7), "")
+    digest = first.digest
+    name = f"{registry.host}/random:7"
+    for place in (
+        f"docker://{name}",
+        "oci:layout:7",
+        f"oci-archive:a.tar:{name}",
+        f"docker-archive:b.tar:{name}",
+        name,
+    ):
+        assert api.copy(first, place) == digest
+        again = api.open_image(place)
+        assert (again.digest, again.id) == (digest, first.id), place
+        assert [b"".join(layer.tar()) for layer in again.layers] == [b"".join(layer.tar()) for layer in first.layers]
+    assert [row.name for row in api.list_images()] == [name]
+    # read by another tool as well
+    done = subprocess.run(["skopeo", "inspect", "--raw", "oci:layout:7"], capture_output=True, check=True)
+    assert sha256(done.stdout) == digest
+    # from one place to another, without the store
+    api.copy("oci:layout:7", "oci-archive:c.tar:x/y:1")
+    assert api.open_image("oci-archive:c.tar").digest == digest
+
+
+def test_pull_inspect_tag_save_load_remove(store: Path, filled: Registry) -> None:
+    name = f"{filled.host}/changed:1"
+    image = api.pull(name)
+    told = api.inspect(name)
+    assert told["Id"] == image.id
+    assert told["RepoTags"] == [name]
+    assert told["Config"]["Env"] == ["WHO=box"]
+    assert image.config.config is not None
+    assert image.config.config.Cmd == ["/bin/sh"]
+    api.tag(name, "other:2")
+    out = io.BytesIO()
+    api.save(["other:2"], out)
+    api.remove("other:2")
+    api.remove(name)
+    assert api.list_images() == []
+    assert not list((store / "blobs/sha256").iterdir())
+    with pytest.raises(cloche.NotFoundError, match="no such image"):
+        api.remove(name)
+    out.seek(0)
+    (loaded,) = api.load(out)
+    assert (loaded.name, loaded.id) == ("docker.io/library/other:2", image.id)
+    assert cloche.run(["sh", "-c", "cat /root/new"], image="other:2").stdout == "new"
+
+
+def test_unpack_is_what_umoci_makes(images: Images, tmp_path: Path) -> None:
+    image = api.open_image(f"oci:{images.layout}:changed")
+    image.unpack(tmp_path / "tree")
+    if os.geteuid() == 0:
+        assert look(str(tmp_path / "tree")) == look(str(images.tree("changed")))
+    assert not (tmp_path / "tree/bin/nc").exists()
+    with pytest.raises(cloche.ConflictError, match="not empty"):
+        image.unpack(tmp_path / "tree")
+
+
+def test_what_a_layer_hides_is_gone_and_what_it_has_itself_stays(tmp_path: Path) -> None:
+    place = _layered(
+        {"a/old": "1", "a/sub/x": "1", "b": "1", "c/1": "1", "c/2": "1", "d/deep/1": "1"},
+        {"a/new": "2", "a/.wh..wh..opq": "", ".wh.b": "", "c/2": "2", ".wh.c": "", "d/.wh.deep": "", "d/deep/2": "2"},
+    )
+    api.Image(place, "").unpack(tmp_path / "tree")
+    found = sorted(
+        str(path.relative_to(tmp_path / "tree")) for path in (tmp_path / "tree").rglob("*") if path.is_file()
+    )
+    assert found == ["a/new", "c/2", "d/deep/2"]
+
+
+def _layered(*layers: dict[str, str]) -> api.MemoryPlace:
+    """An image with these files in its layers."""
+    import tarfile
+
+    from cloche.spec.image import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
+    from cloche.spec.reader import write_json
+
+    place = api.MemoryPlace("made")
+    tars = []
+    for layer in layers:
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w") as tar:
+            for name, content in layer.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content.encode()))
+        tars.append(out.getvalue())
+    rootfs = {"type": "layers", "diff_ids": [sha256(tar) for tar in tars]}
+    config = place.add(write_json({"architecture": "amd64", "os": "linux", "rootfs": rootfs}).encode(), OCI_CONFIG)
+    made = {"schemaVersion": 2, "config": config, "layers": [place.add(tar, OCI_LAYER) for tar in tars]}
+    place.push_manifest("1", write_json(made).encode(), OCI_MANIFEST)
+    return place
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("lie", ["another", "shorter", "longer", "gone"])
+def test_a_source_is_not_trusted(tmp_path: Path, lie: str) -> None:
+    place = api.random_image()
+    image = api.Image(place, "")
+    digest = image.layers[1].digest
+    good = place.blobs[digest]
+    wrong = {"another": bytes(len(good)), "shorter": good[:-1], "longer": good + b"x", "gone": b""}[lie]
+    if lie == "gone":
+        del place.blobs[digest]
+    else:
+        place.blobs[digest] = wrong
+    for to in ("oci:" + str(tmp_path / "to"), "lied:1"):
+        with pytest.raises((cloche.RegistryError, cloche.NotFoundError), match=digest):
+            api.copy(image, to)
+    assert api.list_images() == []
+    with pytest.raises((cloche.RegistryError, cloche.NotFoundError), match=digest):
+        image.unpack(tmp_path / "tree")
+    assert os.listdir(tmp_path / "tree") == []
+
+
+def test_a_layer_that_unfolds_to_something_else_is_refused(tmp_path: Path) -> None:
+    place = _layered({"a": "1"})
+    image = api.Image(place, "")
+    image.config.rootfs.diff_ids[0] = sha256(b"other")
+    with pytest.raises(cloche.RegistryError, match="unfolds to"):
+        image.unpack(tmp_path / "tree")
+    assert os.listdir(tmp_path / "tree") == []
+
+
+@pytest.mark.parametrize(
+    ("where", "error", "says"),
+    [
+        ("nope:1", cloche.NotFoundError, "no such image"),
+        ("oci:/nowhere", cloche.NotFoundError, "no image layout"),
+        ("oci-archive:/nowhere.tar", cloche.NotFoundError, "cannot be read"),
+        ("docker-daemon:nope", cloche.NotFoundError, "no docker daemon answers"),
+        ("oci:", cloche.SpecError, "names nothing"),
+        ("docker://127.0.0.1:9/x", cloche.RegistryError, "cannot be reached"),
+    ],
+)
+def test_what_is_not_there_is_said(
+    store: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: type[Exception], says: str
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{store}/none.sock")
+    with pytest.raises(error, match=says):
+        api.open_image(where)
