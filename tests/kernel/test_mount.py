@@ -160,3 +160,24 @@ def test_a_nul_in_a_path_is_a_value_error() -> None:
     ):
         with pytest.raises(ValueError, match="null byte"):
             attempt()
+
+
+def test_one_line_of_options_as_long_as_a_page(tmp_path: Path) -> None:
+    places = [tmp_path / f"{number:040}" for number in range(40)]  # more than the 255 bytes of fsconfig(2)
+    for place in places:
+        place.mkdir()
+        (place / place.name[-2:]).touch()
+
+    def child() -> tuple[int, set[str]]:
+        enter_namespaces(process.CLONE_NEWNS)
+        os.chdir(tmp_path)
+        data = "lowerdir=" + ":".join(place.name for place in places)
+        os.mkdir("top")
+        mount.mount_with_data("overlay", "top", mount.MS_NODEV, data)
+        with fails(errno.EINVAL, "mount(2)"):
+            mount.mount_with_data("overlay", "top", 0, "nonsense=1")
+        return len(os.listdir("top")), options(tmp_path / "top")
+
+    count, set_ = in_child(child)
+    assert count == 40
+    assert "nodev" in set_

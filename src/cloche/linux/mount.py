@@ -1,9 +1,9 @@
 """The mount API on file descriptors (Linux 5.2 and 5.12), pivot_root and umount2.
 
-Read-only bind mounts made by the flags of mount(2) silently come out read-write, so mount(2) is
-not here: a tree is cloned (`open_tree`) or a file system created (`fsopen` … `fsmount`), given its
-attributes while nobody can reach it (`mount_setattr`), and only then attached (`move_mount`), to a
-descriptor that was resolved safely.
+Read-only bind mounts made by the flags of mount(2) silently come out read-write, so it is here for
+new file systems alone, whose options are too long for the others: a tree is cloned (`open_tree`) or a
+file system created (`fsopen` … `fsmount`), given its attributes while nobody can reach it
+(`mount_setattr`), and only then attached (`move_mount`), to a descriptor that was resolved safely.
 
     fsopen ─ fsconfig… ─ fsmount ─┐
                                   ├─ mount_setattr ─ move_mount ─▶ in the tree
@@ -37,6 +37,7 @@ MOUNT_ATTR_NODIRATIME = 0x80
 MOUNT_ATTR_IDMAP = 0x100000
 MOUNT_ATTR_NOSYMFOLLOW = 0x200000
 MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 17, 1 << 18, 1 << 19, 1 << 20
+MS_NODEV = 4  # linux/mount.h, of mount(2)
 MNT_FORCE, MNT_DETACH, MNT_EXPIRE, UMOUNT_NOFOLLOW = 1, 2, 4, 8
 
 
@@ -145,6 +146,13 @@ _ATTRS: dict[tuple[int, int, int, int], bytes] = {}  # the few structs that are 
 def make_private(path: str = "/") -> None:
     """Stop events between this mount tree and the one it was copied from, all the way down."""
     mount_setattr(AT_FDCWD, path, propagation=MS_PRIVATE, recursive=True)
+
+
+def mount_with_data(kind: str, target: str, flags: int, data: str) -> None:
+    """mount(2) of a new file system at a path: `data` are its options, up to a page of them (fsconfig takes 255 each)."""
+    source = kernel.path_bytes(kind)
+    words = kernel.path_bytes(target), source, flags, kernel.path_bytes(data)
+    kernel.call("mount", kernel.number(165, 40), source, *words)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:

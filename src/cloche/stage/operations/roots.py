@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 LONGEST_OPTION = 255  # of fsconfig(2)
-MOST_TOGETHER = 88  # names that are numbers, with colons between them
+EINVAL = 22
 
 
 @record
@@ -129,14 +129,28 @@ class Overlay(InsideOperation):
         options += [("upperdir", upper), ("workdir", work)]
         if self.user_attributes:
             options.append(("userxattr", None))
-        top = mount.new_filesystem("overlay", options, mount.MOUNT_ATTR_NODEV)
         if self.target == "/":
-            mount.move_mount(top, scene.scratch, "r")
-            scene.root = top
+            scene.root = self._mount_root(scene, options)
             return
+        top = mount.new_filesystem("overlay", options, mount.MOUNT_ATTR_NODEV)
         with files.Fd(paths.make_directory(scene.root, self.target)) as place:
             mount.move_mount(top, place.number)
         os.close(top)
+
+    def _mount_root(self, scene: Inside, options: list[tuple[str, str | None]]) -> int:
+        try:
+            top = mount.new_filesystem("overlay", options, mount.MOUNT_ATTR_NODEV)
+        except OSError as error:
+            lowers = [value for name, value in options if name == "lowerdir+" and value]
+            if error.errno != EINVAL or not lowers:
+                raise
+            # before 6.7 only mount(2) takes as many, in one line
+            others = [f"{name}={value}" if value else name for name, value in options[1:] if name != "lowerdir+"]
+            data = ",".join([f"lowerdir={':'.join(lowers)}", *others])
+            mount.mount_with_data("overlay", "r", mount.MS_NODEV, data)
+            return os.open("r", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=scene.scratch)
+        mount.move_mount(top, scene.scratch, "r")
+        return top
 
     def _lowers(self, lower: str) -> list[tuple[str, str | None]]:
         """The lower directories, the highest first: in one option where that is not too long, as older kernels need."""
@@ -166,10 +180,8 @@ class Overlay(InsideOperation):
         return f"{self.target} can be changed in here, the original stays as it is{hides}"
 
     def hint(self, code: int) -> str:
-        if code == 22 and not self.layers:
+        if code == EINVAL and not self.layers:
             return "the directory lies on or holds mounts that cannot carry an overlay here; give DIR:rw or DIR:ro"
-        if code == 22 and len(self.layers) > MOST_TOGETHER:
-            return f"a kernel before 6.7 cannot lay more than {MOST_TOGETHER} layers on top of each other"
         if code == 19:
             return "this kernel has no overlay file system; load it with: modprobe overlay"
         return ""
