@@ -25,7 +25,8 @@ def look(top: str) -> list[tuple[object, ...]]:
                     content = hashlib.sha256(file.read()).hexdigest()
             directory = stat.S_ISDIR(status.st_mode)
             attributes = {
-                key: os.getxattr(path, key, follow_symlinks=False) for key in os.listxattr(path, follow_symlinks=False)
+                key: os.getxattr(path, key, follow_symlinks=False)
+                for key in sorted(os.listxattr(path, follow_symlinks=False))
             }
             numbers = (status.st_mode, status.st_uid, status.st_gid, status.st_rdev)
             sizes = () if directory else (status.st_mtime_ns, status.st_size, status.st_nlink)
