@@ -134,6 +134,9 @@ OPTIONS = (
     ),
     Option(("-l", "--label"), LIST, CONTAINER, "KEY[=VALUE]", "attach a note of your own to the container"),
     Option(
+        ("--label-file",), LIST, CONTAINER, "FILE", "attach the notes in a file, one on each line", complete="<file>"
+    ),
+    Option(
         ("--annotation",),
         LIST,
         CONTAINER,
@@ -202,6 +205,7 @@ OPTIONS = (
         aliases=("--net",),
         complete="none host",
     ),
+    Option(("--expose",), LIST, NETWORK, "PORT[/PROTOCOL]", "write down that the command listens here, as images do"),
     Option(("-h", "--hostname"), VALUE, NETWORK, "NAME", "the host name inside"),
     Option(("--domainname",), VALUE, NETWORK, "NAME", "the NIS domain name inside"),
     Option(

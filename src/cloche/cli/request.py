@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
     from cloche.cli.table import Verb
 
-NOT_OPTIONS = {"help", "rm", "env_file", "explain", "format", "quiet", "step"}
+NOT_OPTIONS = {"help", "rm", "env_file", "label_file", "explain", "format", "quiet", "step"}
 
 
 def options_of(verb: Verb, parsed: Parsed, *, trace: bool = False, step: bool = False) -> Options:
@@ -29,10 +29,16 @@ def options_of(verb: Verb, parsed: Parsed, *, trace: bool = False, step: bool = 
             raise SpecError("--rootfs is empty", hint="--rootfs DIR")
     else:
         given["image"] = words.pop(0) if words else "host"
-    if verb.name == "shell" and not words and not parsed.text("entrypoint"):
-        words = shell_command(str(given.get("image", "")))
+    if verb.name == "shell" and not parsed.text("entrypoint"):
+        words = words or shell_command(str(given.get("image", "")))
+        given["entrypoint"] = ""  # a shell, and not what an image starts with
     given["command"] = tuple(words)
-    given["env"] = (*_env_files(parsed.all("env_file")), *_shell_prompt(verb, parsed), *parsed.all("env"))
+    given["label"] = (*_lines("--label-file", parsed.all("label_file"), "label"), *parsed.all("label"))
+    given["env"] = (
+        *_lines("--env-file", parsed.all("env_file"), "variable"),
+        *_shell_prompt(verb, parsed),
+        *parsed.all("env"),
+    )
     return Options(**given, trace=trace, step=step)  # type: ignore[arg-type]
 
 
@@ -50,7 +56,8 @@ def _shell_prompt(verb: Verb, parsed: Parsed) -> tuple[str, ...]:
     return (f"PS1=[{where}: inside] \\w \\$ ",)
 
 
-def _env_files(paths: list[str]) -> list[str]:
+def _lines(option: str, paths: list[str], what: str) -> list[str]:
+    """The lines of files of variables or labels, without empty ones and comments."""
     found = []
     for path in paths:
         try:
@@ -58,15 +65,15 @@ def _env_files(paths: list[str]) -> list[str]:
             with open(path, encoding="utf-8-sig", newline="") as file:
                 lines = file.read().split("\n")
         except OSError as error:
-            raise NotFoundError(f"--env-file {path} cannot be read: {error.strerror}") from None
+            raise NotFoundError(f"{option} {path} cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise SpecError(f"--env-file {path} is not UTF-8 text") from None
+            raise SpecError(f"{option} {path} is not UTF-8 text") from None
         for number, line in enumerate(lines, 1):
             entry = line.removesuffix("\r").lstrip()
             if not entry or entry.startswith("#"):
                 continue
             key = entry.partition("=")[0]
             if not key or any(c.isspace() for c in key):
-                raise SpecError(f"--env-file {path}, line {number}: {key!r} is not a variable's name")
+                raise SpecError(f"{option} {path}, line {number}: {key!r} is not a {what}'s name")
             found.append(entry)
     return found

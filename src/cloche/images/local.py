@@ -24,8 +24,8 @@ SHORTEST = 4  # digits of an ID that are taken for one; docker takes a single on
 class Image:
     """An image that can be started.
 
-    `id` is the digest of its config, `layers` their directories, the lowest first. `root` is the directory whose mode
-    and owner the root has: that of the highest layer that says something about it.
+    `id` is the digest of its config, `digest` that of its manifest, `layers` their directories, the lowest first.
+    `root` is the directory whose mode and owner the root has: that of the highest layer that says something about it.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Image:
     config: ImageConfig
     layers: tuple[str, ...]
     root: str
+    digest: str = ""
 
 
 def find(layout: Layout, text: str) -> Image:
@@ -69,7 +70,7 @@ def load(layout: Layout, entry: names.Entry) -> Image:
         if isinstance(facts, dict) and facts.get("root"):
             root = place
             break
-    return Image(entry.name, manifest.config.digest, config, layers, root)
+    return Image(entry.name, manifest.config.digest, config, layers, root, entry.manifest.digest)
 
 
 def _matching(layout: Layout, entries: list[names.Entry], text: str) -> list[names.Entry]:

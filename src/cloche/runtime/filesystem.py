@@ -9,7 +9,7 @@ from cloche.linux import mount
 from cloche.linux.places import isdir, normpath
 from cloche.records import values
 from cloche.runtime.attributes import root_propagation
-from cloche.runtime.mounts import parse_options, plan_group_view, plan_mount
+from cloche.runtime.mounts import VOLUME, parse_options, plan_group_view, plan_mount
 from cloche.runtime.request import Node
 from cloche.stage.operation import INSIDE, OUTSIDE
 from cloche.stage.operations import command, filesystems, roots
@@ -151,6 +151,9 @@ def _root(
         else:
             says = f"{tree.source} of the host can be {'read' if tree.read_only else 'read and written'}"
             steps.append(filesystems.Attach(name, tree.target, says))
+    if request.lifecycle is None:
+        volumes = [item.destination for item in request.config.mounts or [] if item.type == VOLUME]
+        steps += [roots.TakeVolume(path) for path in volumes]
     return trees, steps
 
 

@@ -6,6 +6,7 @@ from cloche.errors import SpecError
 from cloche.linux import mount
 from cloche.records import record
 from cloche.stage.operations.filesystems import Attach, Filesystem, Propagate, Remount
+from cloche.stage.operations.roots import AttachVolume
 from cloche.stage.operations.trees import GroupViews, OpenTree
 
 TYPE_CHECKING = False
@@ -56,6 +57,7 @@ KNOWN_OPTIONS = {
     *(_IGNORED - {"z", "Z"}),
     *("bind", "rbind", "idmap", "ridmap", "remount", "tmpcopyup"),
 }
+VOLUME = "volume"  # a type of our own: a part of the root that stays writable where the root does not
 SAYS = {
     "proc": "/proc shows the processes of this container and no others",
     "sysfs": "/sys shows this container's network and the machine's hardware, to read",
@@ -131,6 +133,8 @@ def plan_mount(
     `id_mapped` says whether binds that ask for it can have their owners mapped to the container's; `strict`,
     that one whose owners cannot be mapped is an error.
     """
+    if item.type == VOLUME and not strict:
+        return [], [AttachVolume(item.destination)]
     options = parse_options(item.options or [])
     if options.remount:
         sets, clears = options.attributes | options.deep, options.clear | options.deep_clear

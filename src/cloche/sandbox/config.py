@@ -7,13 +7,14 @@ import os
 from cloche.engine.sweeping import group_name
 from cloche.errors import ConflictError, ForbiddenError, NotFoundError, SpecError
 from cloche.images.host import HostImage, host_image, python_environment
+from cloche.linux.places import normpath
 from cloche.network.names import LOOPBACK, hosts_file, resolver_file
 from cloche.records import record
 from cloche.runtime import defaults, idmaps
 from cloche.runtime.host import mount_points
 from cloche.runtime.request import Node, Request, Root, Tree
 from cloche.sandbox import values
-from cloche.sandbox.image import image_root, with_image
+from cloche.sandbox.image_config import image_root, image_variables, image_volumes
 from cloche.sandbox.limits import resources
 from cloche.sandbox.security import Security, decide, read_profile
 from cloche.sandbox.volumes import devices_of, here, mounts_of
@@ -48,15 +49,14 @@ def build(
     size: tuple[int, int] = (0, 0),
     image: Image | None = None,
 ) -> Request:
-    """The request for these options; `image` is the one they name, unless it is `host`.
+    """The request for these options; `image` is the one they name, unless it is `host`, which
+    they are to have been completed with (`with_image`).
 
     `lease` gives root's containers their range of ids (None: a dry run); `find` turns another
     container's name into (pid, start time); `size` is the terminal's rows and columns.
     Raises ClocheError for everything a person can get wrong.
     """
     options = _without_zeros(options)
-    if image is not None:
-        options = with_image(options, image)
     _check(options)
     security = decide(options)
     sharing = _sharing(options, host, find)
@@ -72,9 +72,9 @@ def build(
     else:
         root = _root(options) if host_files is None else _host_root(options, host_files, host)
     command = _command(options)
-    env = _environment(options, host_files.path if host_files else ())
-    cwd = options.workdir or "/"
     hostname = "" if sharing.has("uts") else options.hostname or container_id[:12]
+    env = _environment(options, host_files.path if host_files else (), image, hostname)
+    cwd = "/" + normpath(options.workdir).strip("/") if options.workdir else "/"
     limits, asked = resources(options)
     capabilities = list(security.capabilities)
     timeout = values.duration(options.timeout, "--timeout")
@@ -98,7 +98,7 @@ def build(
         hostname=hostname or None,
         domainname=options.domainname or None,
         process=process,
-        mounts=_mounts(options, sharing, ids),
+        mounts=_mounts(options, sharing, ids, () if image is None else image_volumes(image)),
         linux=Linux(
             namespaces=_namespaces(options, sharing, ids),
             timeOffsets=_time_offsets(options.time_offset),
@@ -179,7 +179,8 @@ def _check(options: Options) -> None:
         raise SpecError(
             f"{options.hostname!r} is not a host name", hint="letters, digits, dots and hyphens, at most 64"
         )
-    values.signal_number(options.stop_signal)
+    if options.stop_signal != "":
+        values.signal_number(options.stop_signal)
     if options.stop_timeout is not None:
         values.duration(options.stop_timeout, "--stop-timeout")
     if len(options.domainname) > 64:
@@ -207,8 +208,12 @@ def _is_host_name(name: str) -> bool:
 
 def _command(options: Options) -> tuple[str, ...]:
     command = tuple(options.command)
-    if options.entrypoint is not None:
-        return (options.entrypoint, *command) if options.entrypoint else command
+    if options.entrypoint:
+        return (options.entrypoint, *command)
+    if not command and (options.entrypoint == "" or not (options.rootfs or options.image == "host")):
+        raise SpecError(
+            "there is no command: none was given, and the image has none", hint="name a program, such as sh"
+        )
     if not command:
         return (SHELL,)
     if not command[0]:
@@ -330,7 +335,7 @@ def _rlimits(options: Options) -> list[Rlimit]:
     return [Rlimit.parse(limit) for limit in {limit["type"]: limit for limit in limits}.values()]
 
 
-def _environment(options: Options, path: tuple[str, ...]) -> list[str]:
+def _environment(options: Options, path: tuple[str, ...], image: Image | None, hostname: str) -> list[str]:
     env = {"PATH": ":".join((*path, defaults.PATH)) if path else defaults.PATH, "container": "cloche"}
     if options.tty:
         env["TERM"] = os.environ.get("TERM", "xterm") if options.image == "host" else "xterm"
@@ -338,6 +343,12 @@ def _environment(options: Options, path: tuple[str, ...]) -> list[str]:
         for name in ("LANG", "LC_ALL", "TZ"):
             if name in os.environ:
                 env[name] = os.environ[name]
+    if image is not None:
+        env["HOSTNAME"] = hostname or os.uname().nodename
+        for key, own in image_variables(image).items():
+            env.pop(key, None)
+            if own is not None:
+                env[key] = own
     for text in options.env:
         key, equals, value = text.partition("=")
         if not key:
@@ -346,6 +357,8 @@ def _environment(options: Options, path: tuple[str, ...]) -> list[str]:
             env[key] = value
         elif key in os.environ:
             env[key] = os.environ[key]
+        else:
+            env.pop(key, None)
     return [f"{key}={value}" for key, value in env.items()]
 
 
@@ -369,7 +382,7 @@ def shared_memory() -> list[str]:
     return [path for path in ("/dev/shm", "/dev/mqueue") if os.path.isdir(path)]
 
 
-def _mounts(options: Options, sharing: Sharing, ids: IdMaps) -> list[Mount]:
+def _mounts(options: Options, sharing: Sharing, ids: IdMaps, volumes: tuple[Mount, ...]) -> list[Mount]:
     shm = values.positive_size(options.shm_size, "--shm-size")
     pts = [*defaults.DEVPTS, *(["gid=5"] if ids.kind in {"host", "range", "subuid"} else [])]
     mounts = [
@@ -387,7 +400,7 @@ def _mounts(options: Options, sharing: Sharing, ids: IdMaps) -> list[Mount]:
         mounts.append(Mount(destination="/dev/mqueue", type="mqueue", source="mqueue", options=list(defaults.QUIET)))
     if "cgroup" not in sharing.host:
         mounts.append(Mount(destination=defaults.GROUP_VIEW, type="cgroup", source="cgroup", options=["ro"]))
-    return mounts + mounts_of(options)
+    return mounts + mounts_of(options, volumes)
 
 
 def _proc(sharing: Sharing, ids: IdMaps) -> Mount:

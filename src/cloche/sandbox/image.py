@@ -1,12 +1,6 @@
-"""What an image says about the containers made of it, under what was asked for (docker run, "Overriding defaults").
-
-Only its config's `config` is looked at, and there what is listed here: labels and annotations drive nothing.
-"""
+"""The image that options name: found, kept from being removed, fetched where --pull says so."""
 
 from __future__ import annotations
-
-from cloche.errors import SpecError
-from cloche.runtime.request import Root, Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,34 +93,3 @@ def unpacking() -> Unpacking:
     ids = idmaps.choose(host, "", (), (), None)
     users = Users(ids.uids, ids.gids, ids.uid_helper, ids.gid_helper, ids.deny_setgroups)
     return Unpacking(users, Powers(own=ids.kind != "single", nodes=False, opaque="user.overlay.opaque"))
-
-
-def with_image(options: Options, image: Image) -> Options:
-    """The options, with what the image says where they say nothing."""
-    own = image.config.config
-    if own is None:
-        return options
-    changed: dict[str, object] = {}
-    command = tuple(options.command)
-    if options.entrypoint is None:
-        command = (*(own.Entrypoint or ()), *(command or own.Cmd or ()))
-        changed["command"] = command
-    # one without a value would be taken for a variable of ours to pass on
-    changed["env"] = (*(entry for entry in own.Env or () if entry.find("=") > 0), *options.env)
-    changed["user"] = options.user or own.User or ""
-    changed["workdir"] = options.workdir or own.WorkingDir or ""
-    if options.stop_signal == type(options)().stop_signal and own.StopSignal:
-        changed["stop_signal"] = own.StopSignal
-    return type(options)(**{**vars(options), **changed})
-
-
-def image_root(image: Image, *, read_only: bool) -> Root:
-    """The image's layers, with a throwaway one on top."""
-    if not image.layers:
-        raise SpecError(f"the image {image.name or image.id} has no layers: there is nothing to run in it")
-    top = image.layers[0].rpartition("/")[0]
-    below = len(top) + 1
-    # overlayfs takes a directory once; of a layer that comes again the highest counts
-    highest = dict.fromkeys(reversed(image.layers))
-    layers = tuple(f"{place[below:]}/fs" for place in reversed(highest))
-    return Root((Tree(top, "/", layers=layers, shape=f"{image.root[below:]}/fs"),), read_only=read_only)

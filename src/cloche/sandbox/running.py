@@ -19,7 +19,8 @@ from cloche.runtime.host import Host, probe_host
 from cloche.runtime.planning import plan as make_plan
 from cloche.runtime.receipt import Receipt
 from cloche.sandbox.config import build
-from cloche.sandbox.image import image_of, use_image, with_image
+from cloche.sandbox.image import image_of, use_image
+from cloche.sandbox.image_config import describe_image, with_image
 from cloche.sandbox.reason import Reason, Usage, exit_code_of, oom_kills, reason_of, usage_of
 from cloche.stage.operation import Plan
 from cloche.stage.points import from_environment
@@ -68,6 +69,8 @@ class Prepared:
         self.lease: idmaps.Lease | None = None
         self.image: Image | None = None
         self.stop_signal: str | int = "SIGTERM"
+        self.labels: tuple[str, ...] = ()
+        self.exposed: tuple[str, ...] = ()
         self.use: Fd | None = None  # what keeps the image from being removed
 
     def record(self, options: Options, pid: int) -> dict[str, Any]:
@@ -84,7 +87,8 @@ class Prepared:
             "image_id": self.image.id if self.image is not None else "",
             "command": list(process.args or []),
             "env": list(process.env or []),
-            "labels": list(options.label),
+            "labels": list(self.labels),
+            "exposed": list(self.exposed),
             "cwd": process.cwd,
             "user": self.request.user,
             "capabilities": list(bounding or []),
@@ -126,9 +130,12 @@ def prepare(
         if not dry:
             records.reserve(options.name)
     image, use = (image_of(options), None) if dry else use_image(options)
+    asked = options
     container_id = new_id()
     lease = None if dry else idmaps.Lease(f"{records.state_dir()}/id-ranges")
     try:
+        if image is not None:
+            options = with_image(options, image)
         find = records.find_process
         request = build(options, host, container_id, lease=lease, find=find, size=size, image=image)
         sealed = needs_seal(request.ids)
@@ -141,6 +148,8 @@ def prepare(
         }
         request = type(request)(**{**vars(request), **extra})
         plan, receipt = make_plan(request, host)
+        if image is not None:
+            describe_image(image, asked, options, receipt)
     except BaseException:
         for held in (lease, use):
             if held is not None:
@@ -148,7 +157,8 @@ def prepare(
         raise
     prepared = Prepared(container_id, request, plan, receipt, sealed)
     prepared.lease, prepared.image, prepared.use = lease, image, use
-    prepared.stop_signal = (with_image(options, image) if image is not None else options).stop_signal
+    prepared.stop_signal = options.stop_signal or "SIGTERM"
+    prepared.labels, prepared.exposed = options.label, options.expose
     return prepared
 
 

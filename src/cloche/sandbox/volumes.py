@@ -14,19 +14,23 @@ if TYPE_CHECKING:
     from cloche.sandbox.options import Options
 
 
-def mounts_of(options: Options) -> list[Mount]:
-    """The mounts asked for, in the order in which outer ones come before inner ones."""
+def mounts_of(options: Options, volumes: tuple[Mount, ...] = ()) -> list[Mount]:
+    """The mounts asked for, in the order in which outer ones come before inner ones.
+
+    Among them the volumes of an image, but for those where something else was asked for.
+    """
     base = here()
     mounts = [_bind(values.volume(text, base)) for text in options.volume]
     mounts += [_spelt(text, base) for text in options.mount]
     mounts += [_tmpfs(text) for text in options.tmpfs]
-    mounts.sort(key=lambda item: item.destination.rstrip("/").count("/"))
     seen: set[str] = set()
     for item in mounts:
         place = os.path.normpath(item.destination)
         if place in seen:
             raise SpecError(f"two mounts at {place}", hint="leave one of them out")
         seen.add(place)
+    mounts += [item for item in volumes if item.destination not in seen]
+    mounts.sort(key=lambda item: item.destination.rstrip("/").count("/"))
     return mounts
 
 

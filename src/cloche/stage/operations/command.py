@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix as os
 import select
 
-from cloche.linux import files, mount, namespaces, network, process, terminal
+from cloche.linux import capabilities, files, mount, namespaces, network, process, terminal
 from cloche.records import record
 from cloche.stage import paths, reaper, wire
 from cloche.stage.diagnosis import why_not_executed
@@ -127,7 +127,13 @@ class WorkingDirectory(InsideOperation):
 
     def execute(self, scene: Inside) -> None:
         del scene
-        os.chdir(self.path)
+        try:
+            os.chdir(self.path)
+        except PermissionError:
+            # what root may enter, the command may start in: /root, as a user (runc and crun do so)
+            _, permitted, inheritable = capabilities.get()
+            capabilities.set_(permitted, permitted, inheritable)
+            os.chdir(self.path)
         if not process.working_directory().startswith(b"/"):
             raise OSError(2, "is outside the root", self.path)
 

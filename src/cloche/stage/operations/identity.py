@@ -36,7 +36,9 @@ class FindUser(InsideOperation):
         return f"user {self.user or '0'} means what the container's own files say"
 
     def hint(self, code: int) -> str:
-        return "give a number, or a name that /etc/passwd in the container has" if code == 2 else ""
+        if code == 34:
+            return "numbers of users and groups go from 0 to 4294967294"
+        return "give a number, or a name that /etc/passwd or /etc/group in the container has" if code == 2 else ""
 
 
 @record

@@ -188,6 +188,49 @@ class Overlay(InsideOperation):
 
 
 @record
+class TakeVolume(InsideOperation):
+    """Take a part of the root as a mount of its own, before anything covers it."""
+
+    path: str
+
+    def execute(self, scene: Inside) -> None:
+        with files.Fd(paths.make_directory(scene.root, self.path)) as place:
+            scene.trees[f"volume {self.path}"] = mount.open_tree(place.number, b"")
+
+    def calls(self) -> list[str]:
+        return [f'open_tree(root, "{self.path}", OPEN_TREE_CLONE)']
+
+    def meaning(self) -> str:
+        return f"{self.path}, a volume of the image, starts with what the image has there"
+
+    def hint(self, code: int) -> str:
+        return f"the image says that {self.path} is a volume, and has a file there" if code == 20 else ""
+
+
+@record
+class AttachVolume(InsideOperation):
+    """Put such a part back where it was, over all that is mounted there, but not over what the kernel shows."""
+
+    path: str
+
+    def execute(self, scene: Inside) -> None:
+        with (
+            files.Fd(scene.trees.pop(f"volume {self.path}")) as tree,
+            files.Fd(paths.make_directory(scene.root, self.path)) as place,
+        ):
+            found = paths.apart(place.number, scene.root, self.path)
+            if found.st_dev in _kernels_own(scene.root):
+                raise OSError(1, "leads to what is the container's own", self.path)
+            mount.move_mount(tree.number, place.number)
+
+    def calls(self) -> list[str]:
+        return [f'move_mount(fd, root, "{self.path}")']
+
+    def meaning(self) -> str:
+        return f"{self.path} can be written even where the root cannot, and is gone when the container ends"
+
+
+@record
 class Directory(InsideOperation):
     """Make sure a directory is there."""
 
@@ -262,6 +305,18 @@ class PivotRoot(InsideOperation):
 
     def meaning(self) -> str:
         return "the host's files are gone from view: there is no path, link or descriptor back to them"
+
+
+def _kernels_own(root: int) -> set[int]:
+    """The devices of what is mounted at /proc, /sys and /dev."""
+    found = set()
+    for path in ("/proc", "/sys", "/dev"):
+        try:
+            with files.Fd(paths.open_path(root, path)) as place:
+                found.add(os.fstat(place.number).st_dev)
+        except FileNotFoundError:
+            continue
+    return found - {os.fstat(root).st_dev}
 
 
 def _copy_attributes(source: os.stat_result, path: str) -> None:
