@@ -179,7 +179,7 @@ def _check(options: Options) -> None:
         raise SpecError(
             f"{options.hostname!r} is not a host name", hint="letters, digits, dots and hyphens, at most 64"
         )
-    if options.stop_signal != "":
+    if options.stop_signal is not None:
         values.signal_number(options.stop_signal)
     if options.stop_timeout is not None:
         values.duration(options.stop_timeout, "--stop-timeout")

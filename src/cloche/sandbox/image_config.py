@@ -37,7 +37,7 @@ def with_image(options: Options, image: Image) -> Options:
         if not own.WorkingDir.startswith("/"):
             raise _wrong(image, f"its working directory {own.WorkingDir!r} is not absolute", "--workdir DIR")
         changed["workdir"] = own.WorkingDir
-    if options.stop_signal == "" and own.StopSignal:
+    if options.stop_signal is None and own.StopSignal:
         changed["stop_signal"] = _stop_signal(image, own.StopSignal)
     labels = [f"{key}={value}" for key, value in (own.Labels or {}).items()]
     changed["label"] = _without_doubles([*labels, *options.label])

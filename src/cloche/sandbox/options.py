@@ -11,7 +11,7 @@ class Options:
 
     `image` is "host", an image's name or ID, or "" with `rootfs` given; `pull` is always, missing, newer or never.
     Sizes are bytes or text ("256m"), durations seconds or text ("1m30s"). `environment` is the complete list of
-    variables asked for, KEY=VALUE. A `stop_signal` of "" is the image's, or SIGTERM.
+    variables asked for, KEY=VALUE. Without a `stop_signal` it is the image's, or SIGTERM.
     """
 
     command: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class Options:
     group_add: tuple[str, ...] = ()
     umask: str | int = "0022"
     init: bool = False
-    stop_signal: str | int = ""
+    stop_signal: str | int | None = None
     stop_timeout: float | str | None = None
     timeout: float | str = 0
     name: str = ""

@@ -157,7 +157,7 @@ def prepare(
         raise
     prepared = Prepared(container_id, request, plan, receipt, sealed)
     prepared.lease, prepared.image, prepared.use = lease, image, use
-    prepared.stop_signal = options.stop_signal or "SIGTERM"
+    prepared.stop_signal = "SIGTERM" if options.stop_signal is None else options.stop_signal
     prepared.labels, prepared.exposed = options.label, options.expose
     return prepared
 
