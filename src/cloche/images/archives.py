@@ -20,7 +20,8 @@ from cloche.images.references import parse_reference
 from cloche.images.removing import discard
 from cloche.images.saving import CONTAINERD_NAME, path_of
 from cloche.images.store import names, uses
-from cloche.images.store.layers import check_layers, unpack_all
+from cloche.images.store.crew import unpack_all
+from cloche.images.store.layers import check_layers
 from cloche.images.store.layout import sync_directory
 from cloche.images.unpack import compression
 from cloche.images.unpack.apply import shown, split

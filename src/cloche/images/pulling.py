@@ -9,15 +9,16 @@ An image gets its name when all of it is there. What has arrived before somebody
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from cloche.errors import RegistryError
 from cloche.images import documents
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
 from cloche.images.platforms import Wanted, choose
 from cloche.images.store import names
+from cloche.images.store.crew import Crew
 from cloche.images.store.incoming import Incoming
-from cloche.images.store.layers import check_layers, has_layer, unpack_layer
+from cloche.images.store.layers import check_layers, has_layer
 from cloche.images.unpack.apply import Powers
 from cloche.records import record
 from cloche.spec.image import Descriptor, Manifest
@@ -26,6 +27,7 @@ from cloche.stage.points import point
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from cloche.images.documents import Answer
     from cloche.images.references import Reference
@@ -176,7 +178,7 @@ def fetch_blob(
 
 
 class _Layers:
-    """The layers of one image, fetched by several threads and unpacked by one process in their order."""
+    """The layers of one image, fetched by several threads, each unpacked as soon as it is there."""
 
     def __init__(
         self,
@@ -196,21 +198,16 @@ class _Layers:
         missing = [(item, diff_id) for item, diff_id in self.items if not self._is_there(item, diff_id)]
         if not missing:
             return False
-        worker = make_worker()
-        pool = ThreadPoolExecutor(AT_ONCE, "fetch")
-        try:
-            fetched = [pool.submit(self._fetch, item) for item, _ in missing]
-            for (item, diff_id), future in zip(missing, fetched, strict=True):
-                future.result()
-                self.progress.unpacking(item)
-                unpack_layer(self.layout, item.digest, diff_id, worker, powers)
-                self.progress.unpacked(item)
-        except BaseException:
-            self._stop.set()
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-            worker.close()
+        with Crew(self.layout, make_worker, powers, len(missing)) as crew, ThreadPoolExecutor(AT_ONCE, "fetch") as pool:
+            try:
+                fetched = {pool.submit(self._fetch, item): (item, diff_id) for item, diff_id in missing}
+                unpacked = [self._unpack(crew, *fetched[future]) for future in as_completed(fetched) if future.result()]
+                for done in unpacked:
+                    done.result()
+            except BaseException:
+                self._stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         return True
 
     def _is_there(self, item: Descriptor, diff_id: str) -> bool:
@@ -219,6 +216,20 @@ class _Layers:
         self.progress.exists(item)
         return True
 
-    def _fetch(self, item: Descriptor) -> None:
+    def _fetch(self, item: Descriptor) -> bool:
+        """Whether the layer has arrived; it has not where something else has failed before that."""
         if not self._stop.is_set():
             fetch_blob(self.layout, self.repository, item, self.progress, self._stop)
+        return not self._stop.is_set()
+
+    def _unpack(self, crew: Crew, item: Descriptor, diff_id: str) -> Future[None]:
+        self.progress.unpacking(item)
+        done = crew.unpack(item.digest, diff_id)
+        done.add_done_callback(lambda done: self._unpacked(item, done))
+        return done
+
+    def _unpacked(self, item: Descriptor, done: Future[None]) -> None:
+        if done.cancelled() or done.exception():
+            self._stop.set()  # what is not here yet need not come
+        else:
+            self.progress.unpacked(item)

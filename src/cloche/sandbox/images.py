@@ -29,7 +29,8 @@ from cloche.images.sources.layout import LayoutPlace
 from cloche.images.sources.places import REGISTRY, open_place, split_transport
 from cloche.images.sources.source import Image
 from cloche.images.store import names, uses
-from cloche.images.store.layers import remove_tree, unpack_all
+from cloche.images.store.crew import unpack_all
+from cloche.images.store.layers import remove_tree
 from cloche.images.store.layout import Layout, store_dir
 from cloche.images.unpack.worker import Worker
 from cloche.linux.libraries import reach

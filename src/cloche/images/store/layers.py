@@ -23,8 +23,6 @@ from cloche.stage.points import point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cloche.images.store.layout import Layout
     from cloche.images.unpack.apply import Powers
     from cloche.images.unpack.worker import Worker
@@ -85,19 +83,6 @@ def _fill(layout: Layout, digest: str, diff_id: str, made: str, worker: Worker, 
         files.syncfs(directory.number)
         point("layer-synced")
     write_once(f"{made}/layer.json", write_json(facts).encode())
-
-
-def unpack_all(layout: Layout, items: list[tuple[str, str]], make_worker: Callable[[], Worker], powers: Powers) -> None:
-    """Unpack the layers of an image that are not yet: (digest, diffID), the lowest first."""
-    missing = [(digest, diff_id) for digest, diff_id in items if not has_layer(layout, diff_id)]
-    if not missing:
-        return
-    worker = make_worker()
-    try:
-        for digest, diff_id in missing:
-            unpack_layer(layout, digest, diff_id, worker, powers)
-    finally:
-        worker.close()
 
 
 def remove_tree(path: str, worker: Worker) -> None:
