@@ -149,7 +149,7 @@ def make_private(path: str = "/") -> None:
 
 
 def mount_with_data(kind: str, target: str, flags: int, data: str) -> None:
-    """mount(2) of a new file system at a path: `data` are its options, up to a page of them (fsconfig takes 255 each)."""
+    """mount(2) of a new file system at a path; `data` are its options, up to a page of them (fsconfig: 255 each)."""
     source = kernel.path_bytes(kind)
     words = kernel.path_bytes(target), source, flags, kernel.path_bytes(data)
     kernel.call("mount", kernel.number(165, 40), source, *words)
