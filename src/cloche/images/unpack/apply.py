@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+NO_NAME = (b"", b".", b"..")
 WHITEOUT, OPAQUE, AUFS = b".wh.", b".wh..wh..opq", b".wh..wh."
 MOST_ENTRIES = 4 << 20
 MOST_BYTES = 256 << 30  # of one layer
@@ -72,6 +73,7 @@ class Unpacker:
         self.left_out: dict[str, int] = {}  # what could not be made here, and how often
         self.has_root = False  # whether the layer says what the root directory itself is like
         self._open: dict[bytes, int] = {}
+        self._folder = b"", b""  # that of the last entry, as the archive has it and without what means nothing
         self._directories: dict[bytes, tuple[Entry, int]] = {}  # to be finished, with their inodes
         self._kept = 0
         self._uid, self._gid = os.geteuid(), os.getegid()
@@ -101,24 +103,21 @@ class Unpacker:
             self.close()
 
     def _apply(self, entry: Entry, archive: Archive) -> None:
-        parts = split(entry.name)
-        if not parts:
+        above, name = self._place(entry)
+        if not name:
             if entry.kind == DIRECTORY:
                 self.has_root = True
                 self._remember(b"", entry, 0)
             return
-        if len(parts) > DEEPEST:
-            raise BadArchive(f"has {shown(entry.name)}, which is deeper than {DEEPEST} directories")
-        *above, name = parts
-        if any(part.startswith(WHITEOUT) for part in above):
+        if above.startswith(WHITEOUT) or b"/" + WHITEOUT in above:
             return  # below what aufs kept for itself
-        parent = self._parent(b"/".join(above))
+        parent = self._parent(above)
         if name.startswith(WHITEOUT):
-            self._white_out(parent, name, b"/".join(above))
+            self._white_out(parent, name, above)
         elif entry.kind == FILE:
             self._file(parent, name, entry, archive)
         elif entry.kind == DIRECTORY:
-            self._directory(parent, name, entry, b"/".join(parts))
+            self._directory(parent, name, entry, above + b"/" + name if above else name)
         elif entry.kind == SYMLINK:
             if not entry.link:
                 raise BadArchive(f"has {shown(entry.name)}, a link to nothing")
@@ -133,6 +132,21 @@ class Unpacker:
             self._node(parent, name, entry)
         else:
             raise BadArchive(f"has {shown(entry.name)} of a kind nobody knows, {entry.kind!r}")
+
+    def _place(self, entry: Entry) -> tuple[bytes, bytes]:
+        """The directory an entry is in and its name there, which is empty for the root. Raises BadArchive."""
+        folder, _, name = entry.name.rpartition(b"/")
+        if folder == self._folder[0] and name not in NO_NAME:
+            return self._folder[1], name  # as most, beside the last one
+        parts = split(entry.name)
+        if not parts:
+            return b"", b""
+        if len(parts) > DEEPEST:
+            raise BadArchive(f"has {shown(entry.name)}, which is deeper than {DEEPEST} directories")
+        above = b"/".join(parts[:-1])
+        if name not in NO_NAME:
+            self._folder = folder, above
+        return above, parts[-1]
 
     def _parent(self, path: bytes) -> int:
         """A descriptor of a directory of the layer, made with what is above it where it is missing."""
@@ -180,8 +194,7 @@ class Unpacker:
         if self.bytes > MOST_BYTES:
             raise BadArchive(f"unfolds to more than {MOST_BYTES >> 30} GiB")
         special = entry.mode & 0o7000
-        mode = entry.mode & 0o777
-        fd = self._retry(parent, name, lambda: os.open(name, MAKE, mode, dir_fd=parent))
+        fd = self._retry(parent, name, lambda: os.open(name, MAKE, entry.mode & 0o777, dir_fd=parent))
         try:
             if entry.pieces is None:
                 for part in archive.content():
@@ -366,8 +379,8 @@ def shown(name: bytes) -> str:
 
 
 def _write(fd: int, part: memoryview) -> None:
-    while part:
-        part = part[os.write(fd, part) :]
+    while (written := os.write(fd, part)) < len(part):
+        part = part[written:]
 
 
 def _is_there(parent: int, name: bytes) -> bool:

@@ -45,7 +45,7 @@ MAGIC = (
     (b"BZh", "bzip2"),
 )
 CHUNK = 1 << 16  # bytes read at once
-MOST = 1 << 20  # bytes that come out at once, whatever a few bytes of a hostile stream unfold to
+MOST = 1 << 18  # bytes that come out at once; with more, each has the kernel find memory for it anew
 
 
 def kind_of(start: bytes) -> str:
