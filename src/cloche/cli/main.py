@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 FAILED = 125
 # verb about images -> the module of cli.images, which has a function of the same name
-ROOMS = {verb: verb for verb in "pull push images rmi tag save load login logout history".split()}
+ROOMS = {verb: verb for verb in "pull push images rmi tag save load login logout history search".split()}
 ROOMS |= {f"image {verb}": verb for verb in "pull push save load tag history".split()}
 ROOMS |= {f"image {verb}": f"image_{verb}" for verb in "inspect tree exists prune".split()}
+ROOMS |= {f"manifest {verb}": f"manifest_{verb}" for verb in "inspect create add annotate push rm".split()}
 ROOMS |= {"image ls": "images", "image rm": "rmi"}
 # what the bundle has of modules, loaded by every run
 EVERY_RUN = ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server")

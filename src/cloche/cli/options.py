@@ -13,14 +13,16 @@ from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb
 from cloche.errors import SpecError
 
 IMAGES, IMAGE = "cloche.cli.options_images", "cloche.cli.options_image"
+LISTS = "cloche.cli.options_image_lists"
 MODULES = {
     "run": "cloche.cli.options_run",
     "shell": "cloche.cli.options_run",
     "explain": "cloche.cli.options_run",
     "enter": "cloche.cli.options_other",
-    **dict.fromkeys("pull images rmi push save load tag history login logout image".split(), IMAGES),
+    **dict.fromkeys("pull images rmi push save load tag history search login logout image manifest".split(), IMAGES),
     **dict.fromkeys((f"image {verb}" for verb in "ls inspect history tree exists rm prune".split()), IMAGE),
     **dict.fromkeys((f"image {verb}" for verb in "pull push save load tag".split()), IMAGE),
+    **dict.fromkeys((f"manifest {verb}" for verb in "inspect create add annotate push rm".split()), LISTS),
     "doctor": "cloche.cli.options_other",
     "completion": "cloche.cli.options_other",
     "help": "cloche.cli.options_other",

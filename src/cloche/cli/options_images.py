@@ -35,7 +35,12 @@ PULL = Verb(
         "Without a registry in front, NAME is docker.io's, unless registries.conf says otherwise; without a tag,"
         " latest is meant. What is here already is not fetched again.",
     ),
-    (PLATFORM, Option(("-q", "--quiet"), FLAG, OPTIONS, "", "print nothing but the image's name"), *REGISTRY),
+    (
+        Option(("-a", "--all-tags"), FLAG, OPTIONS, "", "all images of the repository NAME"),
+        PLATFORM,
+        Option(("-q", "--quiet"), FLAG, OPTIONS, "", "print nothing but the image's name"),
+        *REGISTRY,
+    ),
     operands=(Operand("NAME", "the image", required=True),),
     examples=(
         ("cloche pull debian:12", "an image of docker.io"),
@@ -47,8 +52,15 @@ PUSH = Verb(
     "push",
     "send an image to a registry",
     ("cloche push [OPTIONS] NAME[:TAG]",),
-    ("What the registry has already is not sent again, or taken from another of its repositories.",),
-    (Option(("-q", "--quiet"), FLAG, OPTIONS, "", "print nothing but the image's name"), *REGISTRY),
+    (
+        "What the registry has already is not sent again, or taken from another of its repositories. Of a list, all"
+        " images are sent.",
+    ),
+    (
+        Option(("-a", "--all-tags"), FLAG, OPTIONS, "", "all images here of the repository NAME"),
+        Option(("-q", "--quiet"), FLAG, OPTIONS, "", "print nothing but the image's name"),
+        *REGISTRY,
+    ),
     operands=(Operand("NAME", "the image", required=True, complete="<image>"),),
     examples=(("cloche push registry.example.com/team/app:1", "an image to the registry that its name begins with"),),
 )
@@ -136,6 +148,29 @@ LOGOUT = Verb(
     examples=(("cloche logout registry.example.com", "the opposite of login"),),
 )
 
+SEARCH = Verb(
+    "search",
+    "find images in a registry",
+    ("cloche search [OPTIONS] [REGISTRY/]TERM",),
+    (
+        "Without a registry, docker.io is searched, or those that registries.conf names for short names. One that"
+        " offers no search is asked for its catalog. Filters are stars=NUMBER, for at least so many, and"
+        " is-official=true|false.",
+    ),
+    (
+        Option(("--limit",), VALUE, OPTIONS, "NUMBER", "at most so many of each registry, 1 to 100", default="25"),
+        Option(("-f", "--filter"), LIST, OPTIONS, "KEY=VALUE", "only repositories of which this is true"),
+        FORMAT,
+        Option(("--no-trunc",), FLAG, OPTIONS, "", "show descriptions in full"),
+        *REGISTRY,
+    ),
+    operands=(Operand("TERM", "a part of the name", required=True),),
+    examples=(
+        ("cloche search --filter is-official=true debian", "in docker.io"),
+        ("cloche search registry.example.com/team", "in another registry"),
+    ),
+)
+
 IMAGES = Verb(
     "images",
     "list the images that are here",
@@ -179,6 +214,12 @@ HISTORY = Verb(
     ),
     operands=(Operand("IMAGE", "by name or ID", required=True, complete="<image>"),),
     examples=(("cloche history debian:12", "what its layers are"),),
+)
+
+MANIFEST = make_group(
+    "manifest",
+    "look at manifests in registries, and make lists of images for several platforms",
+    ("A list is made in the store, of images here or in registries, and sent to a registry under one name.",),
 )
 
 IMAGE = make_group(

@@ -62,7 +62,7 @@ def parts_of(layout: Layout, entry: names.Entry) -> Parts:
     what = entry.name or entry.manifest.digest
     manifest = read_manifest(layout.read(entry.manifest.digest, LARGEST), entry.manifest.mediaType, what)
     if not isinstance(manifest, Manifest):
-        raise ClocheError(f"{what} is an index of images", hint="name one of them")
+        raise ClocheError(f"{what} is a list of images", hint=f"cloche manifest inspect {what}")
     content = layout.read(manifest.config.digest, LARGEST_CONFIG)
     config = read_config(content, what)
     raw = read_json(content)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from cloche.errors import ClocheError, ForbiddenError, NotFoundError, RegistryError, SpecError
 from cloche.images.pulling import Progress, Pulled, pull
-from cloche.images.references import DEFAULT_DOMAIN, parse_reference
+from cloche.images.references import DEFAULT_DOMAIN, Reference, parse_reference
 from cloche.images.registry.client import Repository
 from cloche.images.registry.logins import login_for
-from cloche.images.registry.places import HUB, read_registries
-from cloche.images.registry.session import check_login
+from cloche.images.registry.places import HUB, SEARCH_HUB, Place, read_registries
+from cloche.images.registry.referrers import is_fallback_tag
+from cloche.images.registry.searching import find
+from cloche.images.registry.session import Session, check_login
 from cloche.images.registry.transport import NoTLSError, Transport, Trust
 from cloche.images.store import uses
 from cloche.images.unpack.apply import Powers
@@ -21,9 +23,8 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from cloche.images.platforms import Wanted
-    from cloche.images.references import Reference
     from cloche.images.registry.auth import Login
-    from cloche.images.registry.places import Place
+    from cloche.images.registry.searching import Found
     from cloche.images.store.layout import Layout
 
     T = TypeVar("T")
@@ -73,6 +74,49 @@ def _fetch(
     return at_registry(text, access, ask)
 
 
+class Told:
+    """What is told while all tags of a repository are fetched; this one tells nobody."""
+
+    def begins(self, reference: Reference) -> Progress:
+        """An image is going to be fetched: who is to be told about it."""
+        del reference
+        return Progress()
+
+    def ends(self, reference: Reference, pulled: Pulled) -> None:
+        """It is there."""
+
+    def fails(self, reference: Reference, error: ClocheError) -> None:
+        """It could not be fetched; the next one is tried."""
+
+
+def fetch_all(layout: Layout, text: str, wanted: Wanted, access: Access, unpacking: Unpacking, told: Told) -> Reference:
+    """Have the images of all tags of a repository in the store, but for lists of referrers; returns its name.
+
+    Raises ClocheError where there is no list of tags, OSError; what is wrong with one image is told.
+    """
+    layout.make()
+
+    def make_worker() -> Worker:
+        return Worker(unpacking.users)
+
+    def ask(reference: Reference, repository: Repository) -> Reference:
+        tags = [tag for tag in repository.tags() if not is_fallback_tag(tag)]
+        if not tags:
+            raise NotFoundError(f"{repository.name} has no tags", hint="check the name")
+        for tag in tags:
+            named = Reference(reference.domain, reference.path, tag)
+            try:
+                named = parse_reference(f"{reference.name}:{tag}")
+                progress = told.begins(named)
+                told.ends(named, pull(layout, named, repository, wanted, make_worker, unpacking.powers, progress))
+            except ClocheError as error:
+                told.fails(named, error)
+        return Reference(reference.domain, reference.path)
+
+    with uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
+        return at_registry(text, access, ask)
+
+
 def at_registry(text: str, access: Access, work: Callable[[Reference, Repository], T]) -> T:
     """Do something with a repository: at the first of the places that may be meant where it can be done."""
     registries = read_registries()
@@ -106,6 +150,24 @@ def log_in(domain: str, access: Access, login: Login) -> None:
         check_login(transport, base, login)
 
     _with_or_without_tls(place, access, ask)
+
+
+def search(domain: str, term: str, limit: int, access: Access) -> list[Found]:
+    """What a registry finds for a word. Raises UnsupportedError where it offers no search, ClocheError."""
+    place = read_registries().places(parse_reference(f"{domain}/any", tagged=False))[-1]
+    if place.host == HUB:
+        place = Place(SEARCH_HUB, place.path, place.insecure)
+    login = access.login or login_for(domain, "")
+
+    def ask(transport: Transport, base: str) -> list[Found]:
+        return find(Session(transport, base, login), term, limit)
+
+    return _with_or_without_tls(place, access, ask)
+
+
+def search_domains() -> tuple[str, ...]:
+    """The registries where a name that has none may be: those of registries.conf, or docker.io."""
+    return read_registries().search or (DEFAULT_DOMAIN,)
 
 
 def _at(place: Place, reference: Reference, access: Access, work: Callable[[Reference, Repository], T]) -> T:

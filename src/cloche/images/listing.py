@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import os
 
-from cloche.errors import ClocheError, SpecError
+from cloche.errors import ClocheError
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
+from cloche.images.lists import DEEPEST, is_list
 from cloche.images.references import parse_reference
 from cloche.images.store import names
 from cloche.images.store.layers import layer_path
 from cloche.linux.reading import read_bytes
 from cloche.records import record
-from cloche.spec.image import Manifest
+from cloche.spec.image import Index
 from cloche.spec.reader import read_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from cloche.images.store.layout import Layout
+    from cloche.spec.image import Descriptor, ImageConfig
 
 
 @record
 class Row:
-    """An image with one of its names.
+    """An image, or a list of images, with one of its names.
 
     `repository`, `tag` and `digest` are "<none>" where there is none, as docker shows them; `name` is the name in full
     or "", `manifest` a digest; `size` is in bytes, of the unpacked layers; `created` is as the config has it, RFC 3339
-    or "".
+    or "". A list has the digest of its index for an ID, the time of its newest image, and the size of those that are
+    unpacked.
     """
 
     name: str
@@ -58,10 +62,6 @@ def rows(layout: Layout) -> list[Row]:
 
 
 def _row(layout: Layout, entry: names.Entry, sizes: dict[str, int]) -> Row:
-    manifest = read_manifest(layout.read(entry.manifest.digest, LARGEST), entry.manifest.mediaType, entry.name)
-    if not isinstance(manifest, Manifest):
-        raise SpecError(f"{entry.name} is an index of images")
-    config = read_config(layout.read(manifest.config.digest, LARGEST_CONFIG), entry.name)
     repository = tag = "<none>"
     digest = "<none>"
     source, _, source_digest = entry.source.partition("@")
@@ -71,17 +71,33 @@ def _row(layout: Layout, entry: names.Entry, sizes: dict[str, int]) -> Row:
         digest = source_digest if source == reference.name else digest
     elif entry.source:
         repository, digest = parse_reference(source, tagged=False).familiar_name, source_digest
+    configs = list(_configs(layout, entry.manifest, entry.name))
+    single = configs[0] if len(configs) == 1 and not is_list(entry) else None
+    own = single[1].config if single is not None else None
     return Row(
         entry.name,
         entry.manifest.digest,
         repository,
         tag,
         digest,
-        manifest.config.digest,
-        config.created or "",
-        sum(_size(layout, diff_id, sizes) for diff_id in config.rootfs.diff_ids),
-        dict((config.config.Labels if config.config else None) or {}),
+        entry.manifest.digest if single is None else single[0],
+        max((config.created or "" for _, config in configs), default=""),
+        sum(_size(layout, diff_id, sizes) for diff_id in {d for _, config in configs for d in config.rootfs.diff_ids}),
+        dict((own.Labels if own else None) or {}),
     )
+
+
+def _configs(layout: Layout, item: Descriptor, what: str, depth: int = 0) -> Iterator[tuple[str, ImageConfig]]:
+    """The config of an image with its digest, or those of all the images of a list that have one."""
+    found = read_manifest(layout.read(item.digest, LARGEST), item.mediaType, what)
+    if not isinstance(found, Index):
+        yield found.config.digest, read_config(layout.read(found.config.digest, LARGEST_CONFIG), what)
+        return
+    for part in found.manifests if depth < DEEPEST else ():
+        try:
+            yield from _configs(layout, part, what, depth + 1)
+        except ClocheError:
+            continue  # no image, or not here
 
 
 def _size(layout: Layout, diff_id: str, sizes: dict[str, int]) -> int:

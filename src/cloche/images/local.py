@@ -9,11 +9,12 @@ from cloche.images.store import names
 from cloche.images.store.layers import layer_path
 from cloche.linux.reading import read_bytes
 from cloche.records import record
-from cloche.spec.image import Manifest
+from cloche.spec.image import INDEXES, Manifest
 from cloche.spec.reader import read_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cloche.images.platforms import Wanted
     from cloche.images.store.layout import Layout
     from cloche.spec.image import ImageConfig
 
@@ -36,9 +37,12 @@ class Image:
     digest: str = ""
 
 
-def find(layout: Layout, text: str) -> Image:
-    """The image of this name, or with this ID or the first digits of it. Raises NotFoundError, ConflictError."""
-    return load(layout, find_entry(layout, text))
+def find(layout: Layout, text: str, wanted: Wanted | None = None) -> Image:
+    """The image of this name, or with this ID or the first digits of it; of a list, that for a platform.
+
+    The platform is this machine's unless told. Raises NotFoundError, ConflictError for a list that lacks it.
+    """
+    return load(layout, find_entry(layout, text), wanted)
 
 
 def find_entry(layout: Layout, text: str) -> names.Entry:
@@ -53,12 +57,13 @@ def find_entry(layout: Layout, text: str) -> names.Entry:
     return entry
 
 
-def load(layout: Layout, entry: names.Entry) -> Image:
+def load(layout: Layout, entry: names.Entry, wanted: Wanted | None = None) -> Image:
     """What an entry of the index stands for. Raises NotFoundError where a part of it is gone."""
+    if entry.manifest.mediaType in INDEXES:
+        return _load_member(layout, entry, wanted)
     what = entry.name or entry.manifest.digest
     manifest = read_manifest(layout.read(entry.manifest.digest, LARGEST), entry.manifest.mediaType, what)
-    if not isinstance(manifest, Manifest):
-        raise NotFoundError(f"{what} is an index of images", hint="name one of them")
+    assert isinstance(manifest, Manifest)
     config = read_config(layout.read(manifest.config.digest, LARGEST_CONFIG), what)
     layers = tuple(layer_path(layout, diff_id) for diff_id in config.rootfs.diff_ids)
     root = layers[-1] if layers else ""
@@ -71,6 +76,29 @@ def load(layout: Layout, entry: names.Entry) -> Image:
             root = place
             break
     return Image(entry.name, manifest.config.digest, config, layers, root, entry.manifest.digest)
+
+
+def _load_member(layout: Layout, entry: names.Entry, wanted: Wanted | None) -> Image:
+    """The image of a list for a platform. Raises ConflictError: its name is not to be fetched, the list is here."""
+    from cloche.images.lists import member, members_of
+
+    chosen = entry
+    try:
+        chosen = member(layout, entry, wanted)
+        return load(layout, chosen)
+    except NotFoundError as error:
+        origin = members_of(entry).get(chosen.manifest.digest, "")
+        raise ConflictError(
+            f"the list {entry.name}: {error}", hint=f"cloche pull {origin}" if origin else error.hint
+        ) from None
+
+
+def id_of(layout: Layout, entry: names.Entry) -> str:
+    """The ID of an image, or of a list. Raises NotFoundError, RegistryError."""
+    if entry.manifest.mediaType in INDEXES:
+        return entry.manifest.digest
+    found = read_manifest(layout.read(entry.manifest.digest, LARGEST), entry.manifest.mediaType, entry.name)
+    return found.config.digest if isinstance(found, Manifest) else entry.manifest.digest
 
 
 def _matching(layout: Layout, entries: list[names.Entry], text: str) -> list[names.Entry]:
@@ -105,11 +133,11 @@ def _by_id(layout: Layout, entries: list[names.Entry], text: str) -> list[names.
     found: dict[str, names.Entry] = {}
     for entry in entries:
         try:
-            manifest = read_manifest(layout.read(entry.manifest.digest, LARGEST), entry.manifest.mediaType, entry.name)
+            image = id_of(layout, entry)
         except ClocheError:
             continue  # one that is damaged is no reason why others are not found
-        if isinstance(manifest, Manifest) and manifest.config.digest.removeprefix("sha256:").startswith(digits):
-            found[manifest.config.digest] = entry
+        if image.removeprefix("sha256:").startswith(digits):
+            found[image] = entry
     if len(found) > 1:
         raise ConflictError(f"{text} is the beginning of the IDs of {len(found)} images", hint="give more of it")
     return list(found.values())

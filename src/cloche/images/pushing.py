@@ -1,18 +1,31 @@
-"""Sending an image to a registry: the blobs it does not have, then the manifest, which gives them their name."""
+"""Sending to a registry: the blobs it does not have, then the manifest, which gives them their name.
+
+    image   layers, config ──▶ manifest under a tag
+    list    each of its images by digest ──▶ index under a tag
+
+A blob that another repository of the registry has is mounted from there. One that is in no store of ours, of an image
+that was put into a list without being pulled, is fetched from the registry it is in, checked, and sent on.
+"""
 
 from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-from cloche.errors import ClocheError, NotFoundError
+from cloche.errors import ClocheError, NotFoundError, RegistryError
+from cloche.images import pulling
 from cloche.images.documents import LARGEST, read_manifest
-from cloche.images.references import parse_reference
+from cloche.images.fetching import Access, at_registry
+from cloche.images.lists import DEEPEST, members_of
+from cloche.images.pulling import fetch_blob
+from cloche.images.references import DEFAULT_DOMAIN, parse_reference
+from cloche.images.registry.places import HUB
 from cloche.images.store import names
-from cloche.spec.image import DOCKER_FOREIGN, OCI_FOREIGN, Descriptor, Manifest
+from cloche.spec.image import DOCKER_FOREIGN, INDEXES, OCI_FOREIGN, Descriptor, Index, Manifest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cloche.images.references import Reference
     from cloche.images.registry.client import Repository
     from cloche.images.store.layout import Layout
 
@@ -26,47 +39,123 @@ class Progress:
         """What is to be sent is known."""
 
     def done(self, item: Descriptor, how: str) -> None:
-        """A layer is there: it "exists", was "mounted" or "pushed"."""
+        """A layer, or an image of a list, is there: it "exists", was "mounted" or "pushed"."""
 
 
 def push(
-    layout: Layout, entry: names.Entry, repository: Repository, selector: str, progress: Progress
+    layout: Layout,
+    entry: names.Entry,
+    repository: Repository,
+    selector: str,
+    progress: Progress,
+    access: Access | None = None,
 ) -> tuple[str, int]:
-    """Send an image of the store; returns the digest and the size of its manifest. Raises ClocheError, OSError."""
+    """Send an image or a list of the store; returns the digest and the size of its manifest.
+
+    `access` is how registries are spoken to from which something of a list has to be fetched: as that of `repository`
+    if it is the same. Raises ClocheError, OSError.
+    """
     content = layout.read(entry.manifest.digest, LARGEST)
-    manifest = read_manifest(content, entry.manifest.mediaType, entry.name)
-    if not isinstance(manifest, Manifest):
-        raise NotFoundError(f"{entry.name} is an index of images", hint="name one of them")
-    layers = [item for item in manifest.layers if not item.mediaType.startswith((OCI_FOREIGN, DOCKER_FOREIGN))]
-    repository.has_blob(manifest.config.digest)  # whether anybody answers, and lets us in, before much is said
-    progress.layers(layers)
-    sources = _sources(layout, repository)
+    found = read_manifest(content, entry.manifest.mediaType, entry.name)
+    sending = _Sending(layout, repository, progress, entry, access or Access())
+    progress.layers(found.manifests if isinstance(found, Index) else _own_layers(found))
+    sending.parts(found, "", 0)
+    return repository.push_manifest(selector, content, found.mediaType or entry.manifest.mediaType), len(content)
 
-    def send(item: Descriptor) -> str:
-        with open(layout.blob(item.digest), "rb") as body:
+
+class _Sending:
+    """One image or list on its way to a repository."""
+
+    def __init__(
+        self, layout: Layout, repository: Repository, progress: Progress, entry: names.Entry, access: Access
+    ) -> None:
+        self.layout, self.repository, self.progress = layout, repository, progress
+        self.entry, self.access = entry, access
+        self.members = members_of(entry)
+        self.domain = DEFAULT_DOMAIN if repository.host == HUB else repository.host
+        self.sources = _sources(layout, self.domain, repository.path)
+
+    def parts(self, found: Manifest | Index, origin: str, depth: int) -> None:
+        """Send what a manifest or index leads to; `origin` is the name of where it came from."""
+        if depth > DEEPEST:
+            raise RegistryError(f"{self.entry.name} is an index of indexes without end")
+        if isinstance(found, Index):
+            for item in found.manifests:
+                self._member(item, self.members.get(item.digest, origin), depth + 1)
+            return
+        # whether anybody answers, and lets us in, before much is said
+        self.repository.has_blob(found.config.digest)
+        layers = _own_layers(found)
+        with ThreadPoolExecutor(AT_ONCE, "push") as pool:
+            for item, future in [(item, pool.submit(self._blob, item, origin)) for item in layers]:
+                how = future.result()
+                if not depth:
+                    self.progress.done(item, how)
+        self._blob(found.config, origin)
+
+    def _member(self, item: Descriptor, origin: str, depth: int) -> None:
+        """Send an image of a list, by its digest; a registry that has its manifest has all of it."""
+        if self._is_there(item):
+            self.progress.done(item, "exists")
+            return
+        content = self.layout.read(item.digest, LARGEST)
+        self.parts(read_manifest(content, item.mediaType, self.entry.name), origin, depth)
+        self.repository.push_manifest(item.digest, content, item.mediaType)
+        self.progress.done(item, "pushed")
+
+    def _is_there(self, item: Descriptor) -> bool:
+        try:
+            return self.repository.describe(item.digest).digest == item.digest
+        except NotFoundError:
+            return False
+
+    def _blob(self, item: Descriptor, origin: str) -> str:
+        sources = self.sources.get(item.digest, ())
+        if not self.layout.has(item.digest):
+            how = self.repository.mount_blob(item.digest, sources)
+            if how:
+                return how
+            self._fetch(item, origin)
+        with open(self.layout.blob(item.digest), "rb") as body:
             size = os.fstat(body.fileno()).st_size
-            return repository.push_blob(item.digest, size, body, sources.get(item.digest, ()))
+            return self.repository.push_blob(item.digest, size, body, sources)
 
-    with ThreadPoolExecutor(AT_ONCE, "push") as pool:
-        for item, future in [(item, pool.submit(send, item)) for item in layers]:
-            progress.done(item, future.result())
-    send(manifest.config)
-    return repository.push_manifest(selector, content, manifest.mediaType or entry.manifest.mediaType), len(content)
+    def _fetch(self, item: Descriptor, origin: str) -> None:
+        """Have a blob in the store that only a registry has."""
+        if not origin:
+            raise NotFoundError(
+                f"the content {item.digest} of {self.entry.name} is not in the store", hint="pull the image again"
+            )
+        # what was said for the one registry is not meant for another: a password least of all
+        same = parse_reference(origin).domain == self.domain
+
+        def ask(_reference: Reference, repository: Repository) -> None:
+            fetch_blob(self.layout, repository, item, pulling.Progress())
+
+        at_registry(origin, self.access if same else Access(), ask)
 
 
-def _sources(layout: Layout, repository: Repository) -> dict[str, list[str]]:
-    """Repositories of the same registry that blobs of ours came from, by digest."""
+def _own_layers(manifest: Manifest) -> list[Descriptor]:
+    """The layers that are sent: those that have an address elsewhere are not for us to give away (image-spec)."""
+    foreign = (OCI_FOREIGN, DOCKER_FOREIGN)
+    return [item for item in manifest.layers if not (item.urls and item.mediaType.startswith(foreign))]
+
+
+def _sources(layout: Layout, domain: str, path: str) -> dict[str, list[str]]:
+    """Other repositories of a registry that blobs of ours came from, by digest."""
     found: dict[str, list[str]] = {}
     for entry in names.entries(layout):
-        if not entry.source:
-            continue
-        source = parse_reference(entry.source, tagged=False)
-        if source.domain != repository.host or source.path == repository.path:
-            continue
-        try:
-            manifest = read_manifest(layout.read(entry.manifest.digest, LARGEST), entry.manifest.mediaType, entry.name)
-        except ClocheError:
-            continue  # one that is damaged has nothing to offer
-        for item in manifest.layers if isinstance(manifest, Manifest) else ():
-            found.setdefault(item.digest, []).append(source.path)
+        pairs = [(name, digest) for digest, name in members_of(entry).items()]
+        if entry.source and entry.manifest.mediaType not in INDEXES:
+            pairs.append((entry.source, entry.manifest.digest))
+        for name, digest in pairs:
+            source = parse_reference(name, tagged=False)
+            if source.domain != domain or source.path == path:
+                continue
+            try:
+                manifest = read_manifest(layout.read(digest, LARGEST), "", name)
+            except ClocheError:
+                continue  # one that is damaged has nothing to offer
+            for item in (manifest.config, *manifest.layers) if isinstance(manifest, Manifest) else ():
+                found.setdefault(item.digest, []).append(source.path)
     return found

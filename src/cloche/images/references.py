@@ -99,6 +99,16 @@ def parse_reference(text: str, *, tagged: bool = True) -> Reference:
     return Reference(domain, path, tag, digest, short)
 
 
+def split_domain(text: str) -> tuple[str, str]:
+    """The registry that a text begins with, "" for none, and the rest. Raises SpecError for one that cannot be."""
+    domain, rest, short = _split(text)
+    if short:
+        return "", text
+    if not _is_domain(domain):
+        raise _wrong(text, f"has {domain!r} for a registry", "HOST or HOST:PORT")
+    return domain, rest
+
+
 def _split(name: str) -> tuple[str, str, bool]:
     """The domain, what is below it, and whether no domain was given."""
     first, slash, rest = name.partition("/")

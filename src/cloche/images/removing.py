@@ -1,7 +1,8 @@
 """Removing images: a name is taken away, and what no name leads to any more is removed.
 
 index.json ──▶ manifest ──▶ config ──▶ layers/DIFFID        what can be reached stays,
-      └──▶ the index it was chosen from                     and what a container uses
+      ├──▶ the index it was chosen from                     and what a container uses
+      └──▶ a list ──▶ the manifest of each of its images
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import os
 
 from cloche.errors import ClocheError
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
+from cloche.images.lists import DEEPEST
 from cloche.images.store import names, uses
 from cloche.images.store.layers import layer_path
 from cloche.linux import files
-from cloche.spec.image import Manifest
+from cloche.spec.image import Index
 from cloche.stage.points import point
 
 TYPE_CHECKING = False
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cloche.images.store.layout import Layout
-    from cloche.spec.image import ImageConfig
+    from cloche.spec.image import Descriptor, ImageConfig
 
 
 def collect(layout: Layout, remove: Callable[[str], None]) -> int:
@@ -110,18 +112,30 @@ def reachable(layout: Layout) -> tuple[set[str], set[str]]:
     """(blobs, layers): the digests and diffIDs of everything the index leads to."""
     blobs: set[str] = set()
     layers: set[str] = set()
+    seen: set[str] = set()
     for entry in names.entries(layout):
-        blobs.add(entry.manifest.digest)
         if entry.source:
             blobs.add(entry.source.partition("@")[2])
-        try:
-            content = layout.read(entry.manifest.digest, LARGEST)
-            manifest = read_manifest(content, entry.manifest.mediaType, entry.name)
-            if not isinstance(manifest, Manifest):
-                continue
-            blobs |= {manifest.config.digest, *(item.digest for item in manifest.layers)}
-            config = read_config(layout.read(manifest.config.digest, LARGEST_CONFIG), entry.name)
-            layers |= set(config.rootfs.diff_ids)
-        except ClocheError:
-            continue  # what is damaged leads nowhere
+        _follow(layout, entry.manifest, blobs, layers, seen)
     return blobs, layers
+
+
+def _follow(
+    layout: Layout, item: Descriptor, blobs: set[str], layers: set[str], seen: set[str], depth: int = 0
+) -> None:
+    """Add what a manifest, or all those of a list, lead to; what is damaged leads nowhere."""
+    blobs.add(item.digest)
+    if item.digest in seen or depth > DEEPEST:
+        return
+    seen.add(item.digest)
+    try:
+        found = read_manifest(layout.read(item.digest, LARGEST), item.mediaType, item.digest)
+        if isinstance(found, Index):
+            for part in found.manifests:
+                _follow(layout, part, blobs, layers, seen, depth + 1)
+            return
+        blobs |= {found.config.digest, *(part.digest for part in found.layers)}
+        config = read_config(layout.read(found.config.digest, LARGEST_CONFIG), item.digest)
+        layers |= set(config.rootfs.diff_ids)
+    except ClocheError:
+        return

@@ -14,6 +14,7 @@ import os
 from cloche.errors import NotFoundError, RegistryError
 from cloche.images import packing
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
+from cloche.images.lists import DEEPEST, MEMBER, member
 from cloche.images.references import parse_reference
 from cloche.images.store.layers import check_layers
 from cloche.images.store.layout import LAYOUT
@@ -26,11 +27,12 @@ from cloche.spec.reader import write_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import IO, Any, Protocol
 
     from cloche.images.store import names
     from cloche.images.store.layout import Layout
+    from cloche.spec.image import Descriptor
 
     class Readable(Protocol):
         """What parts are read from; fewer bytes than asked for are no end."""
@@ -46,22 +48,28 @@ CONTAINERD_NAME = "io.containerd.image.name"  # where docker and containerd put 
 
 @record
 class _Image:
-    """What is written: the manifest, and all names it was asked for by; none for an image that is to have none."""
+    """What is written: the manifest, and all names it was asked for by; none for an image that is to have none.
+
+    `manifest` of a list is that of its image for this machine, None where it has none; `parts` are the digests of all.
+    """
 
     entry: names.Entry
-    manifest: Manifest
+    manifest: Manifest | None
     names: tuple[str, ...]
+    parts: tuple[str, ...]
 
 
 def save(layout: Layout, entries: list[names.Entry], out: IO[bytes], form: str = BOTH) -> None:
     """Write images into a tar. Raises NotFoundError for a blob that is gone, RegistryError for one that is damaged."""
+    if form == DOCKER:  # which has no lists
+        entries = [member(layout, entry) for entry in entries]
     found = _images(layout, entries)
     writer = _Writer(layout, out)
     if form != DOCKER:
         writer.add("oci-layout", LAYOUT)
         for item in found:
-            for part in (*item.manifest.layers, item.manifest.config, item.entry.manifest):
-                writer.add_blob(part.digest)
+            for digest in item.parts:
+                writer.add_blob(digest)
         writer.add("index.json", write_json(_index(found, full=form == OCI)).encode())
     if form != OCI:
         writer.add("manifest.json", write_json(_docker_list(writer, found, plain=form == DOCKER)).encode())
@@ -78,11 +86,31 @@ def _images(layout: Layout, entries: list[names.Entry]) -> list[_Image]:
         known.setdefault(digest, {}).update({entry.name: None} if entry.name else {})
     found = []
     for digest, entry in first.items():
-        manifest = read_manifest(layout.read(digest, LARGEST), entry.manifest.mediaType, entry.name or digest)
-        if not isinstance(manifest, Manifest):
-            raise RegistryError(f"{entry.name or digest} is an index of images", hint="name one of them")
-        found.append(_Image(entry, manifest, tuple(known[digest])))
+        parts = tuple(dict.fromkeys(_parts(layout, entry.manifest, entry.name or digest)))
+        found.append(_Image(entry, _own_manifest(layout, entry), tuple(known[digest]), parts))
     return found
+
+
+def _own_manifest(layout: Layout, entry: names.Entry) -> Manifest | None:
+    try:
+        item = member(layout, entry).manifest
+    except NotFoundError:
+        return None
+    found = read_manifest(layout.read(item.digest, LARGEST), item.mediaType, entry.name or item.digest)
+    return found if isinstance(found, Manifest) else None
+
+
+def _parts(layout: Layout, item: Descriptor, what: str, depth: int = 0) -> Iterator[str]:
+    """The digests of an image, or of a list with all its images: what is led to first."""
+    found = read_manifest(layout.read(item.digest, LARGEST), item.mediaType, what)
+    if isinstance(found, Manifest):
+        yield from (part.digest for part in (*found.layers, found.config))
+    elif depth > DEEPEST:
+        raise RegistryError(f"{what} is a list of lists without end")
+    else:
+        for part in found.manifests:
+            yield from _parts(layout, part, what, depth + 1)
+    yield item.digest
 
 
 def _index(found: list[_Image], *, full: bool) -> dict[str, Any]:
@@ -93,8 +121,10 @@ def _index(found: list[_Image], *, full: bool) -> dict[str, Any]:
             notes = {}
             if name:
                 notes = {CONTAINERD_NAME: name, NAME: name if full else parse_reference(name).tag or name}
-            own = {**(item.entry.manifest.annotations or {}), **notes}
-            listed.append({**item.entry.manifest.to_dict(), **({"annotations": own} if own else {})})
+            kept = item.entry.manifest.annotations or {}
+            own = {**{key: note for key, note in kept.items() if not key.startswith(MEMBER)}, **notes}
+            raw = {key: value for key, value in item.entry.manifest.to_dict().items() if key != "annotations"}
+            listed.append({**raw, **({"annotations": own} if own else {})})
     return {"schemaVersion": 2, "mediaType": image.OCI_INDEX, "manifests": listed}
 
 
@@ -102,13 +132,15 @@ def _docker_list(writer: _Writer, found: list[_Image], *, plain: bool) -> list[d
     """manifest.json. Names are in full: podman takes one without a registry for its own, localhost/NAME."""
     listed: dict[str, dict[str, Any]] = {}
     for item in found:
+        if item.manifest is None:
+            continue
         config = item.manifest.config.digest
         tags = [name for name in item.names if parse_reference(name, tagged=False).tag]
         if config in listed:  # the same image, compressed in another way
             listed[config]["RepoTags"] = [*(listed[config]["RepoTags"] or ()), *tags] or None
             continue
         if plain:
-            place, layers = writer.add_plain(item)
+            place, layers = writer.add_plain(item.manifest, item.entry.name)
         else:
             place, layers = path_of(config), [path_of(layer.digest) for layer in item.manifest.layers]
         listed[config] = {"Config": place, "RepoTags": tags or None, "Layers": layers}
@@ -135,17 +167,17 @@ class _Writer:
             with _open(self.layout, digest) as blob:
                 self._put(path_of(digest), os.fstat(blob.fileno()).st_size, blob)
 
-    def add_plain(self, item: _Image) -> tuple[str, list[str]]:
+    def add_plain(self, manifest: Manifest, name: str) -> tuple[str, list[str]]:
         """The config and the layers, uncompressed, in docker's own way; returns what they are called."""
-        config = self.layout.read(item.manifest.config.digest, LARGEST_CONFIG)
-        diff_ids = read_config(config, item.entry.name).rootfs.diff_ids
-        check_layers(diff_ids, len(item.manifest.layers))
+        config = self.layout.read(manifest.config.digest, LARGEST_CONFIG)
+        diff_ids = read_config(config, name).rootfs.diff_ids
+        check_layers(diff_ids, len(manifest.layers))
         layers = []
-        for layer, diff_id in zip(item.manifest.layers, diff_ids, strict=True):
+        for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
             layers.append(diff_id.partition(":")[2] + ".tar")
             if layers[-1] not in self._written:
                 self._add_layer(layers[-1], layer.digest, diff_id)
-        place = item.manifest.config.digest.partition(":")[2] + ".json"
+        place = manifest.config.digest.partition(":")[2] + ".json"
         self.add(place, config)
         return place, layers
 

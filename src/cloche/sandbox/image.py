@@ -19,7 +19,12 @@ def image_of(options: Options) -> Image | None:
     from cloche.images.local import find
     from cloche.images.store.layout import Layout, store_dir
 
-    return find(Layout(store_dir()), options.image)
+    wanted = None
+    if options.platform:  # which of a list's
+        from cloche.images.platforms import parse_platform
+
+        wanted = parse_platform(options.platform)
+    return find(Layout(store_dir()), options.image, wanted)
 
 
 def use_image(options: Options) -> tuple[Image | None, Fd | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 
+from cloche.errors import ClocheError, ConflictError
 from cloche.images.platforms import parse_platform
 from cloche.images.pulling import Progress
 from cloche.images.references import parse_reference
@@ -14,6 +15,8 @@ from cloche.sandbox.image import unpacking
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
+    from cloche.images.pulling import Pulled
+    from cloche.images.references import Reference
     from cloche.sandbox.options import Options
     from cloche.spec.image import Descriptor
 
@@ -24,6 +27,8 @@ def pull(parsed: Parsed) -> int:
     from cloche.images.fetching import fetch
 
     text = parsed.positionals[0]
+    if parsed.flag("all_tags"):
+        return _pull_all(parsed, text)
     quiet = parsed.flag("quiet")
     wanted = parse_platform(parsed.text("platform") or "")
     given = parse_reference(text)
@@ -40,10 +45,49 @@ def pull(parsed: Parsed) -> int:
     return 0
 
 
+def _pull_all(parsed: Parsed, text: str) -> int:
+    """Every tag of a repository; goes on after one that fails."""
+    from cloche.cli.images.access import access_of
+    from cloche.cli.output import print_error
+    from cloche.images.fetching import Told, fetch_all
+
+    check_no_tag(text)
+    quiet = parsed.flag("quiet")
+    states: list[bool] = []  # of those that are there, whether anything was new
+    failed: list[ClocheError] = []
+
+    class Printed(Told):
+        def begins(self, reference: Reference) -> Progress:
+            return Progress() if quiet else Lines(reference.tag, reference.familiar_name)
+
+        def ends(self, reference: Reference, pulled: Pulled) -> None:
+            states.append(pulled.fresh)
+            print(str(reference) if quiet else f"Digest: {pulled.digest}", flush=True)
+
+        def fails(self, reference: Reference, error: ClocheError) -> None:
+            del reference
+            failed.append(error)
+            print_error(error)
+
+    wanted = parse_platform(parsed.text("platform") or "")
+    reference = fetch_all(Layout(store_dir()), text, wanted, access_of(parsed), unpacking(), Printed())
+    if states and not quiet:
+        state = "Downloaded newer image for" if any(states) else "Image is up to date for"
+        print(f"Status: {state} {reference.familiar}\n{reference}")
+    return 1 if failed else 0
+
+
+def check_no_tag(text: str) -> None:
+    """Whether a name is a repository's, as --all-tags has it. Raises ConflictError."""
+    given = parse_reference(text, tagged=False)
+    if given.tag or given.digest:
+        raise ConflictError(f"{text} is one image, and --all-tags means all of a repository", hint=given.familiar_name)
+
+
 def fetch_for_run(options: Options, *, quiet: bool) -> int:
     """Fetch the image that `run` needs, and say so; returns 0, or 125 after saying what failed."""
     from cloche.cli.output import print_error
-    from cloche.errors import ClocheError, StageError, UnsupportedError
+    from cloche.errors import StageError, UnsupportedError
     from cloche.linux.libraries import reach
 
     reach()

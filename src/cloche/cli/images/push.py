@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from cloche.cli.images.access import access_of
+from cloche.cli.images.pull import check_no_tag
 from cloche.errors import NotFoundError
 from cloche.images import pushing
 from cloche.images.fetching import push_to
@@ -15,6 +16,7 @@ from cloche.images.store.layout import Layout, store_dir
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
+    from cloche.images.fetching import Access
     from cloche.images.references import Reference
     from cloche.images.registry.client import Repository
     from cloche.spec.image import Descriptor
@@ -26,20 +28,42 @@ def push(parsed: Parsed) -> int:
     """Carry out `push`."""
     layout = Layout(store_dir())
     layout.make()
-    reference = parse_reference(parsed.positionals[0])
-    entry = names.named(layout, str(reference))
-    if entry is None:
-        raise NotFoundError(f"no such image: {reference.familiar}", hint="cloche images lists what is here")
+    text = parsed.positionals[0]
+    if parsed.flag("all_tags"):
+        check_no_tag(text)
+        entries = _tagged(layout, parse_reference(text, tagged=False))
+    else:
+        reference = parse_reference(text)
+        entry = names.named(layout, str(reference))
+        if entry is None:
+            raise NotFoundError(f"no such image: {reference.familiar}", hint="cloche images lists what is here")
+        entries = [entry]
     quiet = parsed.flag("quiet")
-    progress = pushing.Progress() if quiet else Lines(reference.name)
+    access = access_of(parsed)
+    for entry in entries:
+        reference = parse_reference(entry.name if parsed.flag("all_tags") else text)
+        progress = pushing.Progress() if quiet else Lines(reference.name)
+        digest, size = send(layout, entry, str(reference), access, progress)
+        sys.stdout.write(f"{reference.name}\n" if quiet else f"{reference.tag}: digest: {digest} size: {size}\n")
+    return 0
 
-    def send(reference: Reference, repository: Repository) -> tuple[str, int]:
-        return pushing.push(layout, entry, repository, reference.tag, progress)
+
+def send(layout: Layout, entry: names.Entry, to: str, access: Access, progress: pushing.Progress) -> tuple[str, int]:
+    """Send an image or a list to the repository that a name means; returns digest and size of its manifest."""
+
+    def work(reference: Reference, repository: Repository) -> tuple[str, int]:
+        return pushing.push(layout, entry, repository, reference.tag, progress, access)
 
     with uses.hold(layout, uses.FETCHING):  # what is sent is not removed meanwhile
-        digest, size = push_to(parsed.positionals[0], access_of(parsed), send)
-    sys.stdout.write(f"{reference.name}\n" if quiet else f"{reference.tag}: digest: {digest} size: {size}\n")
-    return 0
+        return push_to(to, access, work)
+
+
+def _tagged(layout: Layout, repository: Reference) -> list[names.Entry]:
+    """What is here of a repository, by tag."""
+    found = [entry for entry in names.entries(layout) if entry.name.startswith(f"{repository.name}:")]
+    if not found:
+        raise NotFoundError(f"no image of {repository.familiar} is here", hint="cloche images lists what is")
+    return sorted(found, key=lambda entry: entry.name)
 
 
 class Lines(pushing.Progress):

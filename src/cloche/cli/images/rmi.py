@@ -40,16 +40,17 @@ def rmi(parsed: Parsed) -> int:
 
 def _remove(layout: Layout, text: str, *, force: bool) -> None:
     entries = names.entries(layout)
-    image = local.find(layout, text)
-    by_name = bool(image.name) and image.name == _full(text)
-    same = [entry for entry in entries if _id_of(layout, entry) == image.id]
+    meant = local.find_entry(layout, text)
+    image = local.id_of(layout, meant)
+    by_name = bool(meant.name) and meant.name == _full(text)
+    same = [entry for entry in entries if _id_of(layout, entry) == image]
     if not by_name and len({entry.name for entry in same}) > 1 and not force:
         raise ConflictError(f"{text} has {len(same)} names", hint="name one of them, or --force for all")
-    if uses.is_used(layout, image.id) and (not by_name or len(same) == 1):
+    if uses.is_used(layout, image) and (not by_name or len(same) == 1):
         raise ConflictError(f"{text} is in use by a running container", hint="end it first")
     if by_name:
-        names.take(layout, image.name)
-        sys.stdout.write(f"Untagged: {parse_reference(image.name).familiar}\n")
+        names.take(layout, meant.name)
+        sys.stdout.write(f"Untagged: {parse_reference(meant.name).familiar}\n")
         if len(same) > 1:
             return
     else:
@@ -57,7 +58,7 @@ def _remove(layout: Layout, text: str, *, force: bool) -> None:
             names.forget(layout, entry.manifest.digest)
             if entry.name:
                 sys.stdout.write(f"Untagged: {parse_reference(entry.name).familiar}\n")
-    sys.stdout.write(f"Deleted: {image.id}\n")
+    sys.stdout.write(f"Deleted: {image}\n")
 
 
 def _full(text: str) -> str:
@@ -69,6 +70,6 @@ def _full(text: str) -> str:
 
 def _id_of(layout: Layout, entry: names.Entry) -> str:
     try:
-        return local.load(layout, entry).id
+        return local.id_of(layout, entry)
     except ClocheError:
         return ""

@@ -112,6 +112,16 @@ class Repository:
         target = uploads.Target(f"/v2/{self.path}/blobs/uploads/", self._scope(PUSH))
         return uploads.send(self.session, target, digest, size, body, next(iter(sources), ""), chunk)
 
+    def mount_blob(self, digest: str, sources: Iterable[str]) -> str:
+        """Have a blob that is not here to be sent: "exists", "mounted" from one of `sources`, or "" for neither.
+
+        ("Mounting a blob from another repository".)
+        """
+        if self.has_blob(digest):
+            return "exists"
+        target = uploads.Target(f"/v2/{self.path}/blobs/uploads/", self._scope(PUSH))
+        return "mounted" if any(uploads.mount(self.session, target, digest, source) for source in sources) else ""
+
     def push_manifest(self, selector: str, content: bytes, media_type: str) -> str:
         """Store a manifest under a tag or its digest; returns the digest ("Pushing Manifests").
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 HUB = "registry-1.docker.io"  # what answers for docker.io
+SEARCH_HUB = "index.docker.io"  # and who is asked what there is
 MACHINE, VARIABLE = "/etc/containers/registries.conf", "CONTAINERS_REGISTRIES_CONF"
 WHEN = ("all", "digest-only", "tag-only")
 

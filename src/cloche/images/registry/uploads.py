@@ -74,6 +74,19 @@ def send(session: Session, target: Target, digest: str, size: int, body: IO[byte
     return "pushed"
 
 
+def mount(session: Session, target: Target, digest: str, source: str) -> bool:
+    """Whether a blob could be taken from another repository of the registry. Raises ForbiddenError, RegistryError."""
+    what = f"the upload of {digest} to {session.host}"
+    place = _begin(session, target, what, digest, source)
+    if place is None:
+        return True
+    try:  # an upload was begun instead ("Cancel a blob upload"); it ends by itself where that cannot be said
+        discard(session.ask("DELETE", place.url, what, scope=target.scope, wanted=(200, 202, 204)))
+    except ClocheError:
+        pass
+    return False
+
+
 class _Chunked:
     """One blob sent in parts."""
 

@@ -1,8 +1,9 @@
 """The names of a store: index.json of the layout (image-spec, image-index.md).
 
-An entry is the descriptor of an image for one platform. Its annotation `org.opencontainers.image.ref.name` is the name
-in full, docker.io/library/debian:12, which one entry has at most; without one it is an image that has lost its name.
-Where the image was chosen from an index of a registry, `cloche.source` is REPOSITORY@DIGEST of that index.
+An entry is the descriptor of an image for one platform, or of a list of images that was made here (`lists`). Its
+annotation `org.opencontainers.image.ref.name` is the name in full, docker.io/library/debian:12, which one entry has at
+most; without one it is an image that has lost its name. Where the image was chosen from an index of a registry,
+`cloche.source` is REPOSITORY@DIGEST of that index.
 """
 
 from __future__ import annotations
@@ -51,6 +52,19 @@ def named(layout: Layout, name: str) -> Entry | None:
 def put(layout: Layout, entry: Entry) -> None:
     """Give an image its name; who had it before is without one, unless it is the same image."""
     _change(layout, lambda known: _with(known, entry))
+
+
+def update(layout: Layout, name: str, work: Callable[[Entry | None], Entry]) -> Entry:
+    """Put something else in the place of what has a name, which `work` is told (None: nothing); returns it."""
+    made: list[Entry] = []
+
+    def change(known: list[Raw]) -> list[Raw]:
+        before = [_entry(raw, 0) for raw in known if _name_of(raw) == name]
+        made.append(work(before[0] if before else None))
+        return _with([raw for raw in known if _name_of(raw) != name], made[0])
+
+    _change(layout, change)
+    return made[0]
 
 
 def take(layout: Layout, name: str) -> None:
