@@ -122,7 +122,7 @@ def test_the_commands_and_the_version_are_where_the_project_says() -> None:
     assert project["project"]["requires-python"] == ">=3.11"
     # what only images need: a container of the host's own files, or a bundle, needs none of them
     names = {re.split("[^a-z0-9-]", item)[0] for item in project["project"]["dependencies"]}
-    assert names == {"urllib3", "isal", "backports-zstd"}
+    assert names == {"urllib3", "isal", "backports-zstd", "rich"}
     scripts = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-scripts"]
     assert set(scripts.values()) == {"cloche", "cloche-runtime"}
     assert all((SOURCE.parent / script).is_file() for script in scripts)

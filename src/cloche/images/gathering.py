@@ -13,9 +13,10 @@ from cloche.spec.image import Index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cloche.images.documents import Answer
     from cloche.images.fetching import Access
     from cloche.images.references import Reference
-    from cloche.images.registry.client import Answer, Repository
+    from cloche.images.registry.client import Repository
     from cloche.images.store.layout import Layout
 
 REGISTRY = "docker://"  # podman's and skopeo's prefix for what is in a registry, wherever else it may be

@@ -59,6 +59,9 @@ class Progress:
     def unpacked(self, item: Descriptor) -> None:
         """A layer is ready."""
 
+    def close(self) -> None:
+        """The pull has ended, well or not."""
+
 
 @record
 class Pulled:
@@ -88,7 +91,10 @@ def pull(
     content = _small(layout, repository, manifest.config)
     config = read_config(content, repository.name)
     check_layers(config.rootfs.diff_ids, len(manifest.layers))
-    fresh = _Layers(layout, repository, manifest, config, progress).fetch(make_worker, powers)
+    try:
+        fresh = _Layers(layout, repository, manifest, config, progress).fetch(make_worker, powers)
+    finally:
+        progress.close()
     point("pull-unpacked")
     layout.add(answer.content)
     if top is not answer:

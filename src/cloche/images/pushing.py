@@ -9,6 +9,7 @@ that was put into a list without being pulled, is fetched from the registry it i
 
 from __future__ import annotations
 
+import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -38,8 +39,14 @@ class Progress:
     def layers(self, items: list[Descriptor]) -> None:
         """What is to be sent is known."""
 
+    def sent(self, item: Descriptor, size: int) -> None:
+        """So many bytes of a layer have been sent."""
+
     def done(self, item: Descriptor, how: str) -> None:
         """A layer, or an image of a list, is there: it "exists", was "mounted" or "pushed"."""
+
+    def close(self) -> None:
+        """The push has ended, well or not."""
 
 
 def push(
@@ -58,8 +65,11 @@ def push(
     content = layout.read(entry.manifest.digest, LARGEST)
     found = read_manifest(content, entry.manifest.mediaType, entry.name)
     sending = _Sending(layout, repository, progress, entry, access or Access())
-    progress.layers(found.manifests if isinstance(found, Index) else _own_layers(found))
-    sending.parts(found, "", 0)
+    try:
+        progress.layers(found.manifests if isinstance(found, Index) else _own_layers(found))
+        sending.parts(found, "", 0)
+    finally:
+        progress.close()
     return repository.push_manifest(selector, content, found.mediaType or entry.manifest.mediaType), len(content)
 
 
@@ -116,7 +126,7 @@ class _Sending:
             if how:
                 return how
             self._fetch(item, origin)
-        with open(self.layout.blob(item.digest), "rb") as body:
+        with _Watched(self.layout.blob(item.digest), item, self.progress) as body:
             size = os.fstat(body.fileno()).st_size
             return self.repository.push_blob(item.digest, size, body, sources)
 
@@ -133,6 +143,19 @@ class _Sending:
             fetch_blob(self.layout, repository, item, pulling.Progress())
 
         at_registry(origin, self.access if same else Access(), ask)
+
+
+class _Watched(io.BufferedReader):
+    """A blob's file, of which is told how far it has been read."""
+
+    def __init__(self, path: str, item: Descriptor, progress: Progress) -> None:
+        super().__init__(io.FileIO(path))
+        self._item, self._progress = item, progress
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        part = super().read(size)
+        self._progress.sent(self._item, self.tell())
+        return part
 
 
 def _own_layers(manifest: Manifest) -> list[Descriptor]:

@@ -1,8 +1,7 @@
-"""How a pull or push goes, on a terminal: a bar for each layer, and one for all with speed and time left."""
+"""A bar for each layer, and one for all with speed and time left, on a terminal."""
 
 from __future__ import annotations
 
-import sys
 import threading
 
 from rich.console import Console
@@ -16,80 +15,92 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from cloche.cli.images.progress import WORDS, short
 from cloche.cli.output import plain
+from cloche.images import pulling, pushing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Self
+    from typing import TextIO
 
     from cloche.spec.image import Descriptor
 
-DIGITS = 12
 TOTAL = "total"
 
 
 class Bars:
-    """What `pulling.Progress` and `pushing.Progress` are told, drawn; a context manager, for several threads."""
+    """Drawn from when the layers are known until it is closed; from several threads."""
 
-    def __init__(self, heading: str) -> None:
-        console = Console(file=sys.stderr)
-        self._bars = Progress(
-            TextColumn("{task.description}"),
+    def __init__(self, heading: str, out: TextIO) -> None:
+        self._heading, self._out = plain(heading), out
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._arrived: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def layers(self, items: list[Descriptor]) -> None:
+        """The layers are known."""
+        self._out.write(self._heading + "\n")
+        columns = (
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[state]}"),
-            console=console,
+            TextColumn("{task.fields[state]}", markup=False),
         )
-        self._heading = plain(heading)
-        self._tasks: dict[str, TaskID] = {}
-        self._arrived: dict[str, int] = {}
-        self._total: TaskID | None = None
-        self._lock = threading.Lock()
+        bars = Progress(*columns, console=Console(file=self._out))
+        own = {item.digest: item for item in items}
+        self._tasks = {
+            digest: bars.add_task(short(item), total=item.size or 1, state="waiting") for digest, item in own.items()
+        }
+        self._tasks[TOTAL] = bars.add_task(TOTAL, total=sum(item.size for item in own.values()) or 1, state="")
+        self._arrived = {}
+        self._bars = bars
+        bars.start()
 
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
+    def close(self) -> None:
+        """Leave the bars as they are."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
 
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    def layers(self, items: list[Descriptor]) -> None:
-        """The layers are known."""
-        self._bars.console.print(self._heading, markup=False, highlight=False)
+    def _tell(self, item: Descriptor, size: int, state: str) -> None:
         with self._lock:
-            for item in {item.digest: item for item in items}.values():
-                name = item.digest.partition(":")[2][:DIGITS]
-                self._tasks[item.digest] = self._bars.add_task(name, total=item.size, state="")
-            whole = sum(item.size for item in {item.digest: item for item in items}.values())
-            self._total = self._bars.add_task(TOTAL, total=whole, state="")
+            if self._bars is None or item.digest not in self._tasks:
+                return  # a config, or another small thing
+            self._bars.update(self._tasks[item.digest], completed=size, state=state)
+            self._arrived[item.digest] = size
+            self._bars.update(self._tasks[TOTAL], completed=sum(self._arrived.values()))
+
+
+class PullBars(Bars, pulling.Progress):
+    """Those of a pull."""
 
     def exists(self, item: Descriptor) -> None:
         """A layer is there already."""
-        self._at(item, item.size, "already exists")
+        self._tell(item, item.size, "already exists")
 
     def arrived(self, item: Descriptor, size: int) -> None:
         """So many bytes of a layer are there."""
-        self._at(item, size, "")
+        self._tell(item, size, "")
 
     def unpacking(self, item: Descriptor) -> None:
         """A layer is being unpacked."""
-        self._at(item, item.size, "unpacking")
+        self._tell(item, item.size, "unpacking")
 
     def unpacked(self, item: Descriptor) -> None:
         """A layer is ready."""
-        self._at(item, item.size, "done")
+        self._tell(item, item.size, "done")
+
+
+class PushBars(Bars, pushing.Progress):
+    """Those of a push."""
+
+    def sent(self, item: Descriptor, size: int) -> None:
+        """So many bytes of a layer have been sent."""
+        self._tell(item, size, "")
 
     def done(self, item: Descriptor, how: str) -> None:
-        """A layer is in the registry."""
-        self._at(item, item.size, how)
-
-    def _at(self, item: Descriptor, size: int, state: str) -> None:
-        with self._lock:
-            task = self._tasks.get(item.digest)
-            if task is None or self._total is None:
-                return  # a config, or another small thing
-            self._bars.update(task, completed=size, state=state)
-            self._arrived[item.digest] = size
-            self._bars.update(self._total, completed=sum(self._arrived.values()))
+        """A layer is there."""
+        self._tell(item, item.size, WORDS[how].lower())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from cloche.cli.images.rmi import remover
 from cloche.cli.output import print_error
 from cloche.errors import ClocheError
 from cloche.images.lists import find_list
@@ -12,6 +11,7 @@ from cloche.images.references import parse_reference
 from cloche.images.removing import collect
 from cloche.images.store import names
 from cloche.images.store.layout import Layout, store_dir
+from cloche.sandbox.images import remover
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

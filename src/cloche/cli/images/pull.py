@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import threading
-
+from cloche.cli.images.progress import of_pull
 from cloche.errors import ClocheError, ConflictError
 from cloche.images.platforms import parse_platform
 from cloche.images.pulling import Progress
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from cloche.images.pulling import Pulled
     from cloche.images.references import Reference
     from cloche.sandbox.options import Options
-    from cloche.spec.image import Descriptor
 
 
 def pull(parsed: Parsed) -> int:
@@ -34,7 +31,7 @@ def pull(parsed: Parsed) -> int:
     given = parse_reference(text)
     if not quiet and given.tag == "latest" and not parse_reference(text, tagged=False).tag:
         print("Using default tag: latest")
-    progress = Progress() if quiet else Lines(given.selector, given.familiar_name)
+    progress = Progress() if quiet else of_pull(given.selector, given.familiar_name)
     done = fetch(Layout(store_dir()), text, wanted, access_of(parsed), unpacking(), progress)
     name = str(done.reference)
     if not quiet:
@@ -58,7 +55,7 @@ def _pull_all(parsed: Parsed, text: str) -> int:
 
     class Printed(Told):
         def begins(self, reference: Reference) -> Progress:
-            return Progress() if quiet else Lines(reference.tag, reference.familiar_name)
+            return Progress() if quiet else of_pull(reference.tag, reference.familiar_name)
 
         def ends(self, reference: Reference, pulled: Pulled) -> None:
             states.append(pulled.fresh)
@@ -99,7 +96,7 @@ def fetch_for_run(options: Options, *, quiet: bool) -> int:
         reference = parse_reference(options.image)
         if not quiet and options.pull == "missing":
             print(f"Unable to find image '{reference.familiar}' locally", flush=True)
-        progress = Progress() if quiet else Lines(reference.selector, reference.familiar_name)
+        progress = Progress() if quiet else of_pull(reference.selector, reference.familiar_name)
         wanted = parse_platform(options.platform)
         fetch(Layout(store_dir()), options.image, wanted, Access(), unpacking(), progress)
     except (ClocheError, OSError) as error:
@@ -119,33 +116,3 @@ def fetch_for_run(options: Options, *, quiet: bool) -> int:
         print_error(StageError(f"a defect in cloche: {type(error).__name__}: {error}"))
         return 125
     return 0
-
-
-class Lines(Progress):
-    """A line whenever something has been done, for a log."""
-
-    def __init__(self, selector: str, name: str) -> None:
-        self._heading = f"{selector}: Pulling from {name}"
-        self._lock = threading.Lock()
-
-    def layers(self, items: list[Descriptor]) -> None:
-        del items
-        self._say(self._heading)
-
-    def exists(self, item: Descriptor) -> None:
-        self._say(f"{_short(item)}: Already exists")
-
-    def unpacking(self, item: Descriptor) -> None:
-        self._say(f"{_short(item)}: Download complete")
-
-    def unpacked(self, item: Descriptor) -> None:
-        self._say(f"{_short(item)}: Pull complete")
-
-    def _say(self, line: str) -> None:
-        with self._lock:
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
-
-
-def _short(item: Descriptor) -> str:
-    return item.digest.partition(":")[2][:12]

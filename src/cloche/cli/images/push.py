@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from cloche.cli.images.access import access_of
+from cloche.cli.images.progress import of_push
 from cloche.cli.images.pull import check_no_tag
 from cloche.errors import NotFoundError
 from cloche.images import pushing
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from cloche.images.fetching import Access
     from cloche.images.references import Reference
     from cloche.images.registry.client import Repository
-    from cloche.spec.image import Descriptor
-
-WORDS = {"exists": "Layer already exists", "mounted": "Mounted from another repository", "pushed": "Pushed"}
 
 
 def push(parsed: Parsed) -> int:
@@ -42,7 +40,7 @@ def push(parsed: Parsed) -> int:
     access = access_of(parsed)
     for entry in entries:
         reference = parse_reference(entry.name if parsed.flag("all_tags") else text)
-        progress = pushing.Progress() if quiet else Lines(reference.name)
+        progress = pushing.Progress() if quiet else of_push(reference.name)
         digest, size = send(layout, entry, str(reference), access, progress)
         sys.stdout.write(f"{reference.name}\n" if quiet else f"{reference.tag}: digest: {digest} size: {size}\n")
     return 0
@@ -64,22 +62,3 @@ def _tagged(layout: Layout, repository: Reference) -> list[names.Entry]:
     if not found:
         raise NotFoundError(f"no image of {repository.familiar} is here", hint="cloche images lists what is")
     return sorted(found, key=lambda entry: entry.name)
-
-
-class Lines(pushing.Progress):
-    """A line for each layer, as docker has it in a log."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def layers(self, items: list[Descriptor]) -> None:
-        del items
-        _say(f"The push refers to repository [{self._name}]")
-
-    def done(self, item: Descriptor, how: str) -> None:
-        _say(f"{item.digest.partition(':')[2][:12]}: {WORDS[how]}")
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
