@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from cloche.errors import RegistryError
+from cloche.errors import NotFoundError, RegistryError
 from cloche.images import documents
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
 from cloche.images.platforms import Wanted, choose
@@ -21,7 +21,7 @@ from cloche.images.store.incoming import Incoming
 from cloche.images.store.layers import check_layers, has_layer
 from cloche.images.unpack.apply import Powers
 from cloche.records import record
-from cloche.spec.image import Descriptor, Manifest
+from cloche.spec.image import DOCKER_FOREIGN, OCI_FOREIGN, Descriptor, Manifest
 from cloche.stage.points import point
 
 TYPE_CHECKING = False
@@ -224,8 +224,18 @@ class _Layers:
 
     def _fetch(self, item: Descriptor) -> bool:
         """Whether the layer has arrived; it has not where something else has failed before that."""
-        if not self._stop.is_set():
+        if self._stop.is_set():
+            return False
+        try:
             fetch_blob(self.layout, self.repository, item, self.progress, self._stop)
+        except NotFoundError:
+            if not item.urls or not item.mediaType.startswith((OCI_FOREIGN, DOCKER_FOREIGN)):
+                raise
+            raise NotFoundError(
+                f"the layer {item.digest} of {self.repository.name} is foreign: the registry has it not, and the"
+                f" address that the image has for it, {item.urls[0][:200]}, is not followed",
+                hint="have it pushed with all its layers (dockerd --allow-nondistributable-artifacts)",
+            ) from None
         return not self._stop.is_set()
 
     def _unpack(self, crew: Crew, item: Descriptor, diff_id: str) -> Future[None]:

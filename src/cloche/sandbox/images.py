@@ -157,8 +157,7 @@ def remove(name: str) -> None:
     """Take a name away, and what no other name leads to. Raises NotFoundError, and ConflictError if it is in use."""
     layout = Layout(store_dir())
     entry = local.find_entry(layout, name)
-    image = local.load(layout, entry)
-    if uses.is_used(layout, image.id):
+    if uses.is_used(layout, local.id_of(layout, entry)):
         raise ConflictError(f"{name} is in use by a running container", hint="end it first")
     if entry.name:
         names.take(layout, entry.name)

@@ -163,7 +163,7 @@ class Transport:
 
     def _make_pool(self, scheme: str, netloc: str, host: str) -> urllib3.PoolManager:
         context = self._context(netloc) if scheme == "https" else None
-        through = _proxy(scheme, host)
+        through = _proxy(scheme, netloc, host)
         if through:
             return urllib3.ProxyManager(through, maxsize=8, ssl_context=context)
         return urllib3.PoolManager(maxsize=8, ssl_context=context)
@@ -230,13 +230,40 @@ def _pause(retry_after: str | None, attempt: int) -> float:
     return 0.5 * float(1 << attempt)
 
 
-def _proxy(scheme: str, host: str) -> str:
-    from urllib.request import getproxies_environment, proxy_bypass
+def _proxy(scheme: str, netloc: str, host: str) -> str:
+    """The proxy for an origin, "" for none: https_proxy, http_proxy, all_proxy, but for what no_proxy lists.
+
+    As with docker, this machine itself is never asked through one.
+    """
+    from urllib.request import getproxies_environment, proxy_bypass_environment
 
     known = getproxies_environment()
-    if proxy_bypass(host):
+    through = known.get(scheme) or known.get("all") or ""
+    if not through or is_loopback(host) or proxy_bypass_environment(netloc) or _in_networks(host, known.get("no", "")):
         return ""
-    return known.get(scheme) or known.get("all") or ""
+    return through if "://" in through else f"http://{through}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
+    return host in {"localhost", "::1"} or (host.startswith("127.") and host.replace(".", "").isdecimal())
+
+
+def _in_networks(host: str, listed: str) -> bool:
+    """Whether an address is in one of the networks (10.0.0.0/8) that no_proxy may list."""
+    from ipaddress import ip_address, ip_network
+
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    for word in listed.split(","):
+        try:
+            if "/" in word and address in ip_network(word.strip(), strict=False):
+                return True
+        except ValueError:
+            continue  # a path, or nothing at all
+    return False
 
 
 def _origin(url: str) -> str:
