@@ -123,5 +123,9 @@ class Liar:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Answer nobody any more."""
         self._server.shutdown()
         self._server.server_close()

@@ -18,7 +18,7 @@ from cloche.engine import records
 from cloche.errors import ConflictError, ForbiddenError, UnsupportedError
 from cloche.sandbox import values
 from cloche.sandbox.image import to_fetch
-from cloche.sandbox.running import Prepared, Result, conclude, is_recorded, prepare
+from cloche.sandbox.running import Prepared, Result, conclude, is_recorded, prepare, will_need_seal
 
 FETCH_FAILED = 125
 
@@ -37,16 +37,17 @@ def run(verb: Verb, parsed: Parsed) -> int:
     watch = parsed.flag("explain") or step
     options = options_of(verb, parsed, trace=watch, step=step)
     _check_terminal(options, step=step)
-    if to_fetch(options) and (code := _fetch(options, quiet=parsed.flag("quiet"))):
-        return code
+    if to_fetch(options):
+        if will_need_seal(options):  # now: the whole command begins anew for that, and is to fetch once
+            _seal()
+        if code := _fetch(options, quiet=parsed.flag("quiet")):
+            return code
     size = front.terminal_size() if options.tty else (0, 0)
     prepared = prepare(options, size=size)
     if options.allow_unenforced and not parsed.flag("quiet"):
         front.report_unenforced(prepared.receipt, prepared.request.asked)
     if prepared.sealed:
-        from cloche.stage.seal import restart_sealed
-
-        restart_sealed()
+        _seal()
     try:
         _write_cidfile(options, prepared)
         _check_pidfile(options)
@@ -59,6 +60,12 @@ def run(verb: Verb, parsed: Parsed) -> int:
     elif not parsed.flag("quiet"):
         front.report(result)
     return result.exit_code
+
+
+def _seal() -> None:
+    from cloche.stage.seal import restart_sealed
+
+    restart_sealed()
 
 
 def _fetch(options: Options, *, quiet: bool) -> int:

@@ -138,6 +138,11 @@ def build(
     )
 
 
+def ids_of(options: Options, host: Host, find: Finder) -> IdMaps:
+    """The ids a container with these options gets, without a lease."""
+    return _ids(options, host, None, _sharing(options, host, find))
+
+
 def _without_zeros(options: Options) -> Options:
     """The options without those 0s that mean "not set" to docker."""
     given = vars(options)

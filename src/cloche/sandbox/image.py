@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
+from cloche.errors import ClocheError, NotFoundError, UnsupportedError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cloche.images.fetching import Unpacking
+    from cloche.images.fetching import Fetched, Unpacking
     from cloche.images.local import Image
+    from cloche.images.platforms import Wanted
+    from cloche.images.pulling import Progress
     from cloche.linux.files import Fd
     from cloche.sandbox.options import Options
 
 HOST = "host"
+HOW_TO_RUN = "register an emulator such as qemu-user-static with binfmt_misc, by the flag F"
+OLDER = "an older one is here: --pull missing takes it, --pull newer where the registry cannot be asked"
 
 
 def image_of(options: Options) -> Image | None:
-    """The image that is named, None for the host's own files or a directory. Raises NotFoundError."""
+    """The image that is named, None for the host's own files or a directory.
+
+    Raises NotFoundError, also where it is here for another platform than the one asked for, and UnsupportedError for
+    one whose programs cannot run here.
+    """
     if options.rootfs or options.image in {"", HOST}:
         return None
     from cloche.images.local import find
     from cloche.images.store.layout import Layout, store_dir
 
-    wanted = None
-    if options.platform:  # which of a list's
-        from cloche.images.platforms import parse_platform
+    wanted = _platform(options)
+    image = find(Layout(store_dir()), options.image, wanted)
+    if wanted is not None and (image.config.os, image.config.architecture) != (wanted.os, wanted.architecture):
+        found = f"{image.config.os}/{image.config.architecture}"
+        raise NotFoundError(
+            f"no such image: {options.image} for {wanted}: the one here is for {found}",
+            hint=f"cloche pull --platform {wanted} {options.image}",
+        )
+    return image
 
-        wanted = parse_platform(options.platform)
-    return find(Layout(store_dir()), options.image, wanted)
+
+def _platform(options: Options) -> Wanted | None:
+    """The platform asked for. Raises UnsupportedError where its programs cannot run."""
+    if not options.platform:
+        return None
+    from cloche.images.foreign import why_not
+    from cloche.images.platforms import parse_platform
+
+    wanted = parse_platform(options.platform)
+    if why := why_not(wanted):
+        raise UnsupportedError(f"running programs for {wanted}", needs=why, hint=HOW_TO_RUN)
+    return wanted
 
 
 def use_image(options: Options) -> tuple[Image | None, Fd | None]:
@@ -48,28 +74,26 @@ def use_image(options: Options) -> tuple[Image | None, Fd | None]:
 
 
 def to_fetch(options: Options) -> bool:
-    """Whether --pull has the image fetched before anything is made of it."""
+    """Whether --pull has the image fetched before anything is made of it. Raises UnsupportedError as `image_of`."""
     if options.rootfs or options.image in {"", HOST} or options.pull == "never":
         return False
-    if options.pull in {"always", "newer"}:
-        return True
-    from cloche.errors import NotFoundError
+    _platform(options)
+    return options.pull in {"always", "newer"} or older(options) is None
 
+
+def older(options: Options) -> Image | None:
+    """The image as it was fetched before, None if it was not."""
     try:
-        image = image_of(options)
+        return image_of(options)
     except NotFoundError:
-        return True
-    if not options.platform or image is None:
-        return False
-    from cloche.images.platforms import parse_platform
-
-    wanted = parse_platform(options.platform)
-    return (image.config.os, image.config.architecture) != (wanted.os, wanted.architecture)
+        return None
 
 
-def fetch_image(options: Options) -> None:
-    """Fetch it, for a program: nothing is printed. Raises ClocheError unless an older one will do."""
-    from cloche.errors import ForbiddenError, NotFoundError, RegistryError
+def fetch_image(options: Options, progress: Progress | None = None) -> Fetched | ClocheError:
+    """Fetch it; returns what came of it, or why the older one has to do (--pull newer).
+
+    Raises ClocheError where none will do: of --pull always, too, which names the older one.
+    """
     from cloche.images.fetching import Access, fetch
     from cloche.images.platforms import parse_platform
     from cloche.images.pulling import Progress
@@ -77,11 +101,14 @@ def fetch_image(options: Options) -> None:
 
     wanted = parse_platform(options.platform)
     try:
-        fetch(Layout(store_dir()), options.image, wanted, Access(), unpacking(), Progress())
-    except (NotFoundError, ForbiddenError, RegistryError):
-        if options.pull != "newer":
+        return fetch(Layout(store_dir()), options.image, wanted, Access(), unpacking(), progress or Progress())
+    except ClocheError as error:
+        if older(options) is None:
             raise
-        image_of(options)
+        if options.pull == "newer":
+            return error
+        error.hint = "; ".join(filter(None, (error.hint, OLDER)))
+        raise
 
 
 def unpacking() -> Unpacking:

@@ -18,7 +18,7 @@ from cloche.runtime import idmaps
 from cloche.runtime.host import Host, probe_host
 from cloche.runtime.planning import plan as make_plan
 from cloche.runtime.receipt import Receipt
-from cloche.sandbox.config import build
+from cloche.sandbox.config import build, ids_of
 from cloche.sandbox.image import image_of, use_image
 from cloche.sandbox.image_config import describe_image, with_image
 from cloche.sandbox.reason import Reason, Usage, exit_code_of, oom_kills, reason_of, usage_of
@@ -185,6 +185,11 @@ def needs_seal(ids: idmaps.IdMaps) -> bool:
         return os.stat(os.path.realpath(sys.executable)).st_uid == os.geteuid()
     owner = os.stat(os.path.realpath(sys.executable)).st_uid
     return any(outside <= owner < outside + count for _, outside, count in ids.uids)
+
+
+def will_need_seal(options: Options) -> bool:
+    """Whether a container with these options will need one, before there is its image."""
+    return needs_seal(ids_of(options, probe_host(), records.find_process))
 
 
 def conclude(prepared: Prepared, ended: dict[str, Any], stdout: Any = None, stderr: Any = None) -> Result:

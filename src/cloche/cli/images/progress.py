@@ -19,11 +19,11 @@ DIGITS = 12  # of a digest, as docker shows it
 WORDS = {"exists": "Layer already exists", "mounted": "Mounted from another repository", "pushed": "Pushed"}
 
 
-def of_pull(selector: str, name: str, out: TextIO | None = None) -> pulling.Progress:
-    """What shows a pull of this tag or digest of a repository, on `out`, standard output by default."""
-    heading, out = f"{selector}: Pulling from {name}", out or sys.stdout
-    bars = _bars(out)
-    return bars.PullBars(heading, out) if bars else PullLines(heading, out)
+def of_pull(selector: str, name: str, *, only_new: bool = False) -> pulling.Progress:
+    """What shows a pull of this tag or digest of a repository; with `only_new`, nothing before something is."""
+    heading = f"{selector}: Pulling from {name}"
+    bars = _bars(sys.stdout)
+    return bars.PullBars(heading, sys.stdout) if bars else PullLines(heading, sys.stdout, only_new=only_new)
 
 
 def of_push(name: str) -> pushing.Progress:
@@ -45,23 +45,28 @@ def _bars(out: TextIO) -> ModuleType | None:
 
 
 class Lines:
-    """A line whenever something has been done; from several threads."""
+    """A line whenever something has been done; from several threads. With `only_new`, none before something is new."""
 
-    def __init__(self, heading: str, out: TextIO) -> None:
+    def __init__(self, heading: str, out: TextIO, *, only_new: bool = False) -> None:
         self._heading, self._out = heading, out
+        self._held: list[str] | None = [] if only_new else None
         self._lock = threading.Lock()
 
     def layers(self, items: list[Descriptor]) -> None:
         """The layers are known."""
         del items
-        self._say(self._heading)
+        self._say(self._heading, held=True)
 
-    def _tell(self, item: Descriptor, what: str) -> None:
-        self._say(f"{short(item)}: {what}")
+    def _tell(self, item: Descriptor, what: str, *, held: bool = False) -> None:
+        self._say(f"{short(item)}: {what}", held=held)
 
-    def _say(self, line: str) -> None:
+    def _say(self, line: str, *, held: bool) -> None:
         with self._lock:
-            self._out.write(line + "\n")
+            if held and self._held is not None:
+                self._held.append(line)
+                return
+            lines, self._held = [*(self._held or []), line], None
+            self._out.write("\n".join(lines) + "\n")
             self._out.flush()
 
 
@@ -70,7 +75,7 @@ class PullLines(Lines, pulling.Progress):
 
     def exists(self, item: Descriptor) -> None:
         """A layer is there already."""
-        self._tell(item, "Already exists")
+        self._tell(item, "Already exists", held=True)
 
     def unpacking(self, item: Descriptor) -> None:
         """A layer is being unpacked."""

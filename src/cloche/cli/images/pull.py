@@ -13,6 +13,7 @@ from cloche.sandbox.image import unpacking
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
+    from cloche.images.fetching import Fetched
     from cloche.images.pulling import Pulled
     from cloche.images.references import Reference
     from cloche.sandbox.options import Options
@@ -35,9 +36,7 @@ def pull(parsed: Parsed) -> int:
     done = fetch(Layout(store_dir()), text, wanted, access_of(parsed), unpacking(), progress)
     name = str(done.reference)
     if not quiet:
-        print(f"Digest: {done.pulled.digest}")
-        state = "Downloaded newer image for" if done.pulled.fresh else "Image is up to date for"
-        print(f"Status: {state} {done.reference.familiar}")
+        _say_what_is_there(done)
     print(name)
     return 0
 
@@ -88,31 +87,42 @@ def fetch_for_run(options: Options, *, quiet: bool) -> int:
     from cloche.linux.libraries import reach
 
     reach()
-    from cloche.sandbox.image import image_of, unpacking
-
     try:
-        from cloche.images.fetching import Access, fetch
-
-        reference = parse_reference(options.image)
-        if not quiet and options.pull == "missing":
-            print(f"Unable to find image '{reference.familiar}' locally", flush=True)
-        progress = Progress() if quiet else of_pull(reference.selector, reference.familiar_name)
-        wanted = parse_platform(options.platform)
-        fetch(Layout(store_dir()), options.image, wanted, Access(), unpacking(), progress)
-    except (ClocheError, OSError) as error:
-        if options.pull == "newer" and isinstance(error, ClocheError):
-            try:
-                image_of(options)
-                return 0
-            except ClocheError:
-                pass
-        print_error(error if isinstance(error, ClocheError) else StageError(f"{error.filename}: {error.strerror}"))
-        return 125
+        _fetch_for_run(options, quiet=quiet)
+    except ClocheError as error:
+        print_error(error)
+    except OSError as error:
+        print_error(StageError(f"{error.filename}: {error.strerror}"))
     except ModuleNotFoundError as error:
         needs = f"the Python library {error.name} is not installed"
         print_error(UnsupportedError("fetching images", needs=needs, hint=f"pip install {error.name}"))
-        return 125
     except Exception as error:  # a defect of ours: there is nobody above who could say so
         print_error(StageError(f"a defect in cloche: {type(error).__name__}: {error}"))
-        return 125
-    return 0
+    else:
+        return 0
+    return 125
+
+
+def _fetch_for_run(options: Options, *, quiet: bool) -> None:
+    from cloche.cli.output import message
+    from cloche.errors import ClocheError
+    from cloche.sandbox.image import fetch_image
+
+    reference = parse_reference(options.image)
+    newer = options.pull == "newer"
+    if not quiet and options.pull == "missing":
+        print(f"Unable to find image '{reference.familiar}' locally", flush=True)
+    progress = Progress() if quiet else of_pull(reference.selector, reference.familiar_name, only_new=newer)
+    done = fetch_image(options, progress)
+    if quiet:
+        return
+    if isinstance(done, ClocheError):
+        print(f"cloche: the {reference.familiar} that is here is used: {message(str(done))}", flush=True)
+    elif done.pulled.fresh or not newer:
+        _say_what_is_there(done)
+
+
+def _say_what_is_there(done: Fetched) -> None:
+    print(f"Digest: {done.pulled.digest}")
+    state = "Downloaded newer image for" if done.pulled.fresh else "Image is up to date for"
+    print(f"Status: {state} {done.reference.familiar}", flush=True)
