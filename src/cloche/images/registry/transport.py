@@ -235,7 +235,7 @@ def _proxy(scheme: str, netloc: str, host: str) -> str:
 
     As with docker, this machine itself is never asked through one.
     """
-    from urllib.request import getproxies_environment, proxy_bypass_environment
+    from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
     known = getproxies_environment()
     through = known.get(scheme) or known.get("all") or ""
