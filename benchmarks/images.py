@@ -1,12 +1,13 @@
 """Pulling an image, cold, beside docker, podman, and skopeo with umoci: a section of docs/benchmarks.md.
 
 An image of a dozen layers with files of this machine's own packages, in a docker-registry on loopback; every contender
-starts with an empty store in each round, and they take turns. Everything is in a room of its own, with its own network
-(tests/engines/daemons.py).
+starts with an empty store in each round, and they take turns. Nothing is removed before the end, since ext4 is several
+times slower at making files right after many were removed, and what others have written is on the disk before each
+starts. Each round is in a room of its own, with its own network (tests/engines/daemons.py).
 
     benchmarks/images.py [--rounds N] [--write]
 
-Needs root. What does not belong here: what a container of the image costs.
+Needs root. What does not belong here: what there is to do with images that are there (stored.py).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,7 @@ PARTS = (
 sys.path.insert(0, str(HERE.parent))
 
 from tests.engines.daemons import Docker, Room  # noqa: E402
+from watching import Cost, in_turn, watched  # noqa: E402
 
 PORT = 5000
 CONFIG = """
@@ -74,27 +76,41 @@ def section(top: Path, rounds: int) -> str:
     """The lines of the section."""
     (top / "registry.yml").write_text(CONFIG.format(top=top, port=PORT))
     with Room("bench") as room:
-        room.start("registry.log", "docker-registry", "serve", str(top / "registry.yml"))
+        start_registry(room, top)
         layers, size = fill(top, room)
-        times = measure(top, room, rounds)
-    own = statistics.median(times["cloche pull"])
+    costs = measure(top, rounds)
+    own = statistics.median(cost.wall for cost in costs["`cloche pull`"])
     rows = [
-        f"| {name} | {statistics.median(found):.2f} | {min(found):.2f} | {statistics.median(found) / own:.2f} |"
-        for name, found in times.items()
+        f"| {name} | {statistics.median(cost.wall for cost in found):.1f} | {min(cost.wall for cost in found):.1f} | "
+        f"{statistics.median(cost.cpu for cost in found):.1f} | {max(cost.memory for cost in found) / 2**20:.0f} | "
+        f"{statistics.median(cost.wall for cost in found) / own:.2f} |"
+        for name, found in costs.items()
     ]
     return "\n".join(
         [
             TITLE,
             "",
             f"{layers} layers, {size / 1e6:.0f} MB as stored, from a registry on loopback into an empty store, until",
-            f"they are unpacked; seconds, {rounds} rounds in which all take turns (`benchmarks/images.py`).",
+            f"they are unpacked (`benchmarks/images.py`): seconds, seconds of CPU, MiB; {rounds} rounds in which all",
+            f"take turns. The load was {os.getloadavg()[0]:.1f} at the end, on {os.cpu_count()} cores.",
             "",
-            "| who | median | best | ÷ cloche |",
-            "|---|---|---|---|",
+            "| who | median | best | CPU | memory | ÷ cloche |",
+            "|---|---|---|---|---|---|",
             *rows,
+            "",
+            "Memory is the most of any round, PSS of all its processes together; CPU and memory of docker are those of",
+            "its command line, dockerd and containerd. The floor (`benchmarks/unfold.py`) fetches nothing and keeps no",
+            "blob: it decompresses by isal, hashes both sides, and has GNU tar make the files, two layers at a time.",
             "",
         ]
     )
+
+
+def start_registry(room: Room, top: Path) -> None:
+    """The registry, with what it had in the last room, and wait until it answers."""
+    room.start("registry.log", "docker-registry", "serve", str(top / "registry.yml"))
+    asked = f"until wget -qO /dev/null http://127.0.0.1:{PORT}/v2/; do sleep 0.1; done"
+    run(room.inside("timeout", "20", "sh", "-c", asked))
 
 
 def fill(top: Path, room: Room) -> tuple[int, int]:
@@ -106,50 +122,52 @@ def fill(top: Path, room: Room) -> tuple[int, int]:
     for part in parts:
         run(["umoci", "insert", "--image", f"{layout}:big", part, part])
     run(room.inside("skopeo", "copy", "--dest-tls-verify=false", f"oci:{layout}:big", f"docker://{NAME}"))
-    size = sum(path.stat().st_size for path in (layout / "blobs/sha256").iterdir())
-    return len(parts), size
+    return len(parts), sum(path.stat().st_size for path in blobs(top))
 
 
-def measure(top: Path, room: Room, rounds: int) -> dict[str, list[float]]:
-    """Seconds, by contender."""
+def blobs(top: Path) -> list[Path]:
+    """The layers as stored, the largest first."""
+    found = sorted((top / "layout/blobs/sha256").iterdir(), key=lambda path: -path.stat().st_size)
+    return [path for path in found if path.read_bytes()[:2] == b"\x1f\x8b"]
+
+
+def measure(top: Path, rounds: int) -> dict[str, list[Cost]]:
+    """What it costs each, by contender. The rooms of all rounds stay until the end."""
+    costs: dict[str, list[Cost]] = {}
+    with ExitStack() as stack:
+        for turn in range(rounds):
+            room = stack.enter_context(Room("bench"))
+            start_registry(room, top)
+            for what, work in contenders(top / f"round-{turn}", room, blobs(top)).items():
+                os.sync()
+                costs.setdefault(what, []).append(work())
+    return costs
+
+
+def contenders(top: Path, room: Room, layers: list[Path]) -> dict[str, Callable[[], Cost]]:
+    """What each does in one round, below a folder of the round's own."""
     cloche = str(Path(sys.executable).with_name("cloche"))
     docker = Docker(room, {}, "runc")
+    stores = ["--root", f"{top}/podman", "--runroot", f"{top}/podman-run", "--storage-driver", "overlay"]
+    copied = f"oci:{top}/skopeo:big"
 
-    def ours(turn: int) -> None:
-        run(room.inside(cloche, "--root", f"{top}/cloche-{turn}", "pull", "-q", NAME))
+    def others() -> Cost:
+        copy = room.inside("skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{NAME}", copied)
+        return in_turn(watched(copy), watched(["umoci", "unpack", "--image", copied[4:], f"{top}/umoci"]))
 
-    def dockers(turn: int) -> None:
-        del turn
-        run(docker.words("pull", "-q", NAME), docker.env)
-
-    def podmans(turn: int) -> None:
-        words = ["podman", "--root", f"{top}/podman-{turn}", "--runroot", f"{top}/podman-run-{turn}"]
-        run(room.inside(*words, "--storage-driver", "overlay", "pull", "-q", "--tls-verify=false", NAME))
-
-    def others(turn: int) -> None:
-        place = f"oci:{top}/skopeo-{turn}:big"
-        run(room.inside("skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{NAME}", place))
-        run(["umoci", "unpack", "--image", place.removeprefix("oci:"), f"{top}/umoci-{turn}"])
-
-    works: dict[str, Callable[[int], None]] = {
-        "cloche pull": ours,
-        "docker pull": dockers,
-        "podman pull": podmans,
-        "skopeo copy, umoci unpack": others,
+    pull = [*stores, "pull", "-q", "--tls-verify=false", NAME]
+    return {
+        "`cloche pull`": lambda: watched(room.inside(cloche, "--root", f"{top}/cloche", "pull", "-q", NAME)),
+        "`docker pull`": lambda: watched(docker.words("pull", "-q", NAME), docker.env, docker.daemon.process.pid),
+        "`podman pull`": lambda: watched(room.inside("podman", *pull)),
+        "`skopeo copy`, `umoci unpack`": others,
+        "the floor": lambda: watched([sys.executable, str(HERE / "unfold.py"), f"{top}/floor", *map(str, layers)]),
     }
-    times: dict[str, list[float]] = {what: [] for what in works}
-    for turn in range(rounds):
-        for what, work in works.items():
-            start = time.perf_counter()
-            work(turn)
-            times[what].append(time.perf_counter() - start)
-        run(docker.words("rmi", NAME), docker.env)
-    return times
 
 
-def run(words: list[str], env: dict[str, str] | None = None) -> None:
+def run(words: list[str]) -> None:
     """One command, which has to succeed."""
-    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{words}: {done.stdout}{done.stderr}")
 
