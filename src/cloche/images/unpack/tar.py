@@ -363,7 +363,10 @@ def _attributes(pax: dict[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:
 def _check_sum(block: bytes) -> None:
     """Whether the bytes of a header add up to what it says, its own eight counted as spaces. Raises BadArchive."""
     field = block[148:156]
-    said = number(field)
+    try:
+        said = number(field)
+    except BadArchive:
+        raise BadArchive("is no tar, or broken: a header has no checksum") from None
     # the lower half of Adler-32 is one more than the sum of all bytes (RFC 1950), ten times as fast as sum()
     if (said + sum(field) - 255) % ADLER == zlib.adler32(block) & 0xFFFF:
         return
