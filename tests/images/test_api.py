@@ -19,7 +19,9 @@ from tests.images.whole import look
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.conftest import Cli
     from tests.images.conftest import Images, Registry
+    from tests.images.workshop import Workshop
 
 
 @pytest.fixture
@@ -183,3 +185,52 @@ def test_what_is_not_there_is_said(
     monkeypatch.setenv("DOCKER_HOST", f"unix://{store}/none.sock")
     with pytest.raises(error, match=says):
         api.open_image(where)
+
+
+def test_pull_takes_images_from_other_places(cli: Cli, images: Images, tmp_path: Path) -> None:
+    env = {"CLOCHE_ROOT": str(tmp_path / "store")}
+    done = cli("pull", f"oci:{images.layout}:changed", env=env)
+    assert (done.returncode, done.stdout) == (0, "docker.io/library/changed:latest\n"), done.stderr
+    assert cli("save", "-o", f"{tmp_path}/a.tar", "changed", env=env).returncode == 0
+    assert cli("rmi", "changed", env=env).returncode == 0
+    done = cli("pull", f"docker-archive:{tmp_path}/a.tar", env=env)
+    assert (done.returncode, done.stdout) == (0, "docker.io/library/changed:latest\n"), done.stderr
+    assert cli("run", "changed", "cat", "/root/new", env=env).stdout == "new"
+    for place in (f"oci:{tmp_path}", f"oci-archive:{tmp_path}/none.tar", f"oci:{images.layout}:nope"):
+        done = cli("pull", place, env=env)
+        assert done.returncode == 1
+        assert done.stderr.startswith("cloche: ")
+
+
+def test_the_docker_daemon_is_a_place(workshop: Workshop, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{workshop.docker.socket}")
+    first = api.Image(api.random_image(seed=11), "")
+    api.copy(first, "docker-daemon:random:11")
+    assert any(line.startswith("random:11 ") and first.id in line for line in workshop.docker_list())
+    again = api.open_image("docker-daemon:random:11")
+    assert again.id == first.id
+    assert [layer.diff_id for layer in again.layers] == [layer.diff_id for layer in first.layers]
+    assert api.pull("docker-daemon:random:11").id == first.id
+    assert [row.name for row in api.list_images()] == ["docker.io/library/random:11"]
+    with pytest.raises(cloche.NotFoundError, match="has no image nope"):
+        api.open_image("docker-daemon:nope")
+    assert store.exists()
+
+
+def test_what_one_id_cannot_have_is_said(fresh: Cli, images: Images, tmp_path: Path) -> None:
+    def owned(root: Path) -> None:
+        (root / "f").write_text("")
+        os.chown(root / "f", 1000, 1000)
+
+    if os.geteuid() == 0:
+        where = images.make(f"owned-{fresh.kind}", owned)
+        archive = tmp_path / "owned.tar"
+        subprocess.run(["skopeo", "copy", "-q", where, f"oci-archive:{archive}:owned:1"], check=True)
+        done = fresh("load", input=archive.read_bytes())
+        assert done.returncode == 0, done.stderr
+        told = fresh("image", "inspect", "-f", "{{range .Unpacked}}{{json .LeftOut}}{{end}}", "owned:1").stdout
+        if fresh.kind == "user":
+            assert done.stderr.startswith("note: 1 files belong to you and not to their owners")
+            assert told == '{"owners":1}\n'
+        else:
+            assert (done.stderr, told) == ("", "{}\n")

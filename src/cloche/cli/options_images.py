@@ -34,6 +34,7 @@ PULL = Verb(
     (
         "Without a registry in front, NAME is docker.io's, unless registries.conf says otherwise; without a tag,"
         " latest is meant. What is here already is not fetched again.",
+        "NAME may also be docker-daemon:NAME, oci:DIR[:NAME], oci-archive:FILE[:NAME] or docker-archive:FILE[:NAME].",
     ),
     (
         Option(("-a", "--all-tags"), FLAG, OPTIONS, "", "all images of the repository NAME"),

@@ -65,10 +65,10 @@ class Progress:
 
 @record
 class Pulled:
-    """An image that is there: its manifest, config, and whether anything of it was new."""
+    """An image that is there: its manifest, its ID, and whether anything of it was new."""
 
     manifest: Descriptor
-    config: ImageConfig
+    id: str
     digest: str  # of what the name stood for in the registry: the manifest, or the index it is in
     fresh: bool
 
@@ -101,7 +101,7 @@ def pull(
         layout.add(top.content)
     point("pull-unnamed")
     names.put(layout, names.Entry(str(reference), descriptor, f"{reference.name}@{top.digest}"))
-    return Pulled(descriptor, config, top.digest, fresh or not had)
+    return Pulled(descriptor, manifest.config.digest, top.digest, fresh or not had)
 
 
 def _chosen(layout: Layout, repository: Repository, top: Answer, wanted: Wanted) -> tuple[Answer, Descriptor]:

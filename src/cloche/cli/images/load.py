@@ -6,6 +6,7 @@ import os
 import sys
 
 from cloche.cli.images.files import reading
+from cloche.cli.images.leftout import say_what_is_left_out
 from cloche.images.archives import load as take
 from cloche.images.platforms import parse_platform
 from cloche.images.references import parse_reference
@@ -31,4 +32,5 @@ def load(parsed: Parsed) -> int:
         for item in found:
             named = f"Loaded image: {parse_reference(item.name).familiar}" if item.name else ""
             sys.stdout.write((named or f"Loaded image ID: {item.id}") + "\n")
+    say_what_is_left_out([item.id for item in found])
     return 0

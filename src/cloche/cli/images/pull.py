@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from cloche.cli.images.leftout import say_what_is_left_out
 from cloche.cli.images.progress import of_pull
 from cloche.errors import ClocheError, ConflictError
 from cloche.images.platforms import parse_platform
 from cloche.images.pulling import Progress
 from cloche.images.references import parse_reference
+from cloche.images.sources.places import REGISTRY, split_transport
+from cloche.images.store import names
 from cloche.images.store.layout import Layout, store_dir
 from cloche.sandbox.image import unpacking
 
@@ -25,9 +28,13 @@ def pull(parsed: Parsed) -> int:
     from cloche.images.fetching import fetch
 
     text = parsed.positionals[0]
+    quiet = parsed.flag("quiet")
+    transport, rest = split_transport(text)
+    if transport not in {"", REGISTRY}:
+        return _take(text, parsed.text("platform") or "")
+    text = rest
     if parsed.flag("all_tags"):
         return _pull_all(parsed, text)
-    quiet = parsed.flag("quiet")
     wanted = parse_platform(parsed.text("platform") or "")
     given = parse_reference(text)
     if not quiet and given.tag == "latest" and not parse_reference(text, tagged=False).tag:
@@ -37,7 +44,19 @@ def pull(parsed: Parsed) -> int:
     name = str(done.reference)
     if not quiet:
         _say_what_is_there(done)
+    say_what_is_left_out([done.pulled.id])
     print(name)
+    return 0
+
+
+def _take(place: str, platform: str) -> int:
+    """Take an image from another place than a registry."""
+    from cloche.sandbox.images import pull as take
+
+    image = take(place, platform=platform)
+    say_what_is_left_out([image.id])
+    entry = next(entry for entry in names.entries(Layout(store_dir())) if entry.manifest.digest == image.digest)
+    print(entry.name or image.id)
     return 0
 
 
@@ -51,6 +70,7 @@ def _pull_all(parsed: Parsed, text: str) -> int:
     quiet = parsed.flag("quiet")
     states: list[bool] = []  # of those that are there, whether anything was new
     failed: list[ClocheError] = []
+    ids: list[str] = []
 
     class Printed(Told):
         def begins(self, reference: Reference) -> Progress:
@@ -58,6 +78,7 @@ def _pull_all(parsed: Parsed, text: str) -> int:
 
         def ends(self, reference: Reference, pulled: Pulled) -> None:
             states.append(pulled.fresh)
+            ids.append(pulled.id)
             print(str(reference) if quiet else f"Digest: {pulled.digest}", flush=True)
 
         def fails(self, reference: Reference, error: ClocheError) -> None:
@@ -70,6 +91,7 @@ def _pull_all(parsed: Parsed, text: str) -> int:
     if states and not quiet:
         state = "Downloaded newer image for" if any(states) else "Image is up to date for"
         print(f"Status: {state} {reference.familiar}\n{reference}")
+    say_what_is_left_out(ids)
     return 1 if failed else 0
 
 
@@ -120,6 +142,7 @@ def _fetch_for_run(options: Options, *, quiet: bool) -> None:
         print(f"cloche: the {reference.familiar} that is here is used: {message(str(done))}", flush=True)
     elif done.pulled.fresh or not newer:
         _say_what_is_there(done)
+        say_what_is_left_out([done.pulled.id])
 
 
 def _say_what_is_there(done: Fetched) -> None:

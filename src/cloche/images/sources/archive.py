@@ -10,6 +10,7 @@ import http.client
 import os
 import socket
 import tempfile
+from contextlib import closing, contextmanager
 from urllib.parse import quote
 
 from cloche.errors import ForbiddenError, NotFoundError, RegistryError
@@ -22,7 +23,7 @@ from cloche.linux import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import IO
 
     from cloche.images.documents import Answer
@@ -101,8 +102,8 @@ class DaemonPlace(ArchivePlace):
     def manifest(self, selector: str) -> Answer:
         """The image of this name in the daemon."""
         if not self._is_read:
-            answer = self._ask("GET", f"/images/{quote(self.image, safe='')}/get", None)
-            self.take_in(answer.read)
+            with self._ask("GET", f"/images/{quote(self.image, safe='')}/get", None) as answer:
+                self.take_in(answer.read)
         return super().manifest(selector)
 
     def push_manifest(self, selector: str, content: bytes, media_type: str) -> str:
@@ -111,7 +112,8 @@ class DaemonPlace(ArchivePlace):
         with tempfile.TemporaryFile() as file:
             self.write(file)
             file.seek(0)
-            said = self._ask("POST", "/images/load?quiet=1", file).read()
+            with self._ask("POST", "/images/load?quiet=1", file) as answer:
+                said = answer.read()
         if b'"error"' in said:
             raise RegistryError(f"{self.name} does not take it: {said.decode(errors='replace')[:200]}")
         return digest
@@ -121,7 +123,8 @@ class DaemonPlace(ArchivePlace):
         del image
         return self.image
 
-    def _ask(self, method: str, place: str, body: IO[bytes] | None) -> http.client.HTTPResponse:
+    @contextmanager
+    def _ask(self, method: str, place: str, body: IO[bytes] | None) -> Iterator[http.client.HTTPResponse]:
         connection = _Connection(self.path)
         headers = {"Content-Type": "application/x-tar"} if body is not None else {}
         try:
@@ -133,11 +136,12 @@ class DaemonPlace(ArchivePlace):
                 f"no docker daemon answers at {self.path}: {getattr(error, 'strerror', None) or error}",
                 hint="start it, or say where it is: DOCKER_HOST=unix://PATH",
             ) from None
-        if answer.status == 404:
-            raise NotFoundError(f"the docker daemon has no image {self.image}", hint="docker images lists what it has")
-        if answer.status != 200:
-            raise RegistryError(f"the docker daemon answers {answer.status} for {self.image}")
-        return answer
+        with closing(connection), answer:
+            if answer.status == 404:
+                raise NotFoundError(f"the docker daemon has no image {self.image}", hint="see docker images")
+            if answer.status != 200:
+                raise RegistryError(f"the docker daemon answers {answer.status} for {self.image}")
+            yield answer
 
 
 class _Connection(http.client.HTTPConnection):
