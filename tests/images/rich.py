@@ -37,8 +37,8 @@ CHANGE = (
 )
 
 
-def rich(path: Path) -> None:
-    """Write the tar."""
+def rich(path: Path, *, far: bool = True) -> None:
+    """Write the tar; `far` is with a file of an owner whose number no ordinary user has a power over."""
     busybox = shutil.which("busybox")
     assert busybox
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape") as made:
@@ -69,7 +69,8 @@ def rich(path: Path) -> None:
         add("closed", directory, mode=0)
         add("closed/file", mode=0, data=b"closed")
         add("suid", data=b"s", mode=0o6755, uid=1000, gid=1001)
-        add("far", data=b"f", uid=3_000_000, gid=4_000_000)
+        if far:
+            add("far", data=b"f", uid=3_000_000, gid=4_000_000)
         add("two", tarfile.LNKTYPE, linkname="one")
         add("owned-link", tarfile.SYMTYPE, linkname="../../etc/passwd", uid=5, gid=6)
         add("null", tarfile.CHRTYPE, devmajor=1, devminor=3, mode=0o666)

@@ -29,6 +29,7 @@ ROOMS |= {f"image {verb}": verb for verb in "pull push save load tag history".sp
 ROOMS |= {f"image {verb}": f"image_{verb}" for verb in "inspect tree exists prune".split()}
 ROOMS |= {f"manifest {verb}": f"manifest_{verb}" for verb in "inspect create add annotate push rm".split()}
 ROOMS |= {"image ls": "images", "image rm": "rmi"}
+ROOMS |= {"import": "import_image", "image import": "import_image", "export": "export"}
 # what the bundle has of modules, loaded by every run
 EVERY_RUN = ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server")
 

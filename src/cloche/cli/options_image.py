@@ -14,6 +14,7 @@ IMAGE_PULL = renamed(images.PULL, "image pull")
 IMAGE_PUSH = renamed(images.PUSH, "image push")
 IMAGE_SAVE = renamed(images.SAVE, "image save")
 IMAGE_LOAD = renamed(images.LOAD, "image load")
+IMAGE_IMPORT = renamed(images.IMPORT, "image import")
 IMAGE_TAG = renamed(images.TAG, "image tag")
 IMAGE_HISTORY = renamed(images.HISTORY, "image history")
 

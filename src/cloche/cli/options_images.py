@@ -121,6 +121,51 @@ LOAD = Verb(
     examples=(("cloche load -i debian.tar", "the images in a file"),),
 )
 
+IMPORT = Verb(
+    "import",
+    "make an image of a root file system",
+    ("cloche import [OPTIONS] FILE|URL|- [NAME[:TAG]]",),
+    (
+        "A tar, compressed or not, becomes an image of one layer. The same tar gives the same image, but for the time"
+        " it was made at, which SOURCE_DATE_EPOCH says where it is set. Prints the image's ID.",
+        "Changes are instructions of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD,"
+        " STOPSIGNAL, USER, VOLUME and WORKDIR.",
+    ),
+    (
+        Option(("-c", "--change"), LIST, OPTIONS, "CHANGE", "what the image says about how it is run"),
+        Option(("-m", "--message"), VALUE, OPTIONS, "TEXT", "what its history says"),
+        Option(("--platform",), VALUE, OPTIONS, "OS/ARCH[/VARIANT]", "what it is for, in place of this machine"),
+    ),
+    operands=(
+        Operand(
+            "FILE", "a file, an address that begins with http, or - for the input", required=True, complete="<file>"
+        ),
+        Operand("NAME", "what it is to be called"),
+    ),
+    examples=(
+        ("cloche import -c 'CMD [\"/bin/sh\"]' root.tar.gz box:1", "with what it runs"),
+        ("tar -C tree -c . | cloche import - tree:1", "of a directory"),
+    ),
+)
+
+EXPORT = Verb(
+    "export",
+    "write an image's files as one tar",
+    ("cloche export [OPTIONS] IMAGE",),
+    (
+        "What a container of the image finds: its layers on top of each other, with owners, times, links and"
+        " attributes. The same image always gives the same tar. docker's takes a container; containers with a name are"
+        " not here yet, and will be taken too.",
+    ),
+    (Option(("-o", "--output"), VALUE, OPTIONS, "FILE", "write it there, in place of the output", complete="<file>"),),
+    operands=(Operand("IMAGE", "by name or ID", required=True, complete="<image>"),),
+    examples=(
+        ("cloche export -o box.tar box:1", "into a file"),
+        ("cloche export box:1 | tar -t", "what files there are"),
+        ("cloche export box:1 | cloche import - flat:1", "an image with one layer in place of many"),
+    ),
+)
+
 LOGIN = Verb(
     "login",
     "remember a user and a password for a registry",

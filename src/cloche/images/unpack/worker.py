@@ -5,6 +5,7 @@
            ── ("unpack",), [blob, directory]   ──▶
            ◀── ("done", diffID, facts) or ("failed", kind, text, errno)
            ── ("remove", name), [directory]    ──▶           what it has made, only it can remove
+           ── ("export", layers), [store, out] ──▶           and read
 
 It has blobs and directories as descriptors and is told no path. The bytes are hashed by a thread of its own.
 """
@@ -104,6 +105,10 @@ class Worker:
         """Remove a tree below a directory, if it is there."""
         self._ask(("remove", name), (directory,))
 
+    def export(self, store: int, layers: tuple[str, ...], root: int, powers: Powers, out: int) -> None:
+        """Write the files of layers, directories below `store`, into a descriptor (see exporting.export)."""
+        self._ask(("export", layers, root, powers.own, powers.nodes, powers.opaque), (store, out))
+
     def close(self) -> None:
         """End the process."""
         self._sock.close()
@@ -141,6 +146,10 @@ def _answer(message: tuple[Any, ...], fds: list[int]) -> tuple[Any, ...]:
     elif message[0] == "remove":
         remove_tree(fds[0], os.fsencode(message[1]))
         point("worker-removed")
+    elif message[0] == "export":
+        from cloche.images.exporting import export
+
+        export(fds[0], message[1], message[2], Powers(*message[3:]), fds[1])
     elif message[0] == "unpack":
         return ("done", *unpack(fds[0], fds[1], Powers(*message[1:])))
     return ("done",)
