@@ -1,4 +1,7 @@
-"""`cloche import`: an image of one layer, from a tar of a root file system. (`import` is a word of Python's.)"""
+"""`cloche import`: an image of one layer, from a tar of a root file system.
+
+`import` is a word of Python, so that this module has another name.
+"""
 
 from __future__ import annotations
 
