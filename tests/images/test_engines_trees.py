@@ -95,6 +95,18 @@ def test_docker(made: Workshop, tag: str) -> None:
     theirs = tree(made, made.sh(f"docker image inspect --format '{GRAPH}' {name}"))
     assert sorted(set(ours) ^ set(theirs)) == []
     assert any(LONG in line for line in ours)
+    # as one tar: by GNU's tar, and by docker
+    place = made.store()
+    place.mkdir()
+    made.sh(
+        f"cloche export {name} | tee whole.tar | tar --xattrs --xattrs-include='*' -xpC {place};"
+        f"docker import whole.tar whole:{tag}",
+        store,
+    )
+    counted = {"two"} if tag == "2" else set()
+    assert {line.split("'")[1] for line in set(tree(made, str(place))) ^ set(theirs)} == counted
+    imported = tree(made, made.sh(f"docker image inspect --format '{GRAPH}' whole:{tag}"))
+    assert {line.split("'")[1] for line in set(imported) ^ set(theirs)} == counted
     assert made.cloche_list(store) == [line for line in made.docker_list() if line.startswith(name)]
 
 

@@ -15,7 +15,7 @@ import time
 from cloche.errors import RegistryError, SpecError
 from cloche.images.removing import discard
 from cloche.images.store import names, uses
-from cloche.images.store.layers import unpack_all
+from cloche.images.store.crew import unpack_all
 from cloche.images.store.layout import sync_directory
 from cloche.images.unpack import compression
 from cloche.images.unpack.tar import BadArchive

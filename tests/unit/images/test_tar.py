@@ -177,7 +177,7 @@ def _changed(offset: int, content: bytes) -> bytes:
         (_changed(124, b"\xff" * 12), "less than 0"),
         (_changed(124, b"\x80" + b"\xff" * 11), "middle"),
         (_changed(156, b"M"), "volumes"),
-        (b"x" * 512, "number"),
+        (b"x" * 512, "checksum"),
         (written([(info("file", size=600), b"x" * 600)], tarfile.USTAR_FORMAT)[:1000], "middle"),
         (_changed(0, b"a").replace(b"a", b"b", 1), "checksum"),
     ],

@@ -163,8 +163,7 @@ class Unpacker:
                 parent = self._parent(above)  # no deeper than DEEPEST
                 os.mkdir(name, 0o755, dir_fd=parent)
                 fd = os.open(name, LOOK | os.O_NOFOLLOW, dir_fd=parent)
-                # the archive says nothing of it: the same everywhere, whenever it was made
-                self._kept += len(path)  # one entry makes hundreds of them
+                self._kept += len(path)  # one entry implies hundreds, which are the same whenever they are made
                 self._remember(path, Entry(DIRECTORY, path, mode=0o755), os.fstat(fd).st_ino)
             except NotADirectoryError:
                 raise BadArchive(f"has something in {shown(path)}, which is no directory") from None
@@ -339,9 +338,9 @@ class Unpacker:
             try:
                 os.setxattr(place, text, value, follow_symlinks=isinstance(place, int))
             except OSError as error:
-                # a list of users of whom some have no number here
-                nobody = error.errno == errno.EINVAL and text.startswith("system.posix_acl_")
-                if error.errno not in {errno.ENOTSUP, errno.EPERM} and not nobody:
+                # EINVAL: a list of users of whom some have no number here
+                acl = (errno.EINVAL,) if text.startswith("system.posix_acl_") else ()
+                if error.errno not in {errno.ENOTSUP, errno.EPERM, *acl}:
                     raise
                 key = f"the attribute {text}"
                 self.left_out[key] = self.left_out.get(key, 0) + 1
