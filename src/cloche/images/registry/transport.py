@@ -14,7 +14,7 @@ import time
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, InsecureRequestWarning, MaxRetryError, SSLError
+from urllib3.exceptions import HTTPError, InsecureRequestWarning, MaxRetryError, ProxyError, SSLError
 from urllib3.util import Timeout
 
 from cloche.errors import RegistryError
@@ -45,6 +45,8 @@ TRIES = 6
 PATIENCE = 60.0  # seconds of waiting between tries of one request
 CONNECT, READ = 15.0, 60.0  # seconds until somebody answers, and between two parts of an answer
 CERTIFICATES = ("/etc/containers/certs.d", "/etc/docker/certs.d")  # containers-certs.d(5)
+# alerts of TLS that speak of our certificate
+REFUSED = ("ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE_REQUIRED", "ALERT_UNKNOWN_CA", "ALERT_CERTIFICATE_UNKNOWN")
 AGENT = "cloche"
 
 
@@ -163,7 +165,7 @@ class Transport:
 
     def _make_pool(self, scheme: str, netloc: str, host: str) -> urllib3.PoolManager:
         context = self._context(netloc) if scheme == "https" else None
-        through = _proxy(scheme, netloc, host)
+        through = proxy_for(scheme, netloc, host)
         if through:
             return urllib3.ProxyManager(through, maxsize=8, ssl_context=context)
         return urllib3.PoolManager(maxsize=8, ssl_context=context)
@@ -210,10 +212,24 @@ def _translated(error: Exception, url: str) -> RegistryError:
             return NoTLSError(
                 f"{where} does not speak TLS", hint="if it is meant to be plain HTTP, give --tls-verify=false"
             )
+        if any(word in str(inner) for word in REFUSED):
+            return RegistryError(
+                f"{where} wants to know by a certificate who we are, and has seen none that it takes",
+                hint=f"put NAME.cert and NAME.key into {CERTIFICATES[0]}/HOST:PORT, or give --cert-dir",
+            )
         return RegistryError(f"{where}: {inner}")
-    text = str(reason)
-    # urllib3 puts the connection's repr in front
-    return UnreachableError(f"{where} cannot be reached: {text.rpartition('>: ')[2] or text}")
+    if isinstance(reason, ProxyError):
+        return UnreachableError(
+            f"{where} cannot be reached through the proxy: {_bare(reason.original_error)}",
+            hint="https_proxy and http_proxy name it; no_proxy lists what is reached without",
+        )
+    return UnreachableError(f"{where} cannot be reached: {_bare(reason)}")
+
+
+def _bare(error: Exception) -> str:
+    """What urllib3 says, without the connection in front."""
+    text = str(error)
+    return text.rpartition(">: ")[2] or text
 
 
 def _pause(retry_after: str | None, attempt: int) -> float:
@@ -230,7 +246,7 @@ def _pause(retry_after: str | None, attempt: int) -> float:
     return 0.5 * float(1 << attempt)
 
 
-def _proxy(scheme: str, netloc: str, host: str) -> str:
+def proxy_for(scheme: str, netloc: str, host: str) -> str:
     """The proxy for an origin, "" for none: https_proxy, http_proxy, all_proxy, but for what no_proxy lists.
 
     As with docker, this machine itself is never asked through one.
