@@ -809,5 +809,7 @@ def main(found: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
+    from tests.vm import layered
+
     prepare()
-    sys.exit(main(globals()))
+    sys.exit(main(globals() | vars(layered)))

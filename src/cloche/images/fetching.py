@@ -13,8 +13,7 @@ from cloche.images.registry.searching import find
 from cloche.images.registry.session import Session, check_login
 from cloche.images.registry.transport import NoTLSError, Transport, Trust
 from cloche.images.store import uses
-from cloche.images.unpack.apply import Powers
-from cloche.images.unpack.worker import Users, Worker
+from cloche.images.unpack.worker import Worker
 from cloche.records import record
 
 TYPE_CHECKING = False
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from cloche.images.registry.auth import Login
     from cloche.images.registry.searching import Found
     from cloche.images.store.layout import Layout
+    from cloche.images.unpack.worker import Unpacking
 
     T = TypeVar("T")
 
@@ -37,14 +37,6 @@ class Access:
     tls_verify: bool | None = None
     login: Login | None = None
     cert_dir: str = ""
-
-
-@record
-class Unpacking:
-    """Who unpacks: in a user namespace with these ids, or as root itself; and what they may do."""
-
-    users: Users | None
-    powers: Powers
 
 
 @record

@@ -6,10 +6,11 @@ from cloche.errors import ClocheError, NotFoundError, UnsupportedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cloche.images.fetching import Fetched, Unpacking
+    from cloche.images.fetching import Fetched
     from cloche.images.local import Image
     from cloche.images.platforms import Wanted
     from cloche.images.pulling import Progress
+    from cloche.images.unpack.worker import Unpacking
     from cloche.linux.files import Fd
     from cloche.sandbox.options import Options
 
@@ -113,9 +114,8 @@ def fetch_image(options: Options, progress: Progress | None = None) -> Fetched |
 
 def unpacking() -> Unpacking:
     """Who unpacks layers here: root as itself; others in a user namespace, with the ids their containers have."""
-    from cloche.images.fetching import Unpacking
     from cloche.images.unpack.apply import Powers
-    from cloche.images.unpack.worker import Users
+    from cloche.images.unpack.worker import Unpacking, Users
     from cloche.runtime import idmaps
     from cloche.runtime.host import probe_host
 

@@ -54,6 +54,14 @@ class Users:
     deny_setgroups: bool = False
 
 
+@record
+class Unpacking:
+    """Who unpacks: in a user namespace with these ids, or as root itself; and what they may do."""
+
+    users: Users | None
+    powers: Powers
+
+
 class Worker:
     """The caller's end; for one thread. With `users` it works in a user namespace that has them."""
 
