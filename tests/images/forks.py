@@ -42,14 +42,14 @@ for line in sys.stdin.buffer:
 
 
 class Forks:
-    """A context manager; called with words it runs them, as `Cli` does."""
+    """A context manager; called with words it runs them, as `Cli` does. `before` is what starts the process."""
 
-    def __init__(self, cli: Cli) -> None:
+    def __init__(self, cli: Cli, before: tuple[str, ...] = ()) -> None:
         self.root = cli.root
-        *before, _ = cli.argv
+        *words, _ = cli.argv
         environment = cli._environment
         self._process = subprocess.Popen(
-            [*before, PROGRAM.format(src=str(cli.source))],
+            [*before, *words, PROGRAM.format(src=str(cli.source))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -65,6 +65,11 @@ class Forks:
         self._process.stdin.write(json.dumps({"argv": args, "input": input, "env": env or {}}) + "\n")
         self._process.stdin.flush()
         return subprocess.CompletedProcess(args, *json.loads(self._process.stdout.readline()))
+
+    @property
+    def inside(self) -> str:
+        """The store, as this process sees it from outside."""
+        return f"/proc/{self._process.pid}/root{self.root}"
 
     def __enter__(self) -> Forks:
         return self

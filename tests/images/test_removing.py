@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -114,8 +115,35 @@ def test_not_while_something_is_fetched(cli: Cli, filled: Registry) -> None:
         child = cli.popen("pull", "-q", liar.name)
         while liar.layer_path not in [path for path, _ in liar.asked]:
             time.sleep(0.02)
-        assert cli("rmi", f"{filled.host}/box:1").returncode == 0
+        done = cli("rmi", f"{filled.host}/box:1")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == f"Untagged: {filled.host}/box:1\n"
+        assert "goes with the next rmi" in done.stderr
         assert child.wait(30) == 0
         assert cli("images", "-q").stdout.count("\n") == 1
         assert cli("rmi", liar.name).returncode == 0
+    assert layers(cli) == blobs(cli) == []
+
+
+@pytest.mark.parametrize("part", ["layers", "blobs"])
+def test_what_is_damaged_can_be_removed(cli: Cli, filled: Registry, part: str) -> None:
+    name = f"{filled.host}/box:1"
+    assert cli("pull", "-q", name).returncode == 0
+    for path in Path(cli.root, part, "sha256").iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert cli("run", "--pull", "never", name, "true").returncode == 125
+    done = cli("rmi", name)
+    assert done.returncode == 0, done.stderr
+    assert layers(cli) == blobs(cli) == []
+
+
+def test_removed_by_several_at_once(cli: Cli, filled: Registry) -> None:
+    """One of them does, the others find nothing: none takes another for a container."""
+    name = f"{filled.host}/box:1"
+    for _ in range(3):
+        assert cli("pull", "-q", name).returncode == 0
+        children = [cli.popen("rmi", name, stdout=-1, stderr=-1) for _ in range(4)]
+        said = [child.communicate(timeout=60) for child in children]
+        assert sorted(child.returncode for child in children) == [0, 1, 1, 1], said
+        assert all(b"no such image" in err for _, err in said if err), said
     assert layers(cli) == blobs(cli) == []

@@ -12,14 +12,14 @@ from __future__ import annotations
 import hashlib
 import os
 
-from cloche.errors import RegistryError, SpecError
+from cloche.errors import RegistryError, SpecError, StageError
 from cloche.images.digests import check_digest
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
 from cloche.images.platforms import choose, own_platform
 from cloche.images.references import parse_reference
-from cloche.images.removing import discard
+from cloche.images.removing import clear, discard
 from cloche.images.saving import CONTAINERD_NAME, path_of
-from cloche.images.store import names, uses
+from cloche.images.store import names, room, uses
 from cloche.images.store.crew import unpack_all
 from cloche.images.store.layers import check_layers
 from cloche.images.store.layout import sync_directory
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from cloche.spec.image import ImageConfig
 
 MOST_FILES = 100_000
+MOST_BYTES = 512 << 30  # of all files together
 DEEPEST = 3  # an index in an index
 COMPRESSED = {"gzip": "+gzip", "zstd": "+zstd"}
 MADE_BY = "give one made by save, of docker, podman or cloche"
@@ -74,8 +75,12 @@ def load(
     layout.make()
     contents = _Contents(layout)
     try:
-        with uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
+        with room.named(layout), uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
             return _load(layout, contents, read, wanted, make_worker, powers)
+    except StageError as error:
+        if room.is_full(error):
+            clear(layout, make_worker)
+        raise
     finally:
         discard(layout, contents.stored)
 
@@ -141,12 +146,17 @@ class _Contents:
         self.digests: dict[bytes, str] = {}
         self.stored: set[str] = set()
         self._links: dict[bytes, bytes] = {}
+        self._bytes = 0
 
     def take(self, archive: Archive) -> None:
         """Store what is in an archive. Raises BadArchive."""
         while (entry := archive.next()) is not None:
             name = b"/".join(split(entry.name))
             if entry.kind == FILE and entry.pieces is None:
+                self._bytes += entry.size
+                if self._bytes > MOST_BYTES:
+                    raise BadArchive(f"has more than {MOST_BYTES >> 30} GiB")
+                room.check(self.layout, entry.size)
                 self.digests[name] = _store(self.layout, archive)
                 self.stored.add(self.digests[name])
             elif entry.kind == SYMLINK:  # docker's, for a layer that several images have

@@ -15,7 +15,7 @@ from cloche.errors import NotFoundError, RegistryError
 from cloche.images import documents
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
 from cloche.images.platforms import Wanted, choose
-from cloche.images.store import names
+from cloche.images.store import names, room
 from cloche.images.store.crew import Crew
 from cloche.images.store.incoming import Incoming
 from cloche.images.store.layers import check_layers, has_layer
@@ -204,6 +204,7 @@ class _Layers:
         missing = [(item, diff_id) for item, diff_id in self.items if not self._is_there(item, diff_id)]
         if not missing:
             return False
+        room.check(self.layout, sum(item.size for item, _ in missing if not self.layout.has(item.digest)))
         with Crew(self.layout, make_worker, powers, len(missing)) as crew, ThreadPoolExecutor(AT_ONCE, "fetch") as pool:
             try:
                 fetched = {pool.submit(self._fetch, item): (item, diff_id) for item, diff_id in missing}

@@ -7,15 +7,16 @@ index.json ──▶ manifest ──▶ config ──▶ layers/DIFFID        wh
 
 from __future__ import annotations
 
-import fcntl
 import os
 
-from cloche.errors import ClocheError
+from cloche.errors import ClocheError, ConflictError
+from cloche.images import local
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
 from cloche.images.lists import DEEPEST
+from cloche.images.references import parse_reference
 from cloche.images.store import names, uses
-from cloche.images.store.layers import layer_path
-from cloche.linux import files
+from cloche.images.store.layers import layer_path, remove_tree
+from cloche.records import record
 from cloche.spec.image import Index
 from cloche.stage.points import point
 
@@ -24,20 +25,84 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cloche.images.store.layout import Layout
+    from cloche.images.unpack.worker import Worker
     from cloche.spec.image import Descriptor, ImageConfig
 
 
-def collect(layout: Layout, remove: Callable[[str], None]) -> int:
+@record
+class Taken:
+    """What was taken out of the index: names, and the IDs of images that have none any more."""
+
+    names: tuple[str, ...]
+    images: tuple[str, ...]
+
+
+def take_out(layout: Layout, text: str, *, force: bool = False) -> Taken:
+    """Take a name out of the index, or an image by its ID, with `force` if it has several names.
+
+    Raises NotFoundError, and ConflictError for an image that a container uses, and for several names.
+    """
+    taken: list[Taken] = []
+
+    def choose(entries: list[names.Entry]) -> set[int]:
+        meant = local.find_entry(layout, text)
+        image = _id_of(layout, meant)
+        by_name = bool(meant.name) and meant.name == _full(text)
+        same = {index: entry.name for index, entry in enumerate(entries) if _id_of(layout, entry) == image}
+        if not by_name and len(set(same.values())) > 1 and not force:
+            raise ConflictError(f"{text} has {len(same)} names", hint="name one of them, or --force for all")
+        if uses.is_used(layout, image) and (not by_name or len(same) == 1):
+            raise ConflictError(f"{text} is in use by a running container", hint="end it first")
+        gone = {index for index, name in same.items() if not by_name or name == meant.name}
+        found = tuple(same[index] for index in sorted(gone) if same[index])
+        taken.append(Taken(found, (image,) if len(gone) == len(same) else ()))
+        return gone
+
+    names.drop(layout, choose)
+    return taken[0]
+
+
+def _full(text: str) -> str:
+    try:
+        return str(parse_reference(text))
+    except ClocheError:
+        return ""
+
+
+def _id_of(layout: Layout, entry: names.Entry) -> str:
+    """The ID of an image; of one that is damaged the digest of its manifest, so that it can be removed."""
+    try:
+        return local.id_of(layout, entry)
+    except ClocheError:
+        return entry.manifest.digest
+
+
+def clear(layout: Layout, make_worker: Callable[[], Worker]) -> int | None:
+    """The same as `collect`, with a worker for the directories of layers where there are any to be removed."""
+    workers: list[Worker] = []
+
+    def remove(path: str) -> None:
+        if not workers:
+            workers.append(make_worker())
+        remove_tree(path, workers[0])
+
+    try:
+        return collect(layout, remove)
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+def collect(layout: Layout, remove: Callable[[str], None]) -> int | None:
     """Remove what nothing leads to and nobody uses; returns how many bytes of blobs.
 
     `remove` removes the directory of a layer below incoming/, whose files may be those of other ids. While something
-    is being fetched nothing is removed: its blobs have no name yet.
+    is being fetched nothing is removed, and None returned: its blobs have no name yet.
     """
-    with files.Fd(os.open(f"{layout.path}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
-        fcntl.flock(lock.number, fcntl.LOCK_EX)
+    with layout.locked():
         in_use = uses.used(layout)
         if uses.FETCHING in in_use:
-            return 0
+            return None
         point("collect-begun")
         blobs, layers = reachable(layout)
         for image in in_use:
@@ -54,13 +119,13 @@ def collect(layout: Layout, remove: Callable[[str], None]) -> int:
     for path in gone:
         point("collect-removing")
         remove(path)
+    layout.keep_spare()
     return freed
 
 
 def discard(layout: Layout, digests: set[str]) -> None:
     """Remove those of these blobs that nothing leads to, unless somebody fetches, who may count on them."""
-    with files.Fd(os.open(f"{layout.path}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
-        fcntl.flock(lock.number, fcntl.LOCK_EX)
+    with layout.locked():
         in_use = uses.used(layout)
         if uses.FETCHING in in_use:
             return

@@ -15,22 +15,18 @@ docs/images.md says. Names follow docker's grammar. What fails raises a ClocheEr
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
-from cloche.errors import ConflictError
 from cloche.images import archives, local, saving
 from cloche.images.describing import describe
 from cloche.images.listing import Row, rows
 from cloche.images.platforms import parse_platform
 from cloche.images.references import parse_reference
-from cloche.images.removing import collect
+from cloche.images.removing import clear, take_out
 from cloche.images.sources.copying import copy as copy_to
 from cloche.images.sources.layout import LayoutPlace
 from cloche.images.sources.places import REGISTRY, open_place, split_transport
 from cloche.images.sources.source import Image
-from cloche.images.store import names, uses
+from cloche.images.store import names, room, uses
 from cloche.images.store.crew import unpack_all
-from cloche.images.store.layers import remove_tree
 from cloche.images.store.layout import Layout, store_dir
 from cloche.images.unpack.worker import Worker
 from cloche.linux.libraries import reach
@@ -38,7 +34,6 @@ from cloche.sandbox.image import unpacking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from typing import IO, Any
 
     from cloche.images.fetching import Access
@@ -99,7 +94,7 @@ def take(image: Image, name: str) -> str:
     layout, who = Layout(store_dir()), unpacking()
     layout.make()
     full = str(parse_reference(name)) if name else ""
-    with uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
+    with room.named(layout), uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
         copy_to(image, LayoutPlace(layout.path), image.digest)
         pairs = [(layer.digest, layer.diff_id) for layer in image.layers]
         unpack_all(layout, pairs, lambda: Worker(who.users), who.powers)
@@ -156,15 +151,8 @@ def tag(name: str, new: str) -> None:
 def remove(name: str) -> None:
     """Take a name away, and what no other name leads to. Raises NotFoundError, and ConflictError if it is in use."""
     layout = Layout(store_dir())
-    entry = local.find_entry(layout, name)
-    if uses.is_used(layout, local.id_of(layout, entry)):
-        raise ConflictError(f"{name} is in use by a running container", hint="end it first")
-    if entry.name:
-        names.take(layout, entry.name)
-    else:
-        names.forget(layout, entry.manifest.digest)
-    with remover() as remove_directory:
-        collect(layout, remove_directory)
+    take_out(layout, name)
+    clear(layout, lambda: Worker(unpacking().users))
 
 
 def save(images: list[str], out: IO[bytes]) -> None:
@@ -179,23 +167,6 @@ def load(source: IO[bytes], *, platform: str = "") -> list[archives.Loaded]:
     who = unpacking()
     wanted = parse_platform(platform) if platform else None
     return archives.load(Layout(store_dir()), source.read, wanted, lambda: Worker(who.users), who.powers)
-
-
-@contextmanager
-def remover() -> Iterator[Callable[[str], None]]:
-    """What removes the directory of a layer: as root by itself, else as the ids whose files it holds."""
-    workers: list[Worker] = []
-
-    def remove(path: str) -> None:
-        if not workers:
-            workers.append(Worker(unpacking().users))
-        remove_tree(path, workers[0])
-
-    try:
-        yield remove
-    finally:
-        for worker in workers:
-            worker.close()
 
 
 def _access(tls_verify: bool | None, login: Login | None) -> Access:

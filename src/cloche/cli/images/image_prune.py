@@ -8,10 +8,11 @@ from cloche.cli import human
 from cloche.images.filtering import OF_PRUNING, is_dangling, make_test, parse_filters
 from cloche.images.listing import rows
 from cloche.images.references import parse_reference
-from cloche.images.removing import collect
+from cloche.images.removing import clear
 from cloche.images.store import names, uses
 from cloche.images.store.layout import Layout, store_dir
-from cloche.sandbox.images import remover
+from cloche.images.unpack.worker import Worker
+from cloche.sandbox.image import unpacking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,11 +35,12 @@ def image_prune(parsed: Parsed) -> int:
         return 0
     meant = [row for row in rows(layout) if (everything or is_dangling(row)) and test(row)]
     lines = [line for row in meant for line in _remove(layout, row)]
-    with remover() as remove:
-        freed = collect(layout, remove)
+    freed = clear(layout, lambda: Worker(unpacking().users))
     if lines:
         sys.stdout.write("Deleted Images:\n" + "".join(f"{line}\n" for line in lines) + "\n")
-    sys.stdout.write(f"Total reclaimed space: {human.size(freed)}\n")
+    if freed is None:
+        sys.stderr.write("cloche: an image is being fetched: what has no name now goes with the next prune\n")
+    sys.stdout.write(f"Total reclaimed space: {human.size(freed or 0)}\n")
     return 0
 
 
@@ -50,8 +52,9 @@ def _agreed(*, everything: bool) -> bool:
 
 def _remove(layout: Layout, row: Row) -> list[str]:
     """Take an image out of the index, unless a container uses it; returns what to say of it."""
-    if uses.is_used(layout, row.id):
-        return []
+    with layout.locked():
+        if uses.is_used(layout, row.id):
+            return []
     if row.name:
         names.take(layout, row.name)
         return [f"untagged: {parse_reference(row.name).familiar}", f"deleted: {row.id}"]

@@ -8,10 +8,11 @@ from cloche.cli.output import print_error
 from cloche.errors import ClocheError
 from cloche.images.lists import find_list
 from cloche.images.references import parse_reference
-from cloche.images.removing import collect
+from cloche.images.removing import clear
 from cloche.images.store import names
 from cloche.images.store.layout import Layout, store_dir
-from cloche.sandbox.images import remover
+from cloche.images.unpack.worker import Worker
+from cloche.sandbox.image import unpacking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,5 +42,4 @@ def remove(layout: Layout, texts: list[str]) -> None:
     """Take the names of lists away, and remove what nothing else leads to."""
     for text in texts:
         names.take(layout, str(parse_reference(text)))
-    with remover() as worker:
-        collect(layout, worker)
+    clear(layout, lambda: Worker(unpacking().users))

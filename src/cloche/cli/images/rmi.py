@@ -5,17 +5,18 @@ from __future__ import annotations
 import sys
 
 from cloche.cli.output import print_error
-from cloche.errors import ClocheError, ConflictError, NotFoundError
-from cloche.images import local
+from cloche.errors import ClocheError, NotFoundError
 from cloche.images.references import parse_reference
-from cloche.images.removing import collect
-from cloche.images.store import names, uses
+from cloche.images.removing import clear, take_out
 from cloche.images.store.layout import Layout, store_dir
-from cloche.sandbox.images import remover
+from cloche.images.unpack.worker import Worker
+from cloche.sandbox.image import unpacking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
+
+LATER = "cloche: something is being fetched: the content of {} goes with the next rmi\n"
 
 
 def rmi(parsed: Parsed) -> int:
@@ -23,9 +24,10 @@ def rmi(parsed: Parsed) -> int:
     layout = Layout(store_dir())
     layout.make()
     failed = 0
+    unnamed: list[str] = []
     for text in parsed.positionals:
         try:
-            _remove(layout, text, force=parsed.flag("force"))
+            taken = take_out(layout, text, force=parsed.flag("force"))
         except NotFoundError as error:
             if not parsed.flag("force"):
                 failed = 1
@@ -33,43 +35,14 @@ def rmi(parsed: Parsed) -> int:
         except ClocheError as error:
             failed = 1
             print_error(error)
-    with remover() as remove:
-        collect(layout, remove)
+        else:
+            unnamed += taken.images
+            for name in taken.names:
+                sys.stdout.write(f"Untagged: {parse_reference(name).familiar}\n")
+    done = clear(layout, lambda: Worker(unpacking().users)) is not None
+    for image in unnamed:
+        if done:
+            sys.stdout.write(f"Deleted: {image}\n")
+        else:
+            sys.stderr.write(LATER.format(image))
     return failed
-
-
-def _remove(layout: Layout, text: str, *, force: bool) -> None:
-    entries = names.entries(layout)
-    meant = local.find_entry(layout, text)
-    image = local.id_of(layout, meant)
-    by_name = bool(meant.name) and meant.name == _full(text)
-    same = [entry for entry in entries if _id_of(layout, entry) == image]
-    if not by_name and len({entry.name for entry in same}) > 1 and not force:
-        raise ConflictError(f"{text} has {len(same)} names", hint="name one of them, or --force for all")
-    if uses.is_used(layout, image) and (not by_name or len(same) == 1):
-        raise ConflictError(f"{text} is in use by a running container", hint="end it first")
-    if by_name:
-        names.take(layout, meant.name)
-        sys.stdout.write(f"Untagged: {parse_reference(meant.name).familiar}\n")
-        if len(same) > 1:
-            return
-    else:
-        for entry in same:
-            names.forget(layout, entry.manifest.digest)
-            if entry.name:
-                sys.stdout.write(f"Untagged: {parse_reference(entry.name).familiar}\n")
-    sys.stdout.write(f"Deleted: {image}\n")
-
-
-def _full(text: str) -> str:
-    try:
-        return str(parse_reference(text))
-    except ClocheError:
-        return ""
-
-
-def _id_of(layout: Layout, entry: names.Entry) -> str:
-    try:
-        return local.id_of(layout, entry)
-    except ClocheError:
-        return ""

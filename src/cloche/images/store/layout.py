@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from errno import ENOSPC
 
 from cloche.errors import ClocheError, ForbiddenError, NotFoundError, UnsupportedError
 from cloche.images.digests import check_digest, sha256
+from cloche.images.store.room import full, is_full
 from cloche.linux import files
 from cloche.spec.reader import read_json
 from cloche.stage.points import point
 
 LAYOUT = b'{"imageLayoutVersion": "1.0.0"}'
 EMPTY = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
-ENOENT = 2
+FIRST = {"oci-layout": LAYOUT, "index.json": EMPTY}
+FOLDERS = ("blobs/sha256", "blobs/sha512", "incoming", "layers/sha256")
+SPARE = 1 << 16
 
 
 def store_dir() -> str:
@@ -36,31 +41,53 @@ class Layout:
         """Make the directory and what every layout has. Raises ForbiddenError, UnsupportedError."""
         try:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
-            for name in ("blobs/sha256", "blobs/sha512", "incoming", "layers/sha256"):
-                os.makedirs(f"{self.path}/{name}", exist_ok=True)
+            if not all(os.path.exists(f"{self.path}/{name}") for name in (*FOLDERS, *FIRST)):
+                with self.locked():
+                    self._furnish()
             for name in ("incoming", "layers"):
                 # set-uid programs of any image are in there (CVE-2021-41103)
                 if os.stat(f"{self.path}/{name}").st_mode & 0o077:
                     os.chmod(f"{self.path}/{name}", 0o700)
-            for name, content in (("oci-layout", LAYOUT), ("index.json", EMPTY)):
-                if not os.path.exists(f"{self.path}/{name}"):
-                    self._write_first(name, content)
+            self.keep_spare()
         except OSError as error:
+            if is_full(error):
+                raise full(self.path) from None
             raise ForbiddenError(
                 f"the store {self.path} cannot be used: {error.strerror}", hint="give another: --root, or CLOCHE_ROOT"
             ) from None
         self._check_version()
 
-    def _write_first(self, name: str, content: bytes) -> None:
-        """Write a file that is not there yet, unless another does so at the same moment."""
-        made = f"{self.path}/incoming/{name}.{os.getpid()}.first"
-        write_once(made, content)
+    def locked(self, *, shared: bool = False) -> files.Fd:
+        """Hold the lock of the store until the descriptor is closed: whoever changes a name, or removes anything."""
+        held = files.Fd(os.open(f"{self.path}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        fcntl.flock(held.number, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        return held
+
+    def _furnish(self) -> None:
+        for name in FOLDERS:
+            os.makedirs(f"{self.path}/{name}", exist_ok=True)
+        for name in ("blobs", "layers"):
+            sync_directory(f"{self.path}/{name}")
+        for name, content in FIRST.items():
+            if not os.path.exists(f"{self.path}/{name}"):
+                write_once(f"{self.path}/{name}", content, f"{self.path}/incoming")
+
+    def keep_spare(self) -> None:
+        """Keep room for an index.json with less in it, so that a name can be taken away where the disk is full."""
+        wanted = max(SPARE, 2 * os.stat(f"{self.path}/index.json").st_size)
+        if os.path.exists(self.spare) and os.stat(self.spare).st_size >= wanted:
+            return
         try:
-            os.link(made, f"{self.path}/{name}")
-        except FileExistsError:
-            pass
-        point("first-linked")
-        os.unlink(made)
+            with self.locked():
+                write_once(self.spare, bytes(wanted), f"{self.path}/incoming")
+        except OSError as error:
+            if not is_full(error):
+                raise
+
+    @property
+    def spare(self) -> str:
+        """A file whose blocks can be written to when there are no others."""
+        return f"{self.path}/spare"
 
     def _check_version(self) -> None:
         with open(f"{self.path}/oci-layout", "rb") as file:
@@ -118,6 +145,20 @@ def write_once(path: str, content: bytes, beside: str = "") -> None:
             os.unlink(temporary)
         raise
     sync_directory(folder)
+
+
+def write_over(spare: str, path: str, content: bytes) -> None:
+    """Have the content appear whole in place of a file, in the blocks of a third one. Raises OSError."""
+    with files.Fd(os.open(spare, os.O_RDWR | os.O_CLOEXEC)) as file:
+        if os.fstat(file.number).st_size < len(content):
+            raise OSError(ENOSPC, os.strerror(ENOSPC), path)
+        at = 0
+        while at < len(content):
+            at += os.pwrite(file.number, content[at:], at)
+        os.ftruncate(file.number, len(content))
+        os.fsync(file.number)
+    os.rename(spare, path)
+    sync_directory(os.path.dirname(path))
 
 
 def sync_directory(path: str) -> None:

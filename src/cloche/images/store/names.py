@@ -8,12 +8,11 @@ most; without one it is an image that has lost its name. Where the image was cho
 
 from __future__ import annotations
 
-import fcntl
 import os
 
 from cloche.errors import SpecError
-from cloche.images.store.layout import write_once
-from cloche.linux import files
+from cloche.images.store import room
+from cloche.images.store.layout import write_once, write_over
 from cloche.records import record
 from cloche.spec.image import NAME, Descriptor
 from cloche.spec.reader import read_json, write_json
@@ -69,12 +68,22 @@ def update(layout: Layout, name: str, work: Callable[[Entry | None], Entry]) -> 
 
 def take(layout: Layout, name: str) -> None:
     """Take a name away, and the image with it unless it has others."""
-    _change(layout, lambda known: [raw for raw in known if _name_of(raw) != name])
+    _change(layout, lambda known: [raw for raw in known if _name_of(raw) != name], less=True)
+
+
+def drop(layout: Layout, choose: Callable[[list[Entry]], set[int]]) -> None:
+    """Remove the entries at the positions that `choose` gives; while it is asked nothing else changes."""
+
+    def without(known: list[Raw]) -> list[Raw]:
+        gone = choose([_entry(raw, index) for index, raw in enumerate(known)])
+        return [raw for index, raw in enumerate(known) if index not in gone]
+
+    _change(layout, without, less=True)
 
 
 def forget(layout: Layout, digest: str) -> None:
     """Remove every entry of the manifest with this digest."""
-    _change(layout, lambda known: [raw for raw in known if raw.get("digest") != digest])
+    _change(layout, lambda known: [raw for raw in known if raw.get("digest") != digest], less=True)
 
 
 def _with(known: list[Raw], entry: Entry) -> list[Raw]:
@@ -126,12 +135,20 @@ def _read(layout: Layout) -> Raw:
     return raw
 
 
-def _change(layout: Layout, work: Callable[[list[Raw]], list[Raw]]) -> None:
-    """Whoever changes the index holds the lock of the store, and reads it first."""
-    with files.Fd(os.open(f"{layout.path}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
-        fcntl.flock(lock.number, fcntl.LOCK_EX)
+def _change(layout: Layout, work: Callable[[list[Raw]], list[Raw]], *, less: bool = False) -> None:
+    """Whoever changes the index holds the lock of the store, and reads it first.
+
+    With `less` in it, it can be written where the disk is full.
+    """
+    with room.named(layout), layout.locked():
         raw = _read(layout)
         changed = work(raw["manifests"])
         if changed != raw["manifests"]:
             content = write_json({**raw, "manifests": changed}).encode()
-            write_once(f"{layout.path}/index.json", content, f"{layout.path}/incoming")
+            path = f"{layout.path}/index.json"
+            try:
+                write_once(path, content, f"{layout.path}/incoming")
+            except OSError as error:
+                if not less or not room.is_full(error) or not os.path.exists(layout.spare):
+                    raise
+                write_over(layout.spare, path, content)

@@ -28,8 +28,7 @@ FETCHING = "fetching"
 
 def undisturbed(layout: Layout, work: Callable[[], T]) -> T:
     """Do something short while nothing is removed and no name changes."""
-    with files.Fd(os.open(f"{layout.path}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
-        fcntl.flock(lock.number, fcntl.LOCK_SH)
+    with layout.locked(shared=True):
         return work()
 
 
