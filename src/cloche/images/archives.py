@@ -23,6 +23,7 @@ from cloche.images.store import names, room, uses
 from cloche.images.store.crew import unpack_all
 from cloche.images.store.layers import check_layers
 from cloche.images.store.layout import sync_directory
+from cloche.images.store.stacks import stack
 from cloche.images.unpack import compression
 from cloche.images.unpack.apply import shown, split
 from cloche.images.unpack.tar import FILE, HARD_LINK, SYMLINK, Archive, BadArchive, Stream
@@ -104,6 +105,7 @@ def _load(
         check_layers(config.rootfs.diff_ids, len(manifest.layers))
         digests = [item.digest for item in manifest.layers]
         unpack_all(layout, list(zip(digests, config.rootfs.diff_ids, strict=True)), make_worker, powers)
+        stack(layout, manifest.config.digest, config.rootfs.diff_ids, make_worker, powers)
         found.append(Loaded(entry.name, manifest.config.digest))
     for entry in entries:
         point("load-unnamed")

@@ -7,6 +7,7 @@ from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_m
 from cloche.images.references import parse_reference
 from cloche.images.store import names
 from cloche.images.store.layers import layer_path
+from cloche.images.store.stacks import stacked
 from cloche.linux.reading import read_bytes
 from cloche.records import record
 from cloche.spec.image import INDEXES, Manifest
@@ -75,6 +76,7 @@ def load(layout: Layout, entry: names.Entry, wanted: Wanted | None = None) -> Im
         if isinstance(facts, dict) and facts.get("root"):
             root = place
             break
+    layers = stacked(layout, manifest.config.digest, layers)
     return Image(entry.name, manifest.config.digest, config, layers, root, entry.manifest.digest)
 
 

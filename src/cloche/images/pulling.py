@@ -19,6 +19,7 @@ from cloche.images.store import names, room
 from cloche.images.store.crew import Crew
 from cloche.images.store.incoming import Incoming
 from cloche.images.store.layers import check_layers, has_layer
+from cloche.images.store.stacks import stack
 from cloche.images.unpack.apply import Powers
 from cloche.records import record
 from cloche.spec.image import DOCKER_FOREIGN, OCI_FOREIGN, Descriptor, Manifest
@@ -96,6 +97,7 @@ def pull(
     finally:
         progress.close()
     point("pull-unpacked")
+    stack(layout, manifest.config.digest, config.rootfs.diff_ids, make_worker, powers)
     layout.add(answer.content)
     if top is not answer:
         layout.add(top.content)

@@ -16,6 +16,7 @@ from cloche.images.lists import DEEPEST
 from cloche.images.references import parse_reference
 from cloche.images.store import names, uses
 from cloche.images.store.layers import layer_path, remove_tree
+from cloche.images.store.stacks import stack_path
 from cloche.records import record
 from cloche.spec.image import Index
 from cloche.stage.points import point
@@ -110,7 +111,7 @@ def collect(layout: Layout, remove: Callable[[str], None]) -> int | None:
             blobs.add(image)
             layers |= set(config.rootfs.diff_ids) if config is not None else set()
         freed, gone = _remove_blobs(layout, blobs), _remove_incoming(layout)
-        kept = {layer_path(layout, diff_id) for diff_id in layers}
+        kept = {layer_path(layout, diff_id) for diff_id in layers} | {stack_path(layout, image) for image in blobs}
         for digits in os.listdir(f"{layout.path}/layers/sha256"):
             path = f"{layout.path}/layers/sha256/{digits}"
             if path not in kept:

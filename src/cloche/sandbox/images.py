@@ -28,6 +28,7 @@ from cloche.images.sources.source import Image
 from cloche.images.store import names, room, uses
 from cloche.images.store.crew import unpack_all
 from cloche.images.store.layout import Layout, store_dir
+from cloche.images.store.stacks import stack
 from cloche.images.unpack.worker import Worker
 from cloche.linux.libraries import reach
 from cloche.sandbox.image import unpacking
@@ -98,6 +99,7 @@ def take(image: Image, name: str) -> str:
         copy_to(image, LayoutPlace(layout.path), image.digest)
         pairs = [(layer.digest, layer.diff_id) for layer in image.layers]
         unpack_all(layout, pairs, lambda: Worker(who.users), who.powers)
+        stack(layout, image.id, [layer.diff_id for layer in image.layers], lambda: Worker(who.users), who.powers)
         names.put(layout, names.Entry(full, LayoutPlace(layout.path).descriptor(image.digest, image.media_type)))
     return full or image.id
 

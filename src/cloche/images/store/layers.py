@@ -1,7 +1,8 @@
 """Layers unpacked once, for all images that have them.
 
     layers/sha256/HEX/fs            the files, by the digest of the layer's tar (diffID)
-                     /layer.json    what was found: {"entries", "bytes", "left_out", "root"}
+                     /layer.json    what was found: {"entries", "bytes", "left_out", "root", "hides"}
+                     /implied       directories that it has and says nothing about, if there are any
 
 A layer is unpacked below incoming/ and appears whole by rename, after everything in it was written to the disk. Two
 who want it do the work once (flock). Its digest is compared with the one the image's config names before anybody can
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from cloche.errors import RegistryError, StageError
+from cloche.errors import RegistryError, StageError, UnsupportedError
 from cloche.images.digests import check_digest
 from cloche.images.store.layout import sync_directory, write_once
 from cloche.images.store.locks import lock
@@ -82,6 +83,9 @@ def _fill(layout: Layout, digest: str, diff_id: str, made: str, worker: Worker, 
         point("layer-filled")
         files.syncfs(directory.number)
         point("layer-synced")
+    implied = facts.pop("implied")
+    if implied:
+        write_once(f"{made}/implied", b"\0".join(implied))
     write_once(f"{made}/layer.json", write_json(facts).encode())
 
 
@@ -93,6 +97,9 @@ def remove_tree(path: str, worker: Worker) -> None:
 
 
 def check_layers(config: list[str], layers: int) -> None:
-    """Whether an image has as many layers as its config says. Raises RegistryError."""
+    """Whether an image has as many layers as its config says, and names them as here. Raises RegistryError."""
     if len(config) != layers:
         raise RegistryError(f"the image has {layers} layers, and its config says {len(config)}")
+    for diff_id in config:
+        if not diff_id.startswith("sha256:"):
+            raise UnsupportedError(f"the layer {diff_id[:80]}", needs="layers that the image's config names by sha256")

@@ -2,7 +2,7 @@
 
     name          in here
     .wh.NAME      a whiteout: NAME of the layers below is not there (a character device 0:0, as overlayfs has it)
-    .wh..wh..opq  an opaque directory: nothing of the layers below is in it (an attribute of overlayfs)
+    .wh..wh..opq  an opaque directory: nothing of the layers below is in it (an attribute of overlayfs, `hides` for all)
     .wh..wh.*     what aufs kept for itself; left out
 
 What an entry leads through is resolved as if the directory were the root of all: a link in a layer goes nowhere else.
@@ -15,6 +15,7 @@ import errno
 import os
 import stat
 
+from cloche.images.unpack.parents import DEEPEST, LOOK, is_whiteout, make_opaque, make_parents
 from cloche.images.unpack.removal import remove_tree
 from cloche.images.unpack.tar import (
     BLOCK_DEVICE,
@@ -23,6 +24,7 @@ from cloche.images.unpack.tar import (
     FIFO,
     FILE,
     HARD_LINK,
+    LONGEST_NAME,
     SYMLINK,
     Archive,
     BadArchive,
@@ -42,11 +44,9 @@ NO_NAME = (b"", b".", b"..")
 WHITEOUT, OPAQUE, AUFS = b".wh.", b".wh..wh..opq", b".wh..wh."
 MOST_ENTRIES = 4 << 20
 MOST_BYTES = 256 << 30  # of one layer
-MOST_KEPT = 32 << 20  # bytes of attributes of directories, which are set at the end, and names of those implied
-DEEPEST = 512  # directories in a name
+MOST_KEPT = 32 << 20  # of what is kept of directories to the end
 MOST_OPEN = 64  # directories kept open, as the next entry is mostly in one of the last
 MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-LOOK = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 OWNER = "user.containers.override_stat"  # where containers/storage and fuse-overlayfs keep an owner that cannot be
 LAST_SECOND = (1 << 34) - 1  # what ext4 can hold (2446)
 
@@ -72,11 +72,18 @@ class Unpacker:
         self.entries = self.bytes = 0
         self.left_out: dict[str, int] = {}  # what could not be made here, and how often
         self.has_root = False  # whether the layer says what the root directory itself is like
+        self.hides = False  # whether nothing of the layers below is seen
+        self._implied: dict[int, bytes] = {}  # by inode, directories that nothing is said about
         self._open: dict[bytes, int] = {}
         self._folder = b"", b""  # that of the last entry, as the archive has it and without what means nothing
         self._directories: dict[bytes, tuple[Entry, int]] = {}  # to be finished, with their inodes
         self._kept = 0
         self._uid, self._gid = os.geteuid(), os.getegid()
+
+    @property
+    def implied(self) -> list[bytes]:
+        """The directories that nothing is said about, by name."""
+        return sorted(self._implied.values())
 
     def close(self) -> None:
         """Close what is kept open."""
@@ -158,20 +165,20 @@ class Unpacker:
         else:
             try:
                 fd = files.open_in_root(self.root, path, LOOK)
-            except FileNotFoundError:
-                above, _, name = path.rpartition(b"/")
-                parent = self._parent(above)  # no deeper than DEEPEST
-                os.mkdir(name, 0o755, dir_fd=parent)
-                fd = os.open(name, LOOK | os.O_NOFOLLOW, dir_fd=parent)
-                self._kept += len(path)  # one entry implies hundreds, which are the same whenever they are made
-                self._remember(path, Entry(DIRECTORY, path, mode=0o755), os.fstat(fd).st_ino)
-            except NotADirectoryError:
-                raise BadArchive(f"has something in {shown(path)}, which is no directory") from None
+            except (FileNotFoundError, NotADirectoryError):
+                fd = make_parents(self.root, path, self.powers.opaque, self._imply)
         if len(self._open) >= MOST_OPEN:
             oldest = next(iter(self._open))
             os.close(self._open.pop(oldest))
         self._open[path] = fd
         return fd
+
+    def _imply(self, inode: int, path: bytes) -> None:
+        """Keep that nothing was said of a directory: it may be like that of a layer below."""
+        self._keep(len(path), "directories that nothing is said about")
+        if len(path) > LONGEST_NAME:
+            raise BadArchive("has a directory whose name is longer than any path can be")
+        self._implied[inode] = path
 
     def _retry(self, parent: int, name: bytes, make: Callable[[], T]) -> T:
         """Make something in the place of whatever is there."""
@@ -233,7 +240,7 @@ class Unpacker:
         except FileExistsError:
             there = os.stat(name, dir_fd=parent, follow_symlinks=False)
             if not stat.S_ISDIR(there.st_mode):
-                opaque = stat.S_ISCHR(there.st_mode) and there.st_rdev == 0  # it hides what is below, and so must this
+                opaque = is_whiteout(there)  # it hides what is below, and so must this
                 self._remove(parent, name)
                 os.mkdir(name, 0o700, dir_fd=parent)
         with files.Fd(
@@ -241,17 +248,22 @@ class Unpacker:
         ) as made:
             if opaque:
                 os.setxattr(made.number, self.powers.opaque, b"y")
-            self._remember(path, entry, os.fstat(made.number).st_ino)
+            inode = os.fstat(made.number).st_ino
+            self._implied.pop(inode, None)
+            self._remember(path, entry, inode)
 
     def _remember(self, path: bytes, entry: Entry, inode: int) -> None:
         """Keep what a directory is to be like in the end."""
         wanted = tuple(item for item in entry.xattrs if is_wanted(os.fsdecode(item[0])))
-        self._kept += sum(len(name) + len(value) for name, value in wanted)
-        if self._kept > MOST_KEPT:
-            raise BadArchive("has too many attributes of directories, or directories in directories")
+        self._keep(sum(len(name) + len(value) for name, value in wanted), "attributes of directories")
         kept = Entry(DIRECTORY, entry.name, b"", entry.mode, entry.uid, entry.gid, 0, entry.mtime, 0, 0, wanted)
         self._directories.pop(path, None)
         self._directories[path] = kept, inode
+
+    def _keep(self, size: int, what: str) -> None:
+        self._kept += size
+        if self._kept > MOST_KEPT:
+            raise BadArchive(f"has too many {what}")
 
     def _finish_directory(self, path: bytes, entry: Entry, inode: int) -> None:
         try:
@@ -314,8 +326,10 @@ class Unpacker:
 
     def _white_out(self, parent: int, name: bytes, above: bytes) -> None:
         if name == OPAQUE:
-            with files.Fd(os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=parent)) as place:
-                os.setxattr(place.number, self.powers.opaque, b"y")
+            if os.path.sameopenfile(parent, self.root):
+                self.hides = True  # overlayfs does not look at what a root directory has
+            else:
+                make_opaque(parent, self.powers.opaque)
             return
         if name.startswith(AUFS):
             return
@@ -327,8 +341,9 @@ class Unpacker:
         except FileExistsError:
             # the layer has something of that name itself, which hides what is below unless both are directories
             if stat.S_ISDIR(os.stat(hidden, dir_fd=parent, follow_symlinks=False).st_mode):
-                with files.Fd(os.open(hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)) as place:
-                    os.setxattr(place.number, self.powers.opaque, b"y")
+                with files.Fd(os.open(hidden, LOOK | os.O_NOFOLLOW, dir_fd=parent)) as place:
+                    make_opaque(place.number, self.powers.opaque)
+                    self._implied.pop(os.fstat(place.number).st_ino, None)
 
     def _attributes(self, place: int | str, entry: Entry) -> None:
         for name, value in entry.xattrs:

@@ -4,6 +4,7 @@
            ◀── ("entered",) ── ("mapped",)     ──▶           given to ids an ordinary user has no power over
            ── ("unpack",), [blob, directory]   ──▶
            ◀── ("done", diffID, facts) or ("failed", kind, text, errno)
+           ── ("shape", names, implied), [layers, directory]   ──▶       (see `shapes`)
            ── ("remove", name), [directory]    ──▶           what it has made, only it can remove
            ── ("export", layers), [store, out] ──▶           and read
 
@@ -24,6 +25,7 @@ from cloche.errors import ClocheError, StageError
 from cloche.images.unpack.apply import Powers, Unpacker
 from cloche.images.unpack.compression import reader
 from cloche.images.unpack.removal import remove_tree
+from cloche.images.unpack.shapes import shape
 from cloche.images.unpack.tar import Archive, BadArchive, Stream
 from cloche.linux import namespaces, process
 from cloche.records import record
@@ -109,6 +111,11 @@ class Worker:
         _, diff_id, facts = self._ask(("unpack", powers.own, powers.nodes, powers.opaque), (blob, directory))
         return diff_id, facts
 
+    def shape(self, layers: int, names: list[str], implied: list[list[bytes]], target: int, powers: Powers) -> int:
+        """Make what an image needs above its layers, which are in the directory `layers`; returns how much that is."""
+        words = powers.own, powers.nodes, powers.opaque
+        return int(self._ask(("shape", names, implied, *words), (layers, target))[1])
+
     def remove(self, directory: int, name: str) -> None:
         """Remove a tree below a directory, if it is there."""
         self._ask(("remove", name), (directory,))
@@ -158,6 +165,9 @@ def _answer(message: tuple[Any, ...], fds: list[int]) -> tuple[Any, ...]:
         from cloche.images.exporting import export
 
         export(fds[0], message[1], message[2], Powers(*message[3:]), fds[1])
+    elif message[0] == "shape":
+        _, names, implied, *powers = message
+        return ("done", shape(fds[0], names, implied, fds[1], Powers(*powers)))
     elif message[0] == "unpack":
         return ("done", *unpack(fds[0], fds[1], Powers(*message[1:])))
     return ("done",)
@@ -178,6 +188,8 @@ def unpack(blob: int, directory: int, powers: Powers) -> tuple[str, Facts]:
         "bytes": unpacker.bytes,
         "left_out": unpacker.left_out,
         "root": unpacker.has_root,
+        "hides": unpacker.hides,
+        "implied": unpacker.implied,
     }
 
 

@@ -1,0 +1,93 @@
+"""What an image needs besides its layers, where they do not lie on each other as they are.
+
+    layers/sha256/ID/fs            directories that lie above all layers (see `unpack.shapes`)
+                    /layer.json    {"lowest"}: the layer below which nothing is seen, counted from 0
+
+ID is that of the image, which says what its layers are. Most images have no such thing. It is made like a layer:
+whole, before the image has a name.
+"""
+
+from __future__ import annotations
+
+import os
+
+from cloche.images.store.layers import layer_path, remove_tree
+from cloche.images.store.layout import sync_directory, write_once
+from cloche.images.store.locks import lock
+from cloche.linux import files
+from cloche.linux.reading import read_bytes
+from cloche.spec.reader import read_json, write_json
+from cloche.stage.points import point
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloche.images.store.layout import Layout
+    from cloche.images.unpack.apply import Powers
+    from cloche.images.unpack.worker import Worker
+
+DIGITS = 64
+
+
+def stack_path(layout: Layout, image: str) -> str:
+    """Where it is, whether it is there or not."""
+    return f"{layout.path}/layers/sha256/{image.partition(':')[2][:DIGITS]}"
+
+
+def stack(layout: Layout, image: str, diff_ids: list[str], make_worker: Callable[[], Worker], powers: Powers) -> None:
+    """Make what the image with this ID needs, unless it is there. Raises RegistryError, OSError."""
+    place = stack_path(layout, image)
+    if os.path.exists(place):
+        return
+    paths = [layer_path(layout, diff_id) for diff_id in diff_ids]
+    lowest = max((index for index, path in enumerate(paths) if _hides(path)), default=0)
+    implied = [list(filter(None, read_bytes(f"{path}/implied").split(b"\0"))) for path in paths[lowest:]]
+    if not lowest and not any(implied[1:]):
+        return
+    worker = make_worker()
+    made = f"{layout.path}/incoming/{os.path.basename(place)}.d"
+    try:
+        with lock(f"{made}.lock"):
+            try:
+                if not os.path.exists(place):
+                    remove_tree(made, worker)
+                    os.makedirs(f"{made}/fs", mode=0o755)
+                    point("stack-begun")
+                    _fill(layout, made, [os.path.basename(path) for path in paths[lowest:]], implied, worker, powers)
+                    write_once(f"{made}/layer.json", write_json({"lowest": lowest}).encode())
+                    point("stack-whole")
+                    os.rename(made, place)
+                    sync_directory(os.path.dirname(place))
+            finally:
+                os.unlink(f"{made}.lock")
+    finally:
+        worker.close()
+
+
+def _hides(path: str) -> bool:
+    facts = read_json(read_bytes(f"{path}/layer.json"))
+    return isinstance(facts, dict) and bool(facts.get("hides"))
+
+
+def _fill(
+    layout: Layout, made: str, names: list[str], implied: list[list[bytes]], worker: Worker, powers: Powers
+) -> None:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    with (
+        files.Fd(os.open(f"{layout.path}/layers/sha256", flags)) as layers,
+        files.Fd(os.open(f"{made}/fs", flags)) as target,
+    ):
+        worker.shape(layers.number, names, implied, target.number, powers)
+        files.syncfs(target.number)
+
+
+def stacked(layout: Layout, image: str, layers: tuple[str, ...]) -> tuple[str, ...]:
+    """The directories of an image, the lowest first, with its own and without those that are not seen."""
+    place = stack_path(layout, image)
+    text = read_bytes(f"{place}/layer.json")
+    if not text:
+        return layers
+    facts = read_json(text)
+    lowest = facts.get("lowest", 0) if isinstance(facts, dict) else 0
+    return (*layers[int(lowest) :], place)

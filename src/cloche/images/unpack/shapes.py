@@ -1,0 +1,124 @@
+"""Directories of an image whose mode and owner a lower layer says, though a higher one has them as well.
+
+A layer that has foo/bar without foo/ says nothing about foo. Other engines unpack it onto the layers below and copy
+what those say. Layers here are of no image, so overlayfs would show what foo was made as: instead the image gets
+directories of its own, which lie above all layers and have nothing in them.
+
+    layer 1    t/ (01777), t/old          own    t/ (01777)
+    layer 2    t/new                      ────▶  the image has t/ with 01777, t/new and t/old
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from cloche.images.unpack.apply import is_wanted
+from cloche.images.unpack.parents import is_whiteout
+from cloche.images.unpack.tar import BadArchive
+from cloche.linux import files
+from cloche.records import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.images.unpack.apply import Powers
+
+READ = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+MOST_LOOKS = 4 << 20  # directories times layers
+
+
+@record
+class Found:
+    """A directory in one of the layers, and what it is like."""
+
+    layer: int
+    status: os.stat_result
+    attributes: tuple[tuple[str, bytes], ...]
+
+
+def shape(layers: int, names: list[str], implied: list[list[bytes]], target: int, powers: Powers) -> int:
+    """Make in `target` what the image needs above its layers; returns how many directories.
+
+    `names` are directories in `layers`, the lowest first; `implied` says of each what it says nothing about.
+    """
+    every = sorted({path for paths in implied[1:] for path in paths})
+    if len(every) * len(names) > MOST_LOOKS:
+        raise BadArchive("has too many directories that nothing is said about")
+    silent = [set(paths) for paths in implied]
+    opened = [files.Fd(os.open(f"{name}/fs", READ, dir_fd=layers)) for name in names]
+    try:
+        roots = [root.number for root in opened]
+        meant: dict[bytes, Found] = {}
+        for path in every:
+            seen = _seen(roots, path, powers)
+            said = next((found for found in seen if path not in silent[found.layer]), None)
+            if said is not None and said is not seen[0]:
+                meant[path] = said
+        made: set[bytes] = set()
+        for path in meant:
+            parts = path.split(b"/")
+            for end in range(1, len(parts) + 1):
+                above = b"/".join(parts[:end])
+                if above not in made:
+                    made.add(above)
+                    _make(target, above, meant.get(above) or _seen(roots, above, powers)[0], powers)
+        for path in sorted(made, reverse=True):
+            _finish(target, path, meant.get(path) or _seen(roots, path, powers)[0])
+        return len(made)
+    finally:
+        for root in opened:
+            root.close()
+
+
+def _seen(roots: list[int], path: bytes, powers: Powers) -> list[Found]:
+    """The directories that are merged to one at `path`, the highest first; none where something else is there."""
+    seen: list[Found] = []
+    for layer in reversed(range(len(roots))):
+        found, goes_on = _look(roots[layer], path, layer, powers)
+        if found is not None:
+            seen.append(found)
+        if not goes_on:
+            break
+    return seen
+
+
+def _look(root: int, path: bytes, layer: int, powers: Powers) -> tuple[Found | None, bool]:
+    """The directory at `path` in one layer, and whether lower ones say what it is like: not if one above it hides them.
+
+    One that hides what lower ones have in it is still the same directory.
+    """
+    goes_on, hides = True, False
+    place = files.Fd(os.open(".", READ, dir_fd=root))
+    try:
+        for name in path.split(b"/"):
+            try:
+                there = os.stat(name, dir_fd=place.number, follow_symlinks=False)
+            except FileNotFoundError:
+                return None, goes_on
+            if is_whiteout(there) or not stat.S_ISDIR(there.st_mode):
+                return None, False
+            step = files.Fd(os.open(name, READ, dir_fd=place.number))
+            place.close()
+            place = step
+            goes_on = goes_on and not hides
+            hides = powers.opaque in os.listxattr(place.number)
+        names = [name for name in os.listxattr(place.number) if is_wanted(name)]
+        attributes = tuple((name, os.getxattr(place.number, name)) for name in names)
+        return Found(layer, os.fstat(place.number), attributes), goes_on
+    finally:
+        place.close()
+
+
+def _make(target: int, path: bytes, found: Found, powers: Powers) -> None:
+    os.mkdir(path, 0o700, dir_fd=target)
+    with files.Fd(os.open(path, READ, dir_fd=target)) as made:
+        if powers.own:
+            os.fchown(made.number, found.status.st_uid, found.status.st_gid)
+        for name, value in found.attributes:
+            os.setxattr(made.number, name, value)
+
+
+def _finish(target: int, path: bytes, found: Found) -> None:
+    with files.Fd(os.open(path, READ, dir_fd=target)) as made:
+        os.fchmod(made.number, stat.S_IMODE(found.status.st_mode))
+        os.utime(made.number, ns=(found.status.st_mtime_ns, found.status.st_mtime_ns))

@@ -1,0 +1,110 @@
+"""How layers lie on each other, compared with what umoci makes of the same image, entry by entry."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.images.conftest import quietly
+from tests.images.made import entry, layer, layout, link
+from tests.images.whole import look
+
+if TYPE_CHECKING:
+    from tests.conftest import Cli
+
+STICKY: Any = {"mode": 0o1777, "uid": 7, "gid": 8}
+IMAGES: dict[str, tuple[bytes, ...]] = {
+    "a whiteout and what takes its place": (
+        layer(entry("foo/"), entry("foo/old")),
+        layer(entry(".wh.foo"), entry("foo/bar")),
+    ),
+    "a whiteout of what is above": (
+        layer(entry("foo/"), entry("foo/deep/"), entry("foo/deep/old"), entry("foo/old")),
+        layer(entry("foo/.wh.deep"), entry("foo/deep/er/new")),
+    ),
+    "a link that leads to nothing yet": (
+        layer(link("l", "gone/../far/away"), entry("l/x"), link("a", "/abs"), entry("a/y")),
+    ),
+    "links that lead to links": (layer(link("l", "m"), link("m", "../../n"), link("n", "end"), entry("l/x/y")),),
+    "a directory nothing is said about": (
+        layer(entry("t/", **STICKY), entry("t/old"), entry("t/u/", mode=0o700, uid=9), entry("t/u/old")),
+        layer(entry("t/u/new")),
+    ),
+    "twice": (
+        layer(entry("t/", **STICKY), entry("t/u/", mode=0o711)),
+        layer(entry("t/u/one")),
+        layer(entry("t/", mode=0o750, gid=3), entry("t/two")),
+        layer(entry("t/u/three")),
+    ),
+    "said in the middle": (layer(entry("t/old")), layer(entry("t/", **STICKY)), layer(entry("t/new"))),
+    "what hides it": (
+        layer(entry("t/", **STICKY), entry("t/old"), entry("u/", **STICKY), entry("u/old")),
+        layer(entry(".wh.t"), entry("u/.wh..wh..opq"), entry("u/here")),
+        layer(entry("t/new"), entry("u/new")),
+    ),
+    "all is hidden": (
+        layer(entry("./", mode=0o711), entry("a/", **STICKY), entry("a/old"), entry("top")),
+        layer(entry(".wh..wh..opq"), entry("a/new"), entry("other")),
+        layer(entry("a/newer")),
+    ),
+    "all is hidden at the end": (layer(entry("a/"), entry("a/old")), layer(entry("new"), entry(".wh..wh..opq"))),
+}
+BUSYBOX = layer(
+    entry("bin/"),
+    entry("bin/busybox", Path(shutil.which("busybox") or "").read_bytes(), mode=0o755),
+    link("bin/sh", "busybox"),
+)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_as_umoci_has_it(cli: Cli, tmp_path: Path, name: str) -> None:
+    if os.geteuid() != 0:
+        return  # umoci gives files to others as root only
+    made = layout(tmp_path / "layout", *IMAGES[name])
+    env = {"CLOCHE_ROOT": str(tmp_path / "store")}
+    packed = subprocess.run(["tar", "-C", made, "-c", "."], capture_output=True, check=True).stdout
+    done = cli("load", input=packed, env=env)
+    assert done.returncode == 0, done.stderr
+    quietly("umoci", "unpack", "--image", f"{made}:made", tmp_path / "bundle")
+    theirs = [str(line) for line in look(str(tmp_path / "bundle/rootfs"))]
+    script = (
+        "import sys; from tests.images.whole import look; from cloche.images import local; "
+        "from cloche.images.store.layout import Layout; from subprocess import check_call\n"
+        "layers = local.find(Layout(sys.argv[1]), sys.argv[2]).layers\n"
+        "below = ':'.join([f'{layer}/fs' for layer in reversed(layers)] + [sys.argv[1] + '/incoming'])\n"
+        "check_call(['mount', '-t', 'overlay', 'overlay', '-o', f'lowerdir={below}', sys.argv[3]])\n"
+        "print(*look(sys.argv[3]), sep='\\n')"
+    )
+    (tmp_path / "whole").mkdir()
+    words = ["unshare", "-m", sys.executable, "-c", script, str(tmp_path / "store"), "made:1", str(tmp_path / "whole")]
+    ours = subprocess.run(words, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert ours.returncode == 0, ours.stderr
+    assert ours.stdout.splitlines() == theirs
+
+
+def test_run(fresh: Cli, tmp_path: Path) -> None:
+    """A container sees the mode and owner that a lower layer says, and nothing of what is hidden."""
+    made = layout(
+        tmp_path / "layout",
+        layer(entry("old"), entry("a/"), entry("a/old")),
+        layer(entry(".wh..wh..opq"), entry("tmp/", mode=0o1777), entry("tmp/one")),
+        BUSYBOX,
+        layer(entry("tmp/two")),
+    )
+    packed = subprocess.run(["tar", "-C", made, "-c", "."], capture_output=True, check=True).stdout
+    done = fresh("load", input=packed)
+    assert done.returncode == 0, done.stderr
+    done = fresh("run", "made:1", "/bin/busybox", "sh", "-c", "/bin/busybox stat -c %a /tmp; echo /tmp/* /*")
+    assert done.returncode == 0, done.stderr
+    mode, names = done.stdout.splitlines()
+    assert mode == "1777"
+    assert names.startswith("/tmp/one /tmp/two /bin /dev")
+    assert "/old" not in names
+    assert fresh("rmi", "made:1").returncode == 0
+    assert os.listdir(Path(fresh.root, "layers/sha256")) == []
