@@ -351,3 +351,64 @@ def test_two_pulls_do_the_work_once(cli: Cli, store: Path) -> None:
         assert [child.wait(60) for child in both] == [0, 0]
         assert [path for path, _ in liar.asked].count(liar.layer_path) == 1
         assert store.exists()
+
+
+def two_platforms(liar: Liar) -> dict[str, str]:
+    """Have the liar send an index that names no platforms; returns the digests of its manifests by architecture."""
+    found, items = {}, []
+    for architecture in ("arm64", "amd64"):
+        config = json.dumps({**json.loads(liar.config), "architecture": architecture}).encode()
+        part = {**liar.document["config"], "digest": digest_of(config), "size": len(config)}
+        content = json.dumps({**liar.document, "config": part}).encode()
+        found[architecture] = digest_of(content)
+        items.append({"mediaType": MANIFEST, "digest": digest_of(content), "size": len(content)})
+        sends(f"/v2/app/manifests/{digest_of(content)}", content)(liar)
+        sends(f"/v2/app/blobs/{digest_of(config)}", config)(liar)
+    sends(MANIFEST_PATH, json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": items}).encode())(liar)
+    return found
+
+
+@pytest.mark.parametrize("architecture", ["amd64", "arm64"])
+def test_an_index_that_names_no_platforms(cli: Cli, store: Path, architecture: str) -> None:
+    """What its images are for is in their configs, as containerd has it."""
+    with Liar() as liar:
+        manifests = two_platforms(liar)
+        done = cli("pull", "-q", "--platform", f"linux/{architecture}", liar.name)
+        assert done.returncode == 0, done.stderr
+        assert json.loads((store / "index.json").read_text())["manifests"][0]["digest"] == manifests[architecture]
+        done = cli("pull", "-q", "--platform", "linux/s390x", liar.name)
+        assert done.returncode == 1
+        assert "hint: there is linux/amd64, linux/arm64/v8" in done.stderr.replace("arm64:", "arm64/v8:")
+
+
+def test_an_index_without_platforms_or_end(cli: Cli, store: Path) -> None:
+    with Liar() as liar:
+        items = [{"mediaType": MANIFEST, "digest": digest_of(b"%d" % i), "size": 1} for i in range(1000)]
+        sends(MANIFEST_PATH, json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": items}).encode())(liar)
+        done = cli("pull", "-q", liar.name)
+        assert done.returncode == 1
+        assert "nothing for the platform" in done.stderr
+        assert len(liar.asked) < 30
+        assert store.exists()
+
+
+def test_an_image_of_another_platform(cli: Cli, store: Path) -> None:
+    """One that was asked for and is not there is an error; one that is all there is, a warning."""
+    with Liar(config={"architecture": "s390x"}) as liar:
+        done = cli("pull", "-q", "--platform", "linux/arm64", liar.name)
+        assert done.returncode == 1
+        assert "nothing for the platform linux/arm64/v8: its image is for linux/s390x" in done.stderr
+        assert liar.layer_path not in [path for path, _ in liar.asked]
+        assert json.loads((store / "index.json").read_text())["manifests"] == []
+        done = cli("pull", "-q", liar.name)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.startswith(f"cloche: {liar.name} is for linux/s390x, this machine is linux/")
+
+
+def test_a_layer_named_by_sha512(cli: Cli, store: Path) -> None:
+    rootfs = {"type": "layers", "diff_ids": ["sha512:" + "0" * 128]}
+    with Liar(config={"rootfs": rootfs}) as liar:
+        done = cli("pull", liar.name)
+        assert done.returncode == 1
+        assert "layers that the image's config names by sha256" in done.stderr
+        assert json.loads((store / "index.json").read_text())["manifests"] == []

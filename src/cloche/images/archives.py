@@ -12,10 +12,10 @@ from __future__ import annotations
 import hashlib
 import os
 
-from cloche.errors import RegistryError, SpecError, StageError
+from cloche.errors import ClocheError, RegistryError, SpecError, StageError
 from cloche.images.digests import check_digest
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
-from cloche.images.platforms import choose, own_platform
+from cloche.images.platforms import choose, choose_asking, own_platform
 from cloche.images.references import parse_reference
 from cloche.images.removing import clear, discard
 from cloche.images.saving import CONTAINERD_NAME, path_of
@@ -250,11 +250,24 @@ def _stored(layout: Layout, contents: _Contents, item: Descriptor, wanted: Wante
     found = read_manifest(content, item.mediaType, "the archive")
     if isinstance(found, Index):
         there = [part for part in found.manifests if path_of(part.digest).encode() in contents.digests]
-        return _stored(layout, contents, choose(there, wanted, "the archive"), wanted, depth + 1)
+        item = choose_asking(there, wanted, "the archive", lambda item: _platform(contents, item))
+        return _stored(layout, contents, item, wanted, depth + 1)
     for part in (found.config, *found.layers):
         if contents.digest(path_of(part.digest).encode()) != part.digest:
             raise RegistryError(f"the archive has something else for {part.digest}")
     return Descriptor(mediaType=found.mediaType or item.mediaType, digest=item.digest, size=len(content))
+
+
+def _platform(contents: _Contents, item: Descriptor) -> Platform | None:
+    """What a manifest is for, by its config; None where that does not say."""
+    try:
+        found = read_manifest(contents.read(path_of(item.digest).encode(), LARGEST), item.mediaType, "the archive")
+        if not isinstance(found, Manifest):
+            return None
+        config = read_config(contents.read(path_of(found.config.digest).encode(), LARGEST_CONFIG), "the archive")
+    except ClocheError:
+        return None
+    return Platform(os=config.os, architecture=config.architecture, variant=config.variant)
 
 
 def _config_of(layout: Layout, item: Descriptor) -> str:

@@ -10,10 +10,11 @@ import posix as os
 
 from cloche.errors import NotFoundError, SpecError
 from cloche.records import record
+from cloche.spec.image import Descriptor, Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cloche.spec.image import Descriptor
+    from collections.abc import Callable
 
 # uname(2)'s word for a machine -> Go's
 MACHINES = {
@@ -31,16 +32,18 @@ MACHINES = {
 ALIASES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "armel": "arm", "i386": "386"}
 ALIAS_VARIANTS = {"armhf": "v7", "armel": "v6"}
 DEFAULT_VARIANTS = {"arm64": "v8", "arm": "v7"}
+MOST_ASKED = 16  # manifests of an index that are fetched to see what they are for
 ARM = ("v8", "v7", "v6", "v5")
 
 
 @record
 class Wanted:
-    """A platform to look for."""
+    """A platform to look for; `given` is whether somebody asked for it, and it is not just this machine's."""
 
     os: str
     architecture: str
     variant: str = ""
+    given: bool = False
 
     def __str__(self) -> str:
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
@@ -62,13 +65,13 @@ def parse_platform(text: str) -> Wanted:
     if len(words) == 1:
         if words[0] in {"linux", "windows", "darwin", "freebsd"}:
             own = own_platform()
-            return Wanted(words[0], own.architecture, own.variant)
+            return Wanted(words[0], own.architecture, own.variant, given=True)
         words.insert(0, "linux")
     if len(words) > 3:
         raise SpecError(f"{text!r} is not a platform", hint="OS/ARCHITECTURE[/VARIANT], such as linux/arm64")
     architecture = ALIASES.get(words[1], words[1])
     variant = words[2] if len(words) == 3 else ALIAS_VARIANTS.get(words[1], DEFAULT_VARIANTS.get(architecture, ""))
-    return Wanted(words[0], architecture, variant)
+    return Wanted(words[0], architecture, variant, given=True)
 
 
 def choose(manifests: list[Descriptor], wanted: Wanted, what: str) -> Descriptor:
@@ -81,6 +84,36 @@ def choose(manifests: list[Descriptor], wanted: Wanted, what: str) -> Descriptor
         f"{what} has nothing for the platform {wanted}",
         hint=f"there is {', '.join(there[:12])}: give one with --platform" if there else "it names no platforms",
     )
+
+
+def choose_asking(
+    manifests: list[Descriptor], wanted: Wanted, what: str, ask: Callable[[Descriptor], Platform | None]
+) -> Descriptor:
+    """The same, of an index that may not say what its manifests are for: then `ask` does, of the first few."""
+    try:
+        return choose(manifests, wanted, what)
+    except NotFoundError:
+        silent = [item for item in manifests if item.platform is None][:MOST_ASKED]
+        if not silent:
+            raise
+    told = [
+        Descriptor(mediaType=item.mediaType, digest=item.digest, size=item.size, platform=item.platform or ask(item))
+        for item in manifests
+        if item.platform is not None or item in silent
+    ]
+    return choose(told, wanted, what)
+
+
+def suits(platform: Platform, wanted: Wanted) -> bool:
+    """Whether what is for one platform is for another as well; what does not say is for all."""
+    if not platform.os or not platform.architecture:
+        return True
+    return _rank(Descriptor(mediaType="", digest="", size=0, platform=platform), wanted) is not None
+
+
+def shown(platform: Platform) -> str:
+    """A platform as one writes it."""
+    return "/".join(filter(None, (platform.os, platform.architecture, platform.variant)))
 
 
 def _rank(item: Descriptor, wanted: Wanted) -> int | None:
@@ -99,6 +132,5 @@ def _rank(item: Descriptor, wanted: Wanted) -> int | None:
 
 
 def _name(item: Descriptor) -> str:
-    platform = item.platform
-    assert platform is not None
-    return "/".join(filter(None, (platform.os, platform.architecture, platform.variant)))
+    assert item.platform is not None
+    return shown(item.platform)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 
 from cloche.errors import NotFoundError, RegistryError
 from cloche.images import documents
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
-from cloche.images.platforms import Wanted, choose
+from cloche.images.platforms import Wanted, choose_asking, shown, suits
 from cloche.images.store import names, room
 from cloche.images.store.crew import Crew
 from cloche.images.store.incoming import Incoming
@@ -22,7 +23,7 @@ from cloche.images.store.layers import check_layers, has_layer
 from cloche.images.store.stacks import stack
 from cloche.images.unpack.apply import Powers
 from cloche.records import record
-from cloche.spec.image import DOCKER_FOREIGN, OCI_FOREIGN, Descriptor, Manifest
+from cloche.spec.image import DOCKER_FOREIGN, OCI_FOREIGN, Descriptor, Manifest, Platform
 from cloche.stage.points import point
 
 TYPE_CHECKING = False
@@ -66,10 +67,11 @@ class Progress:
 
 @record
 class Pulled:
-    """An image that is there: its manifest, its ID, and whether anything of it was new."""
+    """An image that is there: its manifest, its ID, its config, and whether anything of it was new."""
 
     manifest: Descriptor
     id: str
+    config: ImageConfig
     digest: str  # of what the name stood for in the registry: the manifest, or the index it is in
     fresh: bool
 
@@ -92,6 +94,12 @@ def pull(
     content = _small(layout, repository, manifest.config)
     config = read_config(content, repository.name)
     check_layers(config.rootfs.diff_ids, len(manifest.layers))
+    own = Platform(os=config.os, architecture=config.architecture, variant=config.variant)
+    if wanted.given and not suits(own, wanted):
+        raise NotFoundError(
+            f"{repository.name} has nothing for the platform {wanted}: its image is for {shown(own)}",
+            hint=f"--platform {shown(own)}, if it is that one",
+        )
     try:
         fresh = _Layers(layout, repository, manifest, config, progress).fetch(make_worker, powers)
     finally:
@@ -103,7 +111,7 @@ def pull(
         layout.add(top.content)
     point("pull-unnamed")
     names.put(layout, names.Entry(str(reference), descriptor, f"{reference.name}@{top.digest}"))
-    return Pulled(descriptor, manifest.config.digest, top.digest, fresh or not had)
+    return Pulled(descriptor, manifest.config.digest, config, top.digest, fresh or not had)
 
 
 def _chosen(layout: Layout, repository: Repository, top: Answer, wanted: Wanted) -> tuple[Answer, Descriptor]:
@@ -116,7 +124,7 @@ def _chosen(layout: Layout, repository: Repository, top: Answer, wanted: Wanted)
         if isinstance(found, Manifest):
             kind = found.mediaType or answer.media_type
             return answer, Descriptor(mediaType=kind, digest=answer.digest, size=len(answer.content))
-        item = choose(found.manifests, wanted, repository.name)
+        item = choose_asking(found.manifests, wanted, repository.name, partial(_platform, layout, repository))
         if layout.has(item.digest):
             answer = Answer(layout.read(item.digest, LARGEST), item.mediaType, item.digest)
         else:
@@ -126,6 +134,19 @@ def _chosen(layout: Layout, repository: Repository, top: Answer, wanted: Wanted)
         kind = found.mediaType or answer.media_type
         return answer, Descriptor(mediaType=kind, digest=answer.digest, size=len(answer.content))
     raise RegistryError(f"{repository.name} has an index of indexes without end")
+
+
+def _platform(layout: Layout, repository: Repository, item: Descriptor) -> Platform | None:
+    """What a manifest is for, by its config; None where that does not say."""
+    try:
+        answer = repository.manifest(item.digest)
+        found = read_manifest(answer.content, item.mediaType, repository.name)
+        if not isinstance(found, Manifest):
+            return None
+        config = read_config(_small(layout, repository, found.config), repository.name)
+    except (NotFoundError, RegistryError):
+        return None  # something that is no image
+    return Platform(os=config.os, architecture=config.architecture, variant=config.variant)
 
 
 def _manifest(answer: Answer, repository: Repository) -> Manifest:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+
 from cloche.cli.images.leftout import say_what_is_left_out
 from cloche.cli.images.progress import of_pull
+from cloche.cli.output import plain
 from cloche.errors import ClocheError, ConflictError
-from cloche.images.platforms import parse_platform
+from cloche.images.platforms import parse_platform, shown, suits
 from cloche.images.pulling import Progress
 from cloche.images.references import parse_reference
 from cloche.images.sources.places import REGISTRY, split_transport
 from cloche.images.store import names
 from cloche.images.store.layout import Layout, store_dir
 from cloche.sandbox.image import unpacking
+from cloche.spec.image import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
     from cloche.images.fetching import Fetched
+    from cloche.images.platforms import Wanted
     from cloche.images.pulling import Pulled
     from cloche.images.references import Reference
     from cloche.sandbox.options import Options
@@ -45,6 +50,8 @@ def pull(parsed: Parsed) -> int:
     if not quiet:
         _say_what_is_there(done)
     say_what_is_left_out([done.pulled.id])
+    if not wanted.given:
+        _warn(done, wanted)
     print(name)
     return 0
 
@@ -143,6 +150,15 @@ def _fetch_for_run(options: Options, *, quiet: bool) -> None:
     elif done.pulled.fresh or not newer:
         _say_what_is_there(done)
         say_what_is_left_out([done.pulled.id])
+
+
+def _warn(done: Fetched, wanted: Wanted) -> None:
+    config = done.pulled.config
+    own = Platform(os=config.os, architecture=config.architecture, variant=config.variant)
+    if not suits(own, wanted):
+        sys.stderr.write(
+            plain(f"cloche: {done.reference.familiar} is for {shown(own)}, this machine is {wanted}") + "\n"
+        )
 
 
 def _say_what_is_there(done: Fetched) -> None:
