@@ -78,9 +78,18 @@ def _fetch(options: Options, *, quiet: bool) -> int:
         code = FETCH_FAILED
         try:
             os.dup2(2, 1)
+            from cloche.linux.libraries import reach
+
+            reach()
             from cloche.cli.images.pull import fetch_for_run
 
             code = fetch_for_run(options, quiet=quiet)
+        except ModuleNotFoundError as error:
+            from cloche.cli.output import print_error
+            from cloche.errors import UnsupportedError
+
+            needs = f"the Python library {error.name} is not installed"
+            print_error(UnsupportedError("fetching images", needs=needs, hint=f"pip install {error.name}"))
         finally:
             os._exit(code)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -25,7 +25,7 @@ from cloche.images.store.layers import check_layers
 from cloche.images.store.layout import sync_directory
 from cloche.images.store.stacks import stack
 from cloche.images.unpack import compression
-from cloche.images.unpack.apply import shown, split
+from cloche.images.unpack.naming import shown, split
 from cloche.images.unpack.tar import FILE, HARD_LINK, SYMLINK, Archive, BadArchive, Stream
 from cloche.linux import files
 from cloche.records import record

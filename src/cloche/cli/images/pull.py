@@ -112,19 +112,16 @@ def check_no_tag(text: str) -> None:
 def fetch_for_run(options: Options, *, quiet: bool) -> int:
     """Fetch the image that `run` needs, and say so; returns 0, or 125 after saying what failed."""
     from cloche.cli.output import print_error
-    from cloche.errors import StageError, UnsupportedError
-    from cloche.linux.libraries import reach
+    from cloche.errors import StageError
 
-    reach()
     try:
         _fetch_for_run(options, quiet=quiet)
     except ClocheError as error:
         print_error(error)
     except OSError as error:
         print_error(StageError(f"{error.filename}: {error.strerror}"))
-    except ModuleNotFoundError as error:
-        needs = f"the Python library {error.name} is not installed"
-        print_error(UnsupportedError("fetching images", needs=needs, hint=f"pip install {error.name}"))
+    except ModuleNotFoundError:
+        raise
     except Exception as error:  # a defect of ours: there is nobody above who could say so
         print_error(StageError(f"a defect in cloche: {type(error).__name__}: {error}"))
     else:

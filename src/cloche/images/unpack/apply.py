@@ -15,6 +15,7 @@ import errno
 import os
 import stat
 
+from cloche.images.unpack.naming import is_wanted, shown, split
 from cloche.images.unpack.parents import DEEPEST, LOOK, is_whiteout, make_opaque, make_parents
 from cloche.images.unpack.removal import remove_tree
 from cloche.images.unpack.tar import (
@@ -367,34 +368,6 @@ class Unpacker:
             if error.errno != errno.ENOTSUP:
                 raise
         self.left_out["owners"] = self.left_out.get("owners", 0) + 1
-
-
-def split(name: bytes) -> list[bytes]:
-    """The parts of a name below the root, without "." and "..", which may not lead above it. Raises BadArchive."""
-    parts: list[bytes] = []
-    for part in name.split(b"/"):
-        if part in {b"", b"."}:
-            continue
-        if part != b"..":
-            parts.append(part)
-        elif parts:
-            parts.pop()
-        else:
-            raise BadArchive(f"has {shown(name)}, which leads out of it")
-    return parts
-
-
-def is_wanted(name: str) -> bool:
-    """Extended attributes that files keep; not those by which overlayfs is led to other files."""
-    if name.startswith("user."):
-        return not name.startswith("user.overlay.")
-    return name in {"security.capability", "system.posix_acl_access", "system.posix_acl_default"}
-
-
-def shown(name: bytes) -> str:
-    """A name for a message."""
-    text = repr(os.fsdecode(name))
-    return text if len(text) <= 80 else f"{text[:76]}…'"
 
 
 def _write(fd: int, part: memoryview) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import stat
 
-from cloche.images.unpack.apply import is_wanted
+from cloche.images.unpack.naming import is_wanted
 from cloche.images.unpack.parents import is_whiteout
 from cloche.images.unpack.tar import BadArchive
 from cloche.linux import files
