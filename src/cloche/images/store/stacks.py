@@ -1,7 +1,8 @@
 """What an image needs besides its layers, where they do not lie on each other as they are.
 
     layers/sha256/ID/fs            directories that lie above all layers (see `unpack.shapes`)
-                    /layer.json    {"lowest"}: the layer below which nothing is seen, counted from 0
+                    /layer.json    {"lowest", "directories"}: the layer below which nothing is seen, counted from 0,
+                                   and how many directories are in fs
 
 ID is that of the image, which says what its layers are. Most images have no such thing. It is made like a layer:
 whole, before the image has a name.
@@ -54,8 +55,10 @@ def stack(layout: Layout, image: str, diff_ids: list[str], make_worker: Callable
                     remove_tree(made, worker)
                     os.makedirs(f"{made}/fs", mode=0o755)
                     point("stack-begun")
-                    _fill(layout, made, [os.path.basename(path) for path in paths[lowest:]], implied, worker, powers)
-                    write_once(f"{made}/layer.json", write_json({"lowest": lowest}).encode())
+                    names = [os.path.basename(path) for path in paths[lowest:]]
+                    count = _fill(layout, made, names, implied, worker, powers)
+                    facts = {"lowest": lowest, "directories": count}
+                    write_once(f"{made}/layer.json", write_json(facts).encode())
                     point("stack-whole")
                     os.rename(made, place)
                     sync_directory(os.path.dirname(place))
@@ -72,14 +75,15 @@ def _hides(path: str) -> bool:
 
 def _fill(
     layout: Layout, made: str, names: list[str], implied: list[list[bytes]], worker: Worker, powers: Powers
-) -> None:
+) -> int:
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     with (
         files.Fd(os.open(f"{layout.path}/layers/sha256", flags)) as layers,
         files.Fd(os.open(f"{made}/fs", flags)) as target,
     ):
-        worker.shape(layers.number, names, implied, target.number, powers)
+        count = worker.shape(layers.number, names, implied, target.number, powers)
         files.syncfs(target.number)
+        return count
 
 
 def stacked(layout: Layout, image: str, layers: tuple[str, ...]) -> tuple[str, ...]:
@@ -89,5 +93,7 @@ def stacked(layout: Layout, image: str, layers: tuple[str, ...]) -> tuple[str, .
     if not text:
         return layers
     facts = read_json(text)
-    lowest = facts.get("lowest", 0) if isinstance(facts, dict) else 0
-    return (*layers[int(lowest) :], place)
+    if not isinstance(facts, dict):
+        return layers
+    seen = layers[int(facts.get("lowest", 0)) :]
+    return (*seen, place) if facts.get("directories") else seen
