@@ -26,7 +26,7 @@ FAILED = 125
 # verb about images -> the module of cli.images, which has a function of the same name
 ROOMS = {verb: verb for verb in "pull push images rmi tag save load login logout history search".split()}
 ROOMS |= {f"image {verb}": verb for verb in "pull push save load tag history".split()}
-ROOMS |= {f"image {verb}": f"image_{verb}" for verb in "inspect tree exists prune".split()}
+ROOMS |= {f"image {verb}": f"image_{verb}" for verb in "inspect tree exists prune mount unmount diff".split()}
 ROOMS |= {f"manifest {verb}": f"manifest_{verb}" for verb in "inspect create add annotate push rm".split()}
 ROOMS |= {"image ls": "images", "image rm": "rmi"}
 ROOMS |= {"import": "import_image", "image import": "import_image", "export": "export"}

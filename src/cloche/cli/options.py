@@ -21,7 +21,8 @@ MODULES = {
     "enter": "cloche.cli.options_other",
     **dict.fromkeys("pull images rmi push save load import export tag".split(), IMAGES),
     **dict.fromkeys("history search login logout image manifest".split(), IMAGES),
-    **dict.fromkeys((f"image {verb}" for verb in "ls inspect history tree exists rm prune".split()), IMAGE),
+    **dict.fromkeys((f"image {verb}" for verb in "ls inspect history tree diff exists rm prune".split()), IMAGE),
+    **dict.fromkeys(("image mount", "image unmount"), IMAGE),
     **dict.fromkeys((f"image {verb}" for verb in "pull push save load import tag".split()), IMAGE),
     **dict.fromkeys((f"manifest {verb}" for verb in "inspect create add annotate push rm".split()), LISTS),
     "doctor": "cloche.cli.options_other",
@@ -73,7 +74,7 @@ CLOCHE = Verb(
 )
 
 
-ALIASES = {"image list": "image ls", "image remove": "image rm"}  # docker's, not shown
+ALIASES = {"image list": "image ls", "image remove": "image rm", "image umount": "image unmount"}  # docker's, not shown
 HINT = "cloche --help lists what there is"
 NOT_YET = "detached containers are not here yet; cloche run and enter are"
 KNOWN_ELSEWHERE = {"exec": "cloche enter NAME -- COMMAND", "create": NOT_YET, "start": NOT_YET} | dict.fromkeys(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cloche.cli import options_images as images
 from cloche.cli.options_images import FORMAT, OPTIONS
-from cloche.cli.table import FLAG, LIST, Operand, Option, Verb, renamed
+from cloche.cli.table import FLAG, LIST, VALUE, Operand, Option, Verb, renamed
 
 IMAGE = Operand("IMAGE", "by name or ID", required=True, complete="<image>")
 
@@ -40,6 +40,53 @@ IMAGE_TREE = Verb(
     (),
     operands=(IMAGE,),
     examples=(("cloche image tree debian:12", "its layers"),),
+)
+
+JSON = Option(("--format",), VALUE, OPTIONS, "json", "as JSON", complete="json", closed=True)
+
+IMAGE_DIFF = Verb(
+    "image diff",
+    "show what an image changes in the one below it, or in another",
+    ("cloche image diff [OPTIONS] IMAGE [OTHER]",),
+    (
+        "A line for each: A is added, C changed, D deleted. Without OTHER, that is what the top layer does; with it,"
+        " what IMAGE has, and OTHER has not.",
+    ),
+    (JSON,),
+    operands=(IMAGE, Operand("OTHER", "what it is compared with", complete="<image>")),
+    examples=(
+        ("cloche image diff app:2", "what its last layer changed"),
+        ("cloche image diff app:2 app:1", "what is new since app:1"),
+    ),
+)
+
+IMAGE_MOUNT = Verb(
+    "image mount",
+    "show an image's files in a directory of this machine, for root",
+    ("cloche image mount [OPTIONS] [IMAGE...]",),
+    (
+        "They cannot be changed there, and a mounted image is not removed. Prints where that is; without an IMAGE,"
+        " which images are mounted. An image that is mounted twice has to be unmounted twice.",
+    ),
+    (Option(("-a", "--all"), FLAG, OPTIONS, "", "mount all images"), JSON),
+    operands=(Operand("IMAGE", "by name or ID", many=True, complete="<image>"),),
+    examples=(
+        ('ls "$(cloche image mount debian:12)"', "look into an image"),
+        ("cloche image mount", "what is mounted"),
+    ),
+)
+
+IMAGE_UNMOUNT = Verb(
+    "image unmount",
+    "undo what image mount did",
+    ("cloche image unmount [OPTIONS] IMAGE...", "cloche image unmount --all"),
+    (),
+    (
+        Option(("-a", "--all"), FLAG, OPTIONS, "", "unmount all images"),
+        Option(("-f", "--force"), FLAG, OPTIONS, "", "however often it was mounted, and whoever has a file in it open"),
+    ),
+    operands=(Operand("IMAGE", "by name or ID", many=True, complete="<image>"),),
+    examples=(("cloche image unmount debian:12", "one of them"),),
 )
 
 IMAGE_EXISTS = Verb(

@@ -52,6 +52,8 @@ def take_out(layout: Layout, text: str, *, force: bool = False) -> Taken:
         same = {index: entry.name for index, entry in enumerate(entries) if _id_of(layout, entry) == image}
         if not by_name and len(set(same.values())) > 1 and not force:
             raise ConflictError(f"{text} has {len(same)} names", hint="name one of them, or --force for all")
+        if image in uses.mounted(layout) and (not by_name or len(same) == 1):
+            raise ConflictError(f"{text} is mounted", hint=f"cloche image unmount {text}, or --force")
         if uses.is_used(layout, image) and (not by_name or len(same) == 1):
             raise ConflictError(f"{text} is in use by a running container", hint="end it first")
         gone = {index for index, name in same.items() if not by_name or name == meant.name}

@@ -6,8 +6,11 @@ import sys
 
 from cloche.cli.output import print_error
 from cloche.errors import ClocheError, NotFoundError
+from cloche.images import local
+from cloche.images.mounting import unmount_image
 from cloche.images.references import parse_reference
 from cloche.images.removing import clear, take_out
+from cloche.images.store import uses
 from cloche.images.store.layout import Layout, store_dir
 from cloche.images.unpack.worker import Worker
 from cloche.sandbox.image import unpacking
@@ -27,6 +30,8 @@ def rmi(parsed: Parsed) -> int:
     unnamed: list[str] = []
     for text in parsed.positionals:
         try:
+            if parsed.flag("force"):
+                _unmount(layout, text)
             taken = take_out(layout, text, force=parsed.flag("force"))
         except NotFoundError as error:
             if not parsed.flag("force"):
@@ -46,3 +51,10 @@ def rmi(parsed: Parsed) -> int:
         else:
             sys.stderr.write(LATER.format(image))
     return failed
+
+
+def _unmount(layout: Layout, text: str) -> None:
+    """Let go of an image's files, if they are mounted."""
+    image = local.id_of(layout, local.find_entry(layout, text))
+    if image in uses.mounted(layout):
+        unmount_image(layout, image, force=True)

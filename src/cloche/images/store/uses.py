@@ -2,6 +2,7 @@
 
     uses/HEX        held (flock, shared) by whoever runs a container of the image with that ID
     uses/fetching   held likewise by every pull and load, whose blobs have no name yet
+    mounts/HEX/fs   where the image with that ID is mounted, if the kernel says so (see mounting)
 
 A lock goes with its process. `collect` looks while it holds the lock of the store; whoever begins to use an image does
 so under a share of that lock, so that the image is either seen in use or not there any more.
@@ -41,11 +42,11 @@ def hold(layout: Layout, name: str) -> files.Fd:
 
 
 def used(layout: Layout) -> set[str]:
-    """What is held now: IDs, and FETCHING. Files nobody holds are removed; call it with the lock of the store."""
-    found: set[str] = set()
+    """What is held now, or mounted: IDs, and FETCHING. Call it with the lock of the store: it removes idle files."""
+    found = set(mounted(layout))
     folder = f"{layout.path}/uses"
     for name in os.listdir(folder) if os.path.isdir(folder) else ():
-        if is_used(layout, name):
+        if _is_held(layout, name):
             found.add(name if name == FETCHING else f"sha256:{name}")
         else:
             os.unlink(f"{folder}/{name}")
@@ -53,7 +54,30 @@ def used(layout: Layout) -> set[str]:
 
 
 def is_used(layout: Layout, name: str) -> bool:
-    """Whether somebody holds it now."""
+    """Whether somebody holds it now, or has it mounted."""
+    return _is_held(layout, name) or name in mounted(layout)
+
+
+def mounted(layout: Layout) -> dict[str, str]:
+    """The IDs of images that are mounted, as far as can be seen from here, and where."""
+    found: dict[str, str] = {}
+    if not os.path.isdir(f"{layout.path}/mounts"):
+        return found
+    top = os.fsencode(os.path.realpath(layout.path)) + b"/mounts/"
+    with open("/proc/self/mountinfo", "rb") as file:
+        for line in file:
+            place = line.split(b" ")[4]
+            if b"\\" in place:  # as proc_pid_mountinfo(5) writes a space
+                import re
+
+                place = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), place)
+            if place.startswith(top) and place.endswith(b"/fs"):
+                digits = place[len(top) : -3].decode()
+                found[f"sha256:{digits}"] = os.fsdecode(place)
+    return found
+
+
+def _is_held(layout: Layout, name: str) -> bool:
     try:
         with files.Fd(os.open(_path(layout, name), os.O_RDWR | os.O_CLOEXEC)) as file:
             fcntl.flock(file.number, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,6 +7,7 @@
            ── ("shape", names, implied), [layers, directory]   ──▶       (see `shapes`)
            ── ("remove", name), [directory]    ──▶           what it has made, only it can remove
            ── ("export", layers), [store, out] ──▶           and read
+           ── ("compare", new, base), [store, out] ──▶       A, C or D, a path, and a NUL, for each
 
 It has blobs and directories as descriptors and is told no path. The bytes are hashed by a thread of its own.
 """
@@ -124,6 +125,10 @@ class Worker:
         """Write the files of layers, directories below `store`, into a descriptor (see exporting.export)."""
         self._ask(("export", layers, root, powers.own, powers.nodes, powers.opaque), (store, out))
 
+    def compare(self, store: int, new: tuple[str, ...], base: tuple[str, ...], powers: Powers, out: int) -> None:
+        """Write the differences between stacks of layers, directories below `store`, into `out` (see differences)."""
+        self._ask(("compare", new, base, powers.opaque), (store, out))
+
     def close(self) -> None:
         """End the process."""
         self._sock.close()
@@ -168,6 +173,11 @@ def _answer(message: tuple[Any, ...], fds: list[int]) -> tuple[Any, ...]:
     elif message[0] == "shape":
         _, names, implied, *powers = message
         return ("done", shape(fds[0], names, implied, fds[1], Powers(*powers)))
+    elif message[0] == "compare":
+        from cloche.images.differences import write_differences
+
+        _, new, base, opaque = message
+        write_differences(fds[0], new, base, opaque, fds[1])
     elif message[0] == "unpack":
         return ("done", *unpack(fds[0], fds[1], Powers(*message[1:])))
     return ("done",)
