@@ -19,12 +19,10 @@ def size(count: float) -> str:
 
 def ago(created: str) -> str:
     """How long ago a time of RFC 3339 was; "N/A" for none."""
-    from datetime import datetime
-
-    try:
-        seconds = time.time() - datetime.fromisoformat(created).timestamp()
-    except ValueError:
+    then = _seconds(created)
+    if then is None:
         return UNKNOWN
+    seconds = time.time() - then
     for limit, divisor, unit in (
         (1, 1, "Less than a second ago"),
         (60, 1, "seconds"),
@@ -43,9 +41,23 @@ def ago(created: str) -> str:
 
 def date(created: str) -> str:
     """A time of RFC 3339 as Go prints it: 2024-01-31 12:00:00 +0000 UTC; "N/A" for none."""
-    from datetime import UTC, datetime
+    then = _seconds(created)
+    return UNKNOWN if then is None else time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(then))
 
+
+def _seconds(text: str) -> int | None:
+    """A time of RFC 3339 in whole seconds since 1970, None for no such time; `datetime` takes 3 ms to import."""
+    zone = text[19:].lstrip(".0123456789")
     try:
-        return datetime.fromisoformat(created).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
+        year, month, day = map(int, text[:10].split("-"))
+        hours, minutes, seconds = map(int, text[11:19].split(":"))
+        ahead = 0 if zone in {"Z", "z", ""} else 60 * int(zone[1:3]) + int(zone[4:6])
     except ValueError:
-        return UNKNOWN
+        return None
+    if not (1 <= month <= 12 and 1 <= day <= 31 and hours < 24 and minutes < 60 and seconds <= 60):
+        return None
+    minutes += ahead if zone[:1] == "-" else -ahead
+    # years begin with March here, so that the day that is not always there is the last
+    years, months = year - (month < 3), (month + 9) % 12
+    days = 365 * years + years // 4 - years // 100 + years // 400 + (306 * months + 5) // 10 + day - 719469
+    return 86400 * days + 3600 * hours + 60 * minutes + seconds

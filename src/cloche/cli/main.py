@@ -30,8 +30,11 @@ ROOMS |= {f"image {verb}": f"image_{verb}" for verb in "inspect tree exists prun
 ROOMS |= {f"manifest {verb}": f"manifest_{verb}" for verb in "inspect create add annotate push rm".split()}
 ROOMS |= {"image ls": "images", "image rm": "rmi"}
 ROOMS |= {"import": "import_image", "image import": "import_image", "export": "export"}
-# what the bundle has of modules, loaded by every run
+# rooms that need no library of others', which takes 5 ms to look for
+ALONE = {"images", "history", "image_inspect", "image_tree", "image_exists", "tag"}
+# what the bundle has of modules: loaded by every run, and when they are asked for
 EVERY_RUN = ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server")
+OF_IMAGES = ("cloche.images.store.uses", "cloche.cli.images.images", "cloche.cli.images.image_inspect")
 
 
 def main(argv: list[str]) -> int:
@@ -110,10 +113,11 @@ def _implementation(verb: Verb, parsed: Parsed) -> int:
 
         return doctor(parsed)
     if verb.name in ROOMS:
-        from cloche.linux.libraries import reach
-
-        reach()
         room = ROOMS[verb.name]
+        if room not in ALONE:
+            from cloche.linux.libraries import reach
+
+            reach()
         module = f"cloche.cli.images.{room}"
         try:
             __import__(module)
@@ -144,7 +148,7 @@ def entry(bundle: str = "", package: str = "") -> None:
     if bundle and "cloche.stage.server" in sys.modules:
         from cloche.cli.bundling import write
 
-        write(package, bundle, EVERY_RUN)
+        write(package, bundle, EVERY_RUN, OF_IMAGES)
     try:
         for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it was closed from the start
             stream.flush()

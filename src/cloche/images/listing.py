@@ -8,8 +8,9 @@ from cloche.errors import ClocheError
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
 from cloche.images.lists import DEEPEST, is_list
 from cloche.images.references import parse_reference
-from cloche.images.store import names
-from cloche.images.store.layers import layer_path
+from cloche.images.store import names, summaries
+from cloche.images.store.layers import has_layer, layer_path
+from cloche.images.store.summaries import Summary
 from cloche.linux.reading import read_bytes
 from cloche.records import record
 from cloche.spec.image import Index
@@ -50,18 +51,30 @@ def rows(layout: Layout) -> list[Row]:
     """All of them, the newest first. One that is damaged is left out."""
     if not os.path.exists(f"{layout.path}/index.json"):
         return []
+    known = summaries.read(layout)
+    kept: dict[str, Summary] = {}
     sizes: dict[str, int] = {}
     found = []
     for entry in names.entries(layout):
+        digest = entry.manifest.digest
+        summary = known.get(digest)
         try:
-            found.append(_row(layout, entry, sizes))
+            if summary is not None and layout.has(digest) and layout.has(summary.id):
+                kept[digest] = summary
+            else:
+                summary, lasts = _summary(layout, entry, sizes)
+                if lasts:
+                    kept[digest] = summary
+            found.append(_row(entry, summary))
         except ClocheError:
             continue  # a part of it is gone; `pull` mends it
+    if kept != known:
+        summaries.write(layout, kept)
     found.sort(key=lambda row: row.created, reverse=True)
     return found
 
 
-def _row(layout: Layout, entry: names.Entry, sizes: dict[str, int]) -> Row:
+def _row(entry: names.Entry, summary: Summary) -> Row:
     repository = tag = "<none>"
     digest = "<none>"
     source, _, source_digest = entry.source.partition("@")
@@ -71,20 +84,23 @@ def _row(layout: Layout, entry: names.Entry, sizes: dict[str, int]) -> Row:
         digest = source_digest if source == reference.name else digest
     elif entry.source:
         repository, digest = parse_reference(source, tagged=False).familiar_name, source_digest
+    own = summary.id, summary.created, summary.size, summary.labels
+    return Row(entry.name, entry.manifest.digest, repository, tag, digest, *own)
+
+
+def _summary(layout: Layout, entry: names.Entry, sizes: dict[str, int]) -> tuple[Summary, bool]:
+    """What is to be known of an image or list, and whether that stays so: images of a list and layers come and go."""
     configs = list(_configs(layout, entry.manifest, entry.name))
     single = configs[0] if len(configs) == 1 and not is_list(entry) else None
     own = single[1].config if single is not None else None
-    return Row(
-        entry.name,
-        entry.manifest.digest,
-        repository,
-        tag,
-        digest,
+    diff_ids = {diff_id for _, config in configs for diff_id in config.rootfs.diff_ids}
+    summary = Summary(
         entry.manifest.digest if single is None else single[0],
         max((config.created or "" for _, config in configs), default=""),
-        sum(_size(layout, diff_id, sizes) for diff_id in {d for _, config in configs for d in config.rootfs.diff_ids}),
+        sum(_size(layout, diff_id, sizes) for diff_id in diff_ids),
         dict((own.Labels if own else None) or {}),
     )
+    return summary, single is not None and all(has_layer(layout, diff_id) for diff_id in diff_ids)
 
 
 def _configs(layout: Layout, item: Descriptor, what: str, depth: int = 0) -> Iterator[tuple[str, ImageConfig]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from cloche.errors import ClocheError, ConflictError, NotFoundError, SpecError
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
 from cloche.images.references import parse_reference
-from cloche.images.store import names
+from cloche.images.store import names, summaries
 from cloche.images.store.layers import layer_path
 from cloche.images.store.stacks import stacked
 from cloche.linux.reading import read_bytes
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from cloche.spec.image import ImageConfig
 
 SHORTEST = 4  # digits of an ID that are taken for one; docker takes a single one
+_FOUND: dict[tuple[object, ...], Image] = {}  # the last one, which a run asks for once more when it holds it
 
 
 @record
@@ -43,19 +46,39 @@ def find(layout: Layout, text: str, wanted: Wanted | None = None) -> Image:
 
     The platform is this machine's unless told. Raises NotFoundError, ConflictError for a list that lacks it.
     """
-    return load(layout, find_entry(layout, text), wanted)
+    try:
+        index = os.stat(f"{layout.path}/index.json")
+    except FileNotFoundError:
+        return load(layout, find_entry(layout, text), wanted)
+    # it is replaced by another file at each change, and before anything that it leads to is removed
+    key = layout.path, index.st_ino, index.st_mtime_ns, text, str(wanted)
+    if key not in _FOUND:
+        image = load(layout, find_entry(layout, text), wanted)
+        _FOUND.clear()
+        _FOUND[key] = image
+    return _FOUND[key]
 
 
 def find_entry(layout: Layout, text: str) -> names.Entry:
     """Its entry in the index."""
-    try:
-        entries = names.entries(layout)
-    except FileNotFoundError:
-        entries = []
-    entry = next(iter(_matching(layout, entries, text)), None)
+    entry = _named(layout, text)
+    if entry is None:
+        try:
+            entries = names.entries(layout)
+        except FileNotFoundError:
+            entries = []
+        entry = next(iter(_matching(layout, entries, text)), None)
     if entry is None:
         raise NotFoundError(f"no such image: {text}", hint=f"cloche pull {text}; or --rootfs DIR, or the image `host`")
     return entry
+
+
+def _named(layout: Layout, text: str) -> names.Entry | None:
+    """The entry with exactly this name, in full or with what docker leaves out."""
+    try:
+        return names.named(layout, str(parse_reference(text)))
+    except (SpecError, FileNotFoundError):
+        return None
 
 
 def load(layout: Layout, entry: names.Entry, wanted: Wanted | None = None) -> Image:
@@ -132,10 +155,12 @@ def _by_id(layout: Layout, entries: list[names.Entry], text: str) -> list[names.
     digits = text.removeprefix("sha256:")
     if len(digits) < SHORTEST or not set(digits) <= set("0123456789abcdef"):
         return []
+    known = summaries.read(layout)
     found: dict[str, names.Entry] = {}
     for entry in entries:
+        summary = known.get(entry.manifest.digest)
         try:
-            image = id_of(layout, entry)
+            image = summary.id if summary is not None else id_of(layout, entry)
         except ClocheError:
             continue  # one that is damaged is no reason why others are not found
         if image.removeprefix("sha256:").startswith(digits):

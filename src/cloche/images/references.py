@@ -135,6 +135,8 @@ def _is_domain(domain: str) -> bool:
 
 def _check_component(component: str, text: str) -> None:
     """Lower-case letters and digits, with one dot, one or two underscores, or any number of hyphens between them."""
+    if component and _LOWER.issuperset(component):
+        return
     if component != component.lower():
         raise _wrong(text, "has capital letters in it", f"did you mean {text.lower()}?")
     runs: list[str] = []

@@ -17,7 +17,6 @@ from cloche.errors import RegistryError, StageError, UnsupportedError
 from cloche.images.digests import check_digest
 from cloche.images.store.layout import sync_directory, write_once
 from cloche.images.store.locks import lock
-from cloche.images.unpack.tar import BadArchive
 from cloche.linux import files
 from cloche.spec.reader import write_json
 from cloche.stage.points import point
@@ -70,6 +69,8 @@ def unpack_layer(layout: Layout, digest: str, diff_id: str, worker: Worker, powe
 
 
 def _fill(layout: Layout, digest: str, diff_id: str, made: str, worker: Worker, powers: Powers) -> None:
+    from cloche.images.unpack.tar import BadArchive
+
     with (
         files.Fd(os.open(layout.blob(digest), os.O_RDONLY | os.O_CLOEXEC)) as blob,
         files.Fd(os.open(f"{made}/fs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as directory,

@@ -45,7 +45,8 @@ def entries(layout: Layout) -> list[Entry]:
 
 def named(layout: Layout, name: str) -> Entry | None:
     """The one with this name in full."""
-    return next((entry for entry in entries(layout) if entry.name == name), None)
+    found = (_entry(raw, index) for index, raw in enumerate(_read(layout)["manifests"]) if _name_of(raw) == name)
+    return next(found, None)
 
 
 def put(layout: Layout, entry: Entry) -> None:
