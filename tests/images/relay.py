@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from base64 import b64encode
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
@@ -17,6 +18,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         relay: Relay = self.server.relay  # type: ignore[attr-defined]
         parts = urlsplit(self.path)
+        if not relay.admits(self):
+            return
         relay.seen.append((self.command, parts.netloc))
         host, _, port = relay.target.partition(":")
         there = HTTPConnection(host, int(port), timeout=20)
@@ -40,6 +43,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_CONNECT(self) -> None:
         relay: Relay = self.server.relay  # type: ignore[attr-defined]
+        if not relay.admits(self):
+            return
         relay.seen.append((self.command, self.path))
         host, _, port = relay.target.partition(":")
         self.close_connection = True
@@ -65,15 +70,28 @@ def _pour(source: socket.socket, sink: socket.socket) -> None:
 
 
 class Relay:
-    """The proxy; a context manager. It knows one `target`, whatever host is asked for; `seen` is what was."""
+    """The proxy; a context manager. It knows one `target`, whatever host is asked for; `seen` is what was.
 
-    def __init__(self, target: str) -> None:
+    With a `password` (USER:PASSWORD) it admits nobody without.
+    """
+
+    def __init__(self, target: str, password: str = "") -> None:
         self.target = target
+        self._wanted = f"Basic {b64encode(password.encode()).decode()}" if password else ""
         self.seen: list[tuple[str, str]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
         self._server.relay = self  # type: ignore[attr-defined]
         self.host = f"127.0.0.1:{self._server.server_port}"
+
+    def admits(self, request: BaseHTTPRequestHandler) -> bool:
+        """Whether somebody may; says so if not."""
+        if not self._wanted or request.headers.get("Proxy-Authorization") == self._wanted:
+            return True
+        request.send_response(407)
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+        return False
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()

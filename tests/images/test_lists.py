@@ -15,7 +15,7 @@ import pytest
 from cloche.images.platforms import own_platform
 from cloche.spec.image import OCI_MANIFEST
 from tests.images.conftest import Images, Registry, quietly
-from tests.images.liar import digest_of
+from tests.images.liar import Liar, digest_of
 from tests.images.test_registry_api import artifact, at
 
 if TYPE_CHECKING:
@@ -123,6 +123,20 @@ def test_a_list_goes_to_another_registry(cli: Cli, several: Registry, guarded: R
     for architecture in (OWN, OTHER):
         words = ("pull", "-q", "--creds", "ana:secret", "--platform", architecture, name)
         assert cli(*words, env=env).returncode == 0
+
+
+def test_the_password_of_one_registry_is_not_for_another(cli: Cli, guarded: Registry, env: dict[str, str]) -> None:
+    """Where something has to be fetched for a push, --creds are for the registry that is pushed to."""
+    Path(env["REGISTRY_AUTH_FILE"]).write_text("{}")
+    with Liar() as liar:
+        assert cli("manifest", "create", "app:1", liar.name, env=env).returncode == 0
+        liar.replies[liar.layer_path] = lambda request: request.give(401, WWW_Authenticate='Basic realm="x"')
+        words = ("manifest", "push", "--creds", "ana:secret", "--insecure", "app:1")
+        done = cli(*words, f"{guarded.host}/made/{os.getpid()}:2", env=env)
+        assert done.returncode == 1
+        assert f"{liar.host} does not let us have" in done.stderr
+        assert liar.layer_path in [path for path, _ in liar.asked]
+        assert not any("Authorization" in headers for _, headers in liar.asked)
 
 
 def test_a_list_of_what_is_here(cli: Cli, several: Registry, env: dict[str, str]) -> None:

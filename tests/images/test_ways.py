@@ -75,6 +75,21 @@ def test_a_tunnel(cli: Cli, guarded: Registry, env: dict[str, str]) -> None:
         assert relay.seen == []
 
 
+def test_a_proxy_with_a_password(cli: Cli, filled: Registry, guarded: Registry, env: dict[str, str]) -> None:
+    """It is for the proxy, and not shown where that refuses it."""
+    words = ("pull", "-q", "--tls-verify=false", "--creds", "ana:secret", "registry.invalid/box:1")
+    for target in (filled.host, guarded.host):
+        with Relay(target, "ana:hunter@2") as relay:
+            address = f"{HTTP}ana:hunter%402@{relay.host}"
+            assert cli(*words, env={**env, "http_proxy": address, "https_proxy": address}).returncode == 0
+            done = cli(*words, env={**env, **through(relay)})
+            assert done.returncode == 1
+            assert "407" in done.stderr
+            done = cli(*words, env={**env, "https_proxy": f"{HTTP}ana:hunter3@{relay.host}"})
+            assert done.returncode == 1
+            assert "hunter3" not in done.stderr
+
+
 def test_a_proxy_that_is_not_there(cli: Cli, env: dict[str, str]) -> None:
     done = cli("pull", "registry.invalid/box:1", env={**env, "https_proxy": HTTP + "localhost:1"})
     assert done.returncode == 1
@@ -86,14 +101,14 @@ def test_a_proxy_that_is_not_there(cli: Cli, env: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("netloc", "no_proxy", "expected"),
     [
-        ("example.com", "", "http://proxy:3128"),
-        ("example.com", "other.com", "http://proxy:3128"),
+        ("example.com", "", HTTP + "proxy.example.com:3128"),
+        ("example.com", "other.com", HTTP + "proxy.example.com:3128"),
         ("example.com", "example.com", ""),
         ("a.example.com", "other, .example.com", ""),
         ("example.com:5000", "example.com:5000", ""),
-        ("example.com:5000", "example.com:5001", "http://proxy:3128"),
+        ("example.com:5000", "example.com:5001", HTTP + "proxy.example.com:3128"),
         ("10.1.2.3:5000", "192.168.0.0/16,10.0.0.0/8", ""),
-        ("11.1.2.3:5000", "10.0.0.0/8, /, x/y", "http://proxy:3128"),
+        ("11.1.2.3:5000", "10.0.0.0/8, /, x/y", HTTP + "proxy.example.com:3128"),
         ("example.com", "*", ""),
         ("localhost:5000", "", ""),
         ("127.0.0.2:5000", "", ""),
@@ -102,7 +117,7 @@ def test_a_proxy_that_is_not_there(cli: Cli, env: dict[str, str]) -> None:
 def test_who_is_asked_directly(netloc: str, no_proxy: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("https_proxy", "proxy:3128")
+    monkeypatch.setenv("https_proxy", "proxy.example.com:3128")
     monkeypatch.setenv("no_proxy", no_proxy)
     assert proxy_for("https", netloc, netloc.partition(":")[0]) == expected
     assert proxy_for("http", netloc, netloc.partition(":")[0]) == ""

@@ -13,7 +13,8 @@ import stat
 
 from cloche.images import packing
 from cloche.images.merged import Node, walk
-from cloche.images.unpack.apply import OWNER, is_wanted
+from cloche.images.unpack.apply import OWNER
+from cloche.images.unpack.naming import is_wanted
 from cloche.images.unpack.tar import (
     BLOCK_DEVICE,
     CHARACTER,

@@ -11,7 +11,8 @@ import os
 import ssl
 import threading
 import time
-from urllib.parse import urljoin, urlsplit
+from base64 import b64encode
+from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError, InsecureRequestWarning, MaxRetryError, ProxyError, SSLError
@@ -167,7 +168,7 @@ class Transport:
         context = self._context(netloc) if scheme == "https" else None
         through = proxy_for(scheme, netloc, host)
         if through:
-            return urllib3.ProxyManager(through, maxsize=8, ssl_context=context)
+            return urllib3.ProxyManager(through, maxsize=8, ssl_context=context, proxy_headers=_who_asks(through))
         return urllib3.PoolManager(maxsize=8, ssl_context=context)
 
     def _context(self, netloc: str) -> ssl.SSLContext:
@@ -257,7 +258,16 @@ def proxy_for(scheme: str, netloc: str, host: str) -> str:
     through = known.get(scheme) or known.get("all") or ""
     if not through or is_loopback(host) or proxy_bypass_environment(netloc) or _in_networks(host, known.get("no", "")):
         return ""
-    return through if "://" in through else f"http://{through}"
+    return through if "://" in through else "http://" + through
+
+
+def _who_asks(through: str) -> dict[str, str]:
+    """The header for a proxy whose address has a user and a password in it."""
+    parts = urlsplit(through)
+    if not parts.username:
+        return {}
+    basic = b64encode(f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()).decode()
+    return {"Proxy-Authorization": f"Basic {basic}"}
 
 
 def is_loopback(host: str) -> bool:
