@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from subprocess import CompletedProcess
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
     from tests.conftest import Cli
@@ -20,8 +22,7 @@ import json, os, posix, urllib3
 import cloche.cli.main, cloche.images.fetching
 from cloche.cli.images import images, load, pull, rmi, save, tag
 
-for line in sys.stdin.buffer:
-    asked = json.loads(line)
+def start(asked):
     out, err = os.memfd_create("out"), os.memfd_create("err")
     pid = os.fork()
     if not pid:
@@ -32,12 +33,18 @@ for line in sys.stdin.buffer:
             os.dup2(fd, to)
         sys.argv = ["cloche", *asked["argv"]]
         cloche.cli.main.entry()
+    return pid, out, err
+
+def finish(pid, *fds):
     _, status = os.waitpid(pid, 0)
     texts = []
-    for fd in (out, err):
+    for fd in fds:
         texts.append(os.pread(fd, 1 << 20, 0).decode(errors="replace"))
         os.close(fd)
-    print(json.dumps([os.waitstatus_to_exitcode(status), *texts]), flush=True)
+    return [os.waitstatus_to_exitcode(status), *texts]
+
+for line in sys.stdin.buffer:
+    print(json.dumps([finish(*child) for child in [start(asked) for asked in json.loads(line)]]), flush=True)
 """
 
 
@@ -57,14 +64,22 @@ class Forks:
         )
 
     def __call__(
-        self, *args: str, input: str = os.devnull, env: dict[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
+        self, *args: str, input: str = os.devnull, env: Mapping[str, str] | None = None
+    ) -> CompletedProcess[str]:
         """Run to the end; `input` is the path of a file."""
+        return self._ask({"argv": args, "input": input, "env": dict(env or {})})[0]
+
+    def together(self, *commands: tuple[str, ...]) -> list[CompletedProcess[str]]:
+        """Run several at the same time, to the end of the last."""
+        return self._ask(*({"argv": args, "input": os.devnull, "env": {}} for args in commands))
+
+    def _ask(self, *asked: dict[str, Any]) -> list[CompletedProcess[str]]:
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps({"argv": args, "input": input, "env": env or {}}) + "\n")
+        self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
-        return subprocess.CompletedProcess(args, *json.loads(self._process.stdout.readline()))
+        found = json.loads(self._process.stdout.readline())
+        return [CompletedProcess(item["argv"], *done) for item, done in zip(asked, found, strict=True)]
 
     @property
     def inside(self) -> str:

@@ -110,3 +110,4 @@ def test_the_order_of_a_pull(record: Record, tmp_path: Path) -> None:
     assert record.is_safe(index)
     assert record.is_named(index, 1 << 60)
     assert record.renames[-1] == index
+    assert record.last_write(f"{store}/layers") == record.last_write(f"{store}/blobs") == -1

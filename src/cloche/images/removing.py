@@ -16,6 +16,7 @@ from cloche.images.lists import DEEPEST
 from cloche.images.references import parse_reference
 from cloche.images.store import names, uses
 from cloche.images.store.layers import layer_path, remove_tree
+from cloche.images.store.locks import is_locked
 from cloche.images.store.stacks import stack_path
 from cloche.records import record
 from cloche.spec.image import Index
@@ -161,6 +162,8 @@ def _remove_incoming(layout: Layout) -> list[str]:
     folders: list[str] = []
     for name in os.listdir(f"{layout.path}/incoming"):
         path = f"{layout.path}/incoming/{name}"
+        if is_locked(f"{path.removesuffix('.lock')}.lock"):
+            continue  # by a worker whose caller was killed, and who is about to end
         if os.path.isdir(path):
             # another may make one of this name as soon as the lock is gone
             folders.append(_out_of_the_way(layout, path, len(folders)))

@@ -46,14 +46,14 @@ def unpack_layer(layout: Layout, digest: str, diff_id: str, worker: Worker, powe
     """
     place = layer_path(layout, diff_id)
     made = f"{layout.path}/incoming/{diff_id.replace(':', '-')}.d"
-    with lock(f"{made}.lock"):
+    with lock(f"{made}.lock") as held:
         try:
             if os.path.exists(place):
                 return
             remove_tree(made, worker)  # of one who was killed
             os.makedirs(f"{made}/fs", mode=0o755)
             point("unpack")
-            _fill(layout, digest, diff_id, made, worker, powers)
+            _fill(layout, digest, diff_id, made, worker, powers, held.number)
             point("layer-whole")
             os.rename(made, place)
             point("layer-renamed")
@@ -68,7 +68,7 @@ def unpack_layer(layout: Layout, digest: str, diff_id: str, worker: Worker, powe
             os.unlink(f"{made}.lock")
 
 
-def _fill(layout: Layout, digest: str, diff_id: str, made: str, worker: Worker, powers: Powers) -> None:
+def _fill(layout: Layout, digest: str, diff_id: str, made: str, worker: Worker, powers: Powers, held: int) -> None:
     from cloche.images.unpack.tar import BadArchive
 
     with (
@@ -76,7 +76,7 @@ def _fill(layout: Layout, digest: str, diff_id: str, made: str, worker: Worker, 
         files.Fd(os.open(f"{made}/fs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as directory,
     ):
         try:
-            found, facts = worker.unpack(blob.number, directory.number, powers)
+            found, facts = worker.unpack(blob.number, directory.number, powers, held)
         except BadArchive as error:
             raise RegistryError(f"the layer {digest} {error}") from None
         if found != diff_id:

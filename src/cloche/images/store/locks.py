@@ -25,3 +25,15 @@ def lock(path: str) -> files.Fd:
             held.close()
             raise
         held.close()
+
+
+def is_locked(path: str) -> bool:
+    """Whether somebody holds the lock on a file, which need not be there."""
+    try:
+        with files.Fd(os.open(path, os.O_RDWR | os.O_CLOEXEC)) as file:
+            fcntl.flock(file.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 
+from cloche.images.store.locks import is_locked
 from cloche.linux import files
 
 TYPE_CHECKING = False
@@ -54,7 +55,7 @@ def used(layout: Layout) -> set[str]:
 
 
 def is_used(layout: Layout, name: str) -> bool:
-    """Whether somebody holds it now, or has it mounted."""
+    """Whether somebody holds it now, or has it mounted; call it with the lock of the store."""
     return _is_held(layout, name) or name in mounted(layout)
 
 
@@ -78,14 +79,7 @@ def mounted(layout: Layout) -> dict[str, str]:
 
 
 def _is_held(layout: Layout, name: str) -> bool:
-    try:
-        with files.Fd(os.open(_path(layout, name), os.O_RDWR | os.O_CLOEXEC)) as file:
-            fcntl.flock(file.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+    return is_locked(_path(layout, name))
 
 
 def _path(layout: Layout, name: str) -> str:

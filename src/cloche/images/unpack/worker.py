@@ -2,7 +2,7 @@
 
     caller ── ("enter",)                       ──▶ worker    into a user namespace of its own, where files can be
            ◀── ("entered",) ── ("mapped",)     ──▶           given to ids an ordinary user has no power over
-           ── ("unpack",), [blob, directory]   ──▶
+           ── ("unpack",), [blob, directory, lock]   ──▶
            ◀── ("done", diffID, facts) or ("failed", kind, text, errno)
            ── ("shape", names, implied), [layers, directory]   ──▶       (see `shapes`)
            ── ("remove", name), [directory]    ──▶           what it has made, only it can remove
@@ -104,12 +104,13 @@ class Worker:
             raise BadArchive(text) if kind == "archive" else OSError(code, text)
         return answer
 
-    def unpack(self, blob: int, directory: int, powers: Powers) -> tuple[str, Facts]:
+    def unpack(self, blob: int, directory: int, powers: Powers, lock: int) -> tuple[str, Facts]:
         """Unpack a blob into an empty directory; returns the diffID and what there is to know about it.
 
-        Raises BadArchive for what is wrong with it, OSError for what is wrong here.
+        `lock` is what is held on the directory: whoever is killed, it is free when nobody writes there any more. Raises
+        BadArchive for what is wrong with the blob, OSError for what is wrong here.
         """
-        _, diff_id, facts = self._ask(("unpack", powers.own, powers.nodes, powers.opaque), (blob, directory))
+        _, diff_id, facts = self._ask(("unpack", powers.own, powers.nodes, powers.opaque), (blob, directory, lock))
         return diff_id, facts
 
     def shape(self, layers: int, names: list[str], implied: list[list[bytes]], target: int, powers: Powers) -> int:

@@ -1,0 +1,82 @@
+"""Several commands on one store at the same time: each does what it says, or says why not, and nothing is broken."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import Cli, system_python
+from tests.images.forks import Forks
+from tests.images.liar import Liar
+from tests.images.test_killed import Store, workers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.images.conftest import Registry
+
+ROUNDS = 6
+
+
+@pytest.fixture(params=["root", "user"])
+def store(request: pytest.FixtureRequest, filled: Registry, shared_dir: Path) -> Iterator[Store]:
+    if os.geteuid() != 0 and request.param != "user":
+        pytest.skip("needs root to become other users")
+    cli = Cli(request.param, shared_dir / "src", system_python())
+    with Forks(cli) as run:
+        yield Store(run, f"{filled.host}/changed:1")
+    shutil.rmtree(cli.root)
+
+
+def test_pulled_removed_and_listed_by_eight(store: Store, filled: Registry) -> None:
+    other = f"{filled.host}/box:1"
+    store.clear()
+    removed = 0
+    for number in range(ROUNDS):
+        commands = [("pull", "-q", store.image)] * 2 + [("pull", "-q", other), ("rmi", store.image), ("rmi", other)]
+        commands += [("images", "-q"), ("tag", store.image, "other:1"), ("images",)]
+        for done in store.run.together(*commands[number:], *commands[:number]):
+            verb = done.args[0]
+            if verb == "rmi" and not done.returncode:
+                removed += 1
+            elif verb in {"rmi", "tag"} and done.returncode:
+                assert f"cloche: no such image: {done.args[1]}\n" in done.stderr
+            else:
+                assert done.returncode == 0, (done.args, done.stderr)
+        store.well("pull", "-q", store.image)
+        assert [line.split()[0] for line in store.well("images").splitlines() if store.image[:-2] in line]
+        assert store.stored() >= store.blobs
+    assert removed
+    store.clear()
+    store.well("pull", "-q", store.image)
+    assert store.look() == store.whole
+
+
+def test_what_a_worker_still_writes_is_left_alone(cli: Cli) -> None:
+    """A worker whose caller was killed holds the lock until it has ended."""
+    with Liar() as liar:
+        child = cli.popen("pull", "-q", liar.name, env={"CLOCHE_FAILPOINT": "worker-begun:sleep"})
+        held: list[str] = []
+        while not held and child.poll() is None:
+            for pid in workers(cli.root):
+                links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+                held += [link for link in links if link.endswith(".d.lock")]
+            time.sleep(0.02)
+        assert held
+        assert child.wait(60) == 0
+        assert cli("rmi", liar.name).returncode == 0
+    folder = Path(held[0].removesuffix(".lock"))
+    folder.mkdir()
+    with Path(held[0]).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        cli("rmi", "-f", liar.name)
+        assert folder.is_dir()
+        assert Path(held[0]).exists()
+    cli("rmi", "-f", liar.name)
+    assert os.listdir(folder.parent) == []
