@@ -1,13 +1,14 @@
 # make try    open an isolated shell on this machine; nothing is installed outside this folder
 # make test   everything that proves it works
 # make test-vm  what needs a pure cgroup v2 machine or systemd, in machines of software; seven minutes
+# make test-debian  a whole Debian made of packages, which apt fetches from its mirror; two minutes
 # make bench  the table of docs/benchmarks.md
 
 PYTHON ?= $(shell for p in /usr/bin/python3 python3; do command -v $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: try test test-vm lint unit bench clean packages
+.PHONY: try test test-vm test-debian lint unit bench clean packages
 
 try: $(VENV)/try.stamp
 	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/cloche shell || true; \
@@ -19,6 +20,9 @@ test-vm: $(VENV)/dev.stamp
 	$(BIN)/python -B tests/vm/vm.py
 	$(BIN)/python -B tests/vm/vm.py --systemd
 	$(BIN)/python -B tests/vm/vm.py --systemd --v1
+
+test-debian: $(VENV)/dev.stamp
+	$(BIN)/python -X dev -m pytest -q -o timeout=900 tests/debian/minbase.py
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check

@@ -26,7 +26,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background jo
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 ORDINARY = 1500  # a uid that no account has: one id, no /etc/subuid
-LIBRARIES = ("urllib3", "isal", "backports.zstd", "rich", "pygments", "markdown_it", "mdurl")
+LIBRARIES = ("urllib3", "isal", "backports.zstd", "rich", "pygments", "markdown_it", "mdurl", "pysequoia")
 REGISTRIES, VARIABLE = "registries.conf", "CONTAINERS_REGISTRIES_CONF"
 BOOTSTRAP = "import sys; sys.path.insert(0, {src!r}); from cloche.cli.main import entry; entry()"
 APPLETS = (

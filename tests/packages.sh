@@ -5,7 +5,7 @@ wanted="busybox:busybox-static crun:crun runc:runc bwrap:bubblewrap newuidmap:ui
 man:man-db setpriv:util-linux ip:iproute2 ps:procps make:make gcc:gcc
 dockerd:docker.io docker:docker.io containerd:containerd podman:podman conmon:conmon catatonit:catatonit
 /usr/lib/podman/netavark:netavark /usr/lib/podman/aardvark-dns:aardvark-dns iptables:iptables
-zsh:zsh fish:fish mandoc:mandoc skopeo:skopeo umoci:umoci docker-registry:docker-registry openssl:openssl"
+zsh:zsh fish:fish mandoc:mandoc skopeo:skopeo umoci:umoci gpg:gpg dpkg:dpkg docker-registry:docker-registry openssl:openssl"
 missing=""
 for pair in $wanted; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair##*:}"

@@ -28,7 +28,7 @@ ROOMS = {verb: verb for verb in "pull push images rmi tag save load login logout
 ROOMS |= {f"image {verb}": verb for verb in "pull push save load tag history".split()}
 ROOMS |= {f"image {verb}": f"image_{verb}" for verb in "inspect tree exists prune mount unmount diff".split()}
 ROOMS |= {f"manifest {verb}": f"manifest_{verb}" for verb in "inspect create add annotate push rm".split()}
-ROOMS |= {"image ls": "images", "image rm": "rmi"}
+ROOMS |= {"image ls": "images", "image rm": "rmi", "image bootstrap": "bootstrap"}
 ROOMS |= {"import": "import_image", "image import": "import_image", "export": "export"}
 # rooms that need no library of others', which takes 5 ms to look for
 ALONE = {"images", "history", "image_inspect", "image_tree", "image_exists", "tag"}

@@ -25,6 +25,7 @@ MODULES = {
     **dict.fromkeys(("image mount", "image unmount"), IMAGE),
     **dict.fromkeys((f"image {verb}" for verb in "pull push save load import tag".split()), IMAGE),
     **dict.fromkeys((f"manifest {verb}" for verb in "inspect create add annotate push rm".split()), LISTS),
+    "image bootstrap": "cloche.cli.options_image_bootstrap",
     "doctor": "cloche.cli.options_other",
     "completion": "cloche.cli.options_other",
     "help": "cloche.cli.options_other",

@@ -66,11 +66,14 @@ class Unpacking:
 
 
 class Worker:
-    """The caller's end; for one thread. With `users` it works in a user namespace that has them."""
+    """The caller's end; for one thread. With `users` it works in a user namespace that has them.
 
-    def __init__(self, users: Users | None = None) -> None:
+    `module` is whose `main` the process runs.
+    """
+
+    def __init__(self, users: Users | None = None, module: str = __name__) -> None:
         ours, theirs = wire.pair()
-        program = f"import sys; sys.path[:] = {sys.path!r}\nfrom cloche.images.unpack import worker\nworker.main()"
+        program = f"import sys; sys.path[:] = {sys.path!r}\nfrom {module} import main\nmain()"
         try:
             words = [sys.executable, "-I", "-S", "-c", program]
             self._process = subprocess.Popen(words, stdin=theirs.fileno(), stdout=subprocess.DEVNULL)
@@ -85,15 +88,16 @@ class Worker:
                 raise
 
     def _enter(self, users: Users) -> None:
-        self._ask(("enter",))
+        self.ask(("enter",))
         pid = self._process.pid
         if users.deny_setgroups:
             namespaces.deny_setgroups(pid)
         write_map(pid, "uid", users.uids, users.uid_helper)
         write_map(pid, "gid", users.gids, users.gid_helper)
-        self._ask(("mapped",))
+        self.ask(("mapped",))
 
-    def _ask(self, message: tuple[Any, ...], fds: tuple[int, ...] = ()) -> tuple[Any, ...]:
+    def ask(self, message: tuple[Any, ...], fds: tuple[int, ...] = ()) -> tuple[Any, ...]:
+        """Send a request and wait for its answer. Raises BadArchive, OSError, StageError."""
         wire.send(self._sock, message, fds)
         got = wire.receive(self._sock)
         if got is None:
@@ -110,25 +114,25 @@ class Worker:
         `lock` is what is held on the directory: whoever is killed, it is free when nobody writes there any more. Raises
         BadArchive for what is wrong with the blob, OSError for what is wrong here.
         """
-        _, diff_id, facts = self._ask(("unpack", powers.own, powers.nodes, powers.opaque), (blob, directory, lock))
+        _, diff_id, facts = self.ask(("unpack", powers.own, powers.nodes, powers.opaque), (blob, directory, lock))
         return diff_id, facts
 
     def shape(self, layers: int, names: list[str], implied: list[list[bytes]], target: int, powers: Powers) -> int:
         """Make what an image needs above its layers, which are in the directory `layers`; returns how much that is."""
         words = powers.own, powers.nodes, powers.opaque
-        return int(self._ask(("shape", names, implied, *words), (layers, target))[1])
+        return int(self.ask(("shape", names, implied, *words), (layers, target))[1])
 
     def remove(self, directory: int, name: str) -> None:
         """Remove a tree below a directory, if it is there."""
-        self._ask(("remove", name), (directory,))
+        self.ask(("remove", name), (directory,))
 
     def export(self, store: int, layers: tuple[str, ...], root: int, powers: Powers, out: int) -> None:
         """Write the files of layers, directories below `store`, into a descriptor (see exporting.export)."""
-        self._ask(("export", layers, root, powers.own, powers.nodes, powers.opaque), (store, out))
+        self.ask(("export", layers, root, powers.own, powers.nodes, powers.opaque), (store, out))
 
     def compare(self, store: int, new: tuple[str, ...], base: tuple[str, ...], powers: Powers, out: int) -> None:
         """Write the differences between stacks of layers, directories below `store`, into `out` (see differences)."""
-        self._ask(("compare", new, base, powers.opaque), (store, out))
+        self.ask(("compare", new, base, powers.opaque), (store, out))
 
     def close(self) -> None:
         """End the process."""
@@ -136,31 +140,33 @@ class Worker:
         self._process.wait()
 
 
-def main() -> None:
+def main(reply: Callable[[tuple[Any, ...], list[int]], tuple[Any, ...]] | None = None) -> None:
     """The worker: takes requests from the socket that is its standard input until that is closed."""
+    reply = reply or answer
     process.die_with_parent()  # what it writes is the next one's to remove
     sock = _socket.socket(fileno=os.dup(0))
     os.umask(0)
     while (got := wire.receive(sock)) is not None:
         message, fds = got
         try:
-            answer = _answer(message, fds)
+            told = reply(message, fds)
         except ClocheError as error:
-            answer = ("failed", "archive", str(error), 0)
+            told = ("failed", "archive", str(error), 0)
         except OSError as error:
-            answer = ("failed", "here", error.strerror or str(error), error.errno or 0)
+            told = ("failed", "here", error.strerror or str(error), error.errno or 0)
         except Exception as error:  # a defect of ours: told in one line, like everything else
-            answer = ("failed", "here", f"a defect in unpacking, {type(error).__name__}: {error}", 0)
+            told = ("failed", "here", f"a defect in unpacking, {type(error).__name__}: {error}", 0)
         finally:
             for fd in fds:
                 os.close(fd)
         try:
-            wire.send(sock, answer)
+            wire.send(sock, told)
         except BrokenPipeError:
             return  # nobody waits any more
 
 
-def _answer(message: tuple[Any, ...], fds: list[int]) -> tuple[Any, ...]:
+def answer(message: tuple[Any, ...], fds: list[int]) -> tuple[Any, ...]:
+    """What is done with a request, and told."""
     if message[0] == "enter":
         namespaces.unshare(process.CLONE_NEWUSER)
         process.die_with_parent()  # new powers take that away
