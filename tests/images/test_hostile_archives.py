@@ -159,8 +159,8 @@ def test_attributes_that_lead_overlayfs_elsewhere_are_left_out(place: Place) -> 
 
 def test_a_directory_after_a_whiteout_hides_what_is_below(place: Place) -> None:
     place.unpack(layer(file(".wh.d"), folder("d"), file("d/x"), folder("e"), file(".wh.e")))
-    assert os.getxattr(place.root / "d", "trusted.overlay.opaque") == b"y"
-    assert os.getxattr(place.root / "e", "trusted.overlay.opaque") == b"y"
+    assert os.getxattr(place.root / "d", "user.overlay.opaque") == b"y"
+    assert os.getxattr(place.root / "e", "user.overlay.opaque") == b"y"
     assert sorted(os.listdir(place.root)) == ["d", "e"]
 
 
@@ -169,7 +169,7 @@ def test_whiteouts(place: Place) -> None:
     status = os.lstat(place.root / "d/gone")
     assert stat.S_ISCHR(status.st_mode)
     assert status.st_rdev == 0
-    assert os.getxattr(place.root / "d", "trusted.overlay.opaque") == b"y"
+    assert os.getxattr(place.root / "d", "user.overlay.opaque") == b"y"
     assert sorted(os.listdir(place.root)) == ["d"]
     assert (place.root / "d/kept").read_text() == "new"
 

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cloche.images.platforms import parse_platform
 from tests.conftest import Cli
 from tests.engines.conftest import require
 from tests.engines.daemons import Docker, Room, succeed
 from tests.images.configured import write_archive
+from tests.images.liar import digest_of, tar_of
 from tests.integration.terminal import Emulator
 
 if TYPE_CHECKING:
@@ -258,3 +260,20 @@ def test_a_shell_is_a_shell(box: Cli) -> None:
         terminal.until("42")
         terminal.type("exit 5\r")
         assert terminal.ended() == 5
+
+
+def test_what_an_upper_layer_hides_is_hidden_in_a_container(fresh: Cli) -> None:
+    """An opaque directory and a whiteout, seen by who runs it, not by who unpacked it."""
+    box = tar_of(**{"bin/busybox": Path(shutil.which("busybox") or "").read_bytes(), "o/old": b"", "d/old": b""})
+    upper = tar_of(**{"o/.wh..wh..opq": b"", "o/new": b"", "d/.wh.old": b"", "d/new": b""})
+    config = {
+        "architecture": parse_platform("").architecture,
+        "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": [digest_of(box), digest_of(upper)]},
+    }
+    listed = [{"Config": "config.json", "RepoTags": ["hidden:1"], "Layers": ["0.tar", "1.tar"]}]
+    parts = {"config.json": json.dumps(config).encode(), "manifest.json": json.dumps(listed).encode()}
+    done = fresh("load", input=tar_of(**parts, **{"0.tar": box, "1.tar": upper}))
+    assert done.returncode == 0, done.stderr
+    done = fresh("run", "hidden:1", "/bin/busybox", "ls", "/o", "/d")
+    assert done.stdout == "/d:\nnew\n\n/o:\nnew\n", done.stderr

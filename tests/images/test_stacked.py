@@ -78,7 +78,7 @@ def test_as_umoci_has_it(cli: Cli, tmp_path: Path, name: str) -> None:
         "from cloche.images.store.layout import Layout; from subprocess import check_call\n"
         "layers = local.find(Layout(sys.argv[1]), sys.argv[2]).layers\n"
         "below = ':'.join([f'{layer}/fs' for layer in reversed(layers)] + [sys.argv[1] + '/incoming'])\n"
-        "check_call(['mount', '-t', 'overlay', 'overlay', '-o', f'lowerdir={below}', sys.argv[3]])\n"
+        "check_call(['mount', '-t', 'overlay', 'overlay', '-o', f'userxattr,lowerdir={below}', sys.argv[3]])\n"
         "print(*look(sys.argv[3]), sep='\\n')"
     )
     (tmp_path / "whole").mkdir()

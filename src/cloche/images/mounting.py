@@ -143,12 +143,12 @@ def _overlay(lowers: list[str], place: str) -> None:
     short = len(together) <= LONGEST_OPTION
     options = [("lowerdir", together)] if short else [("lowerdir+", lower) for lower in lowers]
     try:
-        made = mount.new_filesystem("overlay", [("source", "cloche"), *options], SAFE)
+        made = mount.new_filesystem("overlay", [("source", "cloche"), ("userxattr", None), *options], SAFE)
     except OSError as error:
         if short or error.errno != EINVAL:
             raise
         # before 6.7 only mount(2) takes as many, in one line
-        mount.mount_with_data("overlay", place, SAFE_FLAGS, f"lowerdir={together}")
+        mount.mount_with_data("overlay", place, SAFE_FLAGS, f"userxattr,lowerdir={together}")
         return
     with files.Fd(made):
         mount.move_mount(made, files.AT_FDCWD, place)

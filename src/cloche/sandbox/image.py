@@ -124,4 +124,4 @@ def unpacking() -> Unpacking:
         return Unpacking(None, Powers())
     ids = idmaps.choose(host, "", (), (), None)
     users = Users(ids.uids, ids.gids, ids.uid_helper, ids.gid_helper, ids.deny_setgroups)
-    return Unpacking(users, Powers(own=ids.kind != "single", nodes=False, opaque="user.overlay.opaque"))
+    return Unpacking(users, Powers(own=ids.kind != "single", nodes=False))

@@ -57,12 +57,13 @@ class Powers:
     """What whoever unpacks may do.
 
     `own` gives files to their owners; without it all belong to who unpacks, and OWNER says whose they would be.
-    `nodes` makes device nodes. `opaque` is the attribute by which overlayfs knows an opaque directory.
+    `nodes` makes device nodes. `opaque` is the attribute by which overlayfs knows an opaque directory if it is mounted
+    in a user namespace, as that of a container is (userxattr): there the kernel has no eye for trusted attributes.
     """
 
     own: bool = True
     nodes: bool = True
-    opaque: str = "trusted.overlay.opaque"
+    opaque: str = "user.overlay.opaque"
 
 
 class Unpacker:
@@ -107,6 +108,8 @@ class Unpacker:
                     raise BadArchive(f"has {shown(entry.name)}, which cannot be made: {error.strerror}") from None
             for path, (entry, inode) in reversed(self._directories.items()):
                 self._finish_directory(path, entry, inode)
+            for inode, path in self._implied.items():  # the same whenever they are made
+                self._finish_directory(path, Entry(DIRECTORY, path, mode=0o755), inode)
         finally:
             self.close()
 
