@@ -323,14 +323,26 @@ def test_what_is_mounted_stays(root: Cli, filled: Registry, env: dict[str, str])
     assert f"{name} is mounted" in refused.stderr
     assert "cloche image unmount" in refused.stderr
     assert root("tag", other, name, env=env).returncode == 0  # now it has no name
+    assert root("image", "prune", "-a", "-f", env=env).returncode == 0
+    index = Path(env["CLOCHE_ROOT"], "index.json")
+    before = index.read_text()
+    assert len(json.loads(before)["manifests"]) == 1
+    index.write_text(json.dumps({**json.loads(before), "manifests": []}))  # as one does who cannot see the mount
     assert root("image", "prune", "-f", env=env).returncode == 0
-    assert root("rmi", name, env=env).returncode == 0
     assert Path(place, "root/new").read_text() == "new"
     assert Path(place, "bin/sh").exists()
-    identity = Path(place).parent.name
-    assert root("rmi", "-f", identity, env=env).returncode == 0
+    assert root("image", "unmount", Path(place).parent.name, env=env).returncode == 0
     assert not os.path.exists(place)
-    assert root("rmi", other, env=env).returncode == 0
+    assert root("image", "prune", "-f", env=env).returncode == 0
+    assert os.listdir(Path(env["CLOCHE_ROOT"], "layers/sha256")) == []
+
+
+def test_removed_by_force(root: Cli, filled: Registry, env: dict[str, str]) -> None:
+    name = f"{filled.host}/box:1"
+    assert root("pull", "-q", name, env=env).returncode == 0
+    place = root("image", "mount", name, env=env).stdout.strip()
+    assert root("rmi", "-f", name, env=env).returncode == 0
+    assert not os.path.exists(place)
     assert os.listdir(Path(env["CLOCHE_ROOT"], "layers/sha256")) == []
 
 

@@ -37,8 +37,9 @@ def image_unmount(parsed: Parsed) -> int:
 def _id_of(layout: Layout, text: str) -> str:
     """The ID of an image that is mounted, by its name or ID. Raises NotFoundError, ConflictError."""
     there = uses.mounted(layout)
-    if text in there:
-        return text
+    by_id = [each for each in there if each in {text, f"sha256:{text}"}]  # also of one that nothing else leads to
+    if by_id:
+        return by_id[0]
     try:
         image = local.id_of(layout, local.find_entry(layout, text))
     except NotFoundError:
