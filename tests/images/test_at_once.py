@@ -69,8 +69,12 @@ def test_what_a_worker_still_writes_is_left_alone(cli: Cli) -> None:
                 held += [link for link in links if link.endswith(".d.lock")]
             time.sleep(0.02)
         assert held
-        assert child.wait(60) == 0
+        child.kill()
+        child.wait()
+        assert cli("pull", "-q", liar.name).returncode == 0
+        assert workers(cli.root) == []
         assert cli("rmi", liar.name).returncode == 0
+    assert os.listdir(Path(cli.root, "incoming")) == []
     folder = Path(held[0].removesuffix(".lock"))
     folder.mkdir()
     with Path(held[0]).open("w") as lock:

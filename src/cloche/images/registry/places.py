@@ -130,7 +130,7 @@ def _load(path: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             raw = tomllib.load(file)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SpecError(f"{path} cannot be read: {error}") from None
     if "registries" in raw:
         raise SpecError(f"{path} is of version 1, which is obsolete", hint="containers-registries.conf(5)")

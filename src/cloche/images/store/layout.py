@@ -132,6 +132,7 @@ def write_once(path: str, content: bytes, beside: str = "") -> None:
     temporary = f"{beside or folder}/{os.path.basename(path)}.{os.getpid()}.new"
     try:
         with files.Fd(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)) as file:
+            point("write-begun")
             view = memoryview(content)
             while view:
                 view = view[os.write(file.number, view) :]
