@@ -56,6 +56,30 @@ def info(name: str, kind: bytes = tarfile.REGTYPE, **more: object) -> tarfile.Ta
     return made
 
 
+def test_gnus_header_has_times_where_others_have_a_prefix() -> None:
+    block = bytearray(written([(info("name"), b"")], tarfile.GNU_FORMAT)[:512])
+    block[345:357] = b"14701234567\0"  # atime, as incremental archives have it
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    ((entry, _),) = read(bytes(block))
+    assert entry.name == b"name"
+
+
+def test_checksums() -> None:
+    """By bytes as they are, or with a sign; one that is wrong, in whatever byte, is noticed."""
+    block = bytearray(written([(info("n\udcff"), b"")], tarfile.GNU_FORMAT)[:512])
+    assert read(bytes(block))
+    signed = sum(byte - 256 if byte > 127 else byte for byte in block[:148] + b" " * 8 + block[156:])
+    old = block[:148] + b"%06o\0 " % signed + block[156:]
+    assert old != block
+    assert read(bytes(old))
+    for place in (0, 50, 120, 300, 511):
+        bad = bytearray(block)
+        bad[place] ^= 0x20
+        with pytest.raises(BadArchive, match="checksum"):
+            read(bytes(bad))
+
+
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("chunk", [1, 511, 512, 513, 100_000])
 def test_what_python_writes(form: int, chunk: int) -> None:

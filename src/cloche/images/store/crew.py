@@ -1,6 +1,6 @@
 """Several layers unpacked at once: each is a directory of its own, and none waits for another.
 
-    layer ──▶ thread ──▶ worker ──▶ layers/sha256/HEX      as many pairs of them as there are cores, four at most
+    layer ──▶ thread ──▶ worker ──▶ layers/sha256/HEX      as many pairs as there are cores, two to four
 
 A worker has its files written to the disk and named before it takes the next layer (`layers.unpack_layer`), so that
 what is done stays done when another layer turns out to be no good.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cloche.images.unpack.apply import Powers
     from cloche.images.unpack.worker import Worker
 
-MOST = 4  # workers; each has up to 20 MB, and more of them than that wait for the same disk
+LEAST, MOST = 2, 4  # workers: one may wait for the disk, and more than four wait for the same disk
 
 
 class Crew:
@@ -34,7 +34,7 @@ class Crew:
         self.layout, self.powers = layout, powers
         self._workers: list[Worker] = []
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-        count = min(layers, MOST, len(os.sched_getaffinity(0)))
+        count = min(layers, MOST, max(LEAST, len(os.sched_getaffinity(0))))
         self._threads = ThreadPoolExecutor(count, "unpack")
         try:
             for _ in range(count):
