@@ -62,18 +62,26 @@ def test_of_an_index_as_well(cli: Cli, store: Path) -> None:
         assert [path for path, _ in liar.asked] == [TAG]
 
 
-def test_a_layer_waits_for_no_other(cli: Cli, store: Path, images: Images, registry: Registry) -> None:
-    """While somebody else holds the lowest one, those above it are unpacked."""
-    tops = [lambda root, index=index: (root / f"file{index}").write_text("x") for index in range(3)]
-    source = images.make("tower", busybox, *tops)
-    quietly("skopeo", "copy", "--dest-tls-verify=false", source, f"docker://{registry.host}/tower:1")
-    name = f"{registry.host}/tower:1"
+@pytest.mark.parametrize("verb", ["pull", "load"])
+def test_a_layer_waits_for_no_other(
+    cli: Cli, store: Path, images: Images, registry: Registry, tmp_path: Path, verb: str
+) -> None:
+    """While somebody else holds the lowest one, those above it are unpacked; `load` begins with the lowest."""
+    if not (images.top / "tower").exists():
+        (images.top / "tower").touch()
+        images.make("tower", busybox, *(lambda root, i=i: (root / f"file{i}").write_text("x") for i in range(3)))
+    name, archive = f"{registry.host}/tower:1", str(tmp_path / "tower.tar")
+    source = f"oci:{images.layout}:tower"
+    if verb == "pull":
+        quietly("skopeo", "copy", "--dest-tls-verify=false", source, f"docker://{name}")
+    else:
+        quietly("skopeo", "copy", source, f"docker-archive:{archive}:{name}")
     Layout(str(store)).make()
     diff_ids = json.loads(images_config(images, "tower"))["rootfs"]["diff_ids"]
     held = store / f"incoming/{diff_ids[0].replace(':', '-')}.d.lock"
     with held.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        child = cli.popen("pull", "-q", name)
+        child = cli.popen(*(("pull", "-q", name) if verb == "pull" else ("load", "-q", "-i", archive)))
         try:
             above = [store / "layers" / diff_id.replace(":", "/") for diff_id in diff_ids[1:]]
             deadline = time.monotonic() + PATIENCE
