@@ -122,6 +122,17 @@ def test_an_archive_that_does_not_fit(disk: Forks, shared_dir: Path) -> None:
         assert "has more than 512 GiB" in disk("load", input=str(path)).stderr
 
 
+def test_a_root_file_system_that_does_not_fit(disk: Forks, shared_dir: Path) -> None:
+    """Neither as a blob nor, where that fits, as a layer."""
+    path = shared_dir / "large.tar"
+    for size in (LARGE, 2 * SIZE):
+        before = left(disk)
+        path.write_bytes(tar_of(file=random.Random(size).randbytes(size)))
+        assert "is full" in is_told(disk, "import", str(path))
+        assert left(disk) >= before - (1 << 17)
+        assert not os.listdir(Path(disk.inside, "incoming"))
+
+
 def docker_archive(liar: Liar) -> bytes:
     """The image of a liar as docker saves it."""
     listed = b'[{"Config": "config.json", "RepoTags": ["large:1"], "Layers": ["layer.tar"]}]'

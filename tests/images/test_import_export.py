@@ -138,7 +138,7 @@ def layered() -> bytes:
             "implied/in/it",
         ),
         layer("a/", "a/.wh.hidden", "a/middle", "b/", "b/.wh..wh..opq", "b/y", ".wh.c", ".wh.d", "e"),
-        layer("a/", "a/hidden", "d/", "d/new", ".wh.e", "b/", "b/z"),
+        layer("a/", "a/hidden", "d/", "d/new", ".wh.e", "b/z"),
     ]
     listed = [{"Config": "c", "RepoTags": ["layered:1"], "Layers": ["0", "1", "2"]}]
     contents = {str(index): content for index, content in enumerate(layers)}
@@ -360,7 +360,7 @@ def test_what_is_no_good_leaves_nothing(cli: Cli, content: bytes, says: str, tmp
     assert done.returncode == 1
     assert says in done.stderr
     assert len(done.stderr.splitlines()) <= 2
-    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} <= {
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {
         "index.json",
         "oci-layout",
         "lock",

@@ -12,9 +12,9 @@ import hashlib
 import os
 import time
 
-from cloche.errors import RegistryError, SpecError
-from cloche.images.removing import discard
-from cloche.images.store import names, uses
+from cloche.errors import RegistryError, SpecError, StageError
+from cloche.images.removing import clear, discard
+from cloche.images.store import names, room, uses
 from cloche.images.store.crew import unpack_all
 from cloche.images.store.layout import sync_directory
 from cloche.images.unpack import compression
@@ -61,12 +61,12 @@ def import_tar(
 ) -> str:
     """Make an image of a tar, with this name in full or "" for none; returns its ID.
 
-    Raises SpecError for what is no tar, OSError for what is wrong here.
+    Raises SpecError for what is no tar, StageError for a full disk, OSError for what else is wrong here.
     """
     layout.make()
     stored: set[str] = set()
     try:
-        with uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
+        with room.named(layout), uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
             layer, diff_id = _store(layout, read)
             stored.add(layer.digest)
             try:
@@ -80,6 +80,10 @@ def import_tar(
             stored |= {described.digest, digest}
             entry = Descriptor(mediaType=image.OCI_MANIFEST, digest=digest, size=len(manifest))
             names.put(layout, names.Entry(name, entry))
+    except StageError as error:
+        if room.is_full(error):
+            clear(layout, make_worker)
+        raise
     finally:
         discard(layout, stored)
     return described.digest

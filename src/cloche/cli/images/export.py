@@ -38,10 +38,10 @@ def export(parsed: Parsed) -> int:
 
 def _export(layout: Layout, image: Image, out: IO[bytes]) -> None:
     # of a layer that comes again the highest counts
-    layers = list(dict.fromkeys(reversed(image.config.rootfs.diff_ids)))
-    facts = [layer_facts(layout, diff_id) for diff_id in layers]
+    places = [os.path.relpath(place, f"{layout.path}/layers") for place in dict.fromkeys(reversed(image.layers))]
+    facts = [layer_facts(layout, place.replace("/", ":")) for place in places]
     root = next((index for index, found in enumerate(facts) if found.get("root")), NO_ROOT)
-    names = tuple(f"{diff_id.replace(':', '/')}/fs" for diff_id in layers)
+    names = tuple(f"{place}/fs" for place in places)
     who = unpacking()
     out.flush()
     worker = Worker(who.users)
