@@ -17,7 +17,8 @@ class Modern(Liar):
     """The registry. `largest` are the bytes of a request it takes, `least` those of a part (0: says nothing).
 
     `breaks` are the parts that break off half-way, counted from 1; with `forgets` it knows nothing of them afterwards.
-    Without `keeps` it has no list of referrers, without `filters` it gives all of them. `page` are entries of a page.
+    With `guarded` it wants tokens. Without `keeps` it has no list of referrers, without `filters` it gives all of them.
+    `page` are entries of a page.
     """
 
     def __init__(self, **moods: Any) -> None:
@@ -33,12 +34,25 @@ class Modern(Liar):
         self.manifests: dict[tuple[str, str], tuple[bytes, str]] = {}
         self.uploads: dict[str, bytearray] = {}
         self.parts: list[tuple[str, str, int]] = []  # method, Content-Range, length of what came
+        self.guarded: bool = moods.get("guarded", False)
+        self.scopes: list[str] = []  # what tokens were asked for
         self._lock = threading.Lock()
 
     def answer(self, request: Handler) -> None:
         parts = urlsplit(request.path)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         name, _, rest = parts.path.removeprefix("/v2/").rpartition("/")
+        if parts.path == "/token":
+            self.scopes.append(query["scope"])
+            request.give(200, json.dumps({"token": digest_of(query["scope"].encode())}).encode())
+            return
+        if self.guarded and request.headers.get("Authorization", "").removeprefix("Bearer ") not in {
+            digest_of(scope.encode()) for scope in self.scopes
+        }:
+            realm = f"{request.headers['Host']}/token"
+            request.body()
+            request.give(401, WWW_Authenticate=f'Bearer realm="http://{realm}",service="modern"')
+            return
         with self._lock:
             if parts.path == "/v2/":
                 request.give(200)

@@ -247,6 +247,25 @@ def test_a_head_that_says_nothing() -> None:
         assert (found.digest, found.size) == (digest_of(liar.manifest), len(liar.manifest))
 
 
+def test_tokens_are_asked_for_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with the least it takes (distribution, "Token Scope Documentation"), parts and pages included."""
+    monkeypatch.setattr("cloche.images.registry.uploads.CHUNK", 100_000)
+    with Modern(guarded=True, largest=200_000) as registry:
+        pushed(registry)
+        repository = at(registry.host, "app")
+        digest, content = artifact(repository, NOTE)
+        repository.push_manifest("1", content, OCI_MANIFEST)
+        assert set(registry.scopes) == {"repository:app:pull,push"}
+        registry.scopes.clear()
+        repository = at(registry.host, "app")
+        assert repository.tags() == ["1"]
+        assert repository.referrers(digest) == []
+        assert registry.scopes == ["repository:app:pull"]
+        assert list(catalog(repository.session)) == ["app"]
+        repository.delete_tag("1")
+        assert registry.scopes[1:] == ["registry:catalog:*", "repository:app:pull,push,delete"]
+
+
 def pushed(registry: Modern, chunk: int = 0) -> None:
     """Have something pushed, and see that it is there."""
     repository = at(registry.host, "app")
@@ -276,6 +295,7 @@ def test_in_parts_by_choice(registry: Registry) -> None:
 def test_a_proxy_that_takes_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """413 for the whole, and for parts until they are small enough."""
     monkeypatch.setattr("cloche.images.registry.uploads.CHUNK", 1 << 18)
+    monkeypatch.setattr("cloche.images.registry.uploads.TRIES", 1)  # a part that is too large is no try
     with Modern(largest=70_000) as registry:
         pushed(registry)
         assert registry.parts[0] == ("PUT", "", len(RANDOM))

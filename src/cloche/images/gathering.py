@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloche.errors import NotFoundError
+from cloche.errors import NotFoundError, RegistryError
 from cloche.images import local, pulling
 from cloche.images.documents import LARGEST_CONFIG, read_manifest
 from cloche.images.fetching import at_registry
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cloche.images.store.layout import Layout
 
 REGISTRY = "docker://"  # podman's and skopeo's prefix for what is in a registry, wherever else it may be
+MOST = 1000  # images of an index that are put into a list
 
 
 def gather(layout: Layout, text: str, access: Access, *, everything: bool) -> list[Item]:
@@ -34,8 +35,7 @@ def gather(layout: Layout, text: str, access: Access, *, everything: bool) -> li
             pass
 
     def ask(reference: Reference, repository: Repository) -> list[Item]:
-        top = repository.manifest(reference.selector)
-        return _kept(layout, repository, top, str(reference), everything=everything)
+        return _Keeping(layout, repository, str(reference)).items(reference.selector, everything=everything)
 
     return at_registry(text.removeprefix(REGISTRY), access, ask)
 
@@ -47,24 +47,34 @@ def inspect(text: str, access: Access) -> bytes:
     ).content
 
 
-def _kept(layout: Layout, repository: Repository, top: Answer, name: str, *, everything: bool) -> list[Item]:
-    """An image of a registry, or those of an index, with manifest and config in the store."""
-    found = read_manifest(top.content, top.media_type, name)
-    if not isinstance(found, Index):
-        _keep(layout, repository, top, name, 0)
-        return [Item({**descriptor_of(layout, top.content, found), "digest": top.digest}, name)]
-    chosen = chosen_of(top.content, found, name, everything=everything)
-    for raw in chosen:
-        _keep(layout, repository, repository.manifest(str(raw["digest"])), name, 1)
-    return [Item(raw, name) for raw in chosen]
+class _Keeping:
+    """Images of a registry, with manifest and config in the store."""
 
+    def __init__(self, layout: Layout, repository: Repository, name: str) -> None:
+        self.layout, self.repository, self.name = layout, repository, name
+        self._count = 0
 
-def _keep(layout: Layout, repository: Repository, answer: Answer, name: str, depth: int) -> None:
-    found = read_manifest(answer.content, answer.media_type, name)
-    if isinstance(found, Index):
-        for item in found.manifests if depth < DEEPEST else ():
-            _keep(layout, repository, repository.manifest(item.digest), name, depth + 1)
-    elif found.config.size <= LARGEST_CONFIG:
-        fetch_blob(layout, repository, found.config, pulling.Progress())
-    if not layout.has(answer.digest):
-        write_once(layout.blob(answer.digest), answer.content, f"{layout.path}/incoming")
+    def items(self, selector: str, *, everything: bool) -> list[Item]:
+        """The image that is meant, or those of an index."""
+        top = self.repository.manifest(selector)
+        found = read_manifest(top.content, top.media_type, self.name)
+        if not isinstance(found, Index):
+            self._keep(top, 0)
+            return [Item({**descriptor_of(self.layout, top.content, found), "digest": top.digest}, self.name)]
+        chosen = chosen_of(top.content, found, self.name, everything=everything)
+        for raw in chosen:
+            self._keep(self.repository.manifest(str(raw["digest"])), 1)
+        return [Item(raw, self.name) for raw in chosen]
+
+    def _keep(self, answer: Answer, depth: int) -> None:
+        self._count += 1
+        if self._count > MOST:
+            raise RegistryError(f"{self.name} has more than {MOST} images", hint="name those that are meant")
+        found = read_manifest(answer.content, answer.media_type, self.name)
+        if isinstance(found, Index):
+            for item in found.manifests if depth < DEEPEST else ():
+                self._keep(self.repository.manifest(item.digest), depth + 1)
+        elif found.config.size <= LARGEST_CONFIG:
+            fetch_blob(self.layout, self.repository, found.config, pulling.Progress())
+        if not self.layout.has(answer.digest):
+            write_once(self.layout.blob(answer.digest), answer.content, f"{self.layout.path}/incoming")

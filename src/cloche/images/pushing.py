@@ -109,8 +109,9 @@ class _Sending:
             self.progress.done(item, "exists")
             return
         content = self.layout.read(item.digest, LARGEST)
-        self.parts(read_manifest(content, item.mediaType, self.entry.name), origin, depth)
-        self.repository.push_manifest(item.digest, content, item.mediaType)
+        found = read_manifest(content, item.mediaType, self.entry.name)
+        self.parts(found, origin, depth)
+        self.repository.push_manifest(item.digest, content, found.mediaType or item.mediaType)
         self.progress.done(item, "pushed")
 
     def _is_there(self, item: Descriptor) -> bool:

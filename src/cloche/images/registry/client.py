@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from cloche.errors import NotFoundError, RegistryError, SpecError, UnsupportedError
+from cloche.errors import ClocheError, NotFoundError, RegistryError, SpecError, UnsupportedError
 from cloche.images.digests import check_digest, sha256
 from cloche.images.documents import LARGEST, Answer, check_content, read_manifest
 from cloche.images.registry import referrers, uploads
@@ -138,7 +138,7 @@ class Repository:
             body=content,
         )
         discard(answer)
-        subject = _subject(content, media_type, what)
+        subject = _subject(content, media_type)
         if subject and not answer.headers.get("OCI-Subject"):
             referrers.add(self, subject, content, media_type)
         return sha256(content)
@@ -166,7 +166,7 @@ class Repository:
         One with a subject is taken out of the index that clients keep, where the registry has no list of its own.
         """
         answer = self.manifest(check_digest(digest))
-        subject = _subject(answer.content, answer.media_type, self._called(digest))
+        subject = _subject(answer.content, answer.media_type)
         self._delete(f"manifests/{digest}", self._called(digest))
         if subject and referrers.listed(self.session, self.path, subject, "", self._scope(PULL)) is None:
             referrers.remove(self, subject, digest)
@@ -217,7 +217,10 @@ def _manifest(selector: str) -> str:
     return f"manifests/{quote(selector, safe=':')}"
 
 
-def _subject(content: bytes, media_type: str, what: str) -> str:
-    """The digest of what a manifest refers to, "" for nothing."""
-    found = read_manifest(content, media_type, what)
+def _subject(content: bytes, media_type: str) -> str:
+    """The digest of what a manifest refers to, "" for nothing, and for what is no manifest that we know."""
+    try:
+        found = read_manifest(content, media_type, "")
+    except ClocheError:
+        return ""
     return found.subject.digest if found.subject is not None else ""

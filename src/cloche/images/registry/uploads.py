@@ -112,9 +112,10 @@ class _Chunked:
                 _finish(self.session, self.target, place, self.what, self.digest, _Part(self.body, 0, 0))
                 return
             except (UnreachableError, StatusError, NotFoundError) as error:
-                tries += 1
-                if tries == TRIES or not self._may_go_on(error, place):
-                    raise
+                if not self._made_smaller(error, place):
+                    tries += 1
+                    if tries == TRIES or not _may_go_on(error, begun=place is not None):
+                        raise
             if tries > 1:
                 time.sleep(WAIT * float(1 << tries))
             offset, place = self._standing(place)
@@ -134,12 +135,10 @@ class _Chunked:
             has = offset + length  # it took the part, and says nothing that makes sense
         return has, _place(self.session, answer, place)
 
-    def _may_go_on(self, error: ClocheError, place: _Place | None) -> bool:
-        """Whether another try can do better: with smaller parts, or after asking how far it got."""
-        if not isinstance(error, StatusError):
-            return place is not None or isinstance(error, UnreachableError)
-        if error.status != 413:
-            return error.status == 416
+    def _made_smaller(self, error: ClocheError, place: _Place | None) -> bool:
+        """Whether a part was refused for its size, and smaller ones may be sent."""
+        if not isinstance(error, StatusError) or error.status != 413:
+            return False
         smaller = self.chunk // 2
         if smaller < max(LEAST_CHUNK, place.least if place is not None else 0):
             return False
@@ -159,6 +158,13 @@ class _Chunked:
         if has is None or has > self.size:
             return 0, None
         return has, _place(self.session, answer, place)
+
+
+def _may_go_on(error: ClocheError, *, begun: bool) -> bool:
+    """Whether another try can do better, after asking how far it got, or from the start."""
+    if isinstance(error, StatusError):
+        return error.status == 416
+    return begun or isinstance(error, UnreachableError)
 
 
 class _Part:
