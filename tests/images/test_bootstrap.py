@@ -272,6 +272,8 @@ def hostile(*members: tuple[tarfile.TarInfo, bytes]) -> Lie:
     return lambda mirror: changed(mirror, Made("b-loop", list(members)))
 
 
+FOREIGN = b"\x7fELF\2\1\1" + bytes(9) + b"\2\0\xf3\xfe" + bytes(100)  # of no machine there is
+BASE = {"Essential": "yes"}
 YESTERDAY = formatdate(time.time() - 86400, usegmt=True)
 LINK = member("./srv/out", b"", type=tarfile.SYMTYPE, linkname="/../../../../../../etc")
 LIES: dict[str, tuple[Lie, str]] = {
@@ -325,6 +327,10 @@ LIES: dict[str, tuple[Lie, str]] = {
             )
         ),
         "among what is for dpkg",
+    ),
+    "programs of another machine": (
+        lambda mirror: changed(mirror, Made("busybox", [member("./usr/bin/busybox", FOREIGN, 0o755)], BASE)),
+        "a machine that runs its programs",
     ),
     "a script that fails": (
         lambda mirror: changed(mirror, Made("b-loop", control={"postinst": "#!/bin/sh\necho no luck\nexit 3\n"})),

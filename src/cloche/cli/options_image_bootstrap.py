@@ -11,8 +11,8 @@ IMAGE_BOOTSTRAP = Verb(
     ("cloche image bootstrap [OPTIONS] debian:RELEASE [NAME[:TAG]]",),
     (
         "For a machine that reaches a mirror of packages and no registry. The packages come from where this machine's"
-        " apt has them, or from Debian's own mirror; their signatures are checked with Debian's keys. The same packages"
-        " give the same image, to the digest. It is called debian:RELEASE, unless a NAME is given.",
+        " apt has them, or from Debian's own mirror; their signatures are checked with Debian's keys. The same state"
+        " of a mirror gives the same image, to the digest. It is called debian:RELEASE, unless a NAME is given.",
     ),
     (
         Option(("--mirror",), VALUE, OPTIONS, "URL", "take the packages from there: http://, https:// or file:///"),
