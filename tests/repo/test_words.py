@@ -20,7 +20,7 @@ HOMES = {"ann", "user", "me", "you"}
 HOSTS = re.compile(
     r"127\.0\.0\.1|localhost|\[::1\]|(.+\.)?example(\.(com|org|net))?|(.+\.)?invalid|github\.com|(.+\.)?kernel\.org"
     r"|(.+\.)?apache\.org|man7\.org|(.+\.)?python\.org|systemd\.io|json-schema\.org|pypi\.org|(.+\.)?opencontainers\.org"
-    r"|(.+\.)?debian\.org|(.+\.)?freedesktop\.org|lwn\.net|(.+\.)?docker\.io|\{\w+\.\w+|auth…|HOST"
+    r"|(.+\.)?debian\.org|(.+\.)?freedesktop\.org|lwn\.net|(.+\.)?docker\.io|\{\w+(\.\w+)?|auth…|HOST|ana"
 )
 
 

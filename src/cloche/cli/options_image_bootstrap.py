@@ -35,12 +35,12 @@ IMAGE_BOOTSTRAP = Verb(
         Option(("-v", "--verbose"), FLAG, OPTIONS, "", "print what the packages' scripts say"),
     ),
     operands=(
-        Operand("RELEASE", "debian:12, debian:bookworm, debian:sid, …", required=True),
+        Operand("RELEASE", "debian:12, debian:bookworm, debian:sid and the like", required=True),
         Operand("NAME", "what to call the image"),
     ),
     examples=(
         ("cloche image bootstrap debian:12", "the image debian:12"),
         ("cloche image bootstrap --include git,make debian:12 tools:1", "one with more in it"),
-        ("cloche image bootstrap --mirror http://mirror.lan/debian debian:13", "from a mirror nearby"),
+        ("cloche image bootstrap --mirror http://mirror.example.com/debian debian:13", "from a mirror nearby"),
     ),
 )
