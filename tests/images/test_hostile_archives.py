@@ -9,12 +9,16 @@ import stat
 import tarfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cloche.images.unpack import apply
 from cloche.images.unpack.apply import Powers
+from cloche.images.unpack.shapes import shape
 from cloche.images.unpack.tar import BadArchive
 from cloche.images.unpack.worker import unpack
+from cloche.linux import files
 from tests.integration.trees import look
 
 DIR, LINK, HARD, CHR = tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE
@@ -62,13 +66,13 @@ class Place:
         (self.outside / "etc/passwd").write_text("canary")
         self.before = look(self.outside)
 
-    def unpack(self, content: bytes) -> None:
+    def unpack(self, content: bytes) -> dict[str, Any]:
         blob = os.memfd_create("layer")
         directory = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.write(blob, content)
             os.lseek(blob, 0, os.SEEK_SET)
-            unpack(blob, directory, Powers())
+            return unpack(blob, directory, Powers())[1]
         finally:
             os.close(blob)
             os.close(directory)
@@ -262,3 +266,108 @@ def test_a_directory_too_deep_to_walk_is_replaced(place: Place) -> None:
     place.unpack(layer(*items))
     assert (place.root / "top").read_text() == "small"
     assert sorted(os.listdir(place.root)) == ["l", "m", "n", "top"]
+
+
+@pytest.mark.parametrize(
+    ("items", "made"),
+    [
+        ([link("l", "../../outside/etc"), file("l/x")], "outside/etc/x"),
+        ([link("l", "/proc/self/root/etc"), file("l/x")], "proc/self/root/etc/x"),
+        ([link("l", "gone/../../outside"), file("l/x")], "outside/x"),
+        ([link("l", "m"), link("m", "/n"), link("n", "../o"), file("l/d/x")], "o/d/x"),
+        ([file(".wh.foo"), file("foo/bar/x")], "foo/bar/x"),
+        ([file("a/.wh.foo"), link("l", "a/foo"), file("l/x")], "a/foo/x"),
+        ([link("foo", "../outside"), file(".wh.foo"), file("foo/x")], "outside/x"),
+        ([folder("foo"), file(".wh.foo"), file("foo/x")], "foo/x"),
+        ([file(".wh.a"), file("a/.wh.b"), file("a/b/x")], "a/b/x"),
+        ([link("l", "."), file("l/l/l/x")], "x"),
+        ([link("d/up", ".."), file("d/up/x")], "x"),
+        ([link("d/up", "../../../.."), file("d/up/gone/x")], "gone/x"),
+    ],
+)
+def test_what_leads_through_nothing_is_made_inside(place: Place, items: list[Item], made: str) -> None:
+    place.unpack(layer(*items))
+    assert (place.root / made).is_file()
+    assert not any(part.is_symlink() for part in (place.root / made).parents if part.is_relative_to(place.root))
+    place.check()
+
+
+@pytest.mark.parametrize(
+    ("items", "says"),
+    [
+        ([*(link(f"l{i}", f"l{i + 1}") for i in range(60)), file("l0/x")], "too many links|cannot be made"),
+        ([link("l", "a/" * 600), file("l/x")], "deeper than"),
+        ([link("l", "f/gone"), file("f"), file("l/x")], "no directory"),
+        ([file("a"), file(".wh.a"), file("a/x")], "no directory"),
+        ([("f", tarfile.FIFOTYPE, "", b""), file("f/x")], "no directory"),
+        ([link("l", "y" * 300), file("l/x")], "cannot be made"),
+        ([hard("h", "l/x"), link("l", "gone")], "which it does not have"),
+    ],
+)
+def test_what_leads_nowhere_is_refused(place: Place, items: list[Item], says: str) -> None:
+    with pytest.raises(BadArchive, match=says):
+        place.unpack(layer(*items))
+    place.check()
+
+
+def test_a_file_of_more_bytes_than_there_are(place: Place) -> None:
+    huge = b"\x80" + (1 << 61).to_bytes(11, "big")
+    for content in (
+        raw(b"a", size=huge),
+        pax(GNU__sparse__map=b"0,1", GNU__sparse__size=b"%d" % (1 << 61)) + raw(b"a"),
+    ):
+        with pytest.raises(BadArchive):
+            place.unpack(content + bytes(1024))
+    place.check()
+
+
+def test_more_directories_than_can_be_kept(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apply, "MOST_KEPT", 1000)
+    with pytest.raises(BadArchive, match="too many directories that nothing is said about"):
+        place.unpack(layer(*(file(f"{i:0100}/x") for i in range(20))))
+
+
+def shaped(place: Place, lower: bytes, *upper: bytes) -> Path:
+    """What lies above these layers, the lowest first."""
+    implied, above = [], place.outside.parent
+    for number, content in enumerate((lower, *upper)):
+        place.root = above / f"{number}/fs"
+        place.root.mkdir(parents=True)
+        implied.append(place.unpack(content)["implied"])
+    made = above / "made"
+    made.mkdir()
+    with (
+        files.Fd(os.open(above, os.O_RDONLY)) as top,
+        files.Fd(os.open(made, os.O_RDONLY)) as target,
+    ):
+        shape(top.number, [str(number) for number in range(len(implied))], implied, target.number, Powers())
+    return made
+
+
+@pytest.mark.parametrize(
+    "lower",
+    [
+        [link("t", "../../outside/etc")],
+        [link("t", "/")],
+        [file("t")],
+        [("t", tarfile.FIFOTYPE, "", b"")],
+        [("t", CHR, "", b"")],
+        [file(".wh.t")],
+        [link("t", "u"), folder("u")],
+    ],
+)
+def test_what_is_no_directory_below_says_nothing(place: Place, lower: list[Item]) -> None:
+    before = stat.S_IMODE(place.outside.stat().st_mode)
+    made = shaped(place, layer(*lower), layer(file("t/new")))
+    assert os.listdir(made) == []
+    assert stat.S_IMODE(place.outside.stat().st_mode) == before
+
+
+def test_attributes_that_lead_overlayfs_elsewhere_are_not_copied(place: Place) -> None:
+    directory = place.root.parent / "0/fs/t"
+    made = shaped(
+        place, pax(SCHILY__xattr__user__note=b"1") + raw(b"t", b"5", mode=b"1777") + bytes(1024), layer(file("t/x"))
+    )
+    assert os.listxattr(directory) == os.listxattr(made / "t") == ["user.note"]
+    assert stat.S_IMODE((made / "t").stat().st_mode) == 0o1777
+    assert os.listdir(made / "t") == []
