@@ -58,6 +58,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "over-root": {"Env": [PATH], "Volumes": {"/": {}}},
     "to-proc": {"Env": [PATH], "Volumes": {"/toproc": {}}},
     "to-root": {"Env": [PATH], "Volumes": {"/toroot": {}}},
+    "deep": {"Env": [PATH], "Volumes": {"/d" * 600: {}}},
+    "many": {"Env": [PATH], "Volumes": {f"/v{number}": {} for number in range(1001)}},
+    "sigzero": {"Env": [PATH], "StopSignal": "0"},
     "sigfoo": {"Env": [PATH], "StopSignal": "FOO"},
     "usr1": {"Env": [PATH], "StopSignal": "SIGUSR1"},
     "realtime": {"Env": [PATH], "StopSignal": "RTMIN+3"},
@@ -166,13 +169,18 @@ def test_as_docker_has_it(box: Cli, docker: list[subprocess.CompletedProcess[str
         ("over-root", "the image localhost/over-root:1: '/' cannot be a volume"),
         ("over-proc", "the image localhost/over-proc:1: '/proc' cannot be a volume"),
         ("sigfoo", "the image localhost/sigfoo:1: its stop signal 'FOO' is not a signal"),
+        ("sigzero", "the image localhost/sigzero:1: its stop signal '0' is not a signal"),
+        ("deep", "is deeper than 512 directories"),
+        ("many", "the image localhost/many:1: it has 1001 volumes; 1000 is the most"),
         ("nobody", "nobody: no such user in /etc/passwd of the container"),
         ("nogroup", "nogroup: no such group in /etc/group of the container"),
         ("large", "4294967296: is not an id between 0 and 4294967294"),
     ],
 )
 def test_what_is_refused_by_name(box: Cli, name: str, says: str) -> None:
-    assert says in box("run", f"localhost/{name}:1", "true").stderr
+    done = box("run", f"localhost/{name}:1", "true")
+    assert (done.returncode, done.stdout) == (125, "")
+    assert says in done.stderr.splitlines()[0]
 
 
 def test_an_option_stands_in_for_what_is_wrong(box: Cli) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cloche.runtime.receipt import Receipt
     from cloche.sandbox.options import Options
 
+MOST_VOLUMES = 1000
 KERNELS_OWN = ("/proc", "/sys", "/dev")  # what is there is the container's own, whatever an image says
 
 
@@ -48,8 +49,8 @@ def with_image(options: Options, image: Image) -> Options:
 def _stop_signal(image: Image, text: str) -> str:
     try:
         values.signal_number(text)
-    except SpecError as error:
-        raise _wrong(image, f"its stop signal {error}", "--stop-signal TERM") from None
+    except SpecError:
+        raise _wrong(image, f"its stop signal {text!r} is not a signal", "--stop-signal TERM") from None
     return text
 
 
@@ -72,7 +73,10 @@ def image_variables(image: Image) -> dict[str, str | None]:
 def image_volumes(image: Image) -> tuple[Mount, ...]:
     """Its volumes: directories that can be written also where the root cannot. Raises SpecError."""
     places = []
-    for text in (image.config.config and image.config.config.Volumes) or ():
+    volumes = (image.config.config and image.config.config.Volumes) or {}
+    if len(volumes) > MOST_VOLUMES:
+        raise _wrong(image, f"it has {len(volumes)} volumes; {MOST_VOLUMES} is the most", "")
+    for text in volumes:
         place = "/" + normpath(f"/{text}").strip("/")
         if place == "/" or place in KERNELS_OWN or place.startswith("/proc/"):
             raise _wrong(image, f"{text!r} cannot be a volume", "it is the container's own: make the image without it")

@@ -11,6 +11,8 @@ import posix as os
 from cloche.linux import files
 from cloche.linux.places import normpath
 
+DEEPEST = 512  # directories that are made, one in the other
+
 
 def open_path(root: int, path: str) -> int:
     """An O_PATH descriptor of `path` as seen from `root`; links are followed, inside the root."""
@@ -28,6 +30,8 @@ def make_directory(root: int, path: str, mode: int = 0o755, links: int = 8) -> i
         pass
     if ".." in path.split("/"):
         raise OSError(22, "may not contain '..'", path)
+    if path.count("/") > DEEPEST:
+        raise OSError(36, f"is deeper than {DEEPEST} directories", path)
     parent, _, name = path.rstrip("/").rpartition("/")
     if name == ".":
         return make_directory(root, parent, mode, links)
