@@ -197,6 +197,11 @@ def test_opaque_directories_and_other_kinds(fresh: Cli) -> None:
         "A /todir/in",
         "C /tofile",
     ], done.stderr
+    if fresh.kind == "root":
+        place = Path(fresh("image", "mount", "localhost/odd:1").stdout.strip())
+        assert sorted(os.listdir(place / "o")) == ["2", "3"]
+        assert (place / "tofile").is_file()
+        assert fresh("image", "unmount", "-a").returncode == 0
     back = fresh("image", "diff", "localhost/low:1", "localhost/odd:1").stdout.splitlines()
     assert back == [
         "C /o",

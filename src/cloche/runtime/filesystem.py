@@ -143,8 +143,10 @@ def _root(
         if tree.layered:
             # an image's ids all exist in the container: what is missing can be made where it is to be
             places = () if tree.layers else _places(request, tree.target)
+            # layers are marked for a user namespace, and are to mean the same without one
+            user_attributes = in_userns or bool(tree.layers)
             steps.append(
-                roots.Overlay(name, index, tree.target, tree.hidden, in_userns, places, tree.layers, tree.shape)
+                roots.Overlay(name, index, tree.target, tree.hidden, user_attributes, places, tree.layers, tree.shape)
             )
         elif tree.target == "/":
             steps.append(roots.TreeRoot(name))
