@@ -131,8 +131,8 @@ def _mount(image: Image, folder: str) -> None:
         _overlay(["top", *map(str, range(len(layers) + 1))], "fs")
     except OSError as error:
         shutil.rmtree(folder)
-        notes = ", ".join(getattr(error, "__notes__", []))
-        raise StageError(f"{image.name or image.id} cannot be mounted: {error.strerror} ({notes})") from None
+        why = ": ".join([error.strerror or "", *getattr(error, "__notes__", [])])
+        raise StageError(f"{image.name or image.id} cannot be mounted: {why}") from None
     finally:
         os.chdir(before)
 
