@@ -2,13 +2,14 @@
 # make test   everything that proves it works
 # make test-vm  what needs a pure cgroup v2 machine or systemd, in machines of software; seven minutes
 # make test-debian  a whole Debian made of packages, which apt fetches from its mirror; two minutes
-# make bench  the table of docs/benchmarks.md
+# make bench  the tables of docs/benchmarks.md
+# make bench-images  its section about images, beside docker, podman, skopeo and umoci; a quarter of an hour, as root
 
 PYTHON ?= $(shell for p in /usr/bin/python3 python3; do command -v $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: try test test-vm test-debian lint unit bench clean packages
+.PHONY: try test test-vm test-debian lint unit bench bench-images clean packages
 
 try: $(VENV)/try.stamp
 	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/cloche shell || true; \
@@ -37,6 +38,9 @@ packages:
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/bench.py
+
+bench-images: $(VENV)/dev.stamp
+	$(BIN)/python benchmarks/images.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HERE = Path(__file__).resolve().parent
-DOCUMENT = HERE.parent / "docs/benchmarks.md"
 TITLE = "## Under engines"
 WARM = 2
 # crun refuses a hybrid host: it gets a view without the v2 tree, as a private mount namespace
@@ -42,7 +41,7 @@ from tests.engines.daemons import IMAGE, Docker, Podman, Room, make_image, run  
 
 def main() -> None:
     """Measure and print."""
-    from timing import install
+    from timing import install, put_section
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=20)
@@ -55,8 +54,7 @@ def main() -> None:
         text = "\n".join(section(top, f"{cli}-runtime", given.rounds))
     print(text)
     if given.write:
-        before, _, _ = DOCUMENT.read_text().partition(f"\n{TITLE}")
-        DOCUMENT.write_text(f"{before.rstrip()}\n\n{text}\n")
+        put_section(text)
 
 
 def section(top: Path, cloche: str, rounds: int) -> list[str]:

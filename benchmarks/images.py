@@ -7,7 +7,7 @@ starts. Each round is in a room of its own, with its own network (tests/engines/
 
     benchmarks/images.py [--rounds N] [--write]
 
-Needs root. What does not belong here: what there is to do with images that are there (stored.py).
+Needs root. What there is to do with images that are there is in stored.py.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HERE = Path(__file__).resolve().parent
-DOCUMENT = HERE.parent / "docs/benchmarks.md"
 TITLE = "## Pulling an image"
 PARTS = (
     "/usr/lib/python3.11",
@@ -44,10 +43,13 @@ PARTS = (
 )
 sys.path.insert(0, str(HERE.parent))
 
+import stored  # noqa: E402
 from tests.engines.daemons import Docker, Room  # noqa: E402
+from timing import put_section  # noqa: E402
 from watching import Cost, in_turn, watched  # noqa: E402
 
 PORT = 5000
+STORED = 40  # rounds of the smaller part
 CONFIG = """
 version: 0.1
 log: {{level: error}}
@@ -67,9 +69,7 @@ def main() -> None:
         text = section(Path(folder), given.rounds)
     print(text)
     if given.write:
-        before, title, rest = DOCUMENT.read_text().partition(f"\n{TITLE}")
-        after = rest[rest.index("\n## ") :] if title and "\n## " in rest else ""
-        DOCUMENT.write_text(f"{before.rstrip()}\n\n{text}{after}\n" if after else f"{before.rstrip()}\n\n{text}")
+        put_section(text)
 
 
 def section(top: Path, rounds: int) -> str:
@@ -86,9 +86,12 @@ def section(top: Path, rounds: int) -> str:
         f"{statistics.median(cost.wall for cost in found) / own:.2f} |"
         for name, found in costs.items()
     ]
+    more = stored.section(top, STORED)
     return "\n".join(
         [
             TITLE,
+            "",
+            "Made by `make bench-images` (`benchmarks/images.py --write`), apart from the rest, as it takes long.",
             "",
             f"{layers} layers, {size / 1e6:.0f} MB as stored, from a registry on loopback into an empty store, until",
             f"they are unpacked (`benchmarks/images.py`): seconds, seconds of CPU, MiB; {rounds} rounds in which all",
@@ -102,6 +105,7 @@ def section(top: Path, rounds: int) -> str:
             "its command line, dockerd and containerd. The floor (`benchmarks/unfold.py`) fetches nothing and keeps no",
             "blob: it decompresses by isal, hashes both sides, and has GNU tar make the files, two layers at a time.",
             "",
+            *more,
         ]
     )
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parent / "src"
+DOCUMENT = HERE.parent / "docs/benchmarks.md"
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 
 
@@ -87,6 +88,13 @@ def timed(work: Callable[[], object]) -> float:
 def output(words: list[str]) -> str:
     """What a command prints."""
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def put_section(text: str) -> None:
+    """Have a section in the document, in the place of one with the same heading, else at the end."""
+    before, title, rest = DOCUMENT.read_text().partition("\n" + text.partition("\n")[0] + "\n")
+    after = rest[rest.index("\n## ") :] if title and "\n## " in rest else "\n"
+    DOCUMENT.write_text(f"{before.rstrip()}\n\n{text.rstrip()}\n{after}".rstrip() + "\n")
 
 
 def percentile(values: list[float], percent: int) -> float:

@@ -76,7 +76,7 @@ def load(
     layout.make()
     contents = _Contents(layout)
     try:
-        with room.named(layout), uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
+        with room.Named(layout), uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
             return _load(layout, contents, read, wanted, make_worker, powers)
     except StageError as error:
         if room.is_full(error):

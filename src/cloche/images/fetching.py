@@ -54,7 +54,7 @@ def fetch(
     """Have the image of this name in the store, as its registry has it now. Raises ClocheError, OSError."""
     layout.make()
     try:
-        with room.named(layout), uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
+        with room.Named(layout), uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
             return _fetch(layout, text, wanted, access, unpacking, progress)
     except StageError as error:
         if room.is_full(error):  # what is there of it is of no use

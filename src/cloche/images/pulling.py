@@ -88,8 +88,9 @@ def pull(
     """Fetch and unpack an image, and give it its name. Raises ClocheError, OSError."""
     top = repository.manifest(reference.selector)
     known = names.named(layout, str(reference))
-    answer, descriptor = _chosen(layout, repository, top, wanted)
-    manifest = _manifest(answer, repository)
+    answer, manifest = _chosen(layout, repository, top, wanted)
+    kind = manifest.mediaType or answer.media_type
+    descriptor = Descriptor(mediaType=kind, digest=answer.digest, size=len(answer.content))
     had = known is not None and known.manifest.digest == descriptor.digest
     content = _small(layout, repository, manifest.config)
     config = read_config(content, repository.name)
@@ -114,32 +115,34 @@ def pull(
     return Pulled(descriptor, manifest.config.digest, config, top.digest, fresh or not had)
 
 
-def _chosen(layout: Layout, repository: Repository, top: Answer, wanted: Wanted) -> tuple[Answer, Descriptor]:
-    """The manifest for a platform, and its descriptor."""
-    from cloche.images.documents import Answer
-
+def _chosen(layout: Layout, repository: Repository, top: Answer, wanted: Wanted) -> tuple[Answer, Manifest]:
+    """The manifest for a platform, as it came and as it was read."""
     answer = top
     found = read_manifest(top.content, top.media_type, repository.name)
     for _ in range(2):  # an index may be in an index
         if isinstance(found, Manifest):
-            kind = found.mediaType or answer.media_type
-            return answer, Descriptor(mediaType=kind, digest=answer.digest, size=len(answer.content))
+            break
         item = choose_asking(found.manifests, wanted, repository.name, partial(_platform, layout, repository))
-        if layout.has(item.digest):
-            answer = Answer(layout.read(item.digest, LARGEST), item.mediaType, item.digest)
-        else:
-            answer = repository.manifest(item.digest)
+        answer = _member(layout, repository, item)
         found = read_manifest(answer.content, item.mediaType, repository.name)
-    if isinstance(found, Manifest):
-        kind = found.mediaType or answer.media_type
-        return answer, Descriptor(mediaType=kind, digest=answer.digest, size=len(answer.content))
-    raise RegistryError(f"{repository.name} has an index of indexes without end")
+    if not isinstance(found, Manifest):
+        raise RegistryError(f"{repository.name} has an index of indexes without end")
+    return answer, found
+
+
+def _member(layout: Layout, repository: Repository, item: Descriptor) -> Answer:
+    """A manifest of an index, which is not asked for where it is in the store."""
+    from cloche.images.documents import Answer
+
+    if layout.has(item.digest):
+        return Answer(layout.read(item.digest, LARGEST), item.mediaType, item.digest)
+    return repository.manifest(item.digest)
 
 
 def _platform(layout: Layout, repository: Repository, item: Descriptor) -> Platform | None:
     """What a manifest is for, by its config; None where that does not say."""
     try:
-        answer = repository.manifest(item.digest)
+        answer = _member(layout, repository, item)
         found = read_manifest(answer.content, item.mediaType, repository.name)
         if not isinstance(found, Manifest):
             return None
@@ -147,12 +150,6 @@ def _platform(layout: Layout, repository: Repository, item: Descriptor) -> Platf
     except (NotFoundError, RegistryError):
         return None  # something that is no image
     return Platform(os=config.os, architecture=config.architecture, variant=config.variant)
-
-
-def _manifest(answer: Answer, repository: Repository) -> Manifest:
-    found = read_manifest(answer.content, answer.media_type, repository.name)
-    assert isinstance(found, Manifest)
-    return found
 
 
 def _small(layout: Layout, repository: Repository, item: Descriptor) -> bytes:

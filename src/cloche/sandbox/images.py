@@ -95,7 +95,7 @@ def take(image: Image, name: str) -> str:
     layout, who = Layout(store_dir()), unpacking()
     layout.make()
     full = str(parse_reference(name)) if name else ""
-    with room.named(layout), uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
+    with room.Named(layout), uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
         copy_to(image, LayoutPlace(layout.path), image.digest)
         pairs = [(layer.digest, layer.diff_id) for layer in image.layers]
         unpack_all(layout, pairs, lambda: Worker(who.users), who.powers)

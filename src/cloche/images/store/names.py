@@ -141,7 +141,7 @@ def _change(layout: Layout, work: Callable[[list[Raw]], list[Raw]], *, less: boo
 
     With `less` in it, it can be written where the disk is full.
     """
-    with room.named(layout), layout.locked():
+    with room.Named(layout), layout.locked():
         raw = _read(layout)
         changed = work(raw["manifests"])
         if changed != raw["manifests"]:
