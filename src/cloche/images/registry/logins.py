@@ -3,9 +3,9 @@
     {"auths": {"example.com/team": {"auth": base64 of USER:PASSWORD, "identitytoken": …}},
      "credsStore": NAME, "credHelpers": {"example.com": NAME}}       docker-credential-NAME get, on our PATH
 
-The files are asked in this order: REGISTRY_AUTH_FILE, $XDG_RUNTIME_DIR/containers/auth.json (root:
-/run/containers/0/auth.json), ~/.config/containers/auth.json, $DOCKER_CONFIG or ~/.docker/config.json; in one file the
-longest name that leads to the repository counts (containers-auth.json(5)).
+The files are asked in this order: REGISTRY_AUTH_FILE, $XDG_RUNTIME_DIR/containers/auth.json (root
+without one: /run/containers/0/auth.json), ~/.config/containers/auth.json, $DOCKER_CONFIG or ~/.docker/config.json; in
+one file the longest name that leads to the repository counts (containers-auth.json(5)).
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def own_file() -> str:
     given = os.environ.get("REGISTRY_AUTH_FILE")
     if given:
         return given
-    if os.geteuid() == 0:
-        return "/run/containers/0/auth.json"
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    runtime = os.environ.get("XDG_RUNTIME_DIR")  # of root as well, where it has logged in
     if runtime:
         return f"{runtime}/containers/auth.json"
+    if os.geteuid() == 0:
+        return "/run/containers/0/auth.json"
     return f"{os.environ.get('XDG_CONFIG_HOME') or os.path.expanduser('~/.config')}/containers/auth.json"
 
 
