@@ -271,6 +271,26 @@ def test_several_platforms(cli: Cli, tmp_path: Path, flat: bool) -> None:
     assert blobs(tmp_path / "none") == set()
 
 
+def test_what_an_index_names_need_not_be_there(cli: Cli, tmp_path: Path) -> None:
+    """docker saves what it has of an image for several platforms, and what is said about it as one for none."""
+    own = parse_platform("").architecture
+    found = platforms("s390x", own)
+    for name, content in list(found.items()):
+        if b"s390x" in content and b'"rootfs"' in content:
+            del found[name]
+    gone = next(name for name, content in found.items() if content == tar_of(arch=b"s390x"))
+    del found[gone]
+    for name, content in list(found.items()):
+        if name.startswith("blobs") and gone.rpartition("/")[2].encode() in content:
+            del found[name]
+    env = {"CLOCHE_ROOT": str(tmp_path)}
+    done = cli("load", input=tar_of(**found), env=env)
+    assert (done.stdout, done.stderr) == ("Loaded image: many:1\n", "")
+    done = cli("load", "--platform", "linux/s390x", input=tar_of(**found), env=env)
+    assert done.returncode == 1
+    assert f"nothing for the platform linux/s390x\n  hint: there is linux/{own}" in done.stderr
+
+
 def test_the_platform_asked_for_is_that_of_the_image(cli: Cli, tmp_path: Path) -> None:
     layer = tar_of(file=b"x")
     listed = [{"Config": "c.json", "RepoTags": ["a:1"], "Layers": ["l"]}]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.images.conftest import SECRET
 from tests.images.rich import CHANGE, LONG, rich, sparse
-from tests.images.workshop import REGISTRY
+from tests.images.workshop import GUARDED, REGISTRY
 
 if TYPE_CHECKING:
     from tests.images.workshop import Workshop
@@ -146,3 +147,25 @@ def test_pushed_back(made: Workshop, source: str) -> None:
         made.sh(f"docker pull -q {name}")
         assert made.sh(f"docker run --rm --network none {name} sh -c '{script}'") == shown
         assert ours == tree(made, made.sh(f"docker image inspect --format '{GRAPH}' {name}"))
+
+
+def test_a_registry_with_a_password(workshop: Workshop) -> None:
+    """Filled by docker and podman, each with its own login, of which cloche knows both."""
+    workshop.guard(SECRET)
+    store = workshop.store()
+    for program in ("docker", "podman"):
+        name = f"{GUARDED}/{program}:1"
+        with pytest.raises(AssertionError, match="hint: cloche login"):
+            workshop.sh(f"cloche pull {name}", store)
+        workshop.sh(
+            f"{program} tag localhost/box:1 {name}; echo secret | {program} login -u ana --password-stdin {GUARDED};"
+            f"{program} push -q {name}; cloche pull -q {name}; {program} logout {GUARDED}",
+            store,
+        )
+    # and the other way
+    name = f"{GUARDED}/cloche:1"
+    workshop.sh(
+        f"cloche tag {GUARDED}/docker:1 {name}; echo secret | cloche login -u ana --password-stdin {GUARDED};"
+        f"cloche push -q {name}; podman pull -q {name}; cloche logout {GUARDED}",
+        store,
+    )

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from tests.conftest import Cli
 
 REGISTRY = "127.0.0.1:5000"
+GUARDED = "127.0.0.1:5001"
 CONFIG = """
 version: 0.1
 log: {{level: error}}
-storage: {{filesystem: {{rootdirectory: {top}/registry}}, delete: {{enabled: true}}}}
-http: {{addr: "127.0.0.1:5000"}}
+storage: {{filesystem: {{rootdirectory: {top}/{name}}}, delete: {{enabled: true}}}}
+http: {{addr: "{address}"{tls}}}
+{auth}
 """
 NUMBERS = count(1)
 LIST = "--no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}'"
@@ -41,14 +43,37 @@ class Workshop:
         podman = Podman(room, runc)
         words = podman.words()
         self._script("podman", words[words.index("join") + 1 :], podman.env)
-        self._script("cloche", cli.argv, {"HOME": "/"})
-        (self.folder / "registry.yml").write_text(CONFIG.format(top=self.folder))
-        room.start("registry.log", "docker-registry", "serve", str(self.folder / "registry.yml"))
+        self._script("cloche", cli.argv, {"XDG_RUNTIME_DIR": podman.env["XDG_RUNTIME_DIR"]})  # where its logins are
+        self._serve("registry", REGISTRY)
         image = self.folder / "box.tar"
         busybox = shutil.which("busybox")
         assert busybox
         make_image(image, busybox)
         self.sh(f"docker load -i {image}; podman load -i {image}")
+
+    def _serve(self, name: str, address: str, tls: str = "", auth: str = "") -> None:
+        config = self.folder / f"{name}.yml"
+        config.write_text(CONFIG.format(top=self.folder, name=name, address=address, tls=tls, auth=auth))
+        self.room.start(f"{name}.log", "docker-registry", "serve", str(config))
+        host, _, port = address.partition(":")
+        answers = f"until (exec 3<>/dev/tcp/{host}/{port}) 2>/dev/null; do sleep 0.05; done"
+        succeed(self.room.run("bash", "-c", answers))
+
+    def guard(self, users: str) -> None:
+        """Start a registry at GUARDED that lets these users in, with TLS by a certificate that the room trusts."""
+        top = self.folder
+        (top / "users").write_text(users)
+        self.sh(
+            "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+            f" -keyout tls.key -out tls.crt; mkdir -p /etc/docker/certs.d/{GUARDED};"
+            f"cp tls.crt /etc/docker/certs.d/{GUARDED}/ca.crt"
+        )
+        self._serve(
+            "guarded",
+            GUARDED,
+            f", tls: {{certificate: {top}/tls.crt, key: {top}/tls.key}}",
+            f"auth: {{htpasswd: {{realm: test, path: {top}/users}}}}",
+        )
 
     def _script(self, name: str, words: list[str], env: dict[str, str]) -> None:
         lines = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in env.items())
