@@ -7,13 +7,18 @@ import os
 import shutil
 import subprocess
 import tempfile
+from base64 import b64decode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cloche.errors import RegistryError
+from cloche.images.fetching import Access
+from cloche.images.gathering import gather
 from cloche.images.platforms import own_platform
-from cloche.spec.image import OCI_MANIFEST
+from cloche.images.store.layout import Layout
+from cloche.spec.image import OCI_INDEX, OCI_MANIFEST
 from tests.images.conftest import Images, Registry, quietly
 from tests.images.liar import Liar, digest_of
 from tests.images.test_registry_api import artifact, at
@@ -217,8 +222,15 @@ def test_what_a_list_says(cli: Cli, several: Registry, env: dict[str, str]) -> N
     assert "nothing is said about the image" in nothing.stderr
     missing = cli("manifest", "annotate", "--arch", "arm", "said:1", "sha256:" + "0" * 64, env=env)
     assert "is not in" in missing.stderr
+    assert cli("manifest", "exists", "said:1", env=env).returncode == 0
+    assert cli("manifest", "add", "said:1", f"{several.host}/own:1", env=env).returncode == 0
+    assert cli("manifest", "remove", "said:1", f"{several.host}/own:1", env=env).returncode == 0
+    assert json.loads(cli("manifest", "inspect", "said:1", env=env).stdout)["manifests"] == [item]
+    assert len(blobs(env)) == 3
     assert cli("tag", "said:1", "more:1", env=env).returncode == 0
     assert cli("manifest", "rm", "said:1", "said:1", "none:1", env=env).returncode == 1
+    done = cli("manifest", "exists", "said:1", env=env)
+    assert (done.returncode, done.stderr) == (1, "")
     assert blobs(env)
     assert cli("manifest", "rm", "more:1", env=env).stdout == "Untagged: more:1\n"
     assert blobs(env) == set()
@@ -238,6 +250,41 @@ def test_an_index_of_podman(cli: Cli, several: Registry, podman: Callable[..., s
         assert cli("manifest", "create", *words, made, f"docker://{name}", env=env).returncode == 0
         assert platforms(json.loads(cli("manifest", "inspect", made, env=env).stdout)) == found
     assert platforms(json.loads(cli("manifest", "inspect", name, env=env).stdout)) == [f"linux/{OWN}", f"linux/{OTHER}"]
+
+
+def test_at_length(cli: Cli, several: Registry, env: dict[str, str]) -> None:
+    """As docker has it: an object for an image, a list of them for a list, here or in a registry."""
+    name = f"{several.host}/own:1"
+    one = json.loads(cli("manifest", "inspect", "-v", name, env=env).stdout)
+    assert one["Ref"] == name
+    assert one["Descriptor"]["digest"] == several.digest("own", "1")
+    assert one["Descriptor"]["platform"] == {"architecture": OWN, "os": "linux"}
+    assert digest_of(b64decode(one["Raw"])) == one["Descriptor"]["digest"]
+    assert one["OCIManifest"] == json.loads(b64decode(one["Raw"]))
+    listed = f"{several.host}/length:1"
+    assert cli("manifest", "create", listed, name, env=env).returncode == 0
+    here = json.loads(cli("manifest", "inspect", "-v", listed, env=env).stdout)
+    assert here == [{**one, "Ref": f"{listed}@{one['Descriptor']['digest']}"}]
+    assert cli("manifest", "push", "-q", listed, env=env).returncode == 0
+    assert json.loads(cli("manifest", "inspect", "-v", f"docker://{listed}", env=env).stdout) == here
+
+
+def test_an_index_without_end(several: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry that lists thousands is not gone along with."""
+    layout = Layout(str(tmp_path / "store"))
+    layout.make()
+    repository = at(several.host, "endless")
+    items = []
+    for number in range(3):
+        digest, content = artifact(repository, f"application/vnd.test.{number}")
+        items.append({"mediaType": OCI_MANIFEST, "digest": digest, "size": len(content)})
+    index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": items}).encode()
+    repository.push_manifest("1", index, OCI_INDEX)
+    monkeypatch.setattr("cloche.images.gathering.MOST", 3)
+    assert len(gather(layout, f"{several.host}/endless:1", Access(), everything=True)) == 3
+    monkeypatch.setattr("cloche.images.gathering.MOST", 2)
+    with pytest.raises(RegistryError, match="more than 2 images"):
+        gather(layout, f"{several.host}/endless:1", Access(), everything=True)
 
 
 def test_a_list_of_dockers_images_is_dockers(cli: Cli, filled: Registry, images: Images, env: dict[str, str]) -> None:

@@ -27,7 +27,9 @@ FAILED = 125
 ROOMS = {verb: verb for verb in "pull push images rmi tag save load login logout history search".split()}
 ROOMS |= {f"image {verb}": verb for verb in "pull push save load tag history".split()}
 ROOMS |= {f"image {verb}": f"image_{verb}" for verb in "inspect tree exists prune mount unmount diff".split()}
-ROOMS |= {f"manifest {verb}": f"manifest_{verb}" for verb in "inspect create add annotate push rm".split()}
+ROOMS |= {
+    f"manifest {verb}": f"manifest_{verb}" for verb in "inspect create add annotate remove push rm exists".split()
+}
 ROOMS |= {"image ls": "images", "image rm": "rmi", "image bootstrap": "bootstrap"}
 ROOMS |= {"import": "import_image", "image import": "import_image", "export": "export"}
 # rooms that need no library of others', which takes 5 ms to look for

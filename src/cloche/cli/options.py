@@ -24,7 +24,9 @@ MODULES = {
     **dict.fromkeys((f"image {verb}" for verb in "ls inspect history tree diff exists rm prune".split()), IMAGE),
     **dict.fromkeys(("image mount", "image unmount"), IMAGE),
     **dict.fromkeys((f"image {verb}" for verb in "pull push save load import tag".split()), IMAGE),
-    **dict.fromkeys((f"manifest {verb}" for verb in "inspect create add annotate push rm".split()), LISTS),
+    **dict.fromkeys(
+        (f"manifest {verb}" for verb in "inspect create add annotate remove push rm exists".split()), LISTS
+    ),
     "image bootstrap": "cloche.cli.options_image_bootstrap",
     "doctor": "cloche.cli.options_other",
     "completion": "cloche.cli.options_other",

@@ -24,7 +24,13 @@ MANIFEST_INSPECT = Verb(
     "print a manifest or a list",
     ("cloche manifest inspect [OPTIONS] NAME",),
     ("That of a list in the store, or else of what a registry has; with docker:// in front, always of the registry.",),
-    (INSECURE, *REGISTRY),
+    (
+        Option(
+            ("-v", "--verbose"), FLAG, OPTIONS, "", "each manifest of a list, with its descriptor, as docker has it"
+        ),
+        INSECURE,
+        *REGISTRY,
+    ),
     operands=(Operand("NAME", "a list, or an image of a registry", required=True, complete="<image>"),),
     examples=(("cloche manifest inspect debian:12", "for which platforms there are images"),),
 )
@@ -71,6 +77,26 @@ MANIFEST_ANNOTATE = Verb(
     DESCRIBING,
     operands=(NAME, Operand("IMAGE", "its digest, or the name it was added by", required=True, complete="<image>")),
     examples=(("cloche manifest annotate --arch arm64 --variant v8 app:1 app:arm64", "its platform"),),
+)
+
+MANIFEST_REMOVE = Verb(
+    "manifest remove",
+    "take an image out of a list",
+    ("cloche manifest remove LIST IMAGE",),
+    (),
+    (),
+    operands=(NAME, Operand("IMAGE", "its digest, or the name it was added by", required=True, complete="<image>")),
+    examples=(("cloche manifest remove app:1 app:arm64", "the list has one image less"),),
+)
+
+MANIFEST_EXISTS = Verb(
+    "manifest exists",
+    "say by the exit code whether a list is here",
+    ("cloche manifest exists LIST",),
+    ("0 if it is, 1 if it is not; nothing is printed.",),
+    (),
+    operands=(NAME,),
+    examples=(("cloche manifest exists app:1 || cloche manifest create app:1", "in a script"),),
 )
 
 MANIFEST_PUSH = Verb(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from cloche.errors import NotFoundError, RegistryError
 from cloche.images import local, pulling
-from cloche.images.documents import LARGEST_CONFIG, read_manifest
+from cloche.images.documents import LARGEST_CONFIG, check_content, read_manifest
 from cloche.images.fetching import at_registry
-from cloche.images.lists import DEEPEST, Item, chosen_of, descriptor_of, items_of
+from cloche.images.lists import DEEPEST, Item, chosen_of, config_of, descriptor_of, items_of
 from cloche.images.pulling import fetch_blob
+from cloche.images.registry.session import read_whole
 from cloche.images.store.layout import write_once
+from cloche.records import record
 from cloche.spec.image import Index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cloche.images.documents import Answer
     from cloche.images.fetching import Access
     from cloche.images.references import Reference
@@ -47,6 +51,44 @@ def inspect(text: str, access: Access) -> bytes:
     ).content
 
 
+@record
+class Part:
+    """A manifest, as `docker manifest inspect -v` has it: its name, its descriptor as JSON has it, and its bytes."""
+
+    name: str
+    raw: dict[str, Any]
+    content: bytes
+
+
+def inspect_each(text: str, access: Access) -> tuple[list[Part], bool]:
+    """The manifest that a registry has under this name; of an index, each of its manifests, and True.
+
+    Raises ClocheError.
+    """
+
+    def ask(reference: Reference, repository: Repository) -> tuple[list[Part], bool]:
+        top = repository.manifest(reference.selector)
+        found = read_manifest(top.content, top.media_type, str(reference))
+        if not isinstance(found, Index):
+            config = b""
+            if found.config.size <= LARGEST_CONFIG:
+                answer, _ = repository.blob(found.config.digest)
+                config = read_whole(answer, LARGEST_CONFIG, repository.name)
+                check_content(config, found.config.digest, repository.name)
+            raw = descriptor_of(config, top.content, found)
+            return [Part(str(reference), raw, top.content)], False
+        raws = chosen_of(top.content, found, str(reference), everything=True)
+        if len(raws) > MOST:
+            raise RegistryError(f"{reference} has more than {MOST} images", hint="without --verbose")
+        name = reference.name + (f":{reference.tag}" if reference.tag else "")
+        contents = [repository.manifest(str(raw["digest"])).content for raw in raws]
+        return [
+            Part(f"{name}@{raw['digest']}", raw, content) for raw, content in zip(raws, contents, strict=True)
+        ], True
+
+    return at_registry(text.removeprefix(REGISTRY), access, ask)
+
+
 class _Keeping:
     """Images of a registry, with manifest and config in the store."""
 
@@ -60,7 +102,8 @@ class _Keeping:
         found = read_manifest(top.content, top.media_type, self.name)
         if not isinstance(found, Index):
             self._keep(top, 0)
-            return [Item({**descriptor_of(self.layout, top.content, found), "digest": top.digest}, self.name)]
+            config = config_of(self.layout, found)
+            return [Item({**descriptor_of(config, top.content, found), "digest": top.digest}, self.name)]
         chosen = chosen_of(top.content, found, self.name, everything=everything)
         for raw in chosen:
             self._keep(self.repository.manifest(str(raw["digest"])), 1)

@@ -10,6 +10,7 @@ the layers from where they are. Who changes a list makes a new index, under the 
 from __future__ import annotations
 
 from cloche.errors import ClocheError, ConflictError, NotFoundError
+from cloche.images.digests import sha256
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
 from cloche.images.platforms import choose, own_platform
 from cloche.images.references import parse_reference
@@ -124,6 +125,17 @@ def annotate(layout: Layout, text: str, image: str, changes: dict[str, Any], not
     return _change(layout, text, make)
 
 
+def drop(layout: Layout, text: str, image: str) -> names.Entry:
+    """Take an image, named as for `annotate`, out of a list. Raises NotFoundError, ConflictError."""
+
+    def make(entry: names.Entry, raw: dict[str, Any]) -> names.Entry:
+        digest = _which(layout, entry, raw, image)
+        left = [item for item in raw["manifests"] if item["digest"] != digest]
+        return _made(layout, entry.name, {**raw, "manifests": left}, [], members_of(entry))
+
+    return _change(layout, text, make)
+
+
 def described(raw: dict[str, Any], changes: dict[str, Any], notes: dict[str, str]) -> dict[str, Any]:
     """A descriptor with other members of its platform, and more annotations."""
     platform = {**(raw.get("platform") or {}), **changes}
@@ -186,7 +198,7 @@ def items_of(layout: Layout, entry: names.Entry, *, everything: bool) -> list[It
         known = members_of(entry)
         chosen = chosen_of(content, found, entry.name, everything=everything)
         return [Item(raw, known.get(str(raw["digest"]), "")) for raw in chosen]
-    return [Item(descriptor_of(layout, content, found), entry.name)]
+    return [Item(descriptor_of(config_of(layout, found), content, found), entry.name)]
 
 
 def chosen_of(content: bytes, index: Index, name: str, *, everything: bool) -> list[dict[str, Any]]:
@@ -199,13 +211,18 @@ def chosen_of(content: bytes, index: Index, name: str, *, everything: bool) -> l
     return [next(item for item in raw["manifests"] if item["digest"] == digest)]
 
 
-def descriptor_of(layout: Layout, content: bytes, manifest: Manifest) -> dict[str, Any]:
-    """The descriptor of an image, whose config is in the store and says what platform it is for."""
-    from cloche.images.digests import sha256
+def config_of(layout: Layout, manifest: Manifest) -> bytes:
+    """The config of an image as it is in the store, nothing where it is not."""
+    try:
+        return layout.read(manifest.config.digest, LARGEST_CONFIG)
+    except ClocheError:
+        return b""
 
+
+def descriptor_of(config: bytes, content: bytes, manifest: Manifest) -> dict[str, Any]:
+    """The descriptor of an image, whose config says what platform it is for."""
     made: dict[str, Any] = {"mediaType": manifest.mediaType, "digest": sha256(content), "size": len(content)}
     try:
-        config = layout.read(manifest.config.digest, LARGEST_CONFIG)
         read_config(config, made["digest"])
     except ClocheError:
         return made  # no image, but something else that registries keep
