@@ -134,7 +134,7 @@ def test_an_image_that_runs_and_is_the_same_for_everybody_each_time(maker: Cli, 
 def test_what_an_image_says_of_itself_and_what_is_not_left_in_it(empty: Cli, mirror: Mirror) -> None:
     """Where it is from without the password, its time, its command; no log, backup, name or cache."""
     with Served(mirror.top) as served:
-        login = served.url.replace("http://", "http://ana:s3cret@")
+        login = served.url.replace("127", "ana:s3cret@127", 1)
         done = bootstrap(empty, mirror, url=f"{login}/")
         assert done.returncode == 0, done.stderr
         assert {authorization for _, authorization, _ in served.asked} == {"Basic YW5hOnMzY3JldA=="}

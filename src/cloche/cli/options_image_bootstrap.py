@@ -35,7 +35,7 @@ IMAGE_BOOTSTRAP = Verb(
         Option(("-v", "--verbose"), FLAG, OPTIONS, "", "print what the packages' scripts say"),
     ),
     operands=(
-        Operand("RELEASE", "debian:12, debian:bookworm, debian:sid and the like", required=True),
+        Operand("RELEASE", "such as debian:12, debian:bookworm, debian:sid", required=True),
         Operand("NAME", "what to call the image"),
     ),
     examples=(
