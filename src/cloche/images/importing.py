@@ -66,7 +66,7 @@ def import_tar(
     layout.make()
     stored: set[str] = set()
     try:
-        with room.named(layout), uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
+        with room.Named(layout), uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
             layer, diff_id = _store(layout, read)
             stored.add(layer.digest)
             try:
