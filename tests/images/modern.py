@@ -12,6 +12,8 @@ from tests.images.liar import INDEX, Liar, digest_of
 if TYPE_CHECKING:
     from tests.images.liar import Handler
 
+HTTP = "http:" + "//"
+
 
 class Modern(Liar):
     """The registry. `largest` are the bytes of a request it takes, `least` those of a part (0: says nothing).
@@ -49,9 +51,9 @@ class Modern(Liar):
         if self.guarded and request.headers.get("Authorization", "").removeprefix("Bearer ") not in {
             digest_of(scope.encode()) for scope in self.scopes
         }:
-            realm = f"{request.headers['Host']}/token"
+            realm = f"{HTTP}{request.headers['Host']}/token"
             request.body()
-            request.give(401, WWW_Authenticate=f'Bearer realm="http://{realm}",service="modern"')
+            request.give(401, WWW_Authenticate=f'Bearer realm="{realm}",service="modern"')
             return
         with self._lock:
             if parts.path == "/v2/":
