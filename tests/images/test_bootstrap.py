@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import subprocess
 import tarfile
 import time
 from email.utils import formatdate
@@ -226,6 +228,51 @@ def test_a_download_that_breaks_off_goes_on_where_it_was(empty: Cli, mirror: Mir
         served.replies[f"busybox_1.0-1_{ARCHITECTURE}.deb"] = half
         assert bootstrap(empty, mirror, url=served.url).returncode == 0
         assert [wanted for path, _, wanted in served.asked if "busybox" in path] == ["", "bytes=500000-"]
+
+
+def test_who_is_killed_leaves_nothing_that_stays(maker: Cli, mirror: Mirror) -> None:
+    """Half a tree is removed by the next prune, whoever its files belong to, and the next try is a whole one."""
+    changed(mirror, Made("b-loop", control={"postinst": "#!/bin/sh\nsleep 60\n"}))
+    command = ("image", "bootstrap", "-v", "--mirror", mirror.url, "--no-check-gpg", "debian:12")
+    working = maker.popen(*command, stdout=subprocess.PIPE, start_new_session=True)
+    assert working.stdout is not None
+    while b"Configuring" not in working.stdout.readline():
+        assert working.poll() is None
+    os.killpg(working.pid, signal.SIGKILL)
+    working.wait()
+    working.stdout.close()
+    incoming = Path(maker.root, "incoming")
+    assert len([*incoming.glob("debian-*.d")]) == 1
+    mirror.put(small_system())
+    assert bootstrap(maker, mirror).returncode == 0
+    assert maker("image", "prune", "-f").returncode == 0
+    assert [*incoming.iterdir()] == []
+
+
+def test_the_sources_of_this_machine(empty: Cli, mirror: Mirror, keys: tuple[Key, Key]) -> None:
+    """Those of the release and what fixes it, of Debian; the newest of each package is taken."""
+    newer = Made("extra", [member("./extra", b"newer")], {"Depends": "thing"}, version="1.0-1+deb12u1")
+    Mirror(mirror.top, keys[0], [newer], "bookworm-security")
+    Mirror(mirror.top, keys[0], [Made("extra", version="9")], "bookworm-updates", Origin="Somebody")
+    sources = mirror.top / "sources.list.d"
+    sources.mkdir()
+    with Served(mirror.top) as served:
+        signed = f"[signed-by={keys[0].ring}]"
+        suites = ("bookworm-updates", "bookworm", "bookworm-security", "trixie")
+        text = "".join(f"deb {signed} {served.url} {suite} main\n" for suite in suites)
+        (sources / "debian.list").write_text(text + f"deb {served.url} bookworm stable\n")
+        script = f'mount --make-rprivate / && mount --bind {sources} /etc/apt/sources.list.d && exec "$@"'
+        words = ["unshare", "-m", "sh", "-c", script, "sh", *empty.argv, "image", "bootstrap", "--include", "extra"]
+        env = {"PATH": os.environ["PATH"], "CLOCHE_ROOT": empty.root, "CLOCHE_STATE": empty.state}
+        done = subprocess.run([*words, "debian:12"], capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[1] for line in done.stdout.split("\n")[:2]] == ["bookworm", "bookworm-security"]
+    manifest, _, tree = parts(empty)
+    assert (tree / "extra").read_bytes() == b"newer"
+    assert manifest["annotations"]["cloche.debian.suites"] == "bookworm bookworm-security"
+    text = (tree / "etc/apt/sources.list.d/debian.sources").read_text()
+    assert text.count("Types: deb") == 1
+    assert "Suites: bookworm bookworm-security\n" in text
 
 
 def changed(mirror: Mirror, *packages: Made) -> None:
