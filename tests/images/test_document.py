@@ -9,6 +9,10 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
+from cloche import images
+
 if TYPE_CHECKING:
     from tests.conftest import Cli
     from tests.images.conftest import Registry
@@ -16,9 +20,15 @@ if TYPE_CHECKING:
 DOCUMENT = Path(__file__).parents[2] / "docs/images.md"
 
 
+def block(language: str, host: str) -> str:
+    """The first block of a language, with a registry that is there."""
+    found = re.search(rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+    assert found
+    return found[1].replace("registry.example.com", host)
+
+
 def test_its_commands_succeed(fresh: Cli, filled: Registry, shared_dir: Path) -> None:
-    block = re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)[0]
-    commands = block.replace("registry.example.com", filled.host).splitlines()
+    commands = block("sh", filled.host).splitlines()
     assert len(commands) > 5
     desk = shared_dir / f"images-{fresh.kind}"
     desk.mkdir()
@@ -29,3 +39,13 @@ def test_its_commands_succeed(fresh: Cli, filled: Registry, shared_dir: Path) ->
     for command in commands:
         done = subprocess.run(["sh", "-c", command], cwd=desk, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+
+
+def test_its_program_runs(filled: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLOCHE_ROOT", str(tmp_path / "store"))
+    exec(compile(block("python", filled.host), "docs/images.md", "exec"), {})
+    assert (tmp_path / "rootfs/bin/busybox").exists()
+    assert (tmp_path / "layout/index.json").exists()
+    names = {row.name for row in images.list_images()}
+    assert names == {f"{filled.host}/box:1", "docker.io/library/random:1"}
