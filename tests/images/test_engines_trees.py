@@ -50,8 +50,9 @@ def tree(workshop: Workshop, place: str) -> list[str]:
     """All there is to know of the files below a directory, or of an overlay of directories."""
     mounted = workshop.store()
     mounted.mkdir()
+    seen = "userxattr," if "/layers/sha256/" in place else ""  # what our layers say to overlayfs
     script = f"cd {TOP}; " + (
-        f"mount -t overlay overlay -o ro,lowerdir='{place}' {mounted}; trap 'umount {mounted}' EXIT;"
+        f"mount -t overlay overlay -o ro,{seen}lowerdir='{place}' {mounted}; trap 'umount {mounted}' EXIT;"
         if ":" in place
         else ""
     )
