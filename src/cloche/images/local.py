@@ -69,7 +69,9 @@ def find_entry(layout: Layout, text: str) -> names.Entry:
             entries = []
         entry = next(iter(_matching(layout, entries, text)), None)
     if entry is None:
-        raise NotFoundError(f"no such image: {text}", hint=f"cloche pull {text}; or --rootfs DIR, or the image `host`")
+        raise NotFoundError(
+            f"no such image: {text}", hint=f"cloche images lists what is here, cloche pull {text} fetches it"
+        )
     return entry
 
 

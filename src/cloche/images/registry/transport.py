@@ -224,13 +224,20 @@ def _translated(error: Exception, url: str) -> RegistryError:
             f"{where} cannot be reached through the proxy: {_bare(reason.original_error)}",
             hint="https_proxy and http_proxy name it; no_proxy lists what is reached without",
         )
-    return UnreachableError(f"{where} cannot be reached: {_bare(reason)}")
+    return UnreachableError(
+        f"{where} cannot be reached: {_bare(reason)}",
+        hint="check the name and the network; https_proxy names a proxy, registries.conf mirrors",
+    )
 
 
 def _bare(error: Exception) -> str:
-    """What urllib3 says, without the connection in front."""
+    """What urllib3 says, without the connection in front, whose form is that of its version."""
     text = str(error)
-    return text.rpartition(">: ")[2] or text
+    for end in (">: ", "): "):
+        front, found, rest = text.partition(end)
+        if found and "Connection" in front:
+            return rest
+    return text
 
 
 def _pause(retry_after: str | None, attempt: int) -> float:
