@@ -31,7 +31,7 @@ SOURCE = Path(cloche.images.__file__).parent
 # who comes to a point, by the beginning of its name; all others are a pull's
 VERBS = {"load": "load", "collect": "rmi", "worker-removed": "rmi"}
 # how often a command is killed at one point, where root comes there several times
-TIMES = {"write-synced": 40, "write-renamed": 40, "write-": 2, "blob-": 2, "load-": 2, "collect-unlinked": 2}
+TIMES = {"write-synced": 40, "write-": 2, "blob-": 2, "load-": 2, "collect-unlinked": 2}
 
 
 def points() -> list[str]:
@@ -142,7 +142,8 @@ def store(request: pytest.FixtureRequest, filled: Registry, shared_dir: Path) ->
     if os.geteuid() != 0 and request.param != "user":
         pytest.skip("needs root to become other users")
     cli = Cli(request.param, shared_dir / "src", system_python())
-    with Forks(cli) as run:
+    # on one core, so that one worker is started for a pull and not one for each layer
+    with Forks(cli, ("taskset", "-c", str(min(os.sched_getaffinity(0))))) as run:
         yield Store(run, f"{filled.host}/changed:1")
     shutil.rmtree(cli.root)
 

@@ -12,14 +12,14 @@ from __future__ import annotations
 import hashlib
 import os
 
-from cloche.errors import ClocheError, RegistryError, SpecError, StageError
+from cloche.errors import ClocheError, RegistryError, SpecError
 from cloche.images.digests import check_digest
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
 from cloche.images.platforms import choose, choose_asking, own_platform
 from cloche.images.references import parse_reference
-from cloche.images.removing import clear, discard
+from cloche.images.removing import discard, filling
 from cloche.images.saving import CONTAINERD_NAME, path_of
-from cloche.images.store import names, room, uses
+from cloche.images.store import names, room
 from cloche.images.store.crew import unpack_all
 from cloche.images.store.layers import check_layers
 from cloche.images.store.layout import sync_directory
@@ -76,12 +76,8 @@ def load(
     layout.make()
     contents = _Contents(layout)
     try:
-        with room.Named(layout), uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
+        with filling(layout, make_worker):
             return _load(layout, contents, read, wanted, make_worker, powers)
-    except StageError as error:
-        if room.is_full(error):
-            clear(layout, make_worker)
-        raise
     finally:
         discard(layout, contents.stored)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloche.errors import ClocheError, ForbiddenError, NotFoundError, RegistryError, SpecError, StageError
+from cloche.errors import ClocheError, ForbiddenError, NotFoundError, RegistryError, SpecError
 from cloche.images.pulling import Progress, Pulled, pull
 from cloche.images.references import DEFAULT_DOMAIN, Reference, parse_reference
 from cloche.images.registry.client import Repository
@@ -12,8 +12,7 @@ from cloche.images.registry.referrers import is_fallback_tag
 from cloche.images.registry.searching import find
 from cloche.images.registry.session import Session, check_login
 from cloche.images.registry.transport import NoTLSError, Transport, Trust
-from cloche.images.removing import clear
-from cloche.images.store import room, uses
+from cloche.images.removing import filling
 from cloche.images.unpack.worker import Worker
 from cloche.records import record
 
@@ -53,13 +52,8 @@ def fetch(
 ) -> Fetched:
     """Have the image of this name in the store, as its registry has it now. Raises ClocheError, OSError."""
     layout.make()
-    try:
-        with room.Named(layout), uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
-            return _fetch(layout, text, wanted, access, unpacking, progress)
-    except StageError as error:
-        if room.is_full(error):  # what is there of it is of no use
-            clear(layout, lambda: Worker(unpacking.users))
-        raise
+    with filling(layout, lambda: Worker(unpacking.users)):
+        return _fetch(layout, text, wanted, access, unpacking, progress)
 
 
 def _fetch(
@@ -111,7 +105,7 @@ def fetch_all(layout: Layout, text: str, wanted: Wanted, access: Access, unpacki
                 told.fails(named, error)
         return Reference(reference.domain, reference.path)
 
-    with uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
+    with filling(layout, make_worker):
         return at_registry(text, access, ask)
 
 

@@ -12,9 +12,9 @@ import hashlib
 import os
 import time
 
-from cloche.errors import RegistryError, SpecError, StageError
-from cloche.images.removing import clear, discard
-from cloche.images.store import names, room, uses
+from cloche.errors import RegistryError, SpecError
+from cloche.images.removing import discard, filling
+from cloche.images.store import names
 from cloche.images.store.crew import unpack_all
 from cloche.images.store.layout import sync_directory
 from cloche.images.unpack import compression
@@ -66,7 +66,7 @@ def import_tar(
     layout.make()
     stored: set[str] = set()
     try:
-        with room.Named(layout), uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
+        with filling(layout, make_worker):
             layer, diff_id = _store(layout, read)
             stored.add(layer.digest)
             try:
@@ -80,10 +80,6 @@ def import_tar(
             stored |= {described.digest, digest}
             entry = Descriptor(mediaType=image.OCI_MANIFEST, digest=digest, size=len(manifest))
             names.put(layout, names.Entry(name, entry))
-    except StageError as error:
-        if room.is_full(error):
-            clear(layout, make_worker)
-        raise
     finally:
         discard(layout, stored)
     return described.digest

@@ -8,13 +8,14 @@ index.json ──▶ manifest ──▶ config ──▶ layers/DIFFID        wh
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 
-from cloche.errors import ClocheError, ConflictError
+from cloche.errors import ClocheError, ConflictError, StageError
 from cloche.images import local
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
 from cloche.images.lists import DEEPEST
 from cloche.images.references import parse_reference
-from cloche.images.store import names, uses
+from cloche.images.store import names, room, uses
 from cloche.images.store.layers import layer_path, remove_tree
 from cloche.images.store.locks import is_locked
 from cloche.images.store.stacks import stack_path
@@ -24,7 +25,7 @@ from cloche.stage.points import point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cloche.images.store.layout import Layout
     from cloche.images.unpack.worker import Worker
@@ -95,6 +96,21 @@ def clear(layout: Layout, make_worker: Callable[[], Worker]) -> int | None:
     finally:
         for worker in workers:
             worker.close()
+
+
+@contextmanager
+def filling(layout: Layout, make_worker: Callable[[], Worker]) -> Iterator[None]:
+    """Fetch or take in something that has no name yet: nothing is removed meanwhile.
+
+    Where the disk is full, what has come of it is removed again. Raises StageError, which names the store.
+    """
+    try:
+        with room.Named(layout), uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
+            yield
+    except StageError as error:
+        if room.is_full(error):
+            clear(layout, make_worker)
+        raise
 
 
 def collect(layout: Layout, remove: Callable[[str], None]) -> int | None:

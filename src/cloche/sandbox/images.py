@@ -20,12 +20,12 @@ from cloche.images.describing import describe
 from cloche.images.listing import Row, rows
 from cloche.images.platforms import parse_platform
 from cloche.images.references import parse_reference
-from cloche.images.removing import clear, take_out
+from cloche.images.removing import clear, filling, take_out
 from cloche.images.sources.copying import copy as copy_to
 from cloche.images.sources.layout import LayoutPlace
 from cloche.images.sources.places import REGISTRY, open_place, split_transport
 from cloche.images.sources.source import Image
-from cloche.images.store import names, room, uses
+from cloche.images.store import names, uses
 from cloche.images.store.crew import unpack_all
 from cloche.images.store.layout import Layout, store_dir
 from cloche.images.store.stacks import stack
@@ -90,12 +90,12 @@ def pull(
 def take(image: Image, name: str) -> str:
     """Take an image from any source into the store, unpacked, under this name; returns the name in full or its ID.
 
-    Raises RegistryError for one that is no good, OSError where the disk is full.
+    Raises RegistryError for one that is no good, StageError where the disk is full.
     """
     layout, who = Layout(store_dir()), unpacking()
     layout.make()
     full = str(parse_reference(name)) if name else ""
-    with room.Named(layout), uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
+    with filling(layout, lambda: Worker(who.users)):
         copy_to(image, LayoutPlace(layout.path), image.digest)
         pairs = [(layer.digest, layer.diff_id) for layer in image.layers]
         unpack_all(layout, pairs, lambda: Worker(who.users), who.powers)

@@ -19,8 +19,9 @@ from cloche.images.debian.resolving import FIRST, first_choice, resolve
 from cloche.images.debian.signature import keyring_of, unchecked
 from cloche.images.debian.sources import Source, read_sources
 from cloche.images.debian.storing import About, name_image, store_image
-from cloche.images.store import uses
+from cloche.images.removing import filling
 from cloche.images.unpack.tar import BadArchive
+from cloche.images.unpack.worker import Worker
 from cloche.linux import files
 from cloche.records import record
 
@@ -101,7 +102,7 @@ def bootstrap(
             hint="sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER; and newuidmap (uidmap)",
         )
     layout.make()
-    with uses.undisturbed(layout, lambda: uses.hold(layout, uses.FETCHING)):
+    with filling(layout, lambda: Worker(unpacking.users)):
         return _bootstrap(layout, recipe, unpacking, configure, progress)
 
 

@@ -8,15 +8,15 @@ import os
 from cloche.linux import files
 
 
-def lock(path: str) -> files.Fd:
-    """Open the file, made if it is missing, and wait until nobody else holds it.
+def lock(path: str, *, shared: bool = False) -> files.Fd:
+    """Open the file, made if it is missing, and wait until nobody else holds it, but for others who share it.
 
     Who waited for one that was removed or renamed meanwhile tries again with the file that has the name now.
     """
     while True:
         held = files.Fd(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
         try:
-            fcntl.flock(held.number, fcntl.LOCK_EX)
+            fcntl.flock(held.number, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
             if os.stat(path).st_ino == os.fstat(held.number).st_ino:
                 return held
         except FileNotFoundError:

@@ -10,10 +10,9 @@ so under a share of that lock, so that the image is either seen in use or not th
 
 from __future__ import annotations
 
-import fcntl
 import os
 
-from cloche.images.store.locks import is_locked
+from cloche.images.store.locks import is_locked, lock
 from cloche.linux import files
 
 TYPE_CHECKING = False
@@ -37,9 +36,7 @@ def undisturbed(layout: Layout, work: Callable[[], T]) -> T:
 def hold(layout: Layout, name: str) -> files.Fd:
     """Use the image with this ID, or FETCHING, until the descriptor is closed everywhere."""
     os.makedirs(f"{layout.path}/uses", exist_ok=True)
-    held = files.Fd(os.open(_path(layout, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    fcntl.flock(held.number, fcntl.LOCK_SH)
-    return held
+    return lock(_path(layout, name), shared=True)
 
 
 def used(layout: Layout) -> set[str]:
