@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import APPLETS, Cli, system_python
 from tests.engines.conftest import require
 from tests.engines.daemons import Room
+from tests.images.forks import Forks
 from tests.images.workshop import Workshop
 
 if TYPE_CHECKING:
@@ -203,3 +204,10 @@ def workshop(cli: Cli) -> Iterator[Workshop]:
     require("dockerd", "docker", "podman", "conmon", "docker-registry", "runc")
     with Room("images") as room:
         yield Workshop(room, cli)
+
+
+@pytest.fixture(scope="session")
+def quick(cli: Cli) -> Iterator[Forks]:
+    """The command line as whoever runs the tests, loaded once."""
+    with Forks(cli) as run:
+        yield run

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import subprocess
+import tempfile
 from subprocess import CompletedProcess
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,13 @@ class Forks:
         self._process.stdin.flush()
         found = json.loads(self._process.stdout.readline())
         return [CompletedProcess(item["argv"], *done) for item, done in zip(asked, found, strict=True)]
+
+    def fed(self, *args: str, input: bytes, env: Mapping[str, str] | None = None) -> CompletedProcess[str]:
+        """Run to the end; `input` is what it reads."""
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(input)
+            file.flush()
+            return self(*args, input=file.name, env=env)
 
     @property
     def inside(self) -> str:

@@ -17,7 +17,7 @@ from tests.images.conftest import quietly
 from tests.images.liar import CONFIG, INDEX, LAYER, MANIFEST, digest_of, tar_of
 
 if TYPE_CHECKING:
-    from tests.conftest import Cli
+    from tests.images.forks import Forks
     from tests.images.workshop import Workshop
 
 NAMES = ("localhost/box:1", "box:2", "registry.example.com:5000/team/deep:3.0-rc_1")
@@ -58,19 +58,19 @@ def test_docker_to_cloche(filled: Workshop) -> None:
     store = filled.store()
     said = filled.sh(f"docker save {' '.join(NAMES)} | cloche load", store)
     assert sorted(said.splitlines()) == sorted(f"Loaded image: {name}" for name in NAMES)
-    assert filled.cloche_list(store) == filled.docker_list()
+    assert filled.cloche_list(store) == filled.docker_list(*NAMES)
     assert filled.sh(f"cloche run {DEEP}", store) == "new"
     assert blobs(store) == led_to(store)
 
 
 def test_cloche_to_docker(filled: Workshop) -> None:
-    store, before = filled.store(), filled.docker_list()
+    store, before = filled.store(), filled.docker_list(*NAMES)
     filled.sh(f"docker save {' '.join(NAMES)} | cloche load", store)
     said = filled.sh(
         f"docker rm made; docker rmi {' '.join(NAMES)} >&2; cloche save {' '.join(NAMES)} | docker load", store
     )
     assert f"Loaded image: {DEEP}" in said
-    assert filled.docker_list() == before
+    assert filled.docker_list(*NAMES) == before
     assert filled.sh(f"docker run --rm --network none {DEEP}") == "new"
 
 
@@ -84,7 +84,7 @@ def test_cloche_to_podman(filled: Workshop, form: str) -> None:
         "podman images --no-trunc --format '{{.Repository}}:{{.Tag}} {{.Id}}'",
         store,
     )
-    ids = dict(line.split() for line in filled.docker_list())
+    ids = dict(line.split() for line in filled.docker_list(*NAMES))
     shown = [f"docker.io/library/box:2 {ids['box:2']}", f"{DEEP} {ids[DEEP]}"]
     assert sorted(said.splitlines()) == [line.replace("sha256:", "") for line in shown]
     assert filled.sh(f"podman run --rm {DEEP}") == "new"
@@ -101,23 +101,23 @@ def test_podman_to_cloche(filled: Workshop, form: str) -> None:
     assert filled.sh(f"cloche run {DEEP}", store) == "new"
     assert blobs(store) == led_to(store)
     if form == "docker-archive":  # podman writes another config for the other
-        assert set(filled.cloche_list(store)) <= set(filled.docker_list())
+        assert set(filled.cloche_list(store)) <= set(filled.docker_list(*NAMES))
         assert len(said.splitlines()) == 2
 
 
 def test_an_image_without_a_name(filled: Workshop) -> None:
     """By its ID an image is saved without its name, by docker and by cloche."""
     store, other = filled.store(), filled.store()
-    image = dict(line.split() for line in filled.docker_list())[DEEP]
+    image = dict(line.split() for line in filled.docker_list(*NAMES))[DEEP]
     assert filled.sh(f"docker save {image} | cloche load", store) == f"Loaded image ID: {image}"
     assert filled.cloche_list(store) == [f"<none>:<none> {image}"]
     assert filled.sh(f"docker save {DEEP} | cloche load >&2; cloche save {image[7:19]} | cloche load -q", other) == ""
     script = f"cloche save {image[7:19]} >one.tar; cloche rmi {DEEP} >&2; cloche load -i one.tar"
     assert filled.sh(script, other) == f"Loaded image ID: {image}"
     assert filled.cloche_list(other) == [f"<none>:<none> {image}"]
-    before = filled.docker_list()
+    before = filled.docker_list(*NAMES)
     assert filled.sh("docker load -i one.tar", other) == f"Loaded image ID: {image}"
-    assert filled.docker_list() == before
+    assert filled.docker_list(*NAMES) == before
 
 
 @pytest.mark.parametrize("program", ["gzip", "zstd", "xz", "bzip2"])
@@ -164,7 +164,7 @@ def test_skopeo(filled: Workshop, tmp_path: Path) -> None:
         quietly("skopeo", "copy", place, f"dir:{tmp_path}/{len(ids)}")
         ids.append(json.loads((tmp_path / f"{len(ids)}/manifest.json").read_text())["config"]["digest"])
     assert len(ids) == 5
-    assert set(ids) == {dict(line.split() for line in filled.docker_list())["box:2"]}
+    assert set(ids) == {dict(line.split() for line in filled.docker_list(*NAMES))["box:2"]}
     for kind, file in (("docker-archive", "k1.tar"), ("oci-archive", "k2.tar")):
         quietly("skopeo", "copy", f"oci:{store}:{DEEP}", f"{kind}:{top}/{file}:quay.example.com/a/b:{file}")
         said = filled.sh(f"cloche load -i {file}", filled.store())
@@ -191,7 +191,7 @@ def member(made: tarfile.TarFile, name: str, data: bytes = b"", kind: bytes = ta
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
-def test_an_older_docker_archive(cli: Cli, tmp_path: Path, kind: bytes) -> None:
+def test_an_older_docker_archive(quick: Forks, tmp_path: Path, kind: bytes) -> None:
     """A directory for each layer, of which one that is there twice is a link; config and list come last."""
     low, high = tar_of(low=b"1"), tar_of(high=b"2")
     config = config_of(low, high, low)
@@ -212,9 +212,9 @@ def test_an_older_docker_archive(cli: Cli, tmp_path: Path, kind: bytes) -> None:
         member(made, "manifest.json", json.dumps(listed).encode())
         member(made, "repositories", b'{"old":{"1":"b"}}')
     env = {"CLOCHE_ROOT": str(tmp_path / "store")}
-    done = cli("load", input=out.getvalue(), env=env)
+    done = quick.fed("load", input=out.getvalue(), env=env)
     assert (done.stdout, done.stderr) == ("Loaded image: old:1\n", "")
-    assert cli("images", "-q", "--no-trunc", env=env).stdout.strip() == digest_of(config)
+    assert quick("images", "-q", "--no-trunc", env=env).stdout.strip() == digest_of(config)
     assert blobs(tmp_path / "store") == led_to(tmp_path / "store")
 
 
@@ -246,7 +246,7 @@ def platforms(*architectures: str, name: str = "many:1") -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("flat", [False, True])
-def test_several_platforms(cli: Cli, tmp_path: Path, flat: bool) -> None:
+def test_several_platforms(quick: Forks, tmp_path: Path, flat: bool) -> None:
     """In an index, or in index.json itself; what is for others is not kept."""
     own = parse_platform("").architecture
     other = "s390x"
@@ -259,19 +259,21 @@ def test_several_platforms(cli: Cli, tmp_path: Path, flat: bool) -> None:
         ).encode()
     for words, architecture in (((), own), (("--platform", f"linux/{other}"), other)):
         store = tmp_path / architecture
-        done = cli("load", *words, input=tar_of(**found), env={"CLOCHE_ROOT": str(store)})
+        done = quick.fed("load", *words, input=tar_of(**found), env={"CLOCHE_ROOT": str(store)})
         assert (done.stdout, done.stderr) == ("Loaded image: many:1\n", "")
         layers = list((store / "layers/sha256").glob("*/fs/arch"))
         assert [path.read_text() for path in layers] == [architecture]
         assert blobs(store) == led_to(store)
-    done = cli("load", "--platform", "linux/arm/v7", input=tar_of(**found), env={"CLOCHE_ROOT": str(tmp_path / "none")})
+    done = quick.fed(
+        "load", "--platform", "linux/arm/v7", input=tar_of(**found), env={"CLOCHE_ROOT": str(tmp_path / "none")}
+    )
     assert done.returncode == 1
     assert "the archive has nothing for the platform linux/arm/v7" in done.stderr
     assert f"linux/{other}" in done.stderr
     assert blobs(tmp_path / "none") == set()
 
 
-def test_what_an_index_names_need_not_be_there(cli: Cli, tmp_path: Path) -> None:
+def test_what_an_index_names_need_not_be_there(quick: Forks, tmp_path: Path) -> None:
     """docker saves what it has of an image for several platforms, and what is said about it as one for none."""
     own = parse_platform("").architecture
     found = platforms("s390x", own)
@@ -284,29 +286,29 @@ def test_what_an_index_names_need_not_be_there(cli: Cli, tmp_path: Path) -> None
         if name.startswith("blobs") and gone.rpartition("/")[2].encode() in content:
             del found[name]
     env = {"CLOCHE_ROOT": str(tmp_path)}
-    done = cli("load", input=tar_of(**found), env=env)
+    done = quick.fed("load", input=tar_of(**found), env=env)
     assert (done.stdout, done.stderr) == ("Loaded image: many:1\n", "")
-    done = cli("load", "--platform", "linux/s390x", input=tar_of(**found), env=env)
+    done = quick.fed("load", "--platform", "linux/s390x", input=tar_of(**found), env=env)
     assert done.returncode == 1
     assert f"nothing for the platform linux/s390x\n  hint: there is linux/{own}" in done.stderr
 
 
-def test_the_platform_asked_for_is_that_of_the_image(cli: Cli, tmp_path: Path) -> None:
+def test_the_platform_asked_for_is_that_of_the_image(quick: Forks, tmp_path: Path) -> None:
     layer = tar_of(file=b"x")
     listed = [{"Config": "c.json", "RepoTags": ["a:1"], "Layers": ["l"]}]
     archive = tar_of(
         **{"c.json": config_of(layer, architecture="s390x"), "l": layer, "manifest.json": json.dumps(listed).encode()}
     )
     env = {"CLOCHE_ROOT": str(tmp_path)}
-    done = cli("load", "--platform", "linux/arm64", input=archive, env=env)
+    done = quick.fed("load", "--platform", "linux/arm64", input=archive, env=env)
     assert done.returncode == 1
     assert "a:1 has nothing for the platform linux/arm64" in done.stderr
     assert "linux/s390x" in done.stderr
-    assert cli("load", input=archive, env=env).returncode == 0
-    assert cli("load", "--platform", "linux/s390x", input=archive, env=env).returncode == 0
+    assert quick.fed("load", input=archive, env=env).returncode == 0
+    assert quick.fed("load", "--platform", "linux/s390x", input=archive, env=env).returncode == 0
 
 
-def test_a_name_with_the_digest_of_something_else(cli: Cli, tmp_path: Path) -> None:
+def test_a_name_with_the_digest_of_something_else(quick: Forks, tmp_path: Path) -> None:
     """Nobody can put an image in the place of one that is named by its digest."""
     good = f"debian@sha256:{hashlib.sha256(b'x').hexdigest()}"
     own = parse_platform("").architecture
@@ -319,11 +321,11 @@ def test_a_name_with_the_digest_of_something_else(cli: Cli, tmp_path: Path) -> N
             "manifest.json": json.dumps([{"Config": "c", "RepoTags": [good], "Layers": ["l"]}]).encode(),
         },
     ):
-        done = cli("load", input=tar_of(**archive), env=env)
+        done = quick.fed("load", input=tar_of(**archive), env=env)
         assert re.match(r"Loaded image ID: sha256:[0-9a-f]{64}\n$", done.stdout), done.stderr
-    assert cli("run", "--pull", "never", good, "x", env=env).returncode == 125
+    assert quick("run", "--pull", "never", good, "x", env=env).returncode == 125
     index = digest_of(next(c for n, c in platforms(own).items() if n.startswith("blobs") and b'"manifests"' in c))
-    done = cli("load", input=tar_of(**platforms(own, name=f"debian@{index}")), env=env)
+    done = quick.fed("load", input=tar_of(**platforms(own, name=f"debian@{index}")), env=env)
     assert done.stdout == f"Loaded image: debian@{index}\n", done.stderr
 
 
@@ -337,8 +339,8 @@ def test_a_name_with_the_digest_of_something_else(cli: Cli, tmp_path: Path) -> N
         ({"index.json": b"{}", "a": b"x"}, "manifest that is none"),
     ],
 )
-def test_what_is_no_good_leaves_nothing(cli: Cli, tmp_path: Path, contents: dict[str, bytes], says: str) -> None:
-    done = cli("load", input=tar_of(**contents), env={"CLOCHE_ROOT": str(tmp_path)})
+def test_what_is_no_good_leaves_nothing(quick: Forks, tmp_path: Path, contents: dict[str, bytes], says: str) -> None:
+    done = quick.fed("load", input=tar_of(**contents), env={"CLOCHE_ROOT": str(tmp_path)})
     assert done.returncode == 1
     assert says in done.stderr
     assert len(done.stderr.splitlines()) <= 2
@@ -346,13 +348,13 @@ def test_what_is_no_good_leaves_nothing(cli: Cli, tmp_path: Path, contents: dict
     assert list((tmp_path / "incoming").iterdir()) == []
 
 
-def test_mistakes(cli: Cli, tmp_path: Path) -> None:
-    done = cli("load", "-i", str(tmp_path))
+def test_mistakes(quick: Forks, tmp_path: Path) -> None:
+    done = quick("load", "-i", str(tmp_path))
     assert "is a directory, not an archive" in done.stderr
-    done = cli("load", "-i", str(tmp_path / "none"))
+    done = quick("load", "-i", str(tmp_path / "none"))
     assert "cannot be read: No such file" in done.stderr
-    done = cli("save", "--format", "zip", "x")
+    done = quick("save", "--format", "zip", "x")
     assert "--format is oci-archive or docker-archive" in done.stderr
-    done = cli("save", "nothing:1", "-o", str(tmp_path / "x"), env={"CLOCHE_ROOT": str(tmp_path / "store")})
+    done = quick("save", "nothing:1", "-o", str(tmp_path / "x"), env={"CLOCHE_ROOT": str(tmp_path / "store")})
     assert "no such image: nothing:1" in done.stderr
     assert not (tmp_path / "x").exists()

@@ -26,6 +26,7 @@ from tests.images.test_engines_archives import blobs, config_of
 
 if TYPE_CHECKING:
     from tests.conftest import Cli
+    from tests.images.forks import Forks
     from tests.images.workshop import Workshop
 
 EPOCH = {"SOURCE_DATE_EPOCH": "1600000000"}
@@ -259,7 +260,7 @@ def test_docker_imports_what_was_exported(workshop: Workshop, archive: bytes) ->
     assert one == two
 
 
-def test_the_same_tar_gives_the_same_image(cli: Cli, archive: bytes, tmp_path: Path) -> None:
+def test_the_same_tar_gives_the_same_image(quick: Forks, archive: bytes, tmp_path: Path) -> None:
     """However it is compressed, by whichever store; the time is what differs, unless that is said."""
     path = tmp_path / "root.tar"
     path.write_bytes(archive)
@@ -267,16 +268,16 @@ def test_the_same_tar_gives_the_same_image(cli: Cli, archive: bytes, tmp_path: P
     for index, program in enumerate(("cat", "zstd", "xz")):
         packed = subprocess.run([program], input=archive, capture_output=True, check=True).stdout
         env = {"CLOCHE_ROOT": str(tmp_path / f"store{index}"), **EPOCH}
-        done = cli("import", "-", "a:1", input=packed, env=env)
+        done = quick.fed("import", "-", "a:1", input=packed, env=env)
         assert done.returncode == 0, done.stderr
         found.append((done.stdout, sorted(blobs(tmp_path / f"store{index}"))))
     assert all(item == found[0] for item in found)
     assert len(found[0][1]) == 3
     env = {"CLOCHE_ROOT": str(tmp_path / "store0")}
-    made = cli("import", str(path), env=env | EPOCH)
+    made = quick("import", str(path), env=env | EPOCH)
     assert made.stdout == found[0][0]
-    assert cli("import", str(path), env=env).stdout != made.stdout
-    told = json.loads(cli("image", "inspect", "a:1", env=env).stdout)[0]
+    assert quick("import", str(path), env=env).stdout != made.stdout
+    told = json.loads(quick("image", "inspect", "a:1", env=env).stdout)[0]
     assert told["Created"] == "2020-09-13T12:26:40Z"
     assert told["RootFS"]["Layers"] == [digest_of(archive)]
     assert told["Architecture"] == parse_platform("").architecture
@@ -284,19 +285,20 @@ def test_the_same_tar_gives_the_same_image(cli: Cli, archive: bytes, tmp_path: P
         shutil.rmtree(item)
 
 
-def test_what_is_said_of_it(cli: Cli, tmp_path: Path) -> None:
+def test_what_is_said_of_it(quick: Forks, tmp_path: Path) -> None:
     env = {"CLOCHE_ROOT": str(tmp_path)}
     words = ("-m", "by hand", "--platform", "linux/arm/v6", "-c", 'CMD ["/x"]')
-    done = cli("import", *words, "-", "a:1", input=tar_of(x=b"1"), env=env)
+    done = quick.fed("import", *words, "-", "a:1", input=tar_of(x=b"1"), env=env)
     assert done.returncode == 0, done.stderr
-    told = json.loads(cli("image", "inspect", "a:1", env=env).stdout)[0]
+    told = json.loads(quick("image", "inspect", "a:1", env=env).stdout)[0]
     assert (told["Comment"], told["Architecture"], told["Variant"]) == ("by hand", "arm", "v6")
     assert told["Config"]["Cmd"] == ["/x"]
-    assert "by hand" in cli("history", "a:1", env=env).stdout
+    assert "by hand" in quick("history", "a:1", env=env).stdout
     # without a name it is there all the same
-    image = cli("import", "-", input=tar_of(y=b"1"), env=env).stdout.strip()
+    image = quick.fed("import", "-", input=tar_of(y=b"1"), env=env).stdout.strip()
     assert (
-        cli("image", "inspect", "-f", "{{.Comment}} {{.RepoTags}}", image[7:], env=env).stdout == "Imported from - []\n"
+        quick("image", "inspect", "-f", "{{.Comment}} {{.RepoTags}}", image[7:], env=env).stdout
+        == "Imported from - []\n"
     )
 
 
@@ -323,18 +325,18 @@ class Web(BaseHTTPRequestHandler):
         """Silence."""
 
 
-def test_from_the_web(cli: Cli, tmp_path: Path) -> None:
+def test_from_the_web(quick: Forks, tmp_path: Path) -> None:
     env = {"CLOCHE_ROOT": str(tmp_path), **EPOCH}
     server = ThreadingHTTPServer(("127.0.0.1", 0), Web)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     top, someone = f"127.0.0.1:{server.server_port}", "ana:secret@"
     try:
-        done = cli("import", "http://" + someone + top + "/moved", "a:1", env=env)
+        done = quick("import", "http://" + someone + top + "/moved", "a:1", env=env)
         assert done.returncode == 0, done.stderr
-        comment = cli("image", "inspect", "-f", "{{.Comment}}", "a:1", env=env).stdout
+        comment = quick("image", "inspect", "-f", "{{.Comment}}", "a:1", env=env).stdout
         assert comment == "Imported from http://" + top + "/moved\n"
         for path, says in (("none", "answers with 404"), ("half", "breaks off")):
-            done = cli("import", "http://" + top + "/" + path, "b:1", env=env)
+            done = quick("import", "http://" + top + "/" + path, "b:1", env=env)
             assert done.returncode == 1
             assert says in done.stderr
             assert len(done.stderr.splitlines()) <= 2
@@ -354,9 +356,9 @@ def test_from_the_web(cli: Cli, tmp_path: Path) -> None:
         (tar_of(**{".wh...": b"1"}), "a whiteout of"),
     ],
 )
-def test_what_is_no_good_leaves_nothing(cli: Cli, content: bytes, says: str, tmp_path: Path) -> None:
+def test_what_is_no_good_leaves_nothing(quick: Forks, content: bytes, says: str, tmp_path: Path) -> None:
     env = {"CLOCHE_ROOT": str(tmp_path)}
-    done = cli("import", "-", "a:1", input=content, env=env)
+    done = quick.fed("import", "-", "a:1", input=content, env=env)
     assert done.returncode == 1
     assert says in done.stderr
     assert len(done.stderr.splitlines()) <= 2
@@ -366,10 +368,10 @@ def test_what_is_no_good_leaves_nothing(cli: Cli, content: bytes, says: str, tmp
         "lock",
         "spare",
     }
-    assert cli("images", "-q", env=env).stdout == ""
+    assert quick("images", "-q", env=env).stdout == ""
 
 
-def test_mistakes(cli: Cli, tmp_path: Path) -> None:
+def test_mistakes(quick: Forks, tmp_path: Path) -> None:
     env = {"CLOCHE_ROOT": str(tmp_path / "store")}
     good = tar_of(x=b"1")
     digest = "sha256:" + "0" * 64
@@ -382,11 +384,11 @@ def test_mistakes(cli: Cli, tmp_path: Path) -> None:
         (("import", str(tmp_path)), "is a directory, not an archive"),
         (("export", "none:1"), "no such image: none:1"),
     ):
-        done = cli(*words, input=good, env=env)
+        done = quick.fed(*words, input=good, env=env)
         assert done.returncode == 1, words
         assert says in done.stderr
         assert len(done.stderr.splitlines()) <= 2
-    done = cli("import", "-", input=good, env=env | {"SOURCE_DATE_EPOCH": "today"})
+    done = quick.fed("import", "-", input=good, env=env | {"SOURCE_DATE_EPOCH": "today"})
     assert "SOURCE_DATE_EPOCH=today is no time" in done.stderr
     assert not (tmp_path / "store").exists()
 

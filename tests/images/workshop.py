@@ -91,9 +91,11 @@ class Workshop:
         """Where a new store may be made."""
         return self.folder / f"store-{next(NUMBERS)}"
 
-    def docker_list(self) -> list[str]:
-        """Names and IDs of what docker has."""
-        return sorted(self.sh(f"docker images {LIST}").splitlines())
+    def docker_list(self, *names: str) -> list[str]:
+        """Names and IDs of what docker has, of these names or of all."""
+        return sorted(
+            line for line in self.sh(f"docker images {LIST}").splitlines() if not names or line.split()[0] in names
+        )
 
     def cloche_list(self, store: Path) -> list[str]:
         """Names and IDs of what cloche has."""
