@@ -6,9 +6,13 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cloche.errors import SpecError
-from cloche.images.changes import apply_changes, nanoseconds
+from cloche.images.changes import KNOWN, apply_changes, nanoseconds
+from cloche.images.words import expand, split
+from cloche.spec.reader import read_json, write_json
 
 SHELL = ["/bin/sh", "-c"]
 
@@ -123,3 +127,23 @@ def test_refused(change: str, says: str) -> None:
 )
 def test_times(text: str, value: int) -> None:
     assert nanoseconds(text) == value
+
+
+@given(st.sampled_from(list(KNOWN)), st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=60))
+def test_anything(word: str, text: str) -> None:
+    """A config that is JSON, or an error of ours."""
+    try:
+        found = apply_changes({"Env": ["A=1"], "WorkingDir": "/w"}, [f"{word} {text}"])
+    except SpecError:
+        return
+    assert read_json(write_json(found)) == found
+
+
+@given(st.text("'\"\\\\${}:-+ Aa\t", max_size=40))
+def test_any_words(text: str) -> None:
+    for word in split(text):
+        assert word
+        try:
+            expand(word, {"A": "value"})
+        except SpecError:
+            continue
