@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloche.errors import RegistryError
+from cloche import images as api
+from cloche.errors import ConflictError, RegistryError
 from cloche.images.fetching import Access
 from cloche.images.gathering import gather
 from cloche.images.platforms import own_platform
@@ -250,6 +251,33 @@ def test_an_index_of_podman(cli: Cli, several: Registry, podman: Callable[..., s
         assert cli("manifest", "create", *words, made, f"docker://{name}", env=env).returncode == 0
         assert platforms(json.loads(cli("manifest", "inspect", made, env=env).stdout)) == found
     assert platforms(json.loads(cli("manifest", "inspect", name, env=env).stdout)) == [f"linux/{OWN}", f"linux/{OTHER}"]
+
+
+def test_as_any_user(fresh: Cli, several: Registry) -> None:
+    own, name = f"{several.host}/own:1", f"{several.host}/any/{os.getpid()}:1"
+    assert fresh("manifest", "create", name, own, f"{several.host}/other:1").returncode == 0
+    assert fresh("pull", "-q", own).returncode == 0
+    assert fresh("rmi", own).returncode == 0
+    assert fresh("run", name, "sh", "-c", "echo $WHO").stdout == "box\n"
+    assert fresh("manifest", "push", "-pq", name).returncode == 0
+    assert len(raw_of(several, name.split("/", 1)[1])["manifests"]) == 2
+    assert fresh("images", "-q").stdout == ""
+    assert not list(Path(fresh.root, "layers/sha256").iterdir())
+
+
+def test_from_python(cli: Cli, several: Registry, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list goes with all its images, or nowhere."""
+    name = f"{several.host}/python/{os.getpid()}:1"
+    assert (
+        cli("manifest", "create", name, *(f"{several.host}/{n}:1" for n in ("own", "other")), env=env).returncode == 0
+    )
+    monkeypatch.setenv("CLOCHE_ROOT", env["CLOCHE_ROOT"])
+    assert api.push(name) == several.digest(name.split("/", 1)[1].removesuffix(":1"), "1")
+    assert platforms(raw_of(several, name.split("/", 1)[1])) == [f"linux/{OWN}", f"linux/{OTHER}"]
+    with pytest.raises(ConflictError, match="is a list of images"):
+        api.push(name, "oci:somewhere")
+    api.remove(name)
+    assert blobs(env) == set()
 
 
 def test_at_length(cli: Cli, several: Registry, env: dict[str, str]) -> None:

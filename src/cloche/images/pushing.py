@@ -16,12 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from cloche.errors import ClocheError, NotFoundError, RegistryError
 from cloche.images import pulling
 from cloche.images.documents import LARGEST, read_manifest
-from cloche.images.fetching import Access, at_registry
+from cloche.images.fetching import Access, at_registry, push_to
 from cloche.images.lists import DEEPEST, members_of
 from cloche.images.pulling import fetch_blob
 from cloche.images.references import DEFAULT_DOMAIN, parse_reference
 from cloche.images.registry.places import HUB
-from cloche.images.store import names
+from cloche.images.store import names, uses
 from cloche.spec.image import DOCKER_FOREIGN, INDEXES, OCI_FOREIGN, Descriptor, Index, Manifest
 
 TYPE_CHECKING = False
@@ -71,6 +71,19 @@ def push(
     finally:
         progress.close()
     return repository.push_manifest(selector, content, found.mediaType or entry.manifest.mediaType), len(content)
+
+
+def send(layout: Layout, entry: names.Entry, to: str, access: Access, progress: Progress) -> tuple[str, int]:
+    """Send an image or a list of the store to the repository and tag that a name means.
+
+    Returns the digest and the size of its manifest. Raises ClocheError, OSError.
+    """
+
+    def work(reference: Reference, repository: Repository) -> tuple[str, int]:
+        return push(layout, entry, repository, reference.tag, progress, access)
+
+    with uses.hold(layout, uses.FETCHING):  # what is sent is not removed meanwhile
+        return push_to(to, access, work)
 
 
 class _Sending:

@@ -15,9 +15,11 @@ docs/images.md says. Names follow docker's grammar. What fails raises a ClocheEr
 
 from __future__ import annotations
 
+from cloche.errors import ConflictError
 from cloche.images import archives, local, saving
 from cloche.images.describing import describe
 from cloche.images.listing import Row, rows
+from cloche.images.lists import is_list
 from cloche.images.platforms import parse_platform
 from cloche.images.references import parse_reference
 from cloche.images.removing import clear, filling, take_out
@@ -105,9 +107,22 @@ def take(image: Image, name: str) -> str:
 
 
 def push(name: str, to: str = "", *, tls_verify: bool | None = None, login: Login | None = None) -> str:
-    """Send an image of the store to its registry, or to another place; returns the digest of its manifest."""
+    """Send an image of the store to its registry, or to another place; returns the digest of its manifest.
+
+    A list of images goes to a registry with all of them.
+    """
     where = to or f"{REGISTRY}://{name}"
-    return copy(name, where, tls_verify=tls_verify, login=login)
+    layout = Layout(store_dir())
+    entry = local.find_entry(layout, name)
+    if not is_list(entry):
+        return copy(name, where, tls_verify=tls_verify, login=login)
+    transport, rest = split_transport(where)
+    if transport != REGISTRY:
+        raise ConflictError(f"{name} is a list of images, which goes to a registry alone", hint=f"{REGISTRY}://NAME")
+    access = _access(tls_verify, login)
+    from cloche.images import pushing
+
+    return pushing.send(layout, entry, rest, access, pushing.Progress())[0]
 
 
 def copy(

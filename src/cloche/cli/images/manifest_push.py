@@ -6,7 +6,6 @@ import sys
 
 from cloche.cli.images.manifest_create import access_to_lists
 from cloche.cli.images.manifest_rm import remove
-from cloche.cli.images.push import send
 from cloche.images import pushing
 from cloche.images.gathering import REGISTRY
 from cloche.images.lists import find_list
@@ -27,7 +26,7 @@ def manifest_push(parsed: Parsed) -> int:
     text, to = parsed.positionals[0], parsed.positionals[-1].removeprefix(REGISTRY)
     entry = find_list(layout, text)
     progress = pushing.Progress() if parsed.flag("quiet") else Lines()
-    digest, _ = send(layout, entry, to, access_to_lists(parsed), progress)
+    digest, _ = pushing.send(layout, entry, to, access_to_lists(parsed), progress)
     sys.stdout.write(f"{digest}\n")
     if parsed.flag("purge"):
         remove(layout, [text])

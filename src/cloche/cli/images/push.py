@@ -9,17 +9,14 @@ from cloche.cli.images.progress import of_push
 from cloche.cli.images.pull import check_no_tag
 from cloche.errors import NotFoundError
 from cloche.images import pushing
-from cloche.images.fetching import push_to
 from cloche.images.references import parse_reference
-from cloche.images.store import names, uses
+from cloche.images.store import names
 from cloche.images.store.layout import Layout, store_dir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
-    from cloche.images.fetching import Access
     from cloche.images.references import Reference
-    from cloche.images.registry.client import Repository
 
 
 def push(parsed: Parsed) -> int:
@@ -41,19 +38,9 @@ def push(parsed: Parsed) -> int:
     for entry in entries:
         reference = parse_reference(entry.name if parsed.flag("all_tags") else text)
         progress = pushing.Progress() if quiet else of_push(reference.name)
-        digest, size = send(layout, entry, str(reference), access, progress)
+        digest, size = pushing.send(layout, entry, str(reference), access, progress)
         sys.stdout.write(f"{reference.name}\n" if quiet else f"{reference.tag}: digest: {digest} size: {size}\n")
     return 0
-
-
-def send(layout: Layout, entry: names.Entry, to: str, access: Access, progress: pushing.Progress) -> tuple[str, int]:
-    """Send an image or a list to the repository that a name means; returns digest and size of its manifest."""
-
-    def work(reference: Reference, repository: Repository) -> tuple[str, int]:
-        return pushing.push(layout, entry, repository, reference.tag, progress, access)
-
-    with uses.hold(layout, uses.FETCHING):  # what is sent is not removed meanwhile
-        return push_to(to, access, work)
 
 
 def _tagged(layout: Layout, repository: Reference) -> list[names.Entry]:
