@@ -176,6 +176,8 @@ def test_a_list_that_is_not_whole_does_not_run(cli: Cli, several: Registry, env:
     """The image it was made from is named; once that is here, the list runs."""
     own = f"{several.host}/own:1"
     assert cli("manifest", "create", "thin:1", own, env=env).returncode == 0
+    assert cli("manifest", "create", "-a", "thin:1", f"{several.host}/other:1", env=env).returncode == 0
+    assert cli("manifest", "annotate", "--annotation", "a=b", "thin:1", own, env=env).returncode == 0
     done = cli("run", "thin:1", "true", env=env)
     assert done.returncode == 125
     assert "is not unpacked" in done.stderr
