@@ -78,6 +78,11 @@ def test_what_is_provided() -> None:
     assert names(archive("aa;Depends: mail", "aaa;Provides: mail", "mail"), "aa") == ["mail", "aa"]
 
 
+def test_a_package_nobody_asked_for_may_be_large() -> None:
+    """Debian has documentation of 3 GB."""
+    assert names(archive("aa", "huge; Size: 3179722260"), "aa") == ["aa"]
+
+
 def test_the_newest_of_several() -> None:
     known = archive("aa 1", "aa 1.10", "aa 1.9")
     assert resolve(known, ["aa"])[0].version == "1.10"

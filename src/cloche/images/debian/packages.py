@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-LARGEST = 2 << 30  # bytes of a package
+LARGEST = 64 << 30  # bytes of a package; documentation may have 3 GB
 MOST = 1_000_000
 
 
