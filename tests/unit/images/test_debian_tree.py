@@ -149,6 +149,16 @@ def test_a_file_of_two_packages(tmp_path: Path) -> None:
         unpack(tmp_path / "c", [one.deb, Made("third", [member("./p", b"x")]).deb])
 
 
+def test_a_file_by_two_names_is_one(tmp_path: Path) -> None:
+    """/bin is /usr/bin: what two packages call differently they have both."""
+    folders = [member(f"./{name}/", None) for name in ("bin", "usr", "usr/bin")]
+    one, two = (
+        Made(name, [*folders, member(path, b"x")]) for name, path in (("one", "./bin/x"), ("two", "./usr/bin/x"))
+    )
+    with pytest.raises(BadArchive, match="'usr/bin/x', which one has as well"):
+        unpack(tmp_path / "root", [one.deb, two.deb])
+
+
 def test_links_lead_nowhere_else(tmp_path: Path) -> None:
     """A link of one package is not a way out for the next."""
     (tmp_path / "out").mkdir()
