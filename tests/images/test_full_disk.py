@@ -132,6 +132,11 @@ def test_a_root_file_system_that_does_not_fit(disk: Forks, shared_dir: Path) -> 
         assert "is full" in is_told(disk, "import", str(path))
         assert left(disk) >= before - (1 << 17)
         assert not os.listdir(Path(disk.inside, "incoming"))
+    # what a killed one has left is given back by the first that fails
+    path.write_bytes(tar_of(file=random.Random(4).randbytes(2 * SMALL)))
+    Path(disk.inside, "incoming/import.1").write_bytes(bytes(SIZE - 3 * SMALL))
+    assert "is full" in is_told(disk, "import", str(path))
+    assert disk("import", str(path)).returncode == 0
 
 
 def docker_archive(liar: Liar) -> bytes:
