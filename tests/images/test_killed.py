@@ -130,7 +130,7 @@ def workers(root: str) -> list[str]:
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes()
-            if b"cloche.images.unpack.worker import main" in words and root.encode() in Path(f"/proc/{pid}/environ").read_bytes():
+            if b"unpack.worker import main" in words and root.encode() in Path(f"/proc/{pid}/environ").read_bytes():
                 found.append(pid)
         except OSError:
             continue  # gone meanwhile
