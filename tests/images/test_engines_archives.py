@@ -79,14 +79,14 @@ def test_cloche_to_podman(filled: Workshop, form: str) -> None:
     """Names in full: one without a registry is docker.io's, where podman would take it for its own."""
     store = filled.store()
     said = filled.sh(
-        f"docker save box:2 {DEEP} | cloche load >&2; podman rmi -af >&2;"
+        f"docker save box:2 {DEEP} | cloche load >&2; podman rmi -if docker.io/library/box:2 {DEEP} >&2;"
         f"for name in box:2 {DEEP}; do cloche save {form} $name | podman load -q >&2; done;"
         "podman images --no-trunc --format '{{.Repository}}:{{.Tag}} {{.Id}}'",
         store,
     )
     ids = dict(line.split() for line in filled.docker_list(*NAMES))
     shown = [f"docker.io/library/box:2 {ids['box:2']}", f"{DEEP} {ids[DEEP]}"]
-    assert sorted(said.splitlines()) == [line.replace("sha256:", "") for line in shown]
+    assert {line.replace("sha256:", "") for line in shown} <= set(said.splitlines())
     assert filled.sh(f"podman run --rm {DEEP}") == "new"
 
 

@@ -153,6 +153,7 @@ def test_pushed_back(made: Workshop, source: str) -> None:
 def test_a_registry_with_a_password(workshop: Workshop) -> None:
     """Filled by docker and podman, each with its own login, of which cloche knows both."""
     workshop.guard(SECRET)
+    workshop.sh("podman load -i $PWD/box.tar")
     store = workshop.store()
     for program in ("docker", "podman"):
         name = f"{GUARDED}/{program}:1"
