@@ -70,6 +70,12 @@ def test_of_alternatives_what_is_chosen_already_else_the_first_there_is() -> Non
     assert names(known, "aa", "cc") == ["cc", "aa"]
 
 
+def test_a_usr_that_is_merged_is_not_merged_again() -> None:
+    """Its links are made before any package."""
+    known = archive("aa;Depends: usrmerge | usr-is-merged", "usrmerge", "usr-is-merged")
+    assert names(known, "aa") == ["usr-is-merged", "aa"]
+
+
 def test_what_is_provided() -> None:
     """Without a version it satisfies no relation that has one; the package of that name is preferred."""
     known = archive("aa;Depends: mail", "pp;Provides: mail", "qq;Provides: mail (= 3)", "bb;Depends: mail (>= 2)")
@@ -101,10 +107,10 @@ def test_what_goes_together(field: str) -> None:
 
 
 def test_variants() -> None:
-    known = archive("ee;Essential: yes;Priority: required", "rr;Priority: required", "apt", "usr-is-merged", "oo")
-    assert first_choice(known, "essential", ()) == ["ee", "usr-is-merged"]
-    assert first_choice(known, "apt", ("oo",)) == ["apt", "ee", "oo", "usr-is-merged"]
-    assert first_choice(known, "minbase", ()) == ["apt", "ee", "rr", "usr-is-merged"]
+    known = archive("ee;Essential: yes;Priority: required", "rr;Priority: required", "apt", "oo")
+    assert first_choice(known, "essential", ()) == ["ee"]
+    assert first_choice(known, "apt", ("oo",)) == ["apt", "ee", "oo"]
+    assert first_choice(known, "minbase", ()) == ["apt", "ee", "rr"]
     with pytest.raises(NotFoundError, match="no package nowhere"):
         first_choice(known, "minbase", ("nowhere",))
     with pytest.raises(NotFoundError, match="no essential package"):

@@ -34,8 +34,6 @@ def first_choice(archive: Archive, variant: str, include: tuple[str, ...]) -> li
         raise NotFoundError(
             f"there is no essential package for {archive.architecture}", hint="is it a mirror of Debian?"
         )
-    if MERGED in archive.packages:
-        found.append(MERGED)
     if variant != "essential":
         found.append("apt")
     for name in (*found, *include):
@@ -73,14 +71,14 @@ def _taken(clause: list[Relation], archive: Archive, chosen: dict[str, Package])
 
 
 def _first(clause: list[Relation], archive: Archive, package: Package) -> str:
-    found = next((name for wanted in clause for name in archive.having(wanted)), "")
-    if not found:
+    there = [name for wanted in clause for name in archive.having(wanted)]
+    if not there:
         what = " | ".join(str(wanted) for wanted in clause)
         raise NotFoundError(
             f"the package {package.name} {package.version} needs {what}, which cannot be had",
             hint="the mirror is incomplete, or a suite or component is missing",
         )
-    return found
+    return MERGED if MERGED in there else there[0]
 
 
 def _check_conflicts(archive: Archive, chosen: dict[str, Package]) -> None:
