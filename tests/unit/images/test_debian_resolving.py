@@ -82,6 +82,8 @@ def test_what_is_provided() -> None:
     assert names(known, "aa") == ["pp", "aa"]
     assert names(known, "bb") == ["qq", "bb"]
     assert names(archive("aa;Depends: mail", "aaa;Provides: mail", "mail"), "aa") == ["mail", "aa"]
+    known = archive("aa;Depends: awk", "gawk;Provides: awk;Priority: optional", "mawk;Provides: awk;Priority: required")
+    assert names(known, "aa") == ["mawk", "aa"]
 
 
 def test_a_package_nobody_asked_for_may_be_large() -> None:

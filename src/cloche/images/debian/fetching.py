@@ -59,7 +59,7 @@ class Mirrors:
         if answer.status not in {200, 206}:
             discard(answer)
             if answer.status in {404, 410}:
-                raise NotFoundError(f"{where} is not there", hint="is it a mirror that has this suite?")
+                raise NotFoundError(f"{where} is not there", hint="the mirror is incomplete, or none of this suite")
             raise RegistryError(f"{where} cannot be had: the answer is {answer.status}")
         skipped = start if answer.status == 200 else 0  # some send all of it whatever is asked for
         try:
@@ -113,7 +113,7 @@ def _local(path: str, start: int) -> Iterator[bytes]:
                 start += len(part)
                 yield part
     except FileNotFoundError:
-        raise NotFoundError(f"{path} is not there", hint="is it a mirror that has this suite?") from None
+        raise NotFoundError(f"{path} is not there", hint="the mirror is incomplete, or none of this suite") from None
     except OSError as error:
         raise RegistryError(f"{path} cannot be read: {error.strerror}") from None
 

@@ -41,6 +41,7 @@ class Package:
             raise SpecError(f"the package {self.name}: {field}: {error}") from None
 
 
+PRIORITIES = ("required", "important", "standard", "optional")
 SAID = ("depends", "pre-depends", "provides", "conflicts", "breaks")
 
 
@@ -93,14 +94,18 @@ class Archive:
                 self._providers.setdefault(provided.name, []).append((package.name, provided.version))
 
     def having(self, wanted: Relation) -> list[str]:
-        """Packages that are, or provide, what is wanted: the one of that name first."""
+        """Packages that are, or provide, what is wanted: the one of that name first, then the most important."""
         own = self.packages.get(wanted.name)
         found = [own.name] if own is not None and satisfies(own.version, wanted.relation, wanted.version) else []
-        for name, version in sorted(self._providers.get(wanted.name, ())):
+        for name, version in sorted(self._providers.get(wanted.name, ()), key=self._rank):
             # what is provided without a version satisfies no relation that has one (Policy, 7.5)
             if not wanted.relation or (version and satisfies(version, wanted.relation, wanted.version)):
                 found.append(name)
         return found
+
+    def _rank(self, provider: tuple[str, str]) -> tuple[int, str]:
+        priority = self.packages[provider[0]].priority
+        return PRIORITIES.index(priority) if priority in PRIORITIES else len(PRIORITIES), provider[0]
 
 
 def provides(package: Package, architecture: str) -> list[Relation]:
