@@ -18,7 +18,9 @@ import pytest
 
 import cloche.images
 from tests.conftest import Cli, system_python
+from tests.images.conftest import quietly
 from tests.images.forks import Forks
+from tests.images.made import entry, layer, layout, link
 from tests.images.whole import look
 
 if TYPE_CHECKING:
@@ -75,10 +77,10 @@ class Store:
     def look(self) -> list[object]:
         """The names and layers, entry for entry; times of what a layer has, not of the store's own files."""
         found: list[object] = [(self.top / "index.json").read_bytes()]
-        for layer in sorted((self.top / "layers").glob("*/*")):
-            entries = look(str(layer / "fs"))  # a whiteout has the time of its making, which means nothing
-            found += [entry[:5] if entry[1] == stat.S_IFCHR else entry for entry in entries]
-            found += [layer.name, (layer / "layer.json").read_bytes()]
+        for folder in sorted((self.top / "layers").glob("*/*")):
+            entries = look(str(folder / "fs"))  # a whiteout has the time of its making, which means nothing
+            found += [item[:5] if item[1] == stat.S_IFCHR else item for item in entries]
+            found += [folder.name, (folder / "layer.json").read_bytes()]
         return found
 
     def stored(self) -> set[str]:
@@ -137,14 +139,25 @@ def workers(root: str) -> list[str]:
     return found
 
 
+@pytest.fixture(scope="module")
+def small(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image with little of everything in it."""
+    below = layer(entry("t/", mode=0o1777), entry("t/old", b"old"), entry("d/"), entry("d/gone"), link("l", "t"))
+    above = layer(entry("t/new", b"new" * 30_000), entry(".wh.d"), entry("e/.wh..wh..opq"), link("e/up", "../t"))
+    made = layout(tmp_path_factory.mktemp("small") / "layout", below, above)
+    name = f"{registry.host}/small:1"
+    quietly("skopeo", "copy", "--dest-tls-verify=false", f"oci:{made}:made", f"docker://{name}")
+    return name
+
+
 @pytest.fixture(scope="module", params=["root", "user"])
-def store(request: pytest.FixtureRequest, filled: Registry, shared_dir: Path) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, small: str, shared_dir: Path) -> Iterator[Store]:
     if os.geteuid() != 0 and request.param != "user":
         pytest.skip("needs root to become other users")
     cli = Cli(request.param, shared_dir / "src", system_python())
     # on one core, so that one worker is started for a pull and not one for each layer
     with Forks(cli, ("taskset", "-c", str(min(os.sched_getaffinity(0))))) as run:
-        yield Store(run, f"{filled.host}/changed:1")
+        yield Store(run, small)
     shutil.rmtree(cli.root)
 
 
