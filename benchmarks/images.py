@@ -95,7 +95,7 @@ def section(top: Path, rounds: int) -> str:
             "Made by `make bench-images` (`benchmarks/images.py --write`), apart from the rest, as it takes long.",
             "",
             f"{layers} layers, {size / 1e6:.0f} MB as stored, from a registry on loopback into an empty store, until",
-            f"they are unpacked (`benchmarks/images.py`): seconds, seconds of CPU, MiB; {rounds} rounds in which all",
+            f"they are unpacked (`benchmarks/images.py`): seconds, seconds of CPU, MiB; {rounds} round(s) in which all",
             f"take turns. The load was {os.getloadavg()[0]:.1f} at the end, on {os.cpu_count()} cores.",
             "",
             "| who | median | best | CPU | memory | ÷ cloche |",
