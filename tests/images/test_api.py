@@ -6,6 +6,8 @@ import io
 import os
 import shutil
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from tests.images.whole import look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import IO
 
     from tests.conftest import Cli
     from tests.images.conftest import Images, Registry
@@ -114,8 +117,8 @@ def test_what_a_layer_hides_is_gone_and_what_it_has_itself_stays(tmp_path: Path)
     assert found == ["a/new", "c/2", "d/deep/2"]
 
 
-def _layered(*layers: dict[str, str]) -> api.MemoryPlace:
-    """An image with these files in its layers."""
+def _layered(*layers: dict[str, str], modes: dict[str, int] | None = None) -> api.MemoryPlace:
+    """An image with these files in its layers, and these directories in the first of them."""
     import tarfile
 
     from cloche.spec.image import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
@@ -126,6 +129,10 @@ def _layered(*layers: dict[str, str]) -> api.MemoryPlace:
     for layer in layers:
         out = io.BytesIO()
         with tarfile.open(fileobj=out, mode="w") as tar:
+            for name, mode in (modes or {}).items() if layer is layers[0] else ():
+                info = tarfile.TarInfo(name)
+                info.type, info.mode = tarfile.DIRTYPE, mode
+                tar.addfile(info)
             for name, content in layer.items():
                 info = tarfile.TarInfo(name)
                 info.size = len(content)
@@ -234,3 +241,60 @@ def test_what_one_id_cannot_have_is_said(fresh: Cli, images: Images, tmp_path: P
             assert told == '{"owners":1}\n'
         else:
             assert (done.stderr, told) == ("", "{}\n")
+
+
+def test_a_directory_of_a_lower_layer_may_be_closed(tmp_path: Path) -> None:
+    """As an ordinary user, to whom modes apply; and nothing of it stays where a later layer is no good."""
+    place = _layered({"usr/bin/sh": "1"}, {"usr/bin/more": "2"}, modes={"usr/": 0o555, "usr/bin/": 0o555})
+    bad = _layered({"usr/bin/sh": "1"}, {"usr/bin/../../../x": "2"}, modes={"usr/": 0o555, "usr/bin/": 0o555})
+    for name, source in (("good", place), ("bad", bad)):
+        api.copy(api.Image(source, ""), f"oci:{tmp_path}/{name}:1")
+    program = (
+        "import sys, os; sys.path.insert(0, sys.argv[1]); os.setgroups([]) if os.getuid() == 0 else None\n"
+        "if os.getuid() == 0: os.setgid(1500); os.setuid(1500)\n"
+        "from cloche import images, ClocheError\n"
+        "images.open_image(f'oci:{sys.argv[2]}/good:1').unpack(f'{sys.argv[3]}/tree')\n"
+        "try: images.open_image(f'oci:{sys.argv[2]}/bad:1').unpack(f'{sys.argv[3]}/none')\n"
+        "except ClocheError as error: print(type(error).__name__, os.listdir(f'{sys.argv[3]}/none'))\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        shutil.copytree(tmp_path, f"{folder}/in")
+        for top, names, _ in os.walk(folder):
+            for name in names:
+                os.chmod(f"{top}/{name}", 0o755)
+        package = Path(cloche.__file__).parents[1]
+        shutil.copytree(package, f"{folder}/src", ignore=shutil.ignore_patterns("__pycache__"))
+        words = [sys.executable, "-B", "-c", program, f"{folder}/src", f"{folder}/in", folder]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder)
+        assert (done.returncode, done.stdout) == (0, "RegistryError []\n"), done.stderr
+        assert Path(f"{folder}/tree/usr/bin/more").read_text() == "2"
+        assert os.stat(f"{folder}/tree/usr/bin").st_mode & 0o777 == 0o555
+
+
+def test_layers_over_each_other_are_what_the_store_has(tmp_path: Path) -> None:
+    """A file becomes a directory; what is hidden while others are kept open."""
+    place = _layered(
+        {"a": "1", "d/own/old": "1", "d/zzz": "1", "d/aaa/x": "1", "d/b": "1"},
+        {"a/b": "2", "d/own/mine": "2", "d/.wh..wh..opq": "", "d/own/last": "2"},
+    )
+    api.Image(place, "").unpack(tmp_path / "tree")
+    files = [path for path in (tmp_path / "tree").rglob("*") if path.is_file()]
+    assert sorted(str(path.relative_to(tmp_path / "tree")) for path in files) == ["a/b", "d/own/last", "d/own/mine"]
+
+
+def test_nobody_looks_into_a_directory_before_it_is_whole(tmp_path: Path) -> None:
+    place = _layered({"h/f": "1"}, {"h/g": "2"}, modes={"h/": 0o777})
+    image = api.Image(place, "")
+    seen: list[int] = []
+    inner = place.blob
+
+    def blob(digest: str, offset: int = 0) -> tuple[IO[bytes], int]:
+        if (tmp_path / "tree").exists():
+            seen.append((tmp_path / "tree").stat().st_mode & 0o777)
+        return inner(digest, offset)
+
+    place.blob = blob  # type: ignore[method-assign]
+    image.unpack(tmp_path / "tree")
+    assert seen[-2:] == [0o700, 0o700]
+    assert (tmp_path / "tree").stat().st_mode & 0o777 == 0o755

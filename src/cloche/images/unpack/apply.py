@@ -95,6 +95,11 @@ class Unpacker:
 
     def run(self, archive: Archive) -> None:
         """Apply all entries. Raises BadArchive, OSError."""
+        self.take(archive)
+        self.finish()
+
+    def take(self, archive: Archive) -> None:
+        """Apply all entries; directories are not yet as they are to be, which `finish` sees to."""
         try:
             while (entry := archive.next()) is not None:
                 self.entries += 1
@@ -106,12 +111,18 @@ class Unpacker:
                     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}:
                         raise
                     raise BadArchive(f"has {shown(entry.name)}, which cannot be made: {error.strerror}") from None
-            for path, (entry, inode) in reversed(self._directories.items()):
-                self._finish_directory(path, entry, inode)
-            for inode, path in self._implied.items():  # the same whenever they are made
-                self._finish_directory(path, Entry(DIRECTORY, path, mode=0o755), inode)
         finally:
             self.close()
+
+    def finish(self) -> None:
+        """Give directories their modes, owners and times, those in others first."""
+        for path, (entry, inode) in sorted(self._directories.items(), key=lambda item: -item[0].count(b"/")):
+            if path:
+                self._finish_directory(path, entry, inode)
+        for inode, path in self._implied.items():  # the same whenever they are made
+            self._finish_directory(path, Entry(DIRECTORY, path, mode=0o755), inode)
+        if b"" in self._directories:
+            self._finish_directory(b"", *self._directories[b""])
 
     def _apply(self, entry: Entry, archive: Archive) -> None:
         above, name = self._place(entry)
@@ -291,7 +302,11 @@ class Unpacker:
         if self.powers.own and (entry.uid, entry.gid) != (self._uid, self._gid):
             os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
         if entry.kind != SYMLINK:
-            os.chmod(name, entry.mode, dir_fd=parent)  # one we have just made, and no link
+            # chmod follows links, and whoever owns the directory may have put one in its place
+            with files.Fd(os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)) as made:
+                if stat.S_ISLNK(os.fstat(made.number).st_mode):
+                    raise BadArchive(f"has {shown(entry.name)}, which somebody has replaced")
+                os.chmod(f"/proc/self/fd/{made.number}", entry.mode)
         if entry.xattrs:
             self._attributes(f"/proc/self/fd/{parent}/{os.fsdecode(name)}", entry)
         os.utime(name, ns=_times(entry.mtime), dir_fd=parent, follow_symlinks=False)
