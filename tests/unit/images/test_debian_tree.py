@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import shutil
+import stat
 import subprocess
 import tarfile
 from contextlib import suppress
@@ -168,6 +169,53 @@ def test_links_lead_nowhere_else(tmp_path: Path) -> None:
     except BadArchive:
         pass  # as good as a file below the root
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def node(path: str, kind: bytes = tarfile.CHRTYPE) -> tuple[tarfile.TarInfo, bytes]:
+    """/dev/null, by another name."""
+    return member(path, b"", 0o666, type=kind, devmajor=1, devminor=3)
+
+
+@pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.BLKTYPE])
+def test_a_device_of_a_package(tmp_path: Path, kind: bytes) -> None:
+    with pytest.raises(BadArchive, match="null', a device"):
+        unpack(tmp_path / "root", [Made("one", [member("./dev/", None), node("./dev/null", kind)]).deb])
+
+
+@pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.SYMTYPE])
+def test_what_is_written_is_a_new_file(tmp_path: Path, kind: bytes) -> None:
+    """Whatever has its name: a device that a script has made, a link, a file with another name outside."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to make a device")
+    root, out = tmp_path / "root", tmp_path / "out"
+    (root / "etc").mkdir(parents=True)
+    out.write_bytes(b"outside")
+    os.link(out, root / "etc/linked")
+    if kind == tarfile.SYMTYPE:
+        (root / "etc/file").symlink_to(out)
+    else:
+        os.mknod(root / "etc/file", 0o666 | (stat.S_IFCHR if kind == tarfile.CHRTYPE else stat.S_IFIFO), 0x103)
+    (root / "etc/folder").mkdir()
+    with Fd(os.open(root, os.O_RDONLY | os.O_DIRECTORY)) as top:
+        tree = Tree(top.number, Powers(nodes=False))
+        for name in ("file", "linked"):
+            tree.write(f"etc/{name}", b"new", 0o755)
+        with pytest.raises(BadArchive, match="the directory etc/folder, where a file"):
+            tree.write("etc/folder", b"new")
+    for name in ("file", "linked"):
+        assert ((root / "etc" / name).read_bytes(), (root / "etc" / name).lstat().st_mode) == (b"new", 0o100755)
+    assert out.read_bytes() == b"outside"
+    assert sorted(path.name for path in (root / "etc").iterdir()) == ["file", "folder", "linked"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.DIRTYPE, tarfile.FIFOTYPE, b"huge"])
+def test_configuration_that_is_no_file(tmp_path: Path, kind: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one without an end: its sum is not waited for."""
+    if kind == b"huge":
+        monkeypatch.setattr("cloche.images.debian.tree.MOST_CONFIGURATION", 10)
+    made = member("./etc/x", bytes(11)) if kind == b"huge" else member("./etc/x", b"", 0o755, type=kind)
+    with pytest.raises(BadArchive, match=r"'/etc/x' for configuration, which is no file, or too large"):
+        unpack(tmp_path / "root", [Made("one", [member("./etc/", None), made], control={"conffiles": "/etc/x\n"}).deb])
 
 
 @given(st.binary(max_size=300), st.integers(0, 400))

@@ -1,6 +1,6 @@
 """The process that works on the tree: it has the powers that takes, and is told no path of this machine.
 
-    caller ── ("begin", links, own, nodes, opaque), [tree]   ──▶ helper
+    caller ── ("begin", links, own, opaque), [tree]          ──▶ helper
            ── ("add",), [package]                            ──▶          ◀── ("done", name)
            ── ("write", path, content, mode)                 ──▶
            ── ("end",)  ── a container configures the tree ──
@@ -34,7 +34,7 @@ class Helper(Worker):
 
     def begin(self, tree: int, merged: tuple[str, ...], powers: Powers) -> None:
         """Begin a tree in an empty directory."""
-        self.ask(("begin", merged, powers.own, powers.nodes, powers.opaque), (tree,))
+        self.ask(("begin", merged, powers.own, powers.opaque), (tree,))
 
     def add(self, deb: int) -> str:
         """Unpack a package; returns its name. Raises BadArchive for what is wrong with it, OSError else."""
@@ -69,8 +69,8 @@ def main() -> None:
 def _answer(message: tuple[Any, ...], fds: list[int]) -> tuple[Any, ...]:
     what, *given = message
     if what == "begin":
-        merged, own, nodes, opaque = given
-        tree = Tree(os.dup(fds[0]), Powers(own, nodes, opaque))
+        merged, own, opaque = given
+        tree = Tree(os.dup(fds[0]), Powers(own, nodes=False, opaque=opaque))
         tree.begin(merged)
         _trees[:] = [tree]
     elif what == "add":

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 
 from cloche.errors import SpecError
 from cloche.images.debian.ar import parse_deb
 from cloche.images.debian.control import the_paragraph
 from cloche.images.debian.relations import is_name, parse_relations
-from cloche.images.unpack.apply import WHITEOUT, Unpacker
+from cloche.images.unpack.apply import MAKE, WHITEOUT, Unpacker
 from cloche.images.unpack.compression import reader
 from cloche.images.unpack.naming import shown, split
-from cloche.images.unpack.tar import DIRECTORY, FILE, HARD_LINK, Archive, BadArchive, Entry, Stream
+from cloche.images.unpack.tar import DEVICES, DIRECTORY, FILE, HARD_LINK, Archive, BadArchive, Entry, Stream
 from cloche.linux import files
 from cloche.records import record
 
@@ -36,6 +37,7 @@ MERGED = (b"bin", b"sbin", b"lib", b"lib32", b"lib64", b"libo32", b"libx32")
 DATABASE = "var/lib/dpkg"
 MOST_CONTROL = 16 << 20  # bytes of a control.tar
 MOST_DATA = 16 << 30
+MOST_CONFIGURATION = 256 << 20  # of one file, which is hashed
 DIRECTORIES = ("info", "updates", "triggers", "parts", "alternatives")
 
 
@@ -56,6 +58,7 @@ class Tree:
         self.owners: dict[bytes, Owner] = {}
         self.lists: dict[str, tuple[str, list[bytes]]] = {}  # package -> (the file of its list, what is in it)
         self._interests: dict[str, list[str]] = {}  # trigger -> packages, as dpkg writes them
+        self._status: list[str] = []  # a paragraph for each package
 
     def begin(self, merged: tuple[str, ...]) -> None:
         """Make what must be there before the first package."""
@@ -65,7 +68,6 @@ class Tree:
         for name in DIRECTORIES:
             self._directory(f"{DATABASE}/{name}")
         self.write(f"{DATABASE}/info/format", b"1\n")
-        self.write(f"{DATABASE}/status", b"")
 
     def add(self, deb: int) -> str:
         """Unpack a package; returns its name. Raises BadArchive, OSError."""
@@ -101,7 +103,7 @@ class Tree:
         kept = [line for line in conffiles if line.startswith("/")]  # others are to be removed: there is nothing yet
         if kept:
             paragraph += ["Conffiles:", *(f" {path} {self._md5(path)}" for path in kept)]
-        self.write(f"{DATABASE}/status", ("\n".join(paragraph) + "\n\n").encode(errors="surrogateescape"), append=True)
+        self._status.append("\n".join(paragraph) + "\n\n")
         self._note_interests(f"{name}:{said['architecture']}" if multiple else name, found.get("triggers", (0, b""))[1])
 
     def _write_list(self, package: str) -> None:
@@ -118,6 +120,9 @@ class Tree:
     def _md5(self, path: str) -> str:
         try:
             with files.Fd(files.open_in_root(self.root, path.lstrip("/"), os.O_RDONLY | os.O_NONBLOCK)) as file:
+                status = os.fstat(file.number)
+                if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_CONFIGURATION:
+                    raise BadArchive(f"has {path[:80]!r} for configuration, which is no file, or too large")
                 summed = hashlib.md5(usedforsecurity=False)
                 while chunk := os.read(file.number, 1 << 20):
                     summed.update(chunk)
@@ -133,7 +138,8 @@ class Tree:
                 self._interests.setdefault(words[1], []).append(package + ending)
 
     def end(self) -> None:
-        """Write who is interested in what."""
+        """Write what there is, and who is interested in what."""
+        self.write(f"{DATABASE}/status", "".join(self._status).encode(errors="surrogateescape"))
         paths = [
             f"{name} {package}\n"
             for name, packages in self._interests.items()
@@ -155,17 +161,21 @@ class Tree:
             except FileExistsError:
                 pass
 
-    def write(self, path: str, content: bytes, mode: int = 0o644, *, append: bool = False) -> None:
-        """Write a file, through the links of the tree but never out of it."""
+    def write(self, path: str, content: bytes, mode: int = 0o644) -> None:
+        """Put a new file in the place of whatever is there, through the links of the tree but never out of it."""
         folder, _, name = path.rpartition("/")
         with files.Fd(files.open_in_root(self.root, folder or ".", os.O_PATH | os.O_DIRECTORY)) as parent:
-            kind = os.O_APPEND if append else os.O_TRUNC
-            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | kind
-            with files.Fd(os.open(name, flags, mode & 0o777, dir_fd=parent.number)) as file:
+            made = f".{os.urandom(8).hex()}.new"
+            with files.Fd(os.open(made, MAKE, mode & 0o777, dir_fd=parent.number)) as file:
                 os.fchmod(file.number, mode & 0o777)
                 view = memoryview(content)
                 while view:
                     view = view[os.write(file.number, view) :]
+            try:
+                os.rename(made, name, src_dir_fd=parent.number, dst_dir_fd=parent.number)
+            except IsADirectoryError:
+                os.unlink(made, dir_fd=parent.number)
+                raise BadArchive(f"has the directory {path}, where a file is to be written") from None
 
 
 def _piece(fd: int, part: Part, limit: int) -> Callable[[], bytes]:
@@ -219,6 +229,8 @@ class _Data(Archive):
             parts = split(entry.name)
             if any(part.startswith(WHITEOUT) for part in parts):
                 raise BadArchive(f"has {shown(entry.name)}, which would hide something")
+            if entry.kind in DEVICES:
+                raise BadArchive(f"has {shown(entry.name)}, a device, which no package of Debian has")
             if any(b"\n" in part for part in parts):
                 raise BadArchive(f"has {shown(entry.name)}, whose name no list can have")
             self.listed.append(b"/" + b"/".join(parts) if parts else b"/.")
