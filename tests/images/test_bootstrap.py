@@ -249,23 +249,31 @@ def test_who_is_killed_leaves_nothing_that_stays(maker: Cli, mirror: Mirror) -> 
     assert [*incoming.iterdir()] == []
 
 
+def of_this_machine(cli: Cli, sources: Path, text: str, *more: str) -> Any:
+    """The same where apt has these lines."""
+    sources.mkdir(exist_ok=True)
+    (sources / "debian.list").write_text(text)
+    script = f'mount --make-rprivate / && mount --bind {sources} /etc/apt/sources.list.d && exec "$@"'
+    words = ["unshare", "-m", "sh", "-c", script, "sh", *cli.argv, "image", "bootstrap", *more, "debian:12"]
+    env = {"PATH": os.environ["PATH"], "CLOCHE_ROOT": cli.root, "CLOCHE_STATE": cli.state}
+    return subprocess.run(words, capture_output=True, text=True, check=False, env=env)
+
+
 def test_the_sources_of_this_machine(empty: Cli, mirror: Mirror, keys: tuple[Key, Key]) -> None:
     """Those of the release and what fixes it, of Debian; the newest of each package is taken."""
     newer = Made("extra", [member("./extra", b"newer")], {"Depends": "thing"}, version="1.0-1+deb12u1")
     Mirror(mirror.top, keys[0], [newer], "bookworm-security")
-    Mirror(mirror.top, keys[0], [Made("extra", version="9")], "bookworm-updates", Origin="Somebody")
-    sources = mirror.top / "sources.list.d"
-    sources.mkdir()
+    Mirror(mirror.top / "other", keys[0], [Made("extra", version="9")], "bookworm", Origin="Somebody\x1b[31m")
     with Served(mirror.top) as served:
         signed = f"[signed-by={keys[0].ring}]"
-        suites = ("bookworm-updates", "bookworm", "bookworm-security", "trixie")
-        text = "".join(f"deb {signed} {served.url} {suite} main\n" for suite in suites)
-        (sources / "debian.list").write_text(text + f"deb {served.url} bookworm stable\n")
-        script = f'mount --make-rprivate / && mount --bind {sources} /etc/apt/sources.list.d && exec "$@"'
-        words = ["unshare", "-m", "sh", "-c", script, "sh", *empty.argv, "image", "bootstrap", "--include", "extra"]
-        env = {"PATH": os.environ["PATH"], "CLOCHE_ROOT": empty.root, "CLOCHE_STATE": empty.state}
-        done = subprocess.run([*words, "debian:12"], capture_output=True, text=True, check=False, env=env)
+        text = "".join(
+            f"deb {signed} {served.url} {suite} main\n" for suite in ("bookworm-security", "bookworm", "sid")
+        )
+        text += f"deb {served.url} bookworm stable\ndeb {signed} {served.url}/other bookworm main\n"
+        done = of_this_machine(empty, mirror.top / "sources.list.d", text, "--include", "extra")
     assert done.returncode == 0, done.stderr
+    assert "/other bookworm is left out: it is of Somebody" in done.stderr
+    assert "\x1b" not in done.stderr
     assert [line.split()[1] for line in done.stdout.split("\n")[:2]] == ["bookworm", "bookworm-security"]
     manifest, _, tree = parts(empty)
     assert (tree / "extra").read_bytes() == b"newer"
@@ -273,6 +281,42 @@ def test_the_sources_of_this_machine(empty: Cli, mirror: Mirror, keys: tuple[Key
     text = (tree / "etc/apt/sources.list.d/debian.sources").read_text()
     assert text.count("Types: deb") == 1
     assert "Suites: bookworm bookworm-security\n" in text
+
+
+def test_fixes_cannot_be_taken_away(empty: Cli, mirror: Mirror, keys: tuple[Key, Key]) -> None:
+    """Neither by what the same key has signed for something else, nor by a source that is not there."""
+    Mirror(mirror.top, keys[0], [Made("extra", version="2")], "bookworm-security")
+    Mirror(mirror.top, keys[0], [Made("junk")], "bookworm-backports", Origin="Debian Backports")
+    with Served(mirror.top) as served:
+        lines = [
+            f"deb [signed-by={keys[0].ring}] {served.url} {suite} main\n" for suite in ("bookworm", "bookworm-security")
+        ]
+        other = (mirror.top / "dists/bookworm-backports/InRelease").read_bytes()
+        served.replies["bookworm-security/InRelease"] = lambda handler: handler.give(other)
+        done = of_this_machine(empty, mirror.top / "sources.list.d", "".join(lines))
+        assert (done.returncode, "is the Release of bookworm-backports, not of" in done.stderr) == (1, True), done
+        done = of_this_machine(empty, mirror.top / "sources.list.d", lines[0])
+        assert (done.returncode, "has Debian's bookworm-security" in done.stderr) == (1, True), done
+        other = keys[0].clear_sign(mirror.text().replace(b"bookworm", b"bookworm-security").replace(b"Debian", b"X", 1))
+        done = of_this_machine(empty, mirror.top / "sources.list.d", "".join(lines))
+        assert (done.returncode, "has Debian's bookworm-security" in done.stderr) == (1, True), done
+
+
+def test_debians_own_mirror_has_debian(monkeypatch: pytest.MonkeyPatch, empty: Cli, mirror: Mirror) -> None:
+    """Where nobody says where it is."""
+    from cloche.errors import RegistryError
+    from cloche.images.debian import building, suites
+    from cloche.images.debian.fetching import Mirrors
+    from cloche.images.platforms import own_platform
+
+    mirror.put_release(Origin="Somebody")
+    monkeypatch.setattr(building, "read_sources", lambda *_: [])
+    for name in ("MIRROR", "SECURITY"):
+        monkeypatch.setattr(suites, name, mirror.url)
+    recipe = building.Recipe("12", "bookworm", "x", own_platform(), keyring=str(mirror.key.ring))
+    with pytest.raises(RegistryError, match="bookworm is of 'Somebody', not of Debian"):
+        building._suites(Mirrors(), recipe, ARCHITECTURE, building.Progress())
+    del empty
 
 
 def changed(mirror: Mirror, *packages: Made) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 
 from cloche.cli.human import size
-from cloche.cli.output import plain
+from cloche.cli.output import message, plain
 from cloche.errors import SpecError
 from cloche.images.debian.building import Progress, Recipe
 from cloche.images.debian.building import bootstrap as make
@@ -33,7 +33,7 @@ def bootstrap(parsed: Parsed) -> int:
     """Carry out `image bootstrap`."""
     recipe = _recipe(parsed)
     quiet = parsed.flag("quiet")
-    progress = Progress() if quiet else Lines()
+    progress = Notes() if quiet else Lines()
     descriptor = make(Layout(store_dir()), recipe, unpacking(), _configure(verbose=parsed.flag("verbose")), progress)
     if not quiet:
         print(f"Digest: {descriptor.digest}")
@@ -98,7 +98,16 @@ def _configure(*, verbose: bool) -> Configure:
     return configure
 
 
-class Lines(Progress):
+class Notes(Progress):
+    """What is told even to those who want to hear nothing."""
+
+    def left_out(self, source: Source, release: Release) -> None:
+        origin = release.origin or "nobody who says so"
+        note = f"{source.shown} {source.suite} is left out: it is of {origin[:80]}, not of Debian"
+        sys.stderr.write(f"note: {message(note)}\n")
+
+
+class Lines(Notes):
     """A line for each step."""
 
     def release(self, source: Source, release: Release, signers: tuple[str, ...]) -> None:

@@ -66,6 +66,9 @@ class Progress:
     def release(self, source: Source, release: Release, signers: tuple[str, ...]) -> None:
         """A Release was read, and was signed by these; nobody looked where there are none."""
 
+    def left_out(self, source: Source, release: Release) -> None:
+        """A Release is not Debian's, so that it does not count."""
+
     def chosen(self, packages: list[Package]) -> None:
         """It is known what the system is made of."""
 
@@ -143,30 +146,48 @@ def _bootstrap(
 
 def _suites(mirrors: Mirrors, recipe: Recipe, architecture: str, progress: Progress) -> list[Suite]:
     """The Releases of all suites that count, each looked at before it is read; the main one first."""
-    found = []
     wanted = suites.suites_of(recipe.suite)
     if recipe.mirror:
-        sources = [Source(recipe.mirror, recipe.suite, ("main",))]
-    else:
-        sources = read_sources(architecture, wanted) or suites.default_sources(recipe.suite)
-    sources.sort(key=lambda source: wanted.index(source.suite))
+        return [_looked_at(mirrors, recipe, Source(recipe.mirror, recipe.suite, ("main",)), progress)]
+    own = read_sources(architecture, wanted)
+    sources = sorted(own or suites.default_sources(recipe.suite), key=lambda source: wanted.index(source.suite))
+    found = []
     for source in sources:
-        where = f"{source.shown} {source.suite}"
-        keyring = keyring_of(source.signed_by, recipe.keyring, suites.KEYRINGS) if recipe.check_signature else None
-        content, signature = fetch_release(mirrors, source)
-        signed = keyring.verify(content, signature, where) if keyring is not None else unchecked(content)
-        try:
-            release = parse_release(signed.content)
-        except SpecError as error:
-            raise RegistryError(f"{where} has a Release that is none: {error}") from None
-        if not recipe.mirror and release.origin != suites.ORIGIN:
-            continue  # somebody else's, who calls it so
-        check_release(release, source.suite, time.time(), valid_until=recipe.check_valid_until, where=where)
-        progress.release(source, release, signed.signers)
-        found.append(Suite(source, release, signed.signers))
-    if not found or found[0].source.suite != recipe.suite:
-        raise RegistryError(f"no source of this machine's apt has Debian's {recipe.suite}", hint="--mirror URL")
+        suite = _looked_at(mirrors, recipe, source, progress)
+        if suite.release.origin == suites.ORIGIN:
+            found.append(suite)
+        elif not own:
+            raise RegistryError(f"{_where(source)} is of {suite.release.origin[:80]!r}, not of {suites.ORIGIN}")
+    there = {suite.source.suite for suite in found}
+    # what fixes a release is part of it: without that it would be weaker than what was asked for
+    needed = {wanted[0], wanted[-1], *(source.suite for source in sources)}
+    for name in wanted:
+        if name in needed - there:
+            hint = "add it to apt's sources; --mirror URL takes the release alone"
+            raise RegistryError(f"no source of this machine's apt has Debian's {name}", hint=hint)
     return found
+
+
+def _where(source: Source) -> str:
+    return f"{source.shown} {source.suite}"
+
+
+def _looked_at(mirrors: Mirrors, recipe: Recipe, source: Source, progress: Progress) -> Suite:
+    """The Release of a source: its signature, and whether it is the suite. Raises ForbiddenError, RegistryError."""
+    keyring = keyring_of(source.signed_by, recipe.keyring, suites.KEYRINGS) if recipe.check_signature else None
+    content, signature = fetch_release(mirrors, source)
+    signed = keyring.verify(content, signature, _where(source)) if keyring is not None else unchecked(content)
+    try:
+        release = parse_release(signed.content)
+    except SpecError as error:
+        raise RegistryError(f"{_where(source)} has a Release that is none: {error}") from None
+    # before its origin counts: one of another suite, by the same key, is not somebody else's but a lie
+    check_release(release, source.suite, time.time(), valid_until=recipe.check_valid_until, where=_where(source))
+    if recipe.mirror or release.origin == suites.ORIGIN:
+        progress.release(source, release, signed.signers)
+    else:
+        progress.left_out(source, release)
+    return Suite(source, release, signed.signers)
 
 
 def _packages(mirrors: Mirrors, known: list[Suite], architecture: str) -> list[Package]:
@@ -178,8 +199,7 @@ def _packages(mirrors: Mirrors, known: list[Suite], architecture: str) -> list[P
             try:
                 found += parse_packages(content, architecture, number)
             except SpecError as error:
-                where = f"{suite.source.shown} {suite.source.suite}"
-                raise RegistryError(f"{where}: Packages of {component}: {error}") from None
+                raise RegistryError(f"{_where(suite.source)}: Packages of {component}: {error}") from None
     return found
 
 
