@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import io
 import os
 import shutil
 from pathlib import Path
@@ -10,13 +12,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cloche.images import archives, importing
+from cloche.images.store.layout import Layout
 from tests.conftest import Cli, system_python
 from tests.images.forks import Forks
 from tests.images.liar import Liar
+from tests.images.made import entry, layer, layout
 from tests.images.test_killed import Store, workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.images.conftest import Registry
 
@@ -84,3 +89,40 @@ def test_what_a_worker_still_writes_is_left_alone(cli: Cli, tmp_path: Path) -> N
         assert Path(held[0]).exists()
     assert cli("rmi", "-f", liar.name, env=env).returncode == 0
     assert os.listdir(folder.parent) == []
+
+
+def saved(path: Path, content: bytes) -> bytes:
+    """An archive of an image with one file."""
+    made = layout(path, layer(entry("f", content)))
+    return layer(
+        *(entry(str(item.relative_to(made)), item.read_bytes()) for item in sorted(made.rglob("*")) if item.is_file())
+    )
+
+
+def take_in(store: Layout, read: Callable[[int], bytes]) -> None:
+    archives.take_in(store, read, None)
+
+
+@pytest.mark.parametrize("take", [take_in, importing._store])
+def test_two_with_the_same_pid(take: Callable[[Layout, Callable[[int], bytes]], object], tmp_path: Path) -> None:
+    """As each is 1 in a container of its own, with one store: the second comes while the first writes."""
+    store = Layout(str(tmp_path / "store"))
+    store.make()
+    archives_of_two = [saved(tmp_path / name, os.urandom(3 << 20)) for name in "ab"]
+    first, second = map(io.BytesIO, archives_of_two)
+
+    def read(size: int) -> bytes:
+        if first.tell() > len(archives_of_two[0]) // 2 and not second.tell():
+            take(store, second.read)
+        return first.read(size)
+
+    take(store, read)
+    assert second.tell()
+    blobs = list((tmp_path / "store/blobs/sha256").iterdir())
+    assert len(blobs) > 1
+    for blob in blobs:
+        assert hashlib.sha256(blob.read_bytes()).hexdigest() == blob.name
+    assert os.listdir(f"{store.path}/incoming") == []
+    before = {blob.name: blob.stat().st_ino for blob in blobs}
+    take(store, io.BytesIO(archives_of_two[0]).read)
+    assert {blob.name: blob.stat().st_ino for blob in blobs} == before

@@ -21,13 +21,12 @@ from cloche.images.removing import discard, filling
 from cloche.images.saving import CONTAINERD_NAME, path_of
 from cloche.images.store import names, room
 from cloche.images.store.crew import unpack_all
+from cloche.images.store.incoming import Unnamed
 from cloche.images.store.layers import check_layers
-from cloche.images.store.layout import sync_directory
 from cloche.images.store.stacks import stack
 from cloche.images.unpack import compression
 from cloche.images.unpack.naming import shown, split
 from cloche.images.unpack.tar import FILE, HARD_LINK, SYMLINK, Archive, BadArchive, Stream
-from cloche.linux import files
 from cloche.records import record
 from cloche.spec import image
 from cloche.spec.image import NAME, Descriptor, Index, Manifest, Platform
@@ -184,25 +183,13 @@ class _Contents:
 def _store(layout: Layout, archive: Archive) -> str:
     """Store the data of the current entry; returns its digest."""
     summed = hashlib.sha256()
-    temporary = f"{layout.path}/incoming/load.{os.getpid()}"
-    try:
-        with files.Fd(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)) as file:
-            for part in archive.content():
-                summed.update(part)
-                view = part
-                while view:
-                    view = view[os.write(file.number, view) :]
-            point("load-written")
-            os.fsync(file.number)
-        point("load-synced")
+    with Unnamed(layout, "load") as blob:
+        for part in archive.content():
+            summed.update(part)
+            blob.write(part)
+        point("load-written")
         digest = f"sha256:{summed.hexdigest()}"
-        os.rename(temporary, layout.blob(digest))
-        point("load-renamed")
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
-    sync_directory(os.path.dirname(layout.blob(digest)))
+        blob.keep(digest)
     return digest
 
 

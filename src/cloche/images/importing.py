@@ -16,11 +16,10 @@ from cloche.errors import RegistryError, SpecError
 from cloche.images.removing import discard, filling
 from cloche.images.store import names
 from cloche.images.store.crew import unpack_all
-from cloche.images.store.layout import sync_directory
+from cloche.images.store.incoming import Unnamed
 from cloche.images.unpack import compression
 from cloche.images.unpack.tar import BadArchive
 from cloche.images.unpack.worker import MOST_BYTES, RATIO, SMALL
-from cloche.linux import files
 from cloche.records import record
 from cloche.spec import image
 from cloche.spec.image import Descriptor
@@ -123,7 +122,6 @@ def _manifest(config: Descriptor, layer: Descriptor) -> dict[str, Any]:
 
 def _store(layout: Layout, read: Callable[[int], bytes]) -> tuple[Descriptor, str]:
     """Store the tar as a blob, compressed anew; returns its descriptor and its diffID."""
-    temporary = f"{layout.path}/incoming/import.{os.getpid()}"
     plain, packed = hashlib.sha256(), hashlib.sha256()
     gzip = _gzip()
     size = 0
@@ -132,26 +130,18 @@ def _store(layout: Layout, read: Callable[[int], bytes]) -> tuple[Descriptor, st
         nonlocal size
         packed.update(part)
         size += len(part)
-        view = memoryview(part)
-        while view:
-            view = view[os.write(file.number, view) :]
+        blob.write(part)
 
-    try:
-        with files.Fd(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)) as file:
-            chunks = _bounded(read)
-            for piece in _pieces(chunks):
+    with Unnamed(layout, "import") as blob:
+        try:
+            for piece in _pieces(_bounded(read)):
                 plain.update(piece)
                 write(gzip.compress(piece))
-            write(gzip.flush())
-            os.fsync(file.number)
+        except BadArchive as error:
+            raise _no_good(str(error)) from None
+        write(gzip.flush())
         digest = f"sha256:{packed.hexdigest()}"
-        os.rename(temporary, layout.blob(digest))
-    except BadArchive as error:
-        raise _no_good(str(error)) from None
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-    sync_directory(os.path.dirname(layout.blob(digest)))
+        blob.keep(digest)
     return Descriptor(mediaType=image.OCI_LAYER + "+gzip", digest=digest, size=size), f"sha256:{plain.hexdigest()}"
 
 

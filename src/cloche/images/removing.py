@@ -17,6 +17,7 @@ from cloche.images.lists import DEEPEST
 from cloche.images.references import parse_reference
 from cloche.images.store import names, room, uses
 from cloche.images.store.layers import layer_path, remove_tree
+from cloche.images.store.layout import unique
 from cloche.images.store.locks import is_locked
 from cloche.images.store.stacks import stack_path
 from cloche.records import record
@@ -135,7 +136,7 @@ def collect(layout: Layout, remove: Callable[[str], None]) -> int | None:
             path = f"{layout.path}/layers/sha256/{digits}"
             if path not in kept:
                 # gone at once for everybody who looks, whatever becomes of us
-                gone.append(_out_of_the_way(layout, path, len(gone)))
+                gone.append(_out_of_the_way(layout, path))
     for path in gone:
         point("collect-removing")
         remove(path)
@@ -166,8 +167,8 @@ def _remove_blobs(layout: Layout, kept: set[str]) -> int:
     return freed
 
 
-def _out_of_the_way(layout: Layout, path: str, number: int) -> str:
-    place = f"{layout.path}/incoming/{os.path.basename(path)[:64]}.{os.getpid()}-{number}.gone"
+def _out_of_the_way(layout: Layout, path: str) -> str:
+    place = unique(f"{layout.path}/incoming/{os.path.basename(path)[:64]}")
     os.rename(path, place)
     point("collect-moved")
     return place
@@ -182,7 +183,7 @@ def _remove_incoming(layout: Layout) -> list[str]:
             continue  # by a worker whose caller was killed, and who is about to end
         if os.path.isdir(path):
             # another may make one of this name as soon as the lock is gone
-            folders.append(_out_of_the_way(layout, path, len(folders)))
+            folders.append(_out_of_the_way(layout, path))
         else:
             os.unlink(path)
     return folders

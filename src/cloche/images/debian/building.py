@@ -20,6 +20,7 @@ from cloche.images.debian.signature import keyring_of, unchecked
 from cloche.images.debian.sources import Source, read_sources
 from cloche.images.debian.storing import About, name_image, store_image
 from cloche.images.removing import filling
+from cloche.images.store.layout import unique
 from cloche.images.unpack.tar import BadArchive
 from cloche.images.unpack.worker import Worker
 from cloche.linux import files
@@ -122,7 +123,7 @@ def _bootstrap(
     progress.unpacking()
     date = recipe.date if recipe.date is not None else max(suite.release.date for suite in known)
     about = About(known[0], known, recipe, chosen, date)
-    folder = f"{layout.path}/incoming/debian-{os.getpid()}.d"
+    folder = unique(f"{layout.path}/incoming/debian")
     helper = Helper(unpacking.users)
     try:
         os.makedirs(f"{folder}/fs", mode=0o755)

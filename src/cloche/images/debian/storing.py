@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 
 from cloche.images.debian import suites
 from cloche.images.debian.configuring import PATH
 from cloche.images.store import names
 from cloche.images.store.crew import unpack_all
-from cloche.images.store.layout import sync_directory
+from cloche.images.store.incoming import Unnamed
 from cloche.images.unpack.worker import Worker
-from cloche.linux import files
 from cloche.records import record
 from cloche.spec import image
 from cloche.spec.image import Descriptor
@@ -138,17 +136,9 @@ def _add(layout: Layout, media_type: str, document: dict[str, Any]) -> dict[str,
 
 
 def _store_layer(layout: Layout, pack: Callable[[int], Packed]) -> Packed:
-    temporary = f"{layout.path}/incoming/debian.{os.getpid()}"
-    try:
-        with files.Fd(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)) as file:
-            packed = pack(file.number)
-            os.fsync(file.number)
-        os.rename(temporary, layout.blob(packed.digest))
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
-    sync_directory(os.path.dirname(layout.blob(packed.digest)))
+    with Unnamed(layout, "debian") as blob:
+        packed = pack(blob.file.number)
+        blob.keep(packed.digest)
     return packed
 
 

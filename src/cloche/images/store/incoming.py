@@ -1,6 +1,7 @@
 """A blob on its way into the store.
 
     incoming/sha256-HEX   what has arrived so far; locked (flock) by the one who fetches it
+    incoming/WHAT.RANDOM  what has its digest only when it is whole; nobody else's
 
 Two who want the same blob do the work once: the second waits for the lock and finds the blob. What was left by one
 who was killed is hashed again and gone on with, since it may end in the middle of anything.
@@ -12,7 +13,7 @@ import os
 
 from cloche.errors import RegistryError
 from cloche.images.digests import hasher
-from cloche.images.store.layout import sync_directory
+from cloche.images.store.layout import create, sync_directory, unique, write_all
 from cloche.images.store.locks import lock
 from cloche.linux import files
 from cloche.stage.points import point
@@ -98,3 +99,35 @@ class Incoming:
     def is_partial(self) -> bool:
         """Whether something of it has arrived, so that only the rest is needed."""
         return 0 < self.size < self.length
+
+
+class Unnamed:
+    """A blob whose digest is known when all of it is there; a context manager that leaves nothing else behind."""
+
+    def __init__(self, layout: Layout, what: str) -> None:
+        self.layout = layout
+        self.path = unique(f"{layout.path}/incoming/{what}")
+        self.file = files.Fd(-1)
+
+    def __enter__(self) -> Self:
+        self.file = create(self.path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take in more."""
+        write_all(self.file.number, data)
+
+    def keep(self, digest: str) -> None:
+        """Store it under its digest; a blob that is there stays as it is."""
+        os.fsync(self.file.number)
+        point("load-synced")
+        blob = self.layout.blob(digest)
+        if not self.layout.has(digest):
+            os.rename(self.path, blob)
+        point("load-renamed")
+        sync_directory(os.path.dirname(blob))

@@ -126,16 +126,31 @@ class Layout:
         return digest
 
 
+def unique(path: str) -> str:
+    """PATH with an end that nobody else comes to: in containers that share a store, two can have the same pid."""
+    return f"{path}.{os.urandom(8).hex()}"
+
+
+def create(path: str, mode: int = 0o644) -> files.Fd:
+    """Make a file that was not there, to be written to. Raises FileExistsError."""
+    return files.Fd(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
+
+
+def write_all(number: int, content: bytes | memoryview) -> None:
+    """Write all of it to an open file."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(number, view) :]
+
+
 def write_once(path: str, content: bytes, beside: str = "") -> None:
     """Write a file that appears whole, and is there after a power cut; made in the directory `beside`."""
     folder = os.path.dirname(path)
-    temporary = f"{beside or folder}/{os.path.basename(path)}.{os.getpid()}.new"
+    temporary = unique(f"{beside or folder}/{os.path.basename(path)}")
     try:
-        with files.Fd(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)) as file:
+        with create(temporary) as file:
             point("write-begun")
-            view = memoryview(content)
-            while view:
-                view = view[os.write(file.number, view) :]
+            write_all(file.number, content)
             point("write-written")
             os.fsync(file.number)
         point("write-synced")

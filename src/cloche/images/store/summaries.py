@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from cloche.errors import SpecError
+from cloche.images.store.layout import create, unique, write_all
 from cloche.linux.reading import read_bytes
 from cloche.records import record, values
 from cloche.spec.reader import read_json, write_json
@@ -51,13 +52,13 @@ def _summary(id_: object, created: object, size: object, labels: object) -> Summ
 def write(layout: Layout, found: dict[str, Summary]) -> None:
     """Have these and no others."""
     path = _path(layout)
-    temporary = f"{layout.path}/incoming/summaries.{os.getpid()}.new"
+    temporary = unique(f"{layout.path}/incoming/summaries")
     try:
         if not found:
             os.unlink(path)
             return
-        with open(temporary, "w") as file:
-            file.write(write_json({digest: values(item) for digest, item in found.items()}))
+        with create(temporary) as file:
+            write_all(file.number, write_json({digest: values(item) for digest, item in found.items()}).encode())
         os.rename(temporary, path)
     except OSError:
         return  # a store that is only to be read

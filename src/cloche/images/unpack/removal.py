@@ -10,6 +10,7 @@ from cloche.linux import files
 def remove_tree(parent: int, name: bytes) -> None:
     """Remove a directory with all in it, however deep: what is in one is moved up beside it, one level at a time."""
     waiting, number = [name], 0
+    mine = os.urandom(8).hex().encode()  # whoever removes beside us can have the same pid, in another container
     while waiting:
         place = waiting.pop()
         try:
@@ -23,7 +24,7 @@ def remove_tree(parent: int, name: bytes) -> None:
                     os.unlink(below, dir_fd=folder.number)
                 except IsADirectoryError:
                     number += 1
-                    above = b".gone-%d-%d" % (os.getpid(), number)
+                    above = b".gone-%s-%d" % (mine, number)
                     os.rename(below, above, src_dir_fd=folder.number, dst_dir_fd=parent)
                     waiting.append(above)
         os.rmdir(place, dir_fd=parent)
