@@ -298,3 +298,28 @@ def test_nobody_looks_into_a_directory_before_it_is_whole(tmp_path: Path) -> Non
     image.unpack(tmp_path / "tree")
     assert seen[-2:] == [0o700, 0o700]
     assert (tmp_path / "tree").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.usefixtures("store")
+def test_a_name_with_a_digest_is_that_of_what_has_it(tmp_path: Path) -> None:
+    """Nobody can put an image in the place of one that is named by its digest: not who made it, and not by mistake."""
+    image = api.Image(api.random_image(), "")
+    other = f"docker.io/library/debian@{sha256(b'x')}"
+    for name, expected in ((other, ""), (f"{other.partition('@')[0]}@{image.digest}", "debian@" + image.digest)):
+        shutil.rmtree(tmp_path / "made", ignore_errors=True)
+        api.copy(image, f"oci:{tmp_path}/made:1")
+        index = tmp_path / "made/index.json"
+        index.write_text(index.read_text().replace('"1"', f'"{name}"'))
+        assert api.pull(f"oci:{tmp_path}/made").id == image.id
+        assert [row.name for row in api.list_images()] == [expected and f"docker.io/library/{expected}"]
+    with pytest.raises(cloche.SpecError, match="has a digest"):
+        api.tag(image.id, other)
+    with pytest.raises(cloche.SpecError, match="has a digest"):
+        api.copy(image, other)
+    api.copy(image, f"oci:{tmp_path}/lies:1")
+    (blob,) = [
+        path for path in (tmp_path / "lies/blobs/sha256").iterdir() if path.name == image.digest.partition(":")[2]
+    ]
+    blob.write_bytes(blob.read_bytes() + b" ")
+    with pytest.raises(cloche.RegistryError):
+        api.open_image(f"oci:{tmp_path}/lies")

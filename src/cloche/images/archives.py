@@ -16,7 +16,7 @@ from cloche.errors import ClocheError, RegistryError, SpecError
 from cloche.images.digests import check_digest
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
 from cloche.images.platforms import choose, choose_asking, own_platform
-from cloche.images.references import parse_reference
+from cloche.images.references import claimed_name
 from cloche.images.removing import discard, filling
 from cloche.images.saving import CONTAINERD_NAME, path_of
 from cloche.images.store import names, room
@@ -205,7 +205,7 @@ def _of_layout(layout: Layout, contents: _Contents, wanted: Wanted | None) -> li
         given = notes.get(CONTAINERD_NAME) or notes.get(NAME) or ""
         full = [given] if given and (CONTAINERD_NAME in notes or "/" in given or ":" in given) else []
         for name in full or tags.get(_config_of(layout, chosen), [""]):
-            found.append(names.Entry(_full_name(name, item.digest), chosen))
+            found.append(names.Entry(claimed_name(name, item.digest), chosen))
     return found
 
 
@@ -302,7 +302,7 @@ def _of_docker(layout: Layout, contents: _Contents) -> list[names.Entry]:
         content = write_json(manifest).encode()
         digest = layout.add(content)
         descriptor = Descriptor(mediaType=image.OCI_MANIFEST, digest=digest, size=len(content))
-        found += [names.Entry(_full_name(tag, digest), descriptor) for tag in item.get("RepoTags") or ("",)]
+        found += [names.Entry(claimed_name(tag, digest), descriptor) for tag in item.get("RepoTags") or ("",)]
     return found
 
 
@@ -315,14 +315,3 @@ def _layer(layout: Layout, digest: str) -> dict[str, object]:
         kind = compression.kind_of(blob.read(compression.LONGEST_MAGIC))
         size = os.fstat(blob.fileno()).st_size
     return {"mediaType": image.OCI_LAYER + COMPRESSED.get(kind, ""), "digest": digest, "size": size}
-
-
-def _full_name(text: str, digest: str) -> str:
-    """A name in full; "" for none, and for one that says what it is the digest of and is not: who sent it may lie."""
-    if not text:
-        return ""
-    try:
-        reference = parse_reference(text)
-    except SpecError as error:
-        raise RegistryError(f"the archive has a name that is none: {error}") from None
-    return str(reference) if reference.digest in {"", digest} else ""

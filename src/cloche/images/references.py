@@ -11,7 +11,7 @@ is latest. A name nobody gave a domain may mean something else where registries.
 
 from __future__ import annotations
 
-from cloche.errors import SpecError
+from cloche.errors import RegistryError, SpecError
 from cloche.images.digests import check_digest
 from cloche.records import record
 
@@ -97,6 +97,20 @@ def parse_reference(text: str, *, tagged: bool = True) -> Reference:
     if tagged and not tag and not digest:
         tag = DEFAULT_TAG
     return Reference(domain, path, tag, digest, short)
+
+
+def claimed_name(text: str, *digests: str) -> str:
+    """The name in full that an image comes with; "" for none, and for one with a digest that is none of its own.
+
+    Whoever made the image may lie. Raises RegistryError.
+    """
+    if not text:
+        return ""
+    try:
+        reference = parse_reference(text)
+    except SpecError as error:
+        raise RegistryError(f"the image has a name that is none: {error}") from None
+    return str(reference) if reference.digest in {"", *digests} else ""
 
 
 def split_domain(text: str) -> tuple[str, str]:

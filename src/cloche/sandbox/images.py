@@ -16,12 +16,12 @@ docs/images.md says. Names follow docker's grammar. What fails raises a ClocheEr
 from __future__ import annotations
 
 from cloche.errors import ConflictError
-from cloche.images import archives, local, saving
+from cloche.images import archives, local, saving, tagging
 from cloche.images.describing import describe
 from cloche.images.listing import Row, rows
 from cloche.images.lists import is_list
 from cloche.images.platforms import parse_platform
-from cloche.images.references import parse_reference
+from cloche.images.references import claimed_name
 from cloche.images.removing import clear, filling, take_out
 from cloche.images.sources.copying import copy as copy_to
 from cloche.images.sources.layout import LayoutPlace
@@ -31,6 +31,7 @@ from cloche.images.store import names, uses
 from cloche.images.store.crew import unpack_all
 from cloche.images.store.layout import Layout, store_dir
 from cloche.images.store.stacks import stack
+from cloche.images.tagging import new_name
 from cloche.images.unpack.worker import Worker
 from cloche.linux.libraries import reach
 from cloche.sandbox.image import unpacking
@@ -86,24 +87,23 @@ def pull(
         return open_image(str(done.reference))
     place, selector = open_place(transport, rest, parse_platform(platform) if platform else None)
     image = Image(place, selector, parse_platform(platform))
-    return open_image(take(image, place.name_of(image)))
+    return open_image(take(image, claimed_name(place.name_of(image), image.digest, image.tag_digest)))
 
 
 def take(image: Image, name: str) -> str:
-    """Take an image from any source into the store, unpacked, under this name; returns the name in full or its ID.
+    """Take an image from any source into the store, unpacked, under this name in full; returns it, or the ID for "".
 
     Raises RegistryError for one that is no good, StageError where the disk is full.
     """
     layout, who = Layout(store_dir()), unpacking()
     layout.make()
-    full = str(parse_reference(name)) if name else ""
     with filling(layout, lambda: Worker(who.users)):
         copy_to(image, LayoutPlace(layout.path), image.digest)
         pairs = [(layer.digest, layer.diff_id) for layer in image.layers]
         unpack_all(layout, pairs, lambda: Worker(who.users), who.powers)
         stack(layout, image.id, [layer.diff_id for layer in image.layers], lambda: Worker(who.users), who.powers)
-        names.put(layout, names.Entry(full, LayoutPlace(layout.path).descriptor(image.digest, image.media_type)))
-    return full or image.id
+        names.put(layout, names.Entry(name, LayoutPlace(layout.path).descriptor(image.digest, image.media_type)))
+    return name or image.id
 
 
 def push(name: str, to: str = "", *, tls_verify: bool | None = None, login: Login | None = None) -> str:
@@ -137,7 +137,7 @@ def copy(
     image = open_image(source, platform=platform) if isinstance(source, str) else source
     transport, rest = split_transport(to)
     if not transport:
-        take(image, rest)
+        take(image, new_name(rest))
         return image.digest
     if transport == REGISTRY:
         from cloche.images.sources.registry import copy_to_registry
@@ -159,10 +159,8 @@ def list_images() -> list[Row]:
 
 
 def tag(name: str, new: str) -> None:
-    """Give an image of the store one more name."""
-    layout = Layout(store_dir())
-    entry = local.find_entry(layout, name)
-    names.put(layout, names.Entry(str(parse_reference(new)), entry.manifest, entry.source))
+    """Give an image of the store one more name. Raises NotFoundError, and SpecError for a name that has a digest."""
+    tagging.tag(Layout(store_dir()), name, new)
 
 
 def remove(name: str) -> None:

@@ -6,7 +6,7 @@ import os
 
 from cloche.errors import ConflictError, NotFoundError, RegistryError
 from cloche.images.digests import sha256
-from cloche.images.documents import LARGEST, Answer, read_manifest
+from cloche.images.documents import LARGEST, Answer, check_content, read_manifest
 from cloche.images.store import names
 from cloche.images.store.incoming import Incoming
 from cloche.images.store.layout import Layout
@@ -48,7 +48,9 @@ class LayoutPlace:
                 raise ConflictError(f"{self.name} has more than one image", hint=f"say which: {there}")
             raise NotFoundError(f"{self.name} has no image {selector}", hint=f"there is {there}")
         item = meant[0].manifest
-        return Answer(self.layout.read(item.digest, LARGEST), item.mediaType, item.digest)
+        content = self.layout.read(item.digest, LARGEST)
+        check_content(content, item.digest, self.name)
+        return Answer(content, item.mediaType, item.digest)
 
     def descriptor(self, digest: str, media_type: str) -> Descriptor:
         """That of something in it."""
