@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cloche.errors import SpecError
+from cloche.images import archives
 from cloche.images.platforms import parse_platform
+from cloche.images.store.layout import Layout
 from tests.images.conftest import quietly
 from tests.images.liar import CONFIG, INDEX, LAYER, MANIFEST, digest_of, tar_of
 
@@ -346,6 +349,33 @@ def test_what_is_no_good_leaves_nothing(quick: Forks, tmp_path: Path, contents: 
     assert len(done.stderr.splitlines()) <= 2
     assert blobs(tmp_path) == set()
     assert list((tmp_path / "incoming").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "length", "says"),
+    [
+        (tarfile.REGTYPE, 12, 0, None),
+        (tarfile.REGTYPE, 30, 0, "more than 20 files"),
+        (tarfile.DIRTYPE, 30, 0, "more than 20 files"),
+        (tarfile.SYMTYPE, 15, 3_000, "names of more than"),
+    ],
+)
+def test_how_much_of_little_an_archive_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: bytes, count: int, length: int, says: str | None
+) -> None:
+    """Each file is counted, though it has the name of the last one; what is kept of links has an end."""
+    monkeypatch.setattr(archives, "MOST_FILES", 20)
+    monkeypatch.setattr(archives, "MOST_NAMES", 1 << 15)
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as made:
+        for number in range(count):
+            data = b"%d" % number if kind == tarfile.REGTYPE else b""
+            member(made, "same", data, kind, "l" * length)
+    out.seek(0)
+    store = Layout(str(tmp_path))
+    store.make()
+    with pytest.raises(SpecError, match=says or "neither index.json nor"):
+        archives.take_in(store, out.read, None)
 
 
 def test_mistakes(quick: Forks, tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from cloche.images.unpack.worker import Worker
     from cloche.spec.image import ImageConfig
 
-MOST_FILES = 100_000
+MOST_FILES = 100_000  # however many have the same name
+MOST_NAMES = 16 << 20  # bytes of all names, and of what links lead to
 MOST_BYTES = 512 << 30  # of all files together
 DEEPEST = 3  # an index in an index
 COMPRESSED = {"gzip": "+gzip", "zstd": "+zstd"}
@@ -143,11 +144,17 @@ class _Contents:
         self.digests: dict[bytes, str] = {}
         self.stored: set[str] = set()
         self._links: dict[bytes, bytes] = {}
-        self._bytes = 0
+        self._bytes = self._names = self._count = 0
 
     def take(self, archive: Archive) -> None:
         """Store what is in an archive. Raises BadArchive."""
         while (entry := archive.next()) is not None:
+            self._count += 1
+            self._names += len(entry.name) + len(entry.link)
+            if self._count > MOST_FILES:
+                raise BadArchive(f"has more than {MOST_FILES} files")
+            if self._names > MOST_NAMES:
+                raise BadArchive(f"has names of more than {MOST_NAMES >> 20} MiB")
             name = b"/".join(split(entry.name))
             if entry.kind == FILE and entry.pieces is None:
                 self._bytes += entry.size
@@ -160,8 +167,6 @@ class _Contents:
                 self._links[name] = b"/".join(split(name.rpartition(b"/")[0] + b"/" + entry.link))
             elif entry.kind == HARD_LINK:
                 self._links[name] = b"/".join(split(entry.link))
-            if len(self.digests) + len(self._links) > MOST_FILES:
-                raise BadArchive(f"has more than {MOST_FILES} files")
 
     def __contains__(self, name: bytes) -> bool:
         return name in self.digests
