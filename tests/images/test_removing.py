@@ -8,11 +8,14 @@ import signal
 import threading
 import time
 from pathlib import Path
+from subprocess import PIPE
 from typing import TYPE_CHECKING
 
 import pytest
 
+from cloche.images.store.layout import EMPTY, Layout
 from tests.images.liar import Liar
+from tests.images.made import entry, layer, layout
 
 if TYPE_CHECKING:
     from tests.conftest import Cli
@@ -147,3 +150,37 @@ def test_removed_by_several_at_once(cli: Cli, filled: Registry) -> None:
         assert sorted(child.returncode for child in children) == [0, 1, 1, 1], said
         assert all(b"no such image" in err for _, err in said if err), said
     assert layers(cli) == blobs(cli) == []
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("save", "-o", "x.tar"),
+        ("export", "-o", "x.tar"),
+        ("image", "diff"),
+        ("push",),
+        ("tag",),
+    ],
+)
+def test_what_is_just_being_removed_is_not_there(cli: Cli, tmp_path: Path, verb: tuple[str, ...]) -> None:
+    """Whoever begins waits for the one who removes, and finds nothing; nor has it a new name."""
+    env = {"CLOCHE_ROOT": str(tmp_path / "store")}
+    name = "127.0.0.1:9/made:1"
+    made = layout(tmp_path / "layout", layer(entry("f", b"1")))
+    assert cli("pull", "-q", f"oci:{made}", env=env).returncode == 0
+    assert cli("tag", "made", name, env=env).returncode == 0
+    store = Layout(str(tmp_path / "store"))
+    with store.locked() as held:
+        child = cli.popen(*verb, name, *(["new:1"] if verb == ("tag",) else []), env=env, cwd=tmp_path, stderr=PIPE)
+        while child.poll() is None and not waits_for(os.fstat(held.number).st_ino):
+            time.sleep(0.02)
+        (tmp_path / "store/index.json").write_bytes(EMPTY)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 1
+    assert said.startswith(f"cloche: no such image: {name}\n".encode())
+    assert (tmp_path / "store/index.json").read_bytes() == EMPTY
+
+
+def waits_for(inode: int) -> bool:
+    """Whether somebody waits for the lock on a file (proc_locks(5))."""
+    return any(" -> " in line and f":{inode} " in line for line in Path("/proc/locks").read_text().splitlines())

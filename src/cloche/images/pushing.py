@@ -21,7 +21,7 @@ from cloche.images.lists import DEEPEST, members_of
 from cloche.images.pulling import fetch_blob
 from cloche.images.references import DEFAULT_DOMAIN, parse_reference
 from cloche.images.registry.places import HUB
-from cloche.images.store import names, uses
+from cloche.images.store import names
 from cloche.spec.image import DOCKER_FOREIGN, INDEXES, OCI_FOREIGN, Descriptor, Index, Manifest
 
 TYPE_CHECKING = False
@@ -76,14 +76,14 @@ def push(
 def send(layout: Layout, entry: names.Entry, to: str, access: Access, progress: Progress) -> tuple[str, int]:
     """Send an image or a list of the store to the repository and tag that a name means.
 
-    Returns the digest and the size of its manifest. Raises ClocheError, OSError.
+    Returns the digest and the size of its manifest; meanwhile it must not be removed (`uses.keeping`). Raises
+    ClocheError, OSError.
     """
 
     def work(reference: Reference, repository: Repository) -> tuple[str, int]:
         return push(layout, entry, repository, reference.tag, progress, access)
 
-    with uses.hold(layout, uses.FETCHING):  # what is sent is not removed meanwhile
-        return push_to(to, access, work)
+    return push_to(to, access, work)
 
 
 class _Sending:

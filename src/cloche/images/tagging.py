@@ -14,8 +14,14 @@ if TYPE_CHECKING:
 
 def tag(layout: Layout, text: str, new: str) -> None:
     """Give the image a new name. Raises NotFoundError, and SpecError for a name that has a digest."""
-    entry = local.find_entry(layout, text)
-    names.put(layout, names.Entry(new_name(new), entry.manifest, entry.source))
+    name = new_name(new)
+    layout.make()
+
+    def find() -> names.Entry:
+        entry = local.find_entry(layout, text)
+        return names.Entry(name, entry.manifest, entry.source)
+
+    names.give(layout, find)
 
 
 def new_name(text: str) -> str:

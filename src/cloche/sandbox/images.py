@@ -122,7 +122,9 @@ def push(name: str, to: str = "", *, tls_verify: bool | None = None, login: Logi
     access = _access(tls_verify, login)
     from cloche.images import pushing
 
-    return pushing.send(layout, entry, rest, access, pushing.Progress())[0]
+    entry, held = uses.keeping(layout, lambda: local.find_entry(layout, name))
+    with held:
+        return pushing.send(layout, entry, rest, access, pushing.Progress())[0]
 
 
 def copy(
@@ -173,8 +175,9 @@ def remove(name: str) -> None:
 def save(images: list[str], out: IO[bytes]) -> None:
     """Write images of the store into a file or pipe, as an OCI archive that is docker's at once."""
     layout = Layout(store_dir())
-    with uses.hold(layout, uses.FETCHING):
-        saving.save(layout, [local.find_entry(layout, name) for name in images], out)
+    entries, held = uses.keeping(layout, lambda: [local.find_entry(layout, name) for name in images])
+    with held:
+        saving.save(layout, entries, out)
 
 
 def load(source: IO[bytes], *, platform: str = "") -> list[archives.Loaded]:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 def export(parsed: Parsed) -> int:
     """Carry out `export`."""
     layout = Layout(store_dir())
-    entry = local.find_entry(layout, parsed.positionals[0])
-    with uses.hold(layout, uses.FETCHING):  # what is read is not removed meanwhile
+    entry, held = uses.keeping(layout, lambda: local.find_entry(layout, parsed.positionals[0]))
+    with held:
         image = local.load(layout, entry)
         with writing(parsed.text("output") or "") as out:
             _export(layout, image, out)

@@ -27,19 +27,23 @@ WORDS = {CHANGED: "changed", ADDED: "added", DELETED: "deleted"}  # podman's
 def image_diff(parsed: Parsed) -> int:
     """Carry out `image diff`."""
     layout = Layout(store_dir())
-    images = [local.find(layout, text) for text in parsed.positionals]
+    images, held = uses.keeping(layout, lambda: [local.find(layout, text) for text in parsed.positionals])
     new = images[0].layers
     base = images[1].layers if len(images) == 2 else new[:-1]
-    found = differences(layout, new, base)
-    if parsed.text("format") == "json":
+    with held:
+        _tell(differences(layout, new, base), as_json=parsed.text("format") == "json")
+    return 0
+
+
+def _tell(found: Iterator[tuple[str, str]], *, as_json: bool) -> None:
+    if as_json:
         told: dict[str, list[str]] = {}
         for kind, path in found:
             told.setdefault(WORDS[kind], []).append(path)
         print(write_json({word: told[word] for word in WORDS.values() if word in told}))
-        return 0
+        return
     for kind, path in found:
         sys.stdout.write(f"{kind} {plain(path)}\n")
-    return 0
 
 
 def differences(layout: Layout, new: tuple[str, ...], base: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -49,7 +53,6 @@ def differences(layout: Layout, new: tuple[str, ...], base: tuple[str, ...]) -> 
     worker = Worker(told.users)
     try:
         with (
-            uses.hold(layout, uses.FETCHING),  # nothing is removed meanwhile
             files.Fd(os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as store,
             open(os.memfd_create("differences", os.MFD_CLOEXEC), "rb") as out,
         ):

@@ -9,6 +9,7 @@ from cloche.cli.images.manifest_rm import remove
 from cloche.images import pushing
 from cloche.images.gathering import REGISTRY
 from cloche.images.lists import find_list
+from cloche.images.store import uses
 from cloche.images.store.layout import Layout, store_dir
 
 TYPE_CHECKING = False
@@ -22,11 +23,11 @@ WORDS = {"exists": "Already exists", "pushed": "Pushed"}
 def manifest_push(parsed: Parsed) -> int:
     """Carry out `manifest push`."""
     layout = Layout(store_dir())
-    layout.make()
     text, to = parsed.positionals[0], parsed.positionals[-1].removeprefix(REGISTRY)
-    entry = find_list(layout, text)
     progress = pushing.Progress() if parsed.flag("quiet") else Lines()
-    digest, _ = pushing.send(layout, entry, to, access_to_lists(parsed), progress)
+    entry, held = uses.keeping(layout, lambda: find_list(layout, text))
+    with held:
+        digest, _ = pushing.send(layout, entry, to, access_to_lists(parsed), progress)
     sys.stdout.write(f"{digest}\n")
     if parsed.flag("purge"):
         remove(layout, [text])

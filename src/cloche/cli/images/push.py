@@ -10,7 +10,7 @@ from cloche.cli.images.pull import check_no_tag
 from cloche.errors import NotFoundError
 from cloche.images import pushing
 from cloche.images.references import parse_reference
-from cloche.images.store import names
+from cloche.images.store import names, uses
 from cloche.images.store.layout import Layout, store_dir
 
 TYPE_CHECKING = False
@@ -23,16 +23,18 @@ def push(parsed: Parsed) -> int:
     """Carry out `push`."""
     layout = Layout(store_dir())
     layout.make()
-    text = parsed.positionals[0]
-    if parsed.flag("all_tags"):
+    text, all_tags = parsed.positionals[0], parsed.flag("all_tags")
+    if all_tags:
         check_no_tag(text)
-        entries = _tagged(layout, parse_reference(text, tagged=False))
-    else:
-        reference = parse_reference(text)
-        entry = names.named(layout, str(reference))
-        if entry is None:
-            raise NotFoundError(f"no such image: {reference.familiar}", hint="cloche images lists what is here")
-        entries = [entry]
+    reference = parse_reference(text, tagged=not all_tags)
+    entries, held = uses.keeping(layout, lambda: (_tagged if all_tags else _named)(layout, reference))
+    with held:
+        _send(layout, entries, parsed)
+    return 0
+
+
+def _send(layout: Layout, entries: list[names.Entry], parsed: Parsed) -> None:
+    text = parsed.positionals[0]
     quiet = parsed.flag("quiet")
     access = access_of(parsed)
     for entry in entries:
@@ -40,7 +42,14 @@ def push(parsed: Parsed) -> int:
         progress = pushing.Progress() if quiet else of_push(reference.name)
         digest, size = pushing.send(layout, entry, str(reference), access, progress)
         sys.stdout.write(f"{reference.name}\n" if quiet else f"{reference.tag}: digest: {digest} size: {size}\n")
-    return 0
+
+
+def _named(layout: Layout, reference: Reference) -> list[names.Entry]:
+    """What is here under a name."""
+    entry = names.named(layout, str(reference))
+    if entry is None:
+        raise NotFoundError(f"no such image: {reference.familiar}", hint="cloche images lists what is here")
+    return [entry]
 
 
 def _tagged(layout: Layout, repository: Reference) -> list[names.Entry]:

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 def save(parsed: Parsed) -> int:
     """Carry out `save`. A file appears when it is whole."""
     layout = Layout(store_dir())
-    entries = [_entry(layout, text) for text in parsed.positionals]
-    with uses.hold(layout, uses.FETCHING), writing(parsed.text("output") or "") as out:
-        # what is written is not removed meanwhile
+    entries, held = uses.keeping(layout, lambda: [_entry(layout, text) for text in parsed.positionals])
+    with held, writing(parsed.text("output") or "") as out:
         write(layout, entries, out, parsed.text("format") or BOTH)
     return 0
 

@@ -54,6 +54,11 @@ def put(layout: Layout, entry: Entry) -> None:
     _change(layout, lambda known: _with(known, entry))
 
 
+def give(layout: Layout, find: Callable[[], Entry]) -> None:
+    """Put what `find` says; from its look on nothing else changes."""
+    _change(layout, lambda known: _with(known, find()))
+
+
 def update(layout: Layout, name: str, work: Callable[[Entry | None], Entry]) -> Entry:
     """Put something else in the place of what has a name, which `work` is told (None: nothing); returns it."""
     made: list[Entry] = []

@@ -39,6 +39,20 @@ def hold(layout: Layout, name: str) -> files.Fd:
     return lock(_path(layout, name), shared=True)
 
 
+def keeping(layout: Layout, find: Callable[[], T]) -> tuple[T, files.Fd]:
+    """What `find` says, and that nothing of the store is removed until the descriptor is closed.
+
+    Both are settled at once: what was found is not being removed already.
+    """
+
+    def begin() -> tuple[T, files.Fd]:
+        found = find()
+        return found, hold(layout, FETCHING)
+
+    layout.make()
+    return undisturbed(layout, begin)
+
+
 def used(layout: Layout) -> set[str]:
     """What is held now, or mounted: IDs, and FETCHING. Call it with the lock of the store: it removes idle files."""
     found = set(mounted(layout))
