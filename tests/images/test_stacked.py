@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from cloche.errors import RegistryError
+from cloche.images.store import stacks
+from cloche.images.store.layout import Layout
+from cloche.images.store.stacks import stack
+from cloche.images.unpack import shapes
+from cloche.images.unpack.apply import Powers
+from cloche.images.unpack.removal import remove_tree
+from cloche.images.unpack.shapes import shape
 from tests.images.conftest import quietly
 from tests.images.made import entry, layer, layout, link
 from tests.images.whole import look
 
 if TYPE_CHECKING:
+    from cloche.images.unpack.worker import Worker
     from tests.conftest import Cli
 
 STICKY: Any = {"mode": 0o1777, "uid": 7, "gid": 8}
@@ -108,3 +118,60 @@ def test_run(fresh: Cli, tmp_path: Path) -> None:
     assert "/old" not in names
     assert fresh("rmi", "made:1").returncode == 0
     assert os.listdir(Path(fresh.root, "layers/sha256")) == []
+
+
+def never() -> Worker:
+    raise AssertionError("there is nothing to make")
+
+
+def test_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What layers say nothing about is read once for each, and not without end."""
+    digests = []
+    for digit in "abc":
+        folder = tmp_path / "layers/sha256" / (digit * 64)
+        folder.mkdir(parents=True)
+        (folder / "implied").write_bytes(b"x" * 300)
+        (folder / "layer.json").write_text("{}")
+        digests.append(f"sha256:{digit * 64}")
+    monkeypatch.setattr(stacks, "MOST_IMPLIED", 700)
+    store, image = Layout(str(tmp_path)), "sha256:" + "f" * 64
+    stack(store, image, digests[:1] * 40, never, Powers())
+    with pytest.raises(AssertionError, match="nothing to make"):
+        stack(store, image, digests[:2] * 20, never, Powers())
+    with pytest.raises(RegistryError, match=f"^the image {image} has too many directories that nothing is said about$"):
+        stack(store, image, digests, never, Powers())
+
+
+class Here:
+    """A worker that is no process of its own."""
+
+    def __init__(self, count: list[int]) -> None:
+        self.count = count
+
+    def shape(self, *given: Any) -> int:
+        self.count.append(shape(*given))
+        return self.count[-1]
+
+    def remove(self, directory: int, name: str) -> None:
+        remove_tree(directory, os.fsencode(name))
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+def test_more_to_look_at_than_there_can_be(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Directories in each other, in every layer: each is looked for with all that is above it."""
+    layers = [layer(entry("a/" * 20 + str(number))) for number in range(5)]
+    made = layout(tmp_path / "layout", *layers)
+    assert cli("pull", f"oci:{made}", env={"CLOCHE_ROOT": str(tmp_path / "store")}).returncode == 0
+    digests = ["sha256:" + hashlib.sha256(content).hexdigest() for content in layers]
+    looks = sum(range(21)) * len(layers)
+    store, worker = Layout(str(tmp_path / "store")), Here([])
+    monkeypatch.setattr(shapes, "MOST_LOOKS", looks)
+    stack(store, "sha256:" + "e" * 64, digests, lambda: cast("Worker", worker), Powers())
+    assert worker.count == [0]
+    monkeypatch.setattr(shapes, "MOST_LOOKS", looks - 1)
+    image = "sha256:" + "f" * 64
+    with pytest.raises(RegistryError, match=f"^the image {image} has too many directories that nothing is said about$"):
+        stack(store, image, digests, lambda: cast("Worker", worker), Powers())
+    assert os.listdir(tmp_path / "store/incoming") == []

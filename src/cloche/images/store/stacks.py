@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 
+from cloche.errors import RegistryError
 from cloche.images.store.layers import layer_path, remove_tree
 from cloche.images.store.layout import sync_directory, write_once
 from cloche.images.store.locks import lock
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from cloche.images.unpack.worker import Worker
 
 DIGITS = 64
+MOST_IMPLIED = 32 << 20  # bytes of names, of one image, of directories that its layers say nothing about
+NAME = 32  # bytes that each is counted with besides
 
 
 def stack_path(layout: Layout, image: str) -> str:
@@ -43,7 +46,8 @@ def stack(layout: Layout, image: str, diff_ids: list[str], make_worker: Callable
         return
     paths = [layer_path(layout, diff_id) for diff_id in diff_ids]
     lowest = max((index for index, path in enumerate(paths) if _hides(path)), default=0)
-    implied = [list(filter(None, read_bytes(f"{path}/implied").split(b"\0"))) for path in paths[lowest:]]
+    paths = _once(paths[lowest:])
+    implied = _implied(paths, image)
     if not lowest and not any(implied[1:]):
         return
     worker = make_worker()
@@ -55,17 +59,41 @@ def stack(layout: Layout, image: str, diff_ids: list[str], make_worker: Callable
                     remove_tree(made, worker)
                     os.makedirs(f"{made}/fs", mode=0o755)
                     point("stack-begun")
-                    names = [os.path.basename(path) for path in paths[lowest:]]
-                    count = _fill(layout, made, names, implied, worker, powers)
+                    names = [os.path.basename(path) for path in paths]
+                    count = _fill(layout, image, made, names, implied, worker, powers)
                     facts = {"lowest": lowest, "directories": count}
                     write_once(f"{made}/layer.json", write_json(facts).encode())
                     point("stack-whole")
                     os.rename(made, place)
                     sync_directory(os.path.dirname(place))
+            except RegistryError:
+                remove_tree(made, worker)
+                raise
             finally:
                 os.unlink(f"{made}.lock")
     finally:
         worker.close()
+
+
+def _once(paths: list[str]) -> list[str]:
+    """Each layer where it lies highest: what it says there, it need not say again."""
+    return list(dict.fromkeys(reversed(paths)))[::-1]
+
+
+def _implied(paths: list[str], image: str) -> list[list[bytes]]:
+    """For each layer the directories that it says nothing about. Raises RegistryError."""
+    found, left = list[list[bytes]](), MOST_IMPLIED
+    for path in paths if len(paths) > 1 else ():  # one alone has nothing below it that could say more
+        try:
+            with open(f"{path}/implied", "rb") as file:
+                names = file.read(left + 1)
+        except FileNotFoundError:
+            names = b""
+        left -= len(names) + NAME * names.count(b"\0")
+        if left < 0:
+            raise RegistryError(f"the image {image} has too many directories that nothing is said about")
+        found.append(names.split(b"\0") if names else [])
+    return found or [[]]
 
 
 def _hides(path: str) -> bool:
@@ -74,14 +102,25 @@ def _hides(path: str) -> bool:
 
 
 def _fill(
-    layout: Layout, made: str, names: list[str], implied: list[list[bytes]], worker: Worker, powers: Powers
+    layout: Layout,
+    image: str,
+    made: str,
+    names: list[str],
+    implied: list[list[bytes]],
+    worker: Worker,
+    powers: Powers,
 ) -> int:
+    from cloche.images.unpack.tar import BadArchive
+
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     with (
         files.Fd(os.open(f"{layout.path}/layers/sha256", flags)) as layers,
         files.Fd(os.open(f"{made}/fs", flags)) as target,
     ):
-        count = worker.shape(layers.number, names, implied, target.number, powers)
+        try:
+            count = worker.shape(layers.number, names, implied, target.number, powers)
+        except BadArchive as error:
+            raise RegistryError(f"the image {image} {error}") from None
         files.syncfs(target.number)
         return count
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cloche.images.unpack.apply import Powers
 
 READ = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-MOST_LOOKS = 4 << 20  # directories times layers
+MOST_LOOKS = 1 << 20  # directories that are entered, of all layers
 
 
 @record
@@ -42,71 +42,79 @@ def shape(layers: int, names: list[str], implied: list[list[bytes]], target: int
     `names` are directories in `layers`, the lowest first; `implied` says of each what it says nothing about.
     """
     every = sorted({path for paths in implied[1:] for path in paths})
-    if len(every) * len(names) > MOST_LOOKS:
-        raise BadArchive("has too many directories that nothing is said about")
     silent = [set(paths) for paths in implied]
     opened = [files.Fd(os.open(f"{name}/fs", READ, dir_fd=layers)) for name in names]
     try:
-        roots = [root.number for root in opened]
+        stack = _Stack([root.number for root in opened], powers)
         meant: dict[bytes, Found] = {}
         for path in every:
-            seen = _seen(roots, path, powers)
+            seen = stack.seen(path)
             said = next((found for found in seen if path not in silent[found.layer]), None)
             if said is not None and said is not seen[0]:
                 meant[path] = said
-        made: set[bytes] = set()
+        made: dict[bytes, Found] = {}
         for path in meant:
             parts = path.split(b"/")
             for end in range(1, len(parts) + 1):
                 above = b"/".join(parts[:end])
                 if above not in made:
-                    made.add(above)
-                    _make(target, above, meant.get(above) or _seen(roots, above, powers)[0], powers)
+                    made[above] = meant.get(above) or stack.seen(above)[0]
+                    _make(target, above, made[above], powers)
         for path in sorted(made, reverse=True):
-            _finish(target, path, meant.get(path) or _seen(roots, path, powers)[0])
+            _finish(target, path, made[path])
         return len(made)
     finally:
         for root in opened:
             root.close()
 
 
-def _seen(roots: list[int], path: bytes, powers: Powers) -> list[Found]:
-    """The directories that are merged to one at `path`, the highest first; none where something else is there."""
-    seen: list[Found] = []
-    for layer in reversed(range(len(roots))):
-        found, goes_on = _look(roots[layer], path, layer, powers)
-        if found is not None:
-            seen.append(found)
-        if not goes_on:
-            break
-    return seen
+class _Stack:
+    """Layers to look into, the lowest first, MOST_LOOKS times."""
 
+    def __init__(self, roots: list[int], powers: Powers) -> None:
+        self._roots, self._powers = roots, powers
+        self._left = MOST_LOOKS
 
-def _look(root: int, path: bytes, layer: int, powers: Powers) -> tuple[Found | None, bool]:
-    """The directory at `path` in one layer, and whether lower ones say what it is like: not if one above it hides them.
+    def seen(self, path: bytes) -> list[Found]:
+        """The directories that are merged to one at `path`, the highest first; none where something else is there."""
+        seen: list[Found] = []
+        for layer in reversed(range(len(self._roots))):
+            found, goes_on = self._look(path, layer)
+            if found is not None:
+                seen.append(found)
+            if not goes_on:
+                break
+        return seen
 
-    One that hides what lower ones have in it is still the same directory.
-    """
-    goes_on, hides = True, False
-    place = files.Fd(os.open(".", READ, dir_fd=root))
-    try:
-        for name in path.split(b"/"):
-            try:
-                there = os.stat(name, dir_fd=place.number, follow_symlinks=False)
-            except FileNotFoundError:
-                return None, goes_on
-            if is_whiteout(there) or not stat.S_ISDIR(there.st_mode):
-                return None, False
-            step = files.Fd(os.open(name, READ, dir_fd=place.number))
+    def _look(self, path: bytes, layer: int) -> tuple[Found | None, bool]:
+        """The directory at `path` in one layer, and whether lower ones say what it is like.
+
+        They do not where one above it hides them. One that hides what lower ones have in it is still the same
+        directory.
+        """
+        goes_on, hides = True, False
+        place = files.Fd(os.open(".", READ, dir_fd=self._roots[layer]))
+        try:
+            for name in path.split(b"/"):
+                self._left -= 1
+                if self._left < 0:
+                    raise BadArchive("has too many directories that nothing is said about")
+                try:
+                    there = os.stat(name, dir_fd=place.number, follow_symlinks=False)
+                except FileNotFoundError:
+                    return None, goes_on
+                if is_whiteout(there) or not stat.S_ISDIR(there.st_mode):
+                    return None, False
+                step = files.Fd(os.open(name, READ, dir_fd=place.number))
+                place.close()
+                place = step
+                goes_on = goes_on and not hides
+                hides = self._powers.opaque in os.listxattr(place.number)
+            names = [name for name in os.listxattr(place.number) if is_wanted(name)]
+            attributes = tuple((name, os.getxattr(place.number, name)) for name in names)
+            return Found(layer, os.fstat(place.number), attributes), goes_on
+        finally:
             place.close()
-            place = step
-            goes_on = goes_on and not hides
-            hides = powers.opaque in os.listxattr(place.number)
-        names = [name for name in os.listxattr(place.number) if is_wanted(name)]
-        attributes = tuple((name, os.getxattr(place.number, name)) for name in names)
-        return Found(layer, os.fstat(place.number), attributes), goes_on
-    finally:
-        place.close()
 
 
 def _make(target: int, path: bytes, found: Found, powers: Powers) -> None:
