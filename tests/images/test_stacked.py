@@ -58,6 +58,11 @@ IMAGES: dict[str, tuple[bytes, ...]] = {
         layer(entry(".wh.t"), entry("u/.wh..wh..opq"), entry("u/here")),
         layer(entry("t/new"), entry("u/new")),
     ),
+    "what is above hides it": (
+        layer(entry("p/"), entry("p/t/", **STICKY), entry("p/t/old")),
+        layer(entry("p/"), entry("p/.wh..wh..opq")),
+        layer(entry("p/t/new")),
+    ),
     "all is hidden": (
         layer(entry("./", mode=0o711), entry("a/", **STICKY), entry("a/old"), entry("top")),
         layer(entry(".wh..wh..opq"), entry("a/new"), entry("other")),

@@ -102,7 +102,7 @@ class _Stack:
                 try:
                     there = os.stat(name, dir_fd=place.number, follow_symlinks=False)
                 except FileNotFoundError:
-                    return None, goes_on
+                    return None, goes_on and not hides
                 if is_whiteout(there) or not stat.S_ISDIR(there.st_mode):
                     return None, False
                 step = files.Fd(os.open(name, READ, dir_fd=place.number))
