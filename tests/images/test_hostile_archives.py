@@ -249,6 +249,13 @@ def test_attributes_no_file_can_have_are_left_out(place: Place) -> None:
     assert os.listxattr(place.root / "a") == ["user.ok"]
 
 
+def test_attributes_that_are_left_out_are_counted_by_their_kind(place: Place) -> None:
+    """A link can have none of a user's: what their names are is not kept."""
+    named = {f"SCHILY__xattr__user__{number}": b"x" for number in range(50)}
+    facts = place.unpack(pax(**named) + raw(b"a", b"2", link=b"to") + bytes(1024))
+    assert facts["left_out"] == {"attributes user.*": 50}
+
+
 def test_what_unfolds_beyond_all_measure(place: Place) -> None:
     """Zeros behind the end of the tar count as well."""
     block = bz2.compress(raw(b"a") + bytes(1 << 20))

@@ -376,7 +376,7 @@ class Unpacker:
                 acl = (errno.EINVAL,) if text.startswith("system.posix_acl_") else ()
                 if error.errno not in {errno.ENOTSUP, errno.EPERM, *acl}:
                     raise
-                key = f"the attribute {text}"
+                key = "attributes user.*" if text.startswith("user.") else f"the attribute {text}"
                 self.left_out[key] = self.left_out.get(key, 0) + 1
 
     def _note_owner(self, fd: int, entry: Entry) -> None:
