@@ -393,6 +393,27 @@ def test_mistakes(quick: Forks, tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        ("127.0.0.1:1/x", "http://127.0.0.1:1 cannot be reached"),
+        ("127.0.0.1:99999/x", "http://127.0.0.1:99999/x is no address"),
+        ("[::1/x", "http://[::1/x is no address"),
+        ("/x", "http:///x is no address"),
+        ("", "http:// is no address"),
+        ("host:port", "http://host:port is no address"),
+    ],
+)
+def test_an_address_is_named_without_its_password(quick: Forks, tmp_path: Path, where: str, says: str) -> None:
+    env = {"CLOCHE_ROOT": str(tmp_path)}
+    for someone in ("", "ana:secret@", "ana:sec/ret@", "ana@secret@"):
+        done = quick("import", *(("-m", "told") if someone else ()), f"http://{someone}{where}?token=secret", env=env)
+        assert done.returncode == 1
+        assert says in done.stderr or "/" in someone
+        assert "sec" not in done.stderr
+        assert len(done.stderr.splitlines()) <= 2
+
+
 def test_where_an_export_goes(cli: Cli, tmp_path: Path) -> None:
     env = {"CLOCHE_ROOT": str(tmp_path / "store")}
     assert cli("import", "-", "a:1", input=tar_of(x=b"1" * 3_000_000), env=env).returncode == 0

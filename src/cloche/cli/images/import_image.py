@@ -39,10 +39,11 @@ def import_image(parsed: Parsed) -> int:
         if reference.digest:
             raise SpecError(f"{rest[0]!r} has a digest, which is not given but found", hint="NAME[:TAG]")
         name = str(reference)
+    shown = _shown(place)
     description = Description(
         apply_changes({}, parsed.all("change")),
         parse_platform(parsed.text("platform") or ""),
-        parsed.text("message") or f"Imported from {_shown(place)}",
+        parsed.text("message") or f"Imported from {shown}",
         now(),
     )
     who = unpacking()
@@ -53,12 +54,22 @@ def import_image(parsed: Parsed) -> int:
 
 
 def _shown(place: str) -> str:
-    """Where it came from, for the image's history: docker says - for a file too, and nobody's password is shown."""
+    """Where it came from, for the image's history: docker says - for a file too, and nobody's password is shown.
+
+    Raises SpecError for what is no address.
+    """
     if not place.startswith(WEB):
         return "-"
     from urllib.parse import urlsplit
 
-    parts = urlsplit(place)
+    try:
+        parts = urlsplit(place)
+        if not parts.hostname or parts.port == 0:
+            raise ValueError
+    except ValueError:
+        from cloche.images.registry.transport import bare
+
+        raise SpecError(f"{bare(place)} is no address", hint="http://HOST[:PORT]/PATH, or a file") from None
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 

@@ -15,7 +15,14 @@ from base64 import b64encode
 from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, InsecureRequestWarning, MaxRetryError, ProxyError, SSLError
+from urllib3.exceptions import (
+    HTTPError,
+    InsecureRequestWarning,
+    LocationParseError,
+    MaxRetryError,
+    ProxyError,
+    SSLError,
+)
 from urllib3.util import Timeout
 
 from cloche.errors import RegistryError
@@ -125,9 +132,9 @@ class Transport:
                 target = urljoin(url, place)
                 _origin(target)
             except ValueError:
-                raise RegistryError(f"{_origin(url)} redirects to {place[:80]!r}, which is no address") from None
+                raise RegistryError(f"{_origin(url)} redirects to {bare(place)!r}, which is no address") from None
             if urlsplit(target).scheme not in {"http", "https"}:
-                raise RegistryError(f"{_origin(url)} redirects to {target[:80]!r}, which is no place on the web")
+                raise RegistryError(f"{_origin(url)} redirects to {bare(target)!r}, which is no place on the web")
             if urlsplit(url).scheme == "https" and urlsplit(target).scheme == "http":
                 raise RegistryError(f"{_origin(url)} redirects to {_origin(target)}, where nothing is encrypted")
             if _origin(target) != _origin(url):
@@ -202,6 +209,8 @@ def discard(answer: BaseHTTPResponse) -> None:
 def _translated(error: Exception, url: str) -> RegistryError:
     reason = error.reason if isinstance(error, MaxRetryError) and error.reason else error
     where = _origin(url)
+    if isinstance(reason, LocationParseError):  # whose text is all of the address
+        return RegistryError(f"{where} cannot be reached: its address, or that of the proxy, is none")
     if isinstance(reason, SSLError):
         inner = reason.args[0] if reason.args else reason
         if isinstance(inner, ssl.SSLCertVerificationError):
@@ -299,6 +308,15 @@ def _in_networks(host: str, listed: str) -> bool:
     return False
 
 
+def bare(url: str) -> str:
+    """What a message can say of an address that may be none: no name or password, nothing that is asked."""
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        scheme, rest = "", url
+    return f"{scheme}{mark}{rest.rpartition('@')[2].partition('?')[0]}"[:80]
+
+
 def _origin(url: str) -> str:
+    """Whom a URL asks, for comparing and for messages: without a name, a password, or what is asked."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
