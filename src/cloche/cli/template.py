@@ -40,6 +40,9 @@ TOKEN = re.compile(
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "'": "'", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 LOOPS = ("range",)
 BLOCKS = ("if", "with", *LOOPS)
+MOST_TURNS = 1 << 20  # of `range` over a number
+MOST_DIGITS = 300  # of a number; what is larger than any float can be
+TOO_DEEP = "is nested too deeply"
 
 
 class _End(Exception):
@@ -66,8 +69,10 @@ class Scope:
 
 def compile_template(text: str) -> Callable[[Any], str]:
     """A function from data to text. Raises SpecError, as the function does."""
-    parser = _Parser(text)
-    node, ended_by = parser.sequence()
+    try:
+        node, ended_by = _Parser(text).sequence()
+    except RecursionError:
+        raise _wrong(text, TOO_DEEP) from None
     if ended_by:
         raise _wrong(text, f"has {{{{{ended_by}}}}} without a beginning")
 
@@ -78,6 +83,8 @@ def compile_template(text: str) -> Callable[[Any], str]:
             raise SpecError(f"--format {text!r}: {error}", hint=error.hint) from None
         except _End:
             raise _wrong(text, "has break or continue outside of range") from None
+        except RecursionError:
+            raise _wrong(text, TOO_DEEP) from None
 
     return render
 
@@ -272,6 +279,8 @@ class _Expression:
         if kind == "raw":
             return text[1:-1]
         if kind == "number":
+            if len(text) > MOST_DIGITS:
+                raise _wrong(self.whole, f"has a number of more than {MOST_DIGITS} digits")
             return float(text) if "." in text else int(text)
         if text in {"true", "false", "nil"}:
             return {"true": True, "false": False, "nil": None}[text]
@@ -304,7 +313,7 @@ def _loop(names: list[str], value: Value, body: Node, other: Node) -> Node:
             pairs: list[tuple[Any, Any]] = sorted(found.items())
         elif isinstance(found, (list, tuple)):
             pairs = list(enumerate(found))
-        elif isinstance(found, int) and not isinstance(found, bool):
+        elif isinstance(found, int) and not isinstance(found, bool) and found <= MOST_TURNS:
             pairs = [(number, number) for number in range(found)]
         else:
             raise SpecError(f"range cannot go through {found!r}")
@@ -337,7 +346,7 @@ def _call(name: str, function: Callable[..., Any], arguments: list[Value]) -> Va
             return found
         try:
             return function(*(argument(scope) for argument in arguments))
-        except (TypeError, ValueError, IndexError, AttributeError) as error:
+        except (TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise SpecError(f"{name} cannot work with what it is given: {error}") from None
 
     return run
@@ -367,4 +376,4 @@ def _variable(name: str) -> Value:
 
 
 def _wrong(template: str, what: str, hint: str = "") -> SpecError:
-    return SpecError(f"the template {template!r} {what}", hint=hint or "such as '{{.ID}} {{json .}}'")
+    return SpecError(f"the template {template!r:.200} {what}", hint=hint or "such as '{{.ID}} {{json .}}'")

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+MOST_WIDTH = 10_000  # columns that are filled with spaces or zeros
+
 
 def printed(value: Any) -> str:
     """A value as Go prints it."""
@@ -60,7 +62,13 @@ def _format(text: str, *values: Any) -> str:
         flags, verb = match[1], match[2]
         if verb == "%":
             return "%"
-        value = next(given)
+        _check_width(*(int(number) for number in flags.lstrip("-+ 0#").split(".") if number))
+        try:
+            value = next(given)
+        except StopIteration:
+            raise ValueError(f"there is nothing for {match[0]}") from None
+        if verb == "c" and isinstance(value, int) and 0xD800 <= value < 0xE000:
+            raise ValueError(f"{value} is no character")
         if verb in "vs":
             return f"%{flags}s" % printed(value)
         return f"%{flags}s" % _json(value) if verb == "q" else f"%{flags}{verb}" % value
@@ -78,7 +86,14 @@ def _print(*values: Any) -> str:
     return text
 
 
+def _check_width(*widths: int) -> None:
+    for width in widths:
+        if width > MOST_WIDTH:
+            raise ValueError(f"{width} is more than {MOST_WIDTH} columns")
+
+
 def _pad(text: str, before: int, after: int) -> str:
+    _check_width(before, after)
     return " " * before + text + " " * after if text else text
 
 

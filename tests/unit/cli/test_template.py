@@ -89,6 +89,18 @@ def test_values(template: str, text: str | None) -> None:
         ("{{len .Size}}", "len cannot work"),
         ("{{ }}", "lacks a value"),
         ("{{%}}", "no part of a template"),
+        ('{{printf "%d %d" 1}}', "there is nothing for %d"),
+        ('{{printf "%c" 99999999}}', "printf cannot work"),
+        ('{{printf "%c" 55296}}', "55296 is no character"),
+        ('{{printf "%-99999999999d" 1}}', "99999999999 is more than 10000 columns"),
+        ('{{printf "%.99999999999f" 1}}', "99999999999 is more than 10000 columns"),
+        ("{{pad .ID 99999999999 1}}", "99999999999 is more than 10000 columns"),
+        ("{{pad .ID 1 99999999999}}", "99999999999 is more than 10000 columns"),
+        ("{{range 99999999999}}{{end}}", "range cannot go through"),
+        ("{{len " + "9" * 5000 + "}}", "a number of more than 300 digits"),
+        ("{{" + "(not " * 5000 + "1" + ")" * 5000 + "}}", "nested too deeply"),
+        ("{{.ID" + " | not" * 5000 + "}}", "nested too deeply"),
+        ("{{if 1}}" * 5000 + "{{end}}" * 5000, "nested too deeply"),
     ],
 )
 def test_what_is_wrong_is_said(template: str, says: str) -> None:
