@@ -233,6 +233,22 @@ def test_as_deep_as_a_path_can_be(cli: Cli, env: dict[str, str], tmp_path: Path)
     assert last == f"A /{deep}/f"
 
 
+def test_as_many_directories_in_each_other_as_there_can_be(cli: Cli, env: dict[str, str], tmp_path: Path) -> None:
+    """Those that are only in one image, and those that are in both."""
+    deep = "d/" * 511
+    trees: dict[str, list[dict[str, Content]]] = {
+        "none": [{"f": b""}],
+        "one": [{f"{deep}f": b""}],
+        "two": [{f"{deep}g": b""}],
+    }
+    write_archive(tmp_path / "images.tar", trees)
+    assert cli("load", "-q", "-i", str(tmp_path / "images.tar"), env=env).returncode == 0
+    for base, expected in (("none", [f"A /{deep}f", "D /f"]), ("two", [f"A /{deep}f", f"D /{deep}g"])):
+        done = cli("image", "diff", "localhost/one:1", f"localhost/{base}:1", env=env)
+        assert done.stdout.splitlines()[-2:] == expected, done.stderr
+        assert len(done.stdout.splitlines()) == 513
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -20,8 +20,9 @@ from cloche.records import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    Steps = Iterator["Steps"]  # a directory being gone through, which hands out those in it
     Told = Callable[[str, bytes], None]  # A, C or D, and the path
 
 ADDED, CHANGED, DELETED = "A", "C", "D"
@@ -51,9 +52,15 @@ class Comparison:
 
     def run(self) -> None:
         """Tell of every difference, a directory before what is in it, in the order of the names."""
-        self._compare(b"", self._new, self._base)
+        steps = [self._compare(b"", self._new, self._base)]
+        while steps:  # no call in a call: there can be more directories in each other than calls
+            inner = next(steps[-1], None)
+            if inner is None:
+                steps.pop()
+            else:
+                steps.append(inner)
 
-    def _compare(self, path: bytes, new: tuple[str, ...], base: tuple[str, ...]) -> None:
+    def _compare(self, path: bytes, new: tuple[str, ...], base: tuple[str, ...]) -> Steps:
         there, before = self._entries(path, new), self._entries(path, base)
         for name in sorted(there.keys() | before.keys()):
             found, was, place = there.get(name), before.get(name), path + b"/" + name
@@ -62,32 +69,32 @@ class Comparison:
             if found is None:
                 self._say(DELETED, place)
             elif was is None:
-                self._added(place, found)
+                yield self._added(place, found)
             elif found.directory and was.directory:
-                self._directories(place, found, was)
+                yield self._directories(place, found, was)
             elif found.directory or was.directory or self._differ(path, name, found, was):
                 self._say(CHANGED, place)
-                self._content(place, found)
+                yield self._content(place, found)
 
-    def _directories(self, place: bytes, found: Entry, was: Entry) -> None:
+    def _directories(self, place: bytes, found: Entry, was: Entry) -> Steps:
         path, _, name = place.rpartition(b"/")
         if self._facts(found.layers[0], path, name) != self._facts(was.layers[0], path, name):
             self._say(CHANGED, place)
-            self._compare(place, found.layers, was.layers)
+            yield self._compare(place, found.layers, was.layers)
             return
         self._above.append(place)
-        self._compare(place, found.layers, was.layers)
+        yield self._compare(place, found.layers, was.layers)
         if self._above:  # else something was said, and this before it
             self._above.pop()
 
-    def _added(self, place: bytes, found: Entry) -> None:
+    def _added(self, place: bytes, found: Entry) -> Steps:
         self._say(ADDED, place)
-        self._content(place, found)
+        yield self._content(place, found)
 
-    def _content(self, place: bytes, found: Entry) -> None:
+    def _content(self, place: bytes, found: Entry) -> Steps:
         if found.directory:
             for name, entry in sorted(self._entries(place, found.layers).items()):
-                self._added(place + b"/" + name, entry)
+                yield self._added(place + b"/" + name, entry)
 
     def _say(self, kind: str, place: bytes) -> None:
         for above in self._above:
