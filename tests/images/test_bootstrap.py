@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cloche.images.store.locks import is_locked
 from tests.conftest import Cli, system_python
 from tests.engines.conftest import require
 from tests.images.debian import (
@@ -247,6 +248,33 @@ def test_who_is_killed_leaves_nothing_that_stays(maker: Cli, mirror: Mirror) -> 
     assert bootstrap(maker, mirror).returncode == 0
     assert maker("image", "prune", "-f").returncode == 0
     assert [*incoming.iterdir()] == []
+
+
+def test_two_at_once_with_one_process_id(empty: Cli, mirror: Mirror) -> None:
+    """In two namespaces of processes, as in two containers that share a store: neither takes the other's files."""
+    script = "#!/bin/sh\nwhile [ ! -e /srv/go ]; do id >/dev/null; done\n"
+    changed(mirror, Made("b-loop", [member("./srv/", None)], {"Provides": "thing"}, {"postinst": script}))
+    words = ["unshare", "--pid", "--fork", "--mount-proc", *empty.argv, "image", "bootstrap", "--mirror", mirror.url]
+    words += ["--keyring", str(mirror.key.ring)]
+    env = {"PATH": os.environ["PATH"], "CLOCHE_ROOT": empty.root, "CLOCHE_STATE": empty.state}
+    with subprocess.Popen([*words, "debian:12"], stdout=subprocess.PIPE, text=True, env=env) as first:
+        assert first.stdout is not None
+        try:
+            while "Configuring" not in first.stdout.readline():
+                assert first.poll() is None
+            (place,) = Path(empty.root, "incoming").glob("debian-*.d")
+            assert is_locked(f"{place}.lock")
+            mirror.put(small_system())
+            done = subprocess.run(
+                [*words, "debian:12", "other:1"], capture_output=True, text=True, check=False, env=env
+            )
+            assert done.returncode == 0, done.stderr
+        finally:
+            for place in Path(empty.root, "incoming").glob("debian-*.d"):
+                (place / "fs/srv/go").touch()
+        first.stdout.read()
+    assert first.returncode == 0
+    assert [*Path(empty.root, "incoming").glob("debian*")] == []
 
 
 def of_this_machine(cli: Cli, sources: Path, text: str, *more: str) -> Any:

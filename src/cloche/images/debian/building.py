@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import contextmanager
 
 from cloche.errors import RegistryError, SpecError, StageError, UnsupportedError
 from cloche.images.debian import configuring, suites
@@ -20,7 +21,7 @@ from cloche.images.debian.signature import keyring_of, unchecked
 from cloche.images.debian.sources import Source, read_sources
 from cloche.images.debian.storing import About, name_image, store_image
 from cloche.images.removing import filling
-from cloche.images.store.layout import unique
+from cloche.images.store.locks import lock
 from cloche.images.unpack.tar import BadArchive
 from cloche.images.unpack.worker import Worker
 from cloche.linux import files
@@ -28,6 +29,8 @@ from cloche.records import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cloche.images.debian.configuring import Configure
     from cloche.images.debian.packages import Package
     from cloche.images.debian.release import Release
@@ -123,13 +126,10 @@ def _bootstrap(
     progress.unpacking()
     date = recipe.date if recipe.date is not None else max(suite.release.date for suite in known)
     about = About(known[0], known, recipe, chosen, date)
-    folder = unique(f"{layout.path}/incoming/debian")
-    helper = Helper(unpacking.users)
-    try:
-        os.makedirs(f"{folder}/fs", mode=0o755)
-        os.chmod(f"{folder}/fs", 0o755)
+    with _place(layout, Helper(unpacking.users)) as (folder, held, helper):
         with files.Fd(os.open(f"{folder}/fs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
-            helper.begin(root.number, ("bin", "sbin", "lib", *LINKS.get(architecture, ())), unpacking.powers)
+            merged = ("bin", "sbin", "lib", *LINKS.get(architecture, ()))
+            helper.begin(root.number, merged, unpacking.powers, held)
         names = [_unpack(layout, helper, item) for item in chosen]
         helper.end()
         helper.write(*configuring.NO_SERVICES, 0o755)
@@ -140,9 +140,28 @@ def _bootstrap(
         for path, content in about.files():
             helper.write(path, content)
         descriptor, layer = store_image(layout, about, lambda out: helper.pack(out, date))
-    finally:
-        _remove(layout, folder, helper)
     return name_image(layout, recipe.name, descriptor, layer, unpacking)
+
+
+@contextmanager
+def _place(layout: Layout, helper: Helper) -> Iterator[tuple[str, int, Helper]]:
+    """A directory with a directory fs in it, this run's alone, and the lock on it; both are gone in the end.
+
+    A process id does not tell two runs apart: they may be in namespaces of their own, or one have been killed before.
+    """
+    folder = f"{layout.path}/incoming/debian-{os.getpid()}-{os.urandom(8).hex()}.d"
+    try:
+        with lock(f"{folder}.lock") as held:
+            try:
+                for path in (folder, f"{folder}/fs"):
+                    os.mkdir(path)
+                    os.chmod(path, 0o755)
+                yield folder, held.number, helper
+            finally:
+                _remove(layout, folder, helper)
+                os.unlink(f"{folder}.lock")
+    finally:
+        helper.close()
 
 
 def _suites(mirrors: Mirrors, recipe: Recipe, architecture: str, progress: Progress) -> list[Suite]:
@@ -234,5 +253,3 @@ def _remove(layout: Layout, folder: str, helper: Helper) -> None:
             helper.remove(incoming.number, os.path.basename(folder))
     except (OSError, StageError):
         pass  # what is left is removed by the next rmi
-    finally:
-        helper.close()

@@ -1,6 +1,6 @@
 """The process that works on the tree: it has the powers that takes, and is told no path of this machine.
 
-    caller ── ("begin", links, own, opaque), [tree]          ──▶ helper
+    caller ── ("begin", links, own, opaque), [tree, lock]    ──▶ helper
            ── ("add",), [package]                            ──▶          ◀── ("done", name)
            ── ("write", path, content, mode)                 ──▶
            ── ("end",)  ── a container configures the tree ──
@@ -32,9 +32,9 @@ class Helper(Worker):
     def __init__(self, users: Users | None) -> None:
         super().__init__(users, "cloche.images.debian.helper")
 
-    def begin(self, tree: int, merged: tuple[str, ...], powers: Powers) -> None:
-        """Begin a tree in an empty directory."""
-        self.ask(("begin", merged, powers.own, powers.opaque), (tree,))
+    def begin(self, tree: int, merged: tuple[str, ...], powers: Powers, lock: int) -> None:
+        """Begin a tree in an empty directory; `lock` is held on it for as long as somebody may write there."""
+        self.ask(("begin", merged, powers.own, powers.opaque), (tree, lock))
 
     def add(self, deb: int) -> str:
         """Unpack a package; returns its name. Raises BadArchive for what is wrong with it, OSError else."""
@@ -59,6 +59,7 @@ class Helper(Worker):
 
 
 _trees: list[Tree] = []
+_locks: list[int] = []
 
 
 def main() -> None:
@@ -70,6 +71,7 @@ def _answer(message: tuple[Any, ...], fds: list[int]) -> tuple[Any, ...]:
     what, *given = message
     if what == "begin":
         merged, own, opaque = given
+        _locks.append(os.dup(fds[1]))
         tree = Tree(os.dup(fds[0]), Powers(own, nodes=False, opaque=opaque))
         tree.begin(merged)
         _trees[:] = [tree]

@@ -22,9 +22,17 @@ def remove_tree(parent: int, name: bytes) -> None:
                 below = os.fsencode(item)
                 try:
                     os.unlink(below, dir_fd=folder.number)
+                except FileNotFoundError:
+                    continue  # another removes it as well
                 except IsADirectoryError:
                     number += 1
                     above = b".gone-%s-%d" % (mine, number)
-                    os.rename(below, above, src_dir_fd=folder.number, dst_dir_fd=parent)
+                    try:
+                        os.rename(below, above, src_dir_fd=folder.number, dst_dir_fd=parent)
+                    except FileNotFoundError:
+                        continue
                     waiting.append(above)
-        os.rmdir(place, dir_fd=parent)
+        try:
+            os.rmdir(place, dir_fd=parent)
+        except FileNotFoundError:
+            continue
