@@ -250,6 +250,37 @@ def test_who_is_killed_leaves_nothing_that_stays(maker: Cli, mirror: Mirror) -> 
     assert [*incoming.iterdir()] == []
 
 
+ROOM = r"""#!/bin/sh
+sed -n 's/^ *\([^ :]*\):.*/\1/p' /proc/net/dev >/srv/devices
+ls -l /proc/self/ns/net >/srv/network
+cat /proc/sys/kernel/hostname /etc/hostname >/srv/names
+/usr/sbin/policy-rc.d ssh start; echo $? >/srv/policy
+"""
+
+
+def test_what_scripts_find(empty: Cli, mirror: Mirror) -> None:
+    """No network but their own loopback, a policy that no service is started, a name that is always the same."""
+    changed(mirror, Made("b-loop", [member("./srv/", None)], {"Provides": "thing"}, {"postinst": ROOM}))
+    assert bootstrap(empty, mirror).returncode == 0
+    place = parts(empty)[2] / "srv"
+    assert (place / "devices").read_text() == "lo\n"
+    assert os.readlink("/proc/self/ns/net") not in (place / "network").read_text()
+    assert (place / "policy").read_text() == "101\n"
+    assert (place / "names").read_text() == "localhost\n" * 2
+
+
+def test_packages_of_another_architecture_are_not_taken(empty: Cli, mirror: Mirror) -> None:
+    """However new they are; those for all are."""
+    other = next(name for name in ("amd64", "arm64") if name != ARCHITECTURE)
+    foreign = Made("extra", [member("./opt/", None)], {"Architecture": other}, version="9")
+    common = Made("common", [member("./common", b"all")], {"Architecture": "all"})
+    mirror.put([*small_system(), foreign, common])
+    done = bootstrap(empty, mirror, "--include", "extra,common")
+    assert done.returncode == 0, done.stderr
+    tree = parts(empty)[2]
+    assert (tree / "opt/extra").read_bytes() + (tree / "common").read_bytes() == b"extraall"
+
+
 def test_two_at_once_with_one_process_id(empty: Cli, mirror: Mirror) -> None:
     """In two namespaces of processes, as in two containers that share a store: neither takes the other's files."""
     script = "#!/bin/sh\nwhile [ ! -e /srv/go ]; do id >/dev/null; done\n"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cloche.images.debian.sources import Source
 
 LONGEST = 1 << 20  # bytes that are kept of what scripts say
+HOSTNAME = "localhost"  # scripts write it into files
 EPOCH = "SOURCE_DATE_EPOCH"  # reproducible-builds.org/docs/source-date-epoch
 
 
@@ -91,7 +92,13 @@ def _configure(*, verbose: bool) -> Configure:
             del said[:-LONGEST]
 
         result = run(
-            work.command, rootfs=f"{work.directory}:rw", env=dict(work.env), stdout=heard, stderr=heard, network="none"
+            work.command,
+            rootfs=f"{work.directory}:rw",
+            env=dict(work.env),
+            stdout=heard,
+            stderr=heard,
+            network="none",
+            hostname=HOSTNAME,
         )
         return result.exit_code, said.decode("utf-8", "replace")
 
