@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cloche.errors import NotFoundError, RegistryError, SpecError
+from cloche.images.debian.control import fields, the_paragraph
 from cloche.images.debian.release import check_release, index_files, parse_release
 from cloche.images.debian.sources import Source, parse_list, parse_mirror, parse_sources, read_sources, without_login
 from cloche.images.debian.suites import architecture_of, default_sources, parse_suite, suites_of
@@ -170,3 +172,35 @@ def test_whether_a_release_is_the_one() -> None:
 def test_a_release_that_is_none(before: str, after: str, said: str) -> None:
     with pytest.raises(SpecError, match=said):
         parse_release(RELEASE.replace(before, after, 1).encode())
+
+
+def test_a_time_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever this machine is, and whatever a Release says of its zone."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        for zone in ("UTC", "GMT", "+0000", "-0000", ""):
+            assert parse_release(RELEASE.replace("09:54:39 UTC", f"09:54:39 {zone}").encode()).date == 1768038879
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_field_of_many_lines() -> None:
+    """As much work for each line, however many there are."""
+
+    def cost(lines: int) -> float:
+        block = "A: b\n" + (" " + "x" * 99 + "\n") * lines + "C: d\n"
+        found = []
+        for _ in range(3):
+            begun = time.process_time()
+            assert len(fields(block)["a"]) == 1 + lines * 101
+            found.append(time.process_time() - begun)
+        return min(found)
+
+    assert cost(20_000) < 10 * cost(5_000)
+
+
+def test_a_file_of_one_paragraph_is_short() -> None:
+    with pytest.raises(SpecError, match="longer than 1048576 bytes"):
+        the_paragraph(b"A: b\n" + b" x\n" * 400_000)

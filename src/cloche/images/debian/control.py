@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Fields = dict[str, str]
 
 COMMENT = "#"
+LONGEST = 1 << 20  # bytes of a file that has one paragraph; that of sid's Release has a fifth of it
 
 
 def paragraphs(content: bytes) -> Iterator[Fields]:
@@ -32,11 +33,11 @@ def paragraphs(content: bytes) -> Iterator[Fields]:
 
 def fields(block: str) -> Fields:
     """The fields of one paragraph. Raises SpecError for a line that is none."""
-    found: Fields = {}
+    found: dict[str, list[str]] = {}
     name = ""
     for line in block.split("\n"):
         if line[:1] in {" ", "\t"} and name:
-            found[name] += "\n" + line
+            found[name].append(line)
         elif line.startswith(COMMENT) or not line.strip():
             continue
         else:
@@ -46,12 +47,14 @@ def fields(block: str) -> Fields:
                 raise SpecError(f"{line[:80]!r} is no field of a control file")
             if name in found:
                 raise SpecError(f"the field {name[:80]!r} is there twice")
-            found[name] = value.strip()
-    return found
+            found[name] = [value.strip()]
+    return {name: "\n".join(lines) for name, lines in found.items()}
 
 
 def the_paragraph(content: bytes) -> Fields:
     """The only paragraph of a file. Raises SpecError."""
+    if len(content) > LONGEST:
+        raise SpecError(f"is longer than {LONGEST} bytes")
     found = list(paragraphs(content))
     if len(found) != 1:
         raise SpecError(f"has {len(found)} paragraphs, and should have one")

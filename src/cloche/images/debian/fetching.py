@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cloche.images.registry.transport import Transport
     from cloche.images.store.layout import Layout
 
-LARGEST_RELEASE = 16 << 20
+LARGEST_RELEASE = 1 << 20
 LARGEST_PACKAGES = 1 << 30  # unfolded
 PART = 1 << 18
 AT_ONCE = 4

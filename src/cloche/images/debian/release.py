@@ -7,6 +7,7 @@ Date: Sat, 10 Jan 2026 09:54:39 UTC
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from cloche.errors import RegistryError, SpecError
@@ -65,7 +66,8 @@ def parse_release(content: bytes) -> Release:
 
 def _time(text: str, what: str) -> int:
     try:
-        return int(parsedate_to_datetime(text).timestamp())
+        said = parsedate_to_datetime(text)
+        return int((said if said.tzinfo else said.replace(tzinfo=UTC)).timestamp())
     except (ValueError, TypeError, OverflowError):
         raise SpecError(f"has {text[:80]!r} for its {what}") from None
 
@@ -75,8 +77,6 @@ def check_release(release: Release, suite: str, now: float, *, valid_until: bool
     if suite not in {release.suite, release.codename}:
         raise RegistryError(f"{where} is the Release of {release.codename or release.suite}, not of {suite}")
     if valid_until and 0 < release.valid_until < now:
-        from datetime import UTC, datetime
-
         until = datetime.fromtimestamp(release.valid_until, UTC).strftime("%Y-%m-%d %H:%M UTC")
         raise RegistryError(f"{where} was valid until {until}", hint=f"use a mirror that is kept up; {NO_VALID_UNTIL}")
 
