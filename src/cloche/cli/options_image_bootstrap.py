@@ -30,7 +30,7 @@ IMAGE_BOOTSTRAP = Verb(
         Option(("--platform",), VALUE, OPTIONS, "OS/ARCH[/VARIANT]", "for this platform, in place of this machine's"),
         Option(("--keyring",), VALUE, OPTIONS, "FILE", "the keys that count, in place of Debian's", complete="<file>"),
         Option(("--no-check-gpg",), FLAG, OPTIONS, "", "do not check signatures; the image says so"),
-        Option(("--no-check-valid-until",), FLAG, OPTIONS, "", "take a mirror that is older than it says it may be"),
+        Option(("--no-check-valid-until",), FLAG, OPTIONS, "", "take a mirror however old what it says is"),
         Option(("-q", "--quiet"), FLAG, OPTIONS, "", "print nothing but the image's name"),
         Option(("-v", "--verbose"), FLAG, OPTIONS, "", "print what the packages' scripts say"),
     ),

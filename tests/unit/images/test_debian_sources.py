@@ -159,6 +159,20 @@ def test_whether_a_release_is_the_one() -> None:
         check_release(found, "trixie", NOW, valid_until=True, where="it")
 
 
+def test_a_name_that_moves_is_not_what_it_was_years_ago() -> None:
+    """A Release that is valid for ever is good for its own name, not for that of the newest."""
+    lines = [line for line in RELEASE.split("\n") if not line.startswith("Valid-Until")]
+    for suite in ("stable", "testing-security", "bookworm", "oldoldstable"):
+        found = parse_release("\n".join(lines).replace("Suite: oldstable", f"Suite: {suite}").encode())
+        check_release(found, suite, found.date + 399 * 86400, valid_until=True, where="it")
+        check_release(found, suite, found.date + 999 * 86400, valid_until=False, where="it")
+        if suite in {"bookworm", "oldoldstable"}:
+            check_release(found, suite, found.date + 999 * 86400, valid_until=True, where="it")
+        else:
+            with pytest.raises(RegistryError, match=f"it is 401 days old, by which {suite} should be"):
+                check_release(found, suite, found.date + 401 * 86400, valid_until=True, where="it")
+
+
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [

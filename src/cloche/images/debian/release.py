@@ -12,10 +12,12 @@ from email.utils import parsedate_to_datetime
 
 from cloche.errors import RegistryError, SpecError
 from cloche.images.debian.control import the_paragraph
+from cloche.images.debian.suites import FRESH
 from cloche.images.digests import check_digest
 from cloche.records import record
 
 LARGEST_FILE = 1 << 30
+OLDEST = 400  # days; stable gets a point release every two months
 NO_VALID_UNTIL = "--no-check-valid-until takes it all the same"
 
 
@@ -73,12 +75,19 @@ def _time(text: str, what: str) -> int:
 
 
 def check_release(release: Release, suite: str, now: float, *, valid_until: bool, where: str) -> None:
-    """Whether it is the suite that was asked for, and still valid. Raises RegistryError."""
+    """Whether it is the suite that was asked for, still valid, and no older than its name allows. Raises RegistryError.
+
+    A Release without a time it is valid until may be sent again for ever: what a name that moves has meant once.
+    """
     if suite not in {release.suite, release.codename}:
         raise RegistryError(f"{where} is the Release of {release.codename or release.suite}, not of {suite}")
     if valid_until and 0 < release.valid_until < now:
         until = datetime.fromtimestamp(release.valid_until, UTC).strftime("%Y-%m-%d %H:%M UTC")
         raise RegistryError(f"{where} was valid until {until}", hint=f"use a mirror that is kept up; {NO_VALID_UNTIL}")
+    days = int(now - release.date) // 86400
+    if valid_until and days > OLDEST and suite.partition("-")[0] in FRESH:
+        hint = f"name the release itself, or use a mirror that is kept up; {NO_VALID_UNTIL}"
+        raise RegistryError(f"{where} is {days} days old, by which {suite} should be something newer", hint=hint)
 
 
 def index_files(release: Release, component: str, architecture: str) -> list[tuple[str, str, int]]:

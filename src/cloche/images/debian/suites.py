@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 NUMBERS = {"11": "bullseye", "12": "bookworm", "13": "trixie", "14": "forky"}
 MOVING = ("stable", "oldstable", "oldoldstable", "testing", "unstable", "sid")
+FRESH = ("stable", "oldstable", "testing", "unstable", "sid")  # which change at least every year; oldoldstable may not
 ENDLESS = ("unstable", "sid")  # which have neither updates nor fixes beside them
 MIRROR, SECURITY = "http://deb.debian.org/debian", "http://deb.debian.org/debian-security"
 KEYRINGS = ("/usr/share/keyrings/debian-archive-keyring.pgp", "/usr/share/keyrings/debian-archive-keyring.gpg")
