@@ -32,11 +32,19 @@ if TYPE_CHECKING:
 
 @record
 class Access:
-    """How registries are spoken to: `tls_verify` None is as registries.conf says; `login` in place of those on file."""
+    """How registries are spoken to: `tls_verify` None is as registries.conf says; `login` in place of those on file.
+
+    The login is for the registry that a name itself means: what may stand in for that one gets none but its own.
+    """
 
     tls_verify: bool | None = None
     login: Login | None = None
     cert_dir: str = ""
+
+    @property
+    def without_login(self) -> Access:
+        """The same for another registry."""
+        return Access(self.tls_verify, None, self.cert_dir)
 
 
 @record
@@ -113,10 +121,13 @@ def at_registry(text: str, access: Access, work: Callable[[Reference, Repository
     """Do something with a repository: at the first of the places that may be meant where it can be done."""
     registries = read_registries()
     failed: list[ClocheError] = []
-    for reference in registries.references(parse_reference(text)):
-        for place in registries.places(reference):
+    meant = registries.references(parse_reference(text))
+    for reference in meant:
+        *mirrors, itself = registries.places(reference)
+        for place in (*mirrors, itself):
+            own = place is itself and len(meant) == 1
             try:
-                return _at(place, reference, access, work)
+                return _at(place, reference, access if own else access.without_login, work)
             except (NotFoundError, ForbiddenError, RegistryError) as error:
                 failed.append(error)
     if len(failed) > 1:
@@ -134,6 +145,11 @@ def push_to(text: str, access: Access, work: Callable[[Reference, Repository], T
     return _at(read_registries().places(reference)[-1], reference, access, work)
 
 
+def login_name(domain: str) -> str:
+    """What a login for this registry is kept as: the host that is asked, which may be another by registries.conf."""
+    return _login_name(read_registries().itself(parse_reference(f"{domain}/any", tagged=False)))
+
+
 def log_in(domain: str, access: Access, login: Login) -> None:
     """See whether a registry lets somebody in. Raises ForbiddenError, RegistryError."""
     place = read_registries().places(parse_reference(f"{domain}/any", tagged=False))[-1]
@@ -147,9 +163,9 @@ def log_in(domain: str, access: Access, login: Login) -> None:
 def search(domain: str, term: str, limit: int, access: Access) -> list[Found]:
     """What a registry finds for a word. Raises UnsupportedError where it offers no search, ClocheError."""
     place = read_registries().places(parse_reference(f"{domain}/any", tagged=False))[-1]
+    login = access.login or login_for(_login_name(place), "")
     if place.host == HUB:
         place = Place(SEARCH_HUB, place.path, place.insecure)
-    login = access.login or login_for(domain, "")
 
     def ask(transport: Transport, base: str) -> list[Found]:
         return find(Session(transport, base, login), term, limit)
@@ -164,12 +180,16 @@ def search_domains() -> tuple[str, ...]:
 
 def _at(place: Place, reference: Reference, access: Access, work: Callable[[Reference, Repository], T]) -> T:
     # of the place that is asked: what stands in for a registry does not get its password
-    login = access.login or login_for(DEFAULT_DOMAIN if place.host == HUB else place.host, place.path)
+    login = access.login or login_for(_login_name(place), place.path)
 
     def ask(transport: Transport, base: str) -> T:
         return work(reference, Repository(transport, base, place.path, login))
 
     return _with_or_without_tls(place, access, ask)
+
+
+def _login_name(place: Place) -> str:
+    return DEFAULT_DOMAIN if place.host == HUB else place.host
 
 
 def _with_or_without_tls(place: Place, access: Access, work: Callable[[Transport, str], T]) -> T:

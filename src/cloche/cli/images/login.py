@@ -7,7 +7,7 @@ import sys
 
 from cloche.cli.images.access import access_to
 from cloche.errors import ConflictError, SpecError
-from cloche.images.fetching import log_in
+from cloche.images.fetching import log_in, login_name
 from cloche.images.references import DEFAULT_DOMAIN, parse_reference
 from cloche.images.registry.auth import Login
 from cloche.images.registry.logins import save
@@ -36,7 +36,7 @@ def login(parsed: Parsed) -> int:
         raise SpecError("a user's name and a password are needed")
     given = Login(user, password)
     log_in(domain, access_to(parsed), given)
-    path = save(domain, given)
+    path = save(login_name(domain), given)
     sys.stdout.write(f"Login Succeeded\nkept in {path} until cloche logout\n")
     return 0
 

@@ -39,7 +39,9 @@ def search(parsed: Parsed) -> int:
     meant = _meant(parsed.all("filter"))
     access = access_of(parsed)
     rows = []
-    for registry in (domain,) if domain else search_domains():
+    registries = (domain,) if domain else search_domains()
+    access = access if len(registries) == 1 else access.without_login
+    for registry in registries:
         for found in look(registry, term, limit, access):
             if meant(found):
                 rows.append(_shown(registry, found, full=parsed.flag("no_trunc")))

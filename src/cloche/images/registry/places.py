@@ -76,8 +76,12 @@ class Registries:
             when = mirror.get("pull-from-mirror") or ("digest-only" if rule.get("mirror-by-digest-only") else "all")
             if when == "all" or (when == "digest-only") == bool(reference.digest):
                 found.append(self._place(reference, rule, mirror.get("location", ""), mirror))
-        found.append(self._place(reference, rule, rule.get("location", ""), rule))
-        return found
+        return [*found, self.itself(reference)]
+
+    def itself(self, reference: Reference) -> Place:
+        """The last of these places: the registry that is meant, or what is called so in its stead."""
+        rule = self._rule(reference)
+        return self._place(reference, rule, rule.get("location", ""), rule)
 
     def _rule(self, reference: Reference) -> dict[str, Any]:
         matching = [rule for rule in self.rules if _matches(_prefix(rule), reference.name)]
