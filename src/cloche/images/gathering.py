@@ -8,7 +8,7 @@ from cloche.images.documents import LARGEST_CONFIG, check_content, read_manifest
 from cloche.images.fetching import at_registry
 from cloche.images.lists import DEEPEST, Item, chosen_of, config_of, descriptor_of, items_of
 from cloche.images.pulling import fetch_blob
-from cloche.images.registry.session import read_whole
+from cloche.images.registry.reading import read_whole
 from cloche.images.store.layout import write_once
 from cloche.records import record
 from cloche.spec.image import Index

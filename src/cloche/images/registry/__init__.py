@@ -6,6 +6,7 @@
       pages      lists that come in pages: tags, the catalog
       session    one registry asked as one user; what its refusals mean
       auth       who asks: basic and bearer (token) authentication
+      reading    answers that are read whole
       transport  HTTP: connections, redirects, trying again, proxies, certificates
     searching  images found by a word
 

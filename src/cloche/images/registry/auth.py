@@ -13,6 +13,8 @@ from base64 import b64encode
 from urllib.parse import urlencode, urlsplit
 
 from cloche.errors import RegistryError, SpecError
+from cloche.images.registry.reading import read_whole
+from cloche.images.registry.transport import discard
 from cloche.records import record
 from cloche.spec.reader import read_json
 
@@ -101,14 +103,14 @@ class Authority:
             headers = {"Authorization": self.login.basic} if self.login.user else {}
             words = urlencode([(key, value) for key, value in asked.items() if value])
             answer = self.transport.request("GET", f"{realm}{'&' if parts.query else '?'}{words}", headers=headers)
-        content = answer.read(LARGEST)
-        answer.release_conn()
         if answer.status != 200:
+            discard(answer)
             who = f"as {self.login.user}" if self.login.user else "without a login"
             raise RegistryError(
                 f"{parts.netloc} gives no token {who} ({answer.status})",
                 hint=f"cloche login {urlsplit(self.origin).netloc}",
             )
+        content = read_whole(answer, LARGEST, f"the token of {parts.netloc}")
         try:
             raw = read_json(content)
         except SpecError as error:

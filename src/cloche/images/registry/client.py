@@ -9,7 +9,8 @@ from cloche.images.digests import check_digest, sha256
 from cloche.images.documents import LARGEST, Answer, check_content, read_manifest
 from cloche.images.registry import referrers, uploads
 from cloche.images.registry.pages import PAGE, strings
-from cloche.images.registry.session import Session, StatusError, read_whole
+from cloche.images.registry.reading import read_whole
+from cloche.images.registry.session import Session, StatusError
 from cloche.images.registry.transport import discard
 from cloche.spec import image
 from cloche.spec.image import Descriptor

@@ -10,7 +10,8 @@ from __future__ import annotations
 from urllib.parse import urljoin, urlsplit
 
 from cloche.errors import RegistryError, SpecError
-from cloche.images.registry.session import origin, read_whole
+from cloche.images.registry.reading import read_whole
+from cloche.images.registry.session import origin
 from cloche.spec.reader import read_json
 
 TYPE_CHECKING = False

@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 
 from cloche.errors import NotFoundError, RegistryError, SpecError, UnsupportedError
 from cloche.images.registry.pages import LARGEST, catalog
-from cloche.images.registry.session import StatusError, read_whole
+from cloche.images.registry.reading import read_whole
+from cloche.images.registry.session import StatusError
 from cloche.records import record
 from cloche.spec.reader import read_json
 

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from cloche.errors import ForbiddenError, NotFoundError, RegistryError, SpecError
 from cloche.images.registry.auth import Authority, Login
+from cloche.images.registry.reading import read_start
 from cloche.images.registry.transport import discard
 from cloche.spec.reader import read_json
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from cloche.images.registry.transport import Body, Transport
 
 LARGEST_ERROR = 64 << 10
-PART = 1 << 16
 MOST_CHALLENGES = 3  # of one request: who we are, and once more where a token was too old
 
 
@@ -103,23 +103,6 @@ def check_login(transport: Transport, base: str, login: Login) -> None:
     raise RegistryError(f"{host} answers {answer.status}: it is no registry", hint="HOST[:PORT]")
 
 
-def read_whole(answer: BaseHTTPResponse, limit: int, what: str) -> bytes:
-    """The body of an answer. Raises RegistryError for one that breaks off, or has more than `limit` bytes."""
-    from urllib3.exceptions import HTTPError
-
-    content = b""
-    try:
-        while len(content) <= limit and (part := answer.read(PART)):
-            content += part
-    except HTTPError as error:
-        raise RegistryError(f"{what} broke off: {error}") from None
-    if len(content) > limit:
-        answer.close()
-        raise RegistryError(f"{what} is longer than {limit} bytes")
-    answer.release_conn()
-    return content
-
-
 def origin(url: str) -> str:
     """The scheme, host and port of an address."""
     parts = urlsplit(url)
@@ -128,13 +111,9 @@ def origin(url: str) -> str:
 
 def _message(answer: BaseHTTPResponse) -> str:
     """What the registry says itself, for people; "" where it says nothing that can be understood."""
-    from urllib3.exceptions import HTTPError
-
     try:
-        content = answer.read(LARGEST_ERROR)
-        answer.close()
-        raw = read_json(content)
-    except (HTTPError, SpecError):
+        raw = read_json(read_start(answer, LARGEST_ERROR))
+    except SpecError:
         return ""
     errors = raw.get("errors") if isinstance(raw, dict) else None
     if not isinstance(errors, list) or not errors or not isinstance(errors[0], dict):

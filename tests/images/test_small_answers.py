@@ -1,0 +1,58 @@
+"""Tokens, manifests and errors of a registry that breaks off in the middle of them, or never gets to their end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cloche.errors import ForbiddenError, RegistryError
+from cloche.images.registry.client import Repository
+from cloche.images.registry.transport import Transport, Trust
+from tests.images.liar import Liar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.images.liar import Handler
+
+HTTP = "http:" + "//"
+
+
+def at(liar: Liar) -> Repository:
+    return Repository(Transport(Trust(verify=False)), f"{HTTP}{liar.host}", "app")
+
+
+def short(request: Handler, status: int = 200) -> None:
+    """Fewer bytes than were promised."""
+    request.send_response(status)
+    request.send_header("Content-Length", "500")
+    request.end_headers()
+    request.wfile.write(b'{"tok')
+    request.close_connection = True
+
+
+def torn(request: Handler) -> None:
+    """In parts, of which one has no length."""
+    request.send_response(200)
+    request.send_header("Transfer-Encoding", "chunked")
+    request.end_headers()
+    request.wfile.write(b'5\r\n{"tok\r\nzz\r\n')
+    request.close_connection = True
+
+
+@pytest.mark.parametrize("reply", [short, torn])
+def test_a_token_that_breaks_off(reply: Callable[[Handler], None]) -> None:
+    with Liar() as liar:
+        challenge = f'Bearer realm="{HTTP}{liar.host}/token",service="x"'
+        liar.replies["*"] = lambda request: request.give(401, WWW_Authenticate=challenge)
+        liar.replies["/token"] = reply
+        with pytest.raises(RegistryError, match=f"the token of {liar.host} broke off"):
+            at(liar).manifest("1")
+
+
+def test_an_error_that_breaks_off() -> None:
+    with Liar() as liar:
+        liar.replies["*"] = lambda request: short(request, 403)
+        with pytest.raises(ForbiddenError, match=r"does not let us have [^:]*:\d+/app:1$"):
+            at(liar).manifest("1")
