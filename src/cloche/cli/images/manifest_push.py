@@ -6,9 +6,11 @@ import sys
 
 from cloche.cli.images.manifest_create import access_to_lists
 from cloche.cli.images.manifest_rm import remove
+from cloche.cli.output import plain
 from cloche.images import pushing
 from cloche.images.gathering import REGISTRY
 from cloche.images.lists import find_list
+from cloche.images.platforms import shown
 from cloche.images.store import uses
 from cloche.images.store.layout import Layout, store_dir
 
@@ -38,9 +40,6 @@ class Lines(pushing.Progress):
     """A line for each image of the list."""
 
     def done(self, item: Descriptor, how: str) -> None:
-        platform = item.platform
-        name = (
-            f" ({'/'.join(filter(None, (platform.os, platform.architecture, platform.variant)))})" if platform else ""
-        )
-        sys.stderr.write(f"{item.digest}{name}: {WORDS[how]}\n")
+        name = f" ({shown(item.platform)})" if item.platform else ""
+        sys.stderr.write(plain(f"{item.digest}{name}: {WORDS[how]}") + "\n")
         sys.stderr.flush()
