@@ -15,7 +15,9 @@ import pytest
 
 import cloche
 from cloche import images as api
+from cloche.cli.images.files import writing
 from cloche.images.digests import sha256
+from cloche.images.store import appearing
 from tests.images.whole import look
 
 if TYPE_CHECKING:
@@ -323,3 +325,18 @@ def test_a_name_with_a_digest_is_that_of_what_has_it(tmp_path: Path) -> None:
     blob.write_bytes(blob.read_bytes() + b" ")
     with pytest.raises(cloche.RegistryError):
         api.open_image(f"oci:{tmp_path}/lies")
+
+
+def test_what_stands_where_a_file_is_to_be_made_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(appearing, "unique", lambda path: path)
+    theirs = tmp_path / "a.tar.new"
+    theirs.write_text("theirs")
+    with pytest.raises(cloche.ForbiddenError, match="File exists"), writing(f"{tmp_path}/a.tar"):
+        pass
+    with pytest.raises(cloche.ForbiddenError, match="File exists"):
+        api.copy(api.Image(api.random_image(), ""), f"oci-archive:{tmp_path}/a.tar:x/y:1")
+    assert theirs.read_text() == "theirs"
+    theirs.unlink()
+    with pytest.raises(KeyError), writing(f"{tmp_path}/a.tar"):
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []

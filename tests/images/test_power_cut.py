@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests.images.made import entry, layer, layout
+
 if TYPE_CHECKING:
     from tests.conftest import Cli
     from tests.images.conftest import Registry
@@ -77,17 +79,21 @@ class Record:
         return any(rename.ended < call.began and call.ended < before for call in self.synced(folder))
 
 
-@pytest.fixture
-def record(cli: Cli, filled: Registry, tmp_path: Path) -> Record:
+def record_of(cli: Cli, tmp_path: Path, *words: str) -> Record:
+    """What a command did."""
     if not shutil.which("strace"):
         pytest.skip("strace(1) is not installed")
     log = tmp_path / "log"
     argv = ["strace", "-f", "-y", "-s", "0", "-e", f"trace={CALLS}", "-e", "signal=none", "-o", str(log), *cli.argv]
     env = {**cli._environment, "CLOCHE_ROOT": str(tmp_path / "store")}
-    words = [*argv, "pull", "-q", f"{filled.host}/changed:1"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env=env, timeout=120)
+    done = subprocess.run([*argv, *words], capture_output=True, text=True, check=False, env=env, timeout=120)
     assert done.returncode == 0, done.stderr
     return Record(calls_of(log.read_text(errors="replace")))
+
+
+@pytest.fixture
+def record(cli: Cli, filled: Registry, tmp_path: Path) -> Record:
+    return record_of(cli, tmp_path, "pull", "-q", f"{filled.host}/changed:1")
 
 
 def test_the_order_of_a_pull(record: Record, tmp_path: Path) -> None:
@@ -111,3 +117,12 @@ def test_the_order_of_a_pull(record: Record, tmp_path: Path) -> None:
     assert record.is_named(index, 1 << 60)
     assert record.renames[-1] == index
     assert record.last_write(f"{store}/layers") == record.last_write(f"{store}/blobs") == -1
+
+
+def test_a_file_that_is_saved(cli: Cli, tmp_path: Path) -> None:
+    made = layout(tmp_path / "layout", layer(entry("f", b"1")))
+    assert cli("pull", "-q", f"oci:{made}", env={"CLOCHE_ROOT": str(tmp_path / "store")}).returncode == 0
+    record = record_of(cli, tmp_path, "save", "-o", f"{tmp_path}/saved.tar", "made")
+    (saved,) = [call for call in record.renames if call.paths[1] == f"{tmp_path}/saved.tar"]
+    assert record.is_safe(saved)
+    assert record.is_named(saved, 1 << 60)

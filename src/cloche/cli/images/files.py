@@ -8,6 +8,7 @@ import sys
 from contextlib import contextmanager
 
 from cloche.errors import ConflictError, ForbiddenError, NotFoundError
+from cloche.images.store.appearing import appearing
 from cloche.linux.files import Fd
 
 TYPE_CHECKING = False
@@ -41,19 +42,14 @@ def writing(path: str) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         return
     path = os.path.realpath(path)
-    temporary = f"{path}.{os.getpid()}.new"
     try:
         if os.path.exists(path) and not os.path.isfile(path):  # a device, a fifo: to be written, not to be replaced
             with open(path, "wb") as file:
                 yield file
             return
-        with open(temporary, "xb") as file:
+        with appearing(path) as file:
             yield file
-        os.replace(temporary, path)
     except BrokenPipeError:
         raise
     except OSError as error:
         raise ForbiddenError(f"--output {path} cannot be written: {error.strerror}") from None
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)

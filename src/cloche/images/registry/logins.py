@@ -17,6 +17,7 @@ from binascii import Error as NotBase64
 from cloche.errors import ForbiddenError, NotFoundError, SpecError
 from cloche.images.references import DEFAULT_DOMAIN
 from cloche.images.registry.auth import Login
+from cloche.images.store.appearing import appearing
 from cloche.spec.reader import read_json, write_json
 
 TYPE_CHECKING = False
@@ -181,8 +182,5 @@ def _load(path: str) -> dict[str, Any]:
 def _write(path: str, raw: dict[str, Any]) -> None:
     folder = os.path.dirname(path)
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    temporary = f"{path}.{os.getpid()}.new"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w") as file:
-        file.write(write_json(raw) + "\n")
-    os.replace(temporary, path)
+    with appearing(path, 0o600) as file:
+        file.write(write_json(raw).encode() + b"\n")

@@ -19,6 +19,7 @@ from cloche.images.platforms import Wanted, own_platform
 from cloche.images.references import parse_reference
 from cloche.images.sources.layout import LayoutPlace
 from cloche.images.store import names
+from cloche.images.store.appearing import appearing
 from cloche.linux import files
 
 TYPE_CHECKING = False
@@ -72,16 +73,11 @@ class ArchivePlace(LayoutPlace):
     def push_manifest(self, selector: str, content: bytes, media_type: str) -> str:
         """Take a manifest in, and write the archive, which appears when it is whole."""
         digest = super().push_manifest(_full(selector), content, media_type)
-        temporary = f"{self.path}.{os.getpid()}.new"
         try:
-            with open(temporary, "xb") as file:
+            with appearing(self.path) as file:
                 self.write(file)
-            os.replace(temporary, self.path)
         except OSError as error:
             raise ForbiddenError(f"{self.path} cannot be written: {error.strerror}") from None
-        finally:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
         return digest
 
 
