@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloche.errors import NotFoundError, RegistryError, UnsupportedError
+from cloche.images.references import is_path
 from cloche.images.registry.auth import Login
 from cloche.images.registry.client import Repository
 from cloche.images.registry.pages import catalog, next_of
@@ -151,7 +152,7 @@ def test_pages_of_dockers_registry(registry: Registry) -> None:
     repository.push_manifest("1", content, OCI_MANIFEST)
     artifact(at(registry.host, "api/paged2"), NOTE)
     at(registry.host, "api/paged2").push_manifest("1", content, OCI_MANIFEST)
-    found = list(strings(repository.session, "/v2/_catalog?n=1", "repositories", "it", "registry:catalog:*"))
+    found = list(strings(repository.session, "/v2/_catalog?n=1", "repositories", "it", "registry:catalog:*", is_path))
     assert found == list(catalog(repository.session))
     assert len(found) > 1
 
@@ -164,6 +165,9 @@ LISTS = {
     "no list": (b'{"tags": {"a": 1}}', "", "no list of names"),
     "no names": (b'{"tags": [1]}', "", "no list of names"),
     "no object": (b"[]", "", "no object"),
+    "no tag": (b'{"tags": ["a", "\\u001b[2J"]}', "", r"has '\\x1b\[2J', which can be no name"),
+    "a long tag": (json.dumps({"tags": ["a" * 129]}).encode(), "", "can be no name"),
+    "more than we keep": (json.dumps({"tags": ["a"], "x": "x" * 5000}).encode(), "?", "more than 10000 bytes"),
     "no JSON": (b"<html>", "", "is none"),
 }
 
@@ -171,17 +175,28 @@ LISTS = {
 @pytest.mark.parametrize("name", LISTS)
 def test_a_list_that_lies(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cloche.images.registry.pages.MOST_PAGES", 20)
+    monkeypatch.setattr("cloche.images.registry.pages.LARGEST_LIST", 10_000)
     content, link, expected = LISTS[name]
 
     def reply(request: Handler) -> None:
         count = len(liar.asked)
-        given = link or (f"</v2/app/tags/list?page={count}>; rel=next" if name == "without end" else "")
+        more = f"</v2/app/tags/list?page={count}>; rel=next"
+        given = more if link == "?" or name == "without end" else link
         request.give(200, content, **({"Link": given} if given else {}))
 
     with Liar() as liar:
         liar.replies["/v2/app/tags/list"] = reply
         with pytest.raises(RegistryError, match=expected):
             at(liar.host, "app").tags()
+
+
+@pytest.mark.parametrize("name", ["x" * 256, "a/b\x1b", "/a", ""])
+def test_a_catalog_that_lies(name: str) -> None:
+    with Liar() as liar:
+        content = json.dumps({"repositories": ["a/b", name]}).encode()
+        liar.replies["/v2/_catalog"] = lambda request: request.give(200, content)
+        with pytest.raises(RegistryError, match=f"the catalog of {liar.host} has .*, which can be no name"):
+            list(catalog(at(liar.host, "app").session))
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,23 @@ def split_domain(text: str) -> tuple[str, str]:
     return domain, rest
 
 
+def is_tag(text: str) -> bool:
+    """Whether a text can be a tag."""
+    return bool(text) and len(text) <= LONGEST_TAG and text[0] not in ".-" and set(text) <= _LETTERS | set("_.-")
+
+
+def is_path(text: str) -> bool:
+    """Whether a text can be the name of a repository below its registry."""
+    if not 0 < len(text) <= LONGEST_NAME:
+        return False
+    try:
+        for component in text.split("/"):
+            _check_component(component, text)
+    except SpecError:
+        return False
+    return True
+
+
 def _split(name: str) -> tuple[str, str, bool]:
     """The domain, what is below it, and whether no domain was given."""
     first, slash, rest = name.partition("/")
@@ -167,8 +184,7 @@ def _check_component(component: str, text: str) -> None:
 
 
 def _check_tag(tag: str, text: str) -> None:
-    good = bool(tag) and len(tag) <= LONGEST_TAG and tag[0] not in ".-" and set(tag) <= _LETTERS | set("_.-")
-    if not good:
+    if not is_tag(tag):
         raise _wrong(text, f"has {tag[:LONGEST_TAG]!r} for a tag", "up to 128 letters, digits, _ . and -")
 
 

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from cloche.errors import ClocheError, NotFoundError, RegistryError, SpecError, UnsupportedError
 from cloche.images.digests import check_digest, sha256
 from cloche.images.documents import LARGEST, Answer, check_content, read_manifest
+from cloche.images.references import is_tag
 from cloche.images.registry import referrers, uploads
 from cloche.images.registry.pages import PAGE, strings
 from cloche.images.registry.reading import read_whole
@@ -148,7 +149,7 @@ class Repository:
         """All tags, sorted ("Listing Tags"), from as many pages as it takes."""
         what = f"the list of tags of {self.name}"
         place = f"/v2/{self.path}/tags/list?n={PAGE}"
-        return sorted(set(strings(self.session, place, "tags", what, self._scope(PULL))))
+        return sorted(set(strings(self.session, place, "tags", what, self._scope(PULL), is_tag)))
 
     def referrers(self, digest: str, kind: str = "") -> list[Descriptor]:
         """What has the manifest with this digest as its subject ("Listing Referrers"), of one artifact type if given.

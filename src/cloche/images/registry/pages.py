@@ -10,13 +10,14 @@ from __future__ import annotations
 from urllib.parse import urljoin, urlsplit
 
 from cloche.errors import RegistryError, SpecError
+from cloche.images.references import is_path
 from cloche.images.registry.reading import read_whole
 from cloche.images.registry.session import origin
 from cloche.spec.reader import read_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from urllib3.response import BaseHTTPResponse
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 PAGE = 1000  # entries that are asked for at once
 MOST_PAGES, MOST = 1000, 200_000  # of one list
-LARGEST = 4 << 20  # bytes of a page
+LARGEST, LARGEST_LIST = 4 << 20, 32 << 20  # bytes of a page, and of all pages
 CATALOG = "registry:catalog:*"  # the scope of a token, as docker's registry has it
 
 
@@ -36,16 +37,20 @@ def catalog(session: Session) -> Iterator[str]:
     for a list that is none; while it is iterated over.
     """
     what = f"the catalog of {session.host}"
-    yield from strings(session, f"/v2/_catalog?n={PAGE}", "repositories", what, CATALOG)
+    yield from strings(session, f"/v2/_catalog?n={PAGE}", "repositories", what, CATALOG, is_path)
 
 
-def strings(session: Session, place: str, key: str, what: str, scope: str) -> Iterator[str]:
+def strings(
+    session: Session, place: str, key: str, what: str, scope: str, is_good: Callable[[str], bool]
+) -> Iterator[str]:
     """The words of a list whose pages have it as the member `key`. Raises as `Session.ask`, and RegistryError."""
     count = 0
     for raw, _ in pages(session, place, what, scope):
         found = raw.get(key) or []
         if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
             raise RegistryError(f"{what} is none: {key} is no list of names")
+        if odd := [item for item in found if not is_good(item)]:
+            raise RegistryError(f"{what} has {odd[0][:80]!r}, which can be no name there")
         count += len(found)
         if count > MOST:
             raise RegistryError(f"{what} has more than {MOST} entries")
@@ -57,15 +62,20 @@ def pages(
 ) -> Iterator[tuple[dict[str, Any], BaseHTTPResponse]]:
     """Each page, an object, with the answer it came in. Raises as `Session.ask`, and RegistryError."""
     seen: set[str] = set()
+    left = LARGEST_LIST
     while place:
         seen.add(place)
         if len(seen) > MOST_PAGES:
             raise RegistryError(f"{what} has more than {MOST_PAGES} pages")
         answer = session.ask("GET", place, what, scope=scope, headers=headers)
         try:
-            raw = read_json(read_whole(answer, LARGEST, what))
+            content = read_whole(answer, LARGEST, what)
+            raw = read_json(content)
         except SpecError as error:
             raise RegistryError(f"{what} is none: {error}") from None
+        left -= len(content)
+        if left < 0:
+            raise RegistryError(f"{what} has more than {LARGEST_LIST} bytes")
         if not isinstance(raw, dict):
             raise RegistryError(f"{what} is none: it is no object")
         yield raw, answer
