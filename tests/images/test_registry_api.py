@@ -353,6 +353,47 @@ def test_a_registry_that_forgets_begins_anew(monkeypatch: pytest.MonkeyPatch) ->
         pushed(registry, chunk=100_000)
 
 
+class Sparing(Liar):
+    """A registry that takes no more than so many bytes of each part, and says so."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most, self.have, self.parts = most, 0, 0
+        self.replies |= {"/v2/app/blobs/uploads/": self._stands, "/up": self._take}
+
+    def _take(self, request: Handler) -> None:
+        content = request.body()
+        if request.command == "PUT":
+            request.give(201)
+            return
+        self.parts += 1
+        self.have += min(len(content), self.most)
+        self._stands(request)
+
+    def _stands(self, request: Handler) -> None:
+        request.give(202, Location="/up", Range=f"0-{max(self.have - 1, 0)}")
+
+
+def test_a_registry_that_takes_two_bytes_of_each_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It could be sent parts for ever; one that takes halves gets there."""
+
+    def push(registry: Sparing) -> str:
+        content = RANDOM[:3000]
+        return at(registry.host, "app").push_blob(digest_of(content), 3000, io.BytesIO(content), chunk=1000)
+
+    with Sparing(500) as registry:
+        assert push(registry) == "pushed"
+        assert registry.parts == 6
+    with Sparing(2) as registry, pytest.raises(RegistryError, match="gets nowhere: 10 bytes of 3000 after 5 parts"):
+        push(registry)
+    monkeypatch.setattr("cloche.images.registry.uploads.MOST_PARTS", 4)
+    with (
+        Sparing(500) as registry,
+        pytest.raises(RegistryError, match="gets nowhere: 2000 bytes of 3000 after 4"),
+    ):
+        push(registry)
+
+
 def test_dockers_registry_after_a_break(registry: Registry) -> None:
     """It knows nothing of a part that broke off: a new upload is begun."""
     repository = at(registry.host, "api/broken")

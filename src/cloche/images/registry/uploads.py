@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 CHUNK, LEAST_CHUNK = 16 << 20, 64 << 10  # bytes of a part: at first, and where a proxy takes even less
 LARGEST_CHUNK = 1 << 40  # a least length above this is no length
-TRIES, WAIT = 5, 0.25  # of a part that gets nowhere, and seconds before the second try; then twice as many
+TRIES, WAIT = 5, 0.25  # of a part until so much has arrived, and seconds before the second try; then twice as many
+MOST_PARTS = 100_000  # that are sent of one blob
 BYTES = "application/octet-stream"
 
 
@@ -98,7 +99,7 @@ class _Chunked:
 
     def send(self, place: _Place | None) -> None:
         """Send all of it: to an upload that was begun, or to one that is."""
-        offset = best = tries = 0
+        offset = best = tries = count = 0
         while True:
             try:
                 if place is None:
@@ -106,9 +107,16 @@ class _Chunked:
                     if place is None:
                         return  # it says that it has the blob after all
                 while offset < self.size:
+                    count += 1
+                    whole = min(offset + self.chunk, self.size)
                     offset, place = self._send_part(place, offset)
-                    tries = 0 if offset > best else tries
-                    best = max(best, offset)
+                    if offset - best >= self.chunk:
+                        tries, best = 0, offset
+                    tries += offset < whole  # a few bytes of it are no success
+                    if tries == TRIES or count == MOST_PARTS:
+                        raise RegistryError(
+                            f"{self.what} gets nowhere: {offset} bytes of {self.size} after {count} parts"
+                        )
                 _finish(self.session, self.target, place, self.what, self.digest, _Part(self.body, 0, 0))
                 return
             except (UnreachableError, StatusError, NotFoundError) as error:
