@@ -1,20 +1,27 @@
-"""Passwords go to the registry that somebody named, and to nothing that registries.conf puts beside or before it."""
+"""Passwords go to the registry that somebody named, and to nothing that registries.conf puts beside or before it.
+
+And what is trusted without a certificate is that registry.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from cloche.errors import ForbiddenError, RegistryError
+from cloche.images.fetching import Access, at_registry
 from tests.images.liar import Liar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.conftest import Cli
+    from tests.images.conftest import Registry
     from tests.images.liar import Handler
 
 GIVEN, KEPT, OTHER = "ana:given", "ana:kept", "ana:other"
@@ -115,3 +122,23 @@ def test_a_login_is_for_the_host_that_is_asked(cli: Cli, env: dict[str, str], pa
     assert told(registry) == {GIVEN}
     assert cli("logout", "registry.invalid", env=env).returncode == 0
     assert json.loads(Path(env["REGISTRY_AUTH_FILE"]).read_text())["auths"] == {}
+
+
+@pytest.mark.parametrize("asked", [None, False])
+def test_what_loopback_may_is_not_for_others(
+    env: dict[str, str], guarded: Registry, monkeypatch: pytest.MonkeyPatch, asked: bool | None
+) -> None:
+    """A registry on this machine sends us to another, whose certificate nobody has said not to check, or somebody."""
+    real = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *rest: real("127.0.0.1" if host == "other.invalid" else host, *rest)
+    )
+    for key, value in env.items():
+        monkeypatch.setenv(key, value)
+    configure(env, "")
+    with Liar() as liar:
+        place = f"https://other.invalid:{guarded.port}/v2/box/manifests/1"
+        liar.replies["*"] = lambda request: request.give(307, Location=place)
+        expected, says = (RegistryError, "not trusted") if asked is None else (ForbiddenError, "does not let us")
+        with pytest.raises(expected, match=says):
+            at_registry(liar.name, Access(asked), lambda _, repository: repository.manifest("1"))

@@ -194,7 +194,9 @@ def _login_name(place: Place) -> str:
 
 def _with_or_without_tls(place: Place, access: Access, work: Callable[[Transport, str], T]) -> T:
     verify = access.tls_verify if access.tls_verify is not None else not (place.insecure or place.loopback)
-    transport = Transport(Trust(verify, access.cert_dir))
+    # nobody has said it where it is for loopback alone: then it is not for where a registry there sends us
+    only_here = access.tls_verify is None and not place.insecure
+    transport = Transport(Trust(verify, access.cert_dir, only_here))
     try:
         return work(transport, f"https://{place.host}")
     except NoTLSError:

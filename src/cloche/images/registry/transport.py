@@ -60,14 +60,20 @@ AGENT = "cloche"
 
 @record
 class Trust:
-    """How an origin is spoken to.
+    """How a registry, and where it sends us, is spoken to.
 
-    `verify` is whether its certificate is checked. Files in `folder`, or else in DIR/HOST[:PORT]/ of certs.d: *.crt are
-    authorities to trust, NAME.cert with NAME.key is who we are.
+    `verify` is whether certificates are checked; with `only_here` those of other machines always are. Files in
+    `folder`, or else in DIR/HOST[:PORT]/ of certs.d: *.crt are authorities to trust, NAME.cert with NAME.key is who we
+    are.
     """
 
     verify: bool = True
     folder: str = ""
+    only_here: bool = False
+
+    def verifies(self, host: str) -> bool:
+        """Whether the certificate of a host is checked."""
+        return self.verify or (self.only_here and not is_loopback(host))
 
     def folders(self, netloc: str) -> list[str]:
         """Where the certificates for an origin are."""
@@ -172,15 +178,15 @@ class Transport:
         return pool
 
     def _make_pool(self, scheme: str, netloc: str, host: str) -> urllib3.PoolManager:
-        context = self._context(netloc) if scheme == "https" else None
+        context = self._context(netloc, host) if scheme == "https" else None
         through = proxy_for(scheme, netloc, host)
         if through:
             return urllib3.ProxyManager(through, maxsize=8, ssl_context=context, proxy_headers=_who_asks(through))
         return urllib3.PoolManager(maxsize=8, ssl_context=context)
 
-    def _context(self, netloc: str) -> ssl.SSLContext:
+    def _context(self, netloc: str, host: str) -> ssl.SSLContext:
         context = ssl.create_default_context()
-        if not self.trust.verify:
+        if not self.trust.verifies(host):
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         for folder in self.trust.folders(netloc):
