@@ -122,7 +122,8 @@ def test_words_of_an_image(cli: Cli, env: dict[str, str], liar: Liar) -> None:
 
 
 def test_words_of_an_archive(cli: Cli, env: dict[str, str], tmp_path: Path) -> None:
-    for number, member in enumerate(({"RepoTags": [f"a{EVIL}:1"]}, {"Config": EVIL}, {"Layers": [EVIL]})):
+    members: tuple[dict[str, Any], ...] = ({"RepoTags": [f"a{EVIL}:1"]}, {"Config": EVIL}, {"Layers": [EVIL]})
+    for number, member in enumerate(members):
         listing = [{"Config": "config.json", "RepoTags": ["localhost/a:1"], "Layers": ["layer.tar"], **member}]
         files = {"layer.tar": b"", "config.json": b"{}", "manifest.json": json.dumps(listing).encode()}
         place = tmp_path / f"{number}.tar"
