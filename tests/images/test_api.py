@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,8 +124,10 @@ def test_what_a_layer_hides_is_gone_and_what_it_has_itself_stays(tmp_path: Path)
 
 def _layered(*layers: dict[str, str], modes: dict[str, int] | None = None) -> api.MemoryPlace:
     """An image with these files in its layers, and these directories in the first of them."""
-    import tarfile
 
+
+def _layered(*layers: dict[str, str]) -> api.MemoryPlace:
+    """An image with these files in its layers."""
     from cloche.spec.image import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
     from cloche.spec.reader import write_json
 
@@ -340,3 +345,63 @@ def test_what_stands_where_a_file_is_to_be_made_stays(tmp_path: Path, monkeypatc
     with pytest.raises(KeyError), writing(f"{tmp_path}/a.tar"):
         raise KeyError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_read_of_an_archive_goes_with_who_reads_it(cli: Cli, tmp_path: Path) -> None:
+    """Killed while a pipe is read: nothing is left but in the store, where rmi removes it, and not before."""
+    (tmp_path / "tmp").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    env = {"CLOCHE_ROOT": str(tmp_path / "store"), "TMPDIR": str(tmp_path / "tmp")}
+    incoming = tmp_path / "store/incoming"
+    child = cli.popen("pull", f"oci-archive:{tmp_path}/pipe", env=env)
+    with (tmp_path / "pipe").open("wb") as pipe:  # opened by the other side as well
+        info = tarfile.TarInfo("a")
+        info.size = 1 << 20
+        pipe.write(info.tobuf() + bytes(1 << 19))
+        pipe.flush()
+        assert os.listdir(tmp_path / "tmp") == []
+        before = sorted(os.listdir(incoming))
+        assert len(before) == 2
+        assert cli("rmi", "-f", "nope", env=env).returncode == 0
+        assert sorted(os.listdir(incoming)) == before
+        child.terminate()
+        assert child.wait(60) != 0
+    assert os.listdir(tmp_path / "tmp") == []
+    assert cli("rmi", "-f", "nope", env=env).returncode == 0
+    assert os.listdir(incoming) == []
+    api.copy(api.Image(api.random_image(), ""), f"oci-archive:{tmp_path}/a.tar:x/y:1")
+    assert cli("pull", f"oci-archive:{tmp_path}/a.tar", env=env).returncode == 0
+    assert os.listdir(incoming) == os.listdir(tmp_path / "tmp") == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Content-Length: 99999\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n3e8\r\n",
+        "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+def test_a_daemon_that_breaks_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/socket")
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(f"HTTP/1.1 200 OK\r\n{answer}".encode() + bytes(300))
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"{tmp_path}/socket")
+        listening.listen()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(cloche.RegistryError, match="daemon breaks off in box"):
+            api.open_image("docker-daemon:box")
+        thread.join()
+
+
+def test_a_daemon_that_has_no_path_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
+    with pytest.raises(cloche.UnsupportedError, match=r"DOCKER_HOST=tcp://127\.0\.0\.1:9"):
+        api.open_image("docker-daemon:box")

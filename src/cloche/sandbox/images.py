@@ -85,8 +85,9 @@ def pull(
         layout, access = Layout(store_dir()), _access(tls_verify, login)
         done = fetch(layout, rest, parse_platform(platform), access, unpacking(), Progress())
         return open_image(str(done.reference))
-    place, selector = open_place(transport, rest, parse_platform(platform) if platform else None)
-    image = Image(place, selector, parse_platform(platform))
+    wanted = parse_platform(platform)
+    place, selector = open_place(transport, rest, wanted if platform else None, _incoming())
+    image = Image(place, selector, wanted)
     return open_image(take(image, claimed_name(place.name_of(image), image.digest, image.tag_digest)))
 
 
@@ -185,6 +186,13 @@ def load(source: IO[bytes], *, platform: str = "") -> list[archives.Loaded]:
     who = unpacking()
     wanted = parse_platform(platform) if platform else None
     return archives.load(Layout(store_dir()), source.read, wanted, lambda: Worker(who.users), who.powers)
+
+
+def _incoming() -> str:
+    """Where in the store something is put that is on its way there."""
+    layout = Layout(store_dir())
+    layout.make()
+    return f"{layout.path}/incoming"
 
 
 def _access(tls_verify: bool | None, login: Login | None) -> Access:

@@ -1,7 +1,8 @@
 """Archives of images, and the docker daemon, which gives and takes them, as sources and sinks.
 
 An archive is read once, into an image layout in a directory of its own that goes with the object: parts of it are asked
-for in any order, and a pipe or a daemon tells them in one.
+for in any order, and a pipe or a daemon tells them in one. Who takes an image into the store has that directory in the
+store's incoming/, locked: where somebody is killed, the next rmi removes it.
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ import http.client
 import os
 import socket
 import tempfile
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from urllib.parse import quote
 
-from cloche.errors import ForbiddenError, NotFoundError, RegistryError
+from cloche.errors import ForbiddenError, NotFoundError, RegistryError, UnsupportedError
 from cloche.images import archives, saving
+from cloche.images.documents import LARGEST
 from cloche.images.platforms import Wanted, own_platform
 from cloche.images.references import parse_reference
 from cloche.images.sources.layout import LayoutPlace
 from cloche.images.store import names
 from cloche.images.store.appearing import appearing
+from cloche.images.store.layout import unique
+from cloche.images.store.locks import lock
 from cloche.linux import files
 
 TYPE_CHECKING = False
@@ -38,8 +42,8 @@ PART = 1 << 18
 class ArchivePlace(LayoutPlace):
     """An archive that docker, podman, skopeo or cloche has written, compressed or not."""
 
-    def __init__(self, path: str, platform: Wanted | None = None) -> None:
-        super().__init__(_own_directory(self))
+    def __init__(self, path: str, platform: Wanted | None = None, incoming: str = "") -> None:
+        super().__init__(_own_directory(self, incoming))
         self.path, self.platform = path, platform or own_platform()
         self._is_read = False
 
@@ -84,10 +88,11 @@ class ArchivePlace(LayoutPlace):
 class DaemonPlace(ArchivePlace):
     """The images of a docker daemon (docker's Engine API, "Export an image", "Import images")."""
 
-    def __init__(self, image: str, platform: Wanted | None = None, path: str = "") -> None:
+    def __init__(self, image: str, platform: Wanted | None = None, incoming: str = "") -> None:
         host = os.environ.get("DOCKER_HOST", "")
-        place = path or (host.removeprefix("unix://") if host.startswith("unix://") else SOCKET)
-        super().__init__(place, platform)
+        if host and not host.startswith("unix://"):
+            raise UnsupportedError(f"DOCKER_HOST={host}", needs="a socket with a path", hint="DOCKER_HOST=unix://PATH")
+        super().__init__(host.removeprefix("unix://") or SOCKET, platform, incoming)
         self.image = image
 
     @property
@@ -99,7 +104,7 @@ class DaemonPlace(ArchivePlace):
         """The image of this name in the daemon."""
         if not self._is_read:
             with self._ask("GET", f"/images/{quote(self.image, safe='')}/get", None) as answer:
-                self.take_in(answer.read)
+                self.take_in(self._reader(answer))
         return super().manifest(selector)
 
     def push_manifest(self, selector: str, content: bytes, media_type: str) -> str:
@@ -109,7 +114,7 @@ class DaemonPlace(ArchivePlace):
             self.write(file)
             file.seek(0)
             with self._ask("POST", "/images/load?quiet=1", file) as answer:
-                said = answer.read()
+                said = self._reader(answer)(LARGEST)
         if b'"error"' in said:
             raise RegistryError(f"{self.name} does not take it: {said.decode(errors='replace')[:200]}")
         return digest
@@ -118,6 +123,18 @@ class DaemonPlace(ArchivePlace):
         """What the image is called in the daemon."""
         del image
         return self.image
+
+    def _reader(self, answer: http.client.HTTPResponse) -> Callable[[int], bytes]:
+        def read(size: int) -> bytes:
+            try:
+                part = answer.read(size)
+                if not part and answer.length:
+                    raise http.client.IncompleteRead(b"", answer.length)
+            except (OSError, http.client.HTTPException) as error:
+                raise RegistryError(f"the docker daemon breaks off in {self.image}: {error}") from None
+            return part
+
+        return read
 
     @contextmanager
     def _ask(self, method: str, place: str, body: IO[bytes] | None) -> Iterator[http.client.HTTPResponse]:
@@ -152,14 +169,29 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _own_directory(place: object) -> str:
-    """A directory that is removed when `place` is not needed any more."""
-    import shutil
+def _own_directory(place: object, incoming: str) -> str:
+    """A directory that is removed when `place` is not needed any more; in incoming/ of a store if that is given."""
     import weakref
 
-    made = tempfile.mkdtemp(prefix="cloche-")
-    weakref.finalize(place, shutil.rmtree, made, ignore_errors=True)
+    if not incoming:
+        made = tempfile.mkdtemp(prefix="cloche-")
+        weakref.finalize(place, _remove, made)
+        return made
+    made = unique(f"{incoming}/archive")
+    held = lock(f"{made}.lock")  # before it is there: what nobody holds is removed by others
+    os.mkdir(made, 0o700)
+    weakref.finalize(place, _remove, made, held)
     return made
+
+
+def _remove(made: str, held: files.Fd | None = None) -> None:
+    import shutil
+
+    shutil.rmtree(made, ignore_errors=True)
+    if held is not None:
+        with suppress(FileNotFoundError):  # the store may be gone as well
+            os.unlink(f"{made}.lock")
+        held.close()
 
 
 def _full(text: str) -> str:

@@ -28,14 +28,17 @@ def split_transport(text: str) -> tuple[str, str]:
     return transport, rest
 
 
-def open_place(transport: str, rest: str, platform: Wanted | None) -> tuple[LayoutPlace, str]:
-    """The place, which is source and sink, and what to ask it for; of all transports but the registry's."""
+def open_place(transport: str, rest: str, platform: Wanted | None, incoming: str = "") -> tuple[LayoutPlace, str]:
+    """The place, which is source and sink, and what to ask it for; of all transports but the registry's.
+
+    `incoming` is that of the store which an image is taken into.
+    """
     if transport == "oci":
         path, name = split_name(rest)
         return LayoutPlace(path), name
     if transport in {"oci-archive", "docker-archive"}:
         path, name = split_name(rest)
-        return ArchivePlace(path, platform), name
+        return ArchivePlace(path, platform, incoming), name
     if transport == "docker-daemon":
-        return DaemonPlace(rest, platform), ""
+        return DaemonPlace(rest, platform, incoming), ""
     raise UnsupportedError(f"the transport {transport}", needs=", ".join(TRANSPORTS))
