@@ -6,7 +6,9 @@ import gzip
 import json
 import os
 import re
+import select
 import shutil
+import signal
 import time
 import zlib
 from pathlib import Path
@@ -14,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cloche.images.unpack.worker import Worker
+from cloche.linux import files
 from tests.images.liar import INDEX, MANIFEST, Handler, Liar, digest_of, tar_of
+from tests.integration.terminal import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,6 +122,28 @@ def trickling(request: Handler) -> None:
     try:
         while True:
             request.wfile.write(b" ")
+            time.sleep(0.1)
+    except OSError:
+        pass
+    request.close_connection = True
+
+
+def stalls(request: Handler) -> None:
+    request.send_response(200)
+    request.send_header("Content-Length", "100000")
+    request.end_headers()
+    while not select.select([request.connection], [], [], 1)[0]:
+        pass
+    request.close_connection = True
+
+
+def drips(request: Handler) -> None:
+    request.send_response(200)
+    request.send_header("Content-Length", "100000")
+    request.end_headers()
+    try:
+        while True:
+            request.wfile.write(b"x")
             time.sleep(0.1)
     except OSError:
         pass
@@ -412,3 +439,48 @@ def test_a_layer_named_by_sha512(cli: Cli, store: Path) -> None:
         assert done.returncode == 1
         assert "layers that the image's config names by sha256" in done.stderr
         assert json.loads((store / "index.json").read_text())["manifests"] == []
+
+
+@pytest.mark.parametrize("slow", [stalls, drips])
+def test_ctrl_c(cli: Cli, store: Path, slow: Callable[[Handler], None]) -> None:
+    """While layers are on their way, and workers wait for them: all of it ends at once, and says nothing of it."""
+    with Liar() as liar:
+        liar.replies[liar.layer_path] = slow
+        with Emulator.of(
+            cli, "pull", liar.name, CLOCHE_ROOT=cli.root, CONTAINERS_REGISTRIES_CONF="/dev/null"
+        ) as terminal:
+            terminal.until("Pulling from")
+            while liar.layer_path not in [path for path, _ in liar.asked]:
+                time.sleep(0.01)
+            terminal.type("\x03")
+            assert terminal.ended() == 130
+            shown = terminal.seen.decode()
+            session = terminal.pid
+        assert "Traceback" not in shown
+        assert "KeyboardInterrupt" not in shown
+        assert not [pid for pid in filter(str.isdecimal, os.listdir("/proc")) if session_of(pid) == session]
+        del liar.replies[liar.layer_path]
+        assert cli("pull", liar.name).returncode == 0
+    assert store.exists()
+
+
+def test_a_worker_hears_of_no_ctrl_c(tmp_path: Path) -> None:
+    """From its first moment: its caller hears, and ends it."""
+    (tmp_path / "tree/in/it").mkdir(parents=True)
+    for pause in (0, 0.02, 0.2):
+        worker = Worker()
+        time.sleep(pause)
+        os.kill(worker._process.pid, signal.SIGINT)
+        with files.Fd(os.open(tmp_path, os.O_RDONLY)) as place:
+            worker.remove(place.number, "tree")
+        worker.close()
+    assert not (tmp_path / "tree").exists()
+
+
+def session_of(pid: str) -> int:
+    """The session that a process is in, 0 where it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    except OSError:
+        return 0
+    return int(fields[3])

@@ -225,16 +225,19 @@ class _Layers:
         if not missing:
             return False
         room.check(self.layout, sum(item.size for item, _ in missing if not self.layout.has(item.digest)))
-        with Crew(self.layout, make_worker, powers, len(missing)) as crew, ThreadPoolExecutor(AT_ONCE, "fetch") as pool:
+        with Crew(self.layout, make_worker, powers, len(missing)) as crew:
+            pool = ThreadPoolExecutor(AT_ONCE, "fetch")
             try:
                 fetched = {pool.submit(self._fetch, item): (item, diff_id) for item, diff_id in missing}
                 unpacked = [self._unpack(crew, *fetched[future]) for future in as_completed(fetched) if future.result()]
                 for done in unpacked:
                     done.result()
-            except BaseException:
+            except BaseException as error:
                 self._stop.set()
-                pool.shutdown(wait=False, cancel_futures=True)
+                # who wants to end waits for no registry that says nothing: threads end with the process
+                pool.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)
                 raise
+            pool.shutdown()
         return True
 
     def _is_there(self, item: Descriptor, diff_id: str) -> bool:

@@ -47,7 +47,10 @@ class Crew:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is KeyboardInterrupt:
+            for worker in self._workers:
+                worker.kill()
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._end()
 

@@ -18,9 +18,11 @@ import _socket
 import hashlib
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 
 from cloche.errors import ClocheError, StageError
 from cloche.images.unpack.apply import Powers, Unpacker
@@ -36,7 +38,7 @@ from cloche.stage.points import point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     Facts = dict[str, Any]
@@ -76,7 +78,8 @@ class Worker:
         program = f"import sys; sys.path[:] = {sys.path!r}\nfrom {module} import main\nmain()"
         try:
             words = [sys.executable, "-I", "-S", "-c", program]
-            self._process = subprocess.Popen(words, stdin=theirs.fileno(), stdout=subprocess.DEVNULL)
+            with _deaf():
+                self._process = subprocess.Popen(words, stdin=theirs.fileno(), stdout=subprocess.DEVNULL)
         finally:
             theirs.close()
         self._sock = ours
@@ -98,8 +101,12 @@ class Worker:
 
     def ask(self, message: tuple[Any, ...], fds: tuple[int, ...] = ()) -> tuple[Any, ...]:
         """Send a request and wait for its answer. Raises BadArchive, OSError, StageError."""
-        wire.send(self._sock, message, fds)
-        got = wire.receive(self._sock)
+        try:
+            wire.send(self._sock, message, fds)
+            got = wire.receive(self._sock)
+        except KeyboardInterrupt:
+            self.kill()
+            raise
         if got is None:
             raise StageError("the process that unpacks layers was killed", hint="run it again")
         answer: tuple[Any, ...] = got[0]
@@ -134,10 +141,24 @@ class Worker:
         """Write the differences between stacks of layers, directories below `store`, into `out` (see differences)."""
         self.ask(("compare", new, base, powers.opaque), (store, out))
 
+    def kill(self) -> None:
+        """End the process in the middle of what it does."""
+        self._process.kill()
+
     def close(self) -> None:
-        """End the process."""
+        """End the process, when it has done what it was told."""
         self._sock.close()
         self._process.wait()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes begun here hear of no Ctrl-C, from their first moment: they end with their caller, which does."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def main(reply: Callable[[tuple[Any, ...], list[int]], tuple[Any, ...]] | None = None) -> None:
