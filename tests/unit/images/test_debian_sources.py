@@ -100,6 +100,14 @@ def test_a_mirror() -> None:
                     parse_mirror(scheme + text)
 
 
+@pytest.mark.parametrize("text", ["ftp://%sh/x", "http://%sh:b/x", "%sh", "http://ana:s3@cret/secret@h/ x"])
+def test_a_mirror_that_is_none_keeps_its_password(text: str) -> None:
+    with pytest.raises(SpecError) as error:
+        parse_mirror(text.replace("%s", LOGIN))
+    assert "'h" in str(error.value)
+    assert "secret" not in str(error.value) + str(error.value.__cause__)
+
+
 def test_releases_by_name_and_number() -> None:
     assert parse_suite("debian:12") == ("12", "bookworm")
     assert parse_suite("debian:trixie") == ("trixie", "trixie")

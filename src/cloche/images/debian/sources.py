@@ -49,8 +49,9 @@ def parse_mirror(text: str) -> str:
     except ValueError:
         good = False
     if not good or not text.isprintable() or " " in text:
+        # without what may be a password, wherever it ends
         hint = "http://, https:// or file:/// and a directory that has dists/ and pool/"
-        raise SpecError(f"{text[:200]!r} is not the URL of a mirror", hint=hint)
+        raise SpecError(f"{text.rpartition('@')[2][:200]!r} is not the URL of a mirror", hint=hint)
     return text.rstrip("/")
 
 
