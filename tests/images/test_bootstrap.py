@@ -231,6 +231,32 @@ def test_a_download_that_breaks_off_goes_on_where_it_was(empty: Cli, mirror: Mir
         assert [wanted for path, _, wanted in served.asked if "busybox" in path] == ["", "bytes=500000-"]
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_half_a_package_of_something_else_is_not_in_the_way(empty: Cli, mirror: Mirror, whole: bool) -> None:
+    """What somebody has left here is not what the mirror has: once it is begun anew."""
+    content = next(mirror.top.glob("pool/applets_*")).read_bytes()
+    path = Path(empty.root, "incoming", f"sha256-{hashlib.sha256(content).hexdigest()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(len(content) if whole else 100))
+    with Served(mirror.top) as served:
+        done = bootstrap(empty, mirror, "--variant", "essential", url=served.url)
+        assert done.returncode == 0, done.stderr
+        ranges = [wanted for path, _, wanted in served.asked if "applets" in path]
+    assert ranges == ([""] if whole else ["bytes=100-", ""])
+
+
+def test_what_is_wrong_twice_is_not_asked_for_again(empty: Cli, mirror: Mirror) -> None:
+    """Half of it is here, and the mirror has something else for the whole as well."""
+    content = next(mirror.top.glob("pool/applets_*")).read_bytes()
+    path = Path(empty.root, "incoming", f"sha256-{hashlib.sha256(content).hexdigest()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content[:100])
+    wrong_hash(mirror)
+    with Served(mirror.top) as served:
+        assert "what arrived is not" in refused(empty, mirror, url=served.url)
+        assert [wanted for path, _, wanted in served.asked if "applets" in path] == ["bytes=100-", ""]
+
+
 def test_who_is_killed_leaves_nothing_that_stays(maker: Cli, mirror: Mirror) -> None:
     """Half a tree is removed by the next prune, whoever its files belong to, and the next try is a whole one."""
     changed(mirror, Made("b-loop", control={"postinst": "#!/bin/sh\nsleep 60\n"}))

@@ -177,19 +177,33 @@ def fetch_packages(
 
 def _fetch(mirrors: Mirrors, layout: Layout, url: str, package: Package) -> None:
     try:
-        with Incoming(layout, package.digest, package.size) as incoming:
-            tries = 0
-            while not incoming.done:
-                try:
-                    if incoming.size < package.size:
-                        for part in mirrors.parts(url, package.filename, incoming.size):
-                            incoming.write(part)
-                    incoming.finish()
-                except Broken:
-                    tries += 1
-                    if tries == BROKEN:
-                        raise
+        if not _arrives(mirrors, layout, url, package, again=True):
+            _arrives(mirrors, layout, url, package, again=False)
     except NotFoundError:
         raise
     except RegistryError as error:
         raise RegistryError(f"{without_login(url)}/{package.filename}: {error}", hint=error.hint) from None
+
+
+def _arrives(mirrors: Mirrors, layout: Layout, url: str, package: Package, *, again: bool) -> bool:
+    """Have a package in the store; False where it was put together of two parts that do not fit, to try `again`."""
+    with Incoming(layout, package.digest, package.size) as incoming:
+        tries, whole = 0, incoming.size == 0
+        while not incoming.done:
+            try:
+                if incoming.size < package.size:
+                    for part in mirrors.parts(url, package.filename, incoming.size):
+                        incoming.write(part)
+                incoming.finish()
+            except Broken:
+                whole, tries = False, tries + 1
+                if tries == BROKEN:
+                    raise
+            except NotFoundError:
+                raise
+            except RegistryError:
+                incoming.restart()
+                if whole or not again:
+                    raise
+                return False
+    return True
