@@ -124,10 +124,6 @@ def test_what_a_layer_hides_is_gone_and_what_it_has_itself_stays(tmp_path: Path)
 
 def _layered(*layers: dict[str, str], modes: dict[str, int] | None = None) -> api.MemoryPlace:
     """An image with these files in its layers, and these directories in the first of them."""
-
-
-def _layered(*layers: dict[str, str]) -> api.MemoryPlace:
-    """An image with these files in its layers."""
     from cloche.spec.image import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
     from cloche.spec.reader import write_json
 
