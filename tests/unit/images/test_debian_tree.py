@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import os
+import resource
 import shutil
 import stat
 import subprocess
@@ -195,17 +196,14 @@ def test_what_is_written_is_a_new_file(tmp_path: Path, kind: bytes) -> None:
         (root / "etc/file").symlink_to(out)
     else:
         os.mknod(root / "etc/file", 0o666 | (stat.S_IFCHR if kind == tarfile.CHRTYPE else stat.S_IFIFO), 0x103)
-    (root / "etc/folder").mkdir()
     with Fd(os.open(root, os.O_RDONLY | os.O_DIRECTORY)) as top:
         tree = Tree(top.number, Powers(nodes=False))
         for name in ("file", "linked"):
             tree.write(f"etc/{name}", b"new", 0o755)
-        with pytest.raises(BadArchive, match="the directory etc/folder, where a file"):
-            tree.write("etc/folder", b"new")
     for name in ("file", "linked"):
         assert ((root / "etc" / name).read_bytes(), (root / "etc" / name).lstat().st_mode) == (b"new", 0o100755)
     assert out.read_bytes() == b"outside"
-    assert sorted(path.name for path in (root / "etc").iterdir()) == ["file", "folder", "linked"]
+    assert sorted(path.name for path in (root / "etc").iterdir()) == ["file", "linked"]
 
 
 @pytest.mark.parametrize("kind", [tarfile.DIRTYPE, tarfile.FIFOTYPE, b"huge"])
@@ -302,3 +300,50 @@ def test_what_is_left_is_removed_and_nothing_outside(tmp_path: Path) -> None:
     assert sorted(listing(root)) == sorted(
         "etc etc/machine-id run tmp var var/cache var/cache/apt var/cache/apt/archives var/lib var/log".split()
     )
+
+
+def test_a_tree_that_is_very_deep(tmp_path: Path) -> None:
+    """A script can make one: neither the stack nor descriptors run out."""
+    root = tmp_path / "root"
+    deep = "var/cache/apt" + "/d" * 1500
+    (root / "etc").mkdir(parents=True)
+    subprocess.run(["mkdir", "-p", str(root / deep)], check=True)
+    (root / deep / "file").write_bytes(b"deep")
+    (root / "var/cache/apt/z").write_bytes(b"last")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Fd(os.open(root, os.O_RDONLY)) as top, (tmp_path / "layer").open("wb") as out:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+        try:
+            pack(top.number, out.fileno(), PACKED)
+            settle(top.number)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    with tarfile.open(tmp_path / "layer") as read:
+        assert read.getnames()[-3:] == [deep, f"{deep}/file", "var/cache/apt/z"]
+    assert (os.path.exists(root / deep / "file"), os.path.exists(root / deep)) == (False, True)
+    subprocess.run(["rm", "-rf", str(root)], check=True)
+
+
+def test_what_fails_names_the_path(tmp_path: Path) -> None:
+    """Of hostile trees: a directory where a file is to be, a link to itself, a name longer than any."""
+    root = tmp_path / "root"
+    for name in ("etc/hostname", "etc/apt/file", "usr"):
+        (root / name).mkdir(parents=True)
+    (root / "usr/sbin").symlink_to("sbin")
+    with Fd(os.open(root, os.O_RDONLY)) as top:
+        tree = Tree(top.number, Powers(nodes=False))
+        for path, said in (("etc/apt/file", "Is a directory"), ("usr/sbin/policy-rc.d", "symbolic links")):
+            with pytest.raises(OSError, match=f"'{path}' of the new system: .*{said}"):
+                tree.write(path, b"")
+        with pytest.raises(OSError, match="'etc/hostname' of the new system: Is a directory"):
+            settle(top.number)
+        folder = os.dup(top.number)
+        for _ in range(20):
+            os.mkdir("n" * 250, dir_fd=folder)
+            below = os.open("n" * 250, os.O_RDONLY, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        os.close(folder)
+        with pytest.raises(OSError, match=r"'nnn.* of the new system: File name too long"):
+            pack(top.number, os.open("/dev/null", os.O_WRONLY), PACKED)
+        subprocess.run(["rm", "-rf", str(root / ("n" * 250))], check=True)

@@ -7,6 +7,7 @@ import os
 import stat
 import zlib
 
+from cloche.images.debian import naming
 from cloche.images.packing import END, SECOND, filling, header
 from cloche.images.unpack import tar
 from cloche.images.unpack.naming import is_wanted
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHUNK = 1 << 18
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 LEVEL = 4  # zlib's: its bytes are the same on every machine, which those of isal are not; 6 takes twice as long for 2 %
 KINDS = (
     (stat.S_ISREG, tar.FILE),
@@ -59,31 +61,47 @@ def pack(root: int, out: int, newest: int) -> Packed:
 
 
 def _archive(root: int, newest: int) -> Iterator[bytes]:
-    yield from _directory(root, b"", newest, {})
+    """Each file after the directory it is in, by name; however deep, with one directory open."""
+    seen: dict[tuple[int, int], bytes] = {}
+    waiting = _names(root, b"")
+    above, folder = b"", files.Fd(os.dup(root))
+    try:
+        while waiting:
+            path = waiting.pop()
+            place, _, name = path.rpartition(b"/")
+            with naming.on(path):
+                if place != above:
+                    folder.close()
+                    above, folder = place, files.Fd(files.open_in_root(root, place or b".", FOLDER))
+                yield from _member(folder.number, path, newest, seen)
+                if stat.S_ISDIR(os.stat(name, dir_fd=folder.number, follow_symlinks=False).st_mode):
+                    with files.Fd(os.open(name, FOLDER, dir_fd=folder.number)) as below:
+                        waiting += _names(below.number, path + b"/")
+    finally:
+        folder.close()
     yield END
 
 
-def _directory(folder: int, path: bytes, newest: int, seen: dict[tuple[int, int], bytes]) -> Iterator[bytes]:
-    for name in sorted(os.fsencode(name) for name in os.listdir(folder)):
-        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        own = path + name
-        entry = _entry(folder, name, own, status, newest)
-        if entry is None:
-            continue
-        first = seen.get((status.st_dev, status.st_ino))
-        if first is not None:
-            yield header(tar.Entry(**{**vars(entry), "kind": tar.HARD_LINK, "link": first, "size": 0, "xattrs": ()}))
-        elif entry.kind == tar.DIRECTORY:
-            yield header(entry)
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            with files.Fd(os.open(name, flags, dir_fd=folder)) as below:
-                yield from _directory(below.number, own + b"/", newest, seen)
-        else:
-            if status.st_nlink > 1:
-                seen[status.st_dev, status.st_ino] = own
-            yield header(entry)
-            if entry.kind == tar.FILE:
-                yield from _content(folder, name, entry.size)
+def _names(folder: int, prefix: bytes) -> list[bytes]:
+    """What is in a directory, the first at the end."""
+    return [prefix + name for name in sorted((os.fsencode(name) for name in os.listdir(folder)), reverse=True)]
+
+
+def _member(folder: int, path: bytes, newest: int, seen: dict[tuple[int, int], bytes]) -> Iterator[bytes]:
+    name = path.rpartition(b"/")[2]
+    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    entry = _entry(folder, name, path, status, newest)
+    if entry is None:
+        return
+    first = seen.get((status.st_dev, status.st_ino))
+    if first is not None:
+        yield header(tar.Entry(**{**vars(entry), "kind": tar.HARD_LINK, "link": first, "size": 0, "xattrs": ()}))
+        return
+    if status.st_nlink > 1 and entry.kind != tar.DIRECTORY:
+        seen[status.st_dev, status.st_ino] = path
+    yield header(entry)
+    if entry.kind == tar.FILE:
+        yield from _content(folder, name, entry.size)
 
 
 def _entry(folder: int, name: bytes, path: bytes, status: os.stat_result, newest: int) -> tar.Entry | None:

@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 
+from cloche.images.debian import naming
 from cloche.images.unpack.removal import remove_tree
 from cloche.linux import files
 
@@ -49,18 +50,18 @@ def settle(root: int) -> None:
     """Remove it from the tree below the directory `root`."""
     for path in REMOVED:
         folder, _, name = path.rpartition("/")
-        with _open(root, folder) as parent:
+        with naming.on(path), _open(root, folder) as parent:
             if parent.number >= 0:
                 _unlink(parent.number, name)
     for path in EMPTIED:
-        with _open(root, path) as place:
+        with naming.on(path), _open(root, path) as place:
             if place.number >= 0:
                 _empty(place.number)
     for path in CACHES:
-        with _open(root, path) as place:
+        with naming.on(path), _open(root, path) as place:
             if place.number >= 0:
                 _remove_files(place.number)
-    with _open(root, "etc") as parent:
+    with naming.on(BLANK), _open(root, "etc") as parent:
         if parent.number >= 0 and _unlink(parent.number, os.path.basename(BLANK)):
             made = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             os.close(os.open(os.path.basename(BLANK), made, 0o444, dir_fd=parent.number))
@@ -94,11 +95,13 @@ def _empty(folder: int) -> None:
 
 
 def _remove_files(folder: int) -> None:
-    """Remove files, and keep directories, which belong to packages."""
-    for name in os.listdir(folder):
-        if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            os.unlink(name, dir_fd=folder)
-            continue
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        with files.Fd(os.open(name, flags, dir_fd=folder)) as below:
-            _remove_files(below.number)
+    """Remove files, and keep directories, which belong to packages; however deep."""
+    waiting = ["."]
+    while waiting:
+        path = waiting.pop()
+        with files.Fd(files.open_in_root(folder, path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as place:
+            for name in os.listdir(place.number):
+                if stat.S_ISDIR(os.stat(name, dir_fd=place.number, follow_symlinks=False).st_mode):
+                    waiting.append(f"{path}/{name}")
+                else:
+                    os.unlink(name, dir_fd=place.number)

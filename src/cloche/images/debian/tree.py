@@ -15,6 +15,7 @@ import os
 import stat
 
 from cloche.errors import SpecError
+from cloche.images.debian import naming
 from cloche.images.debian.ar import parse_deb
 from cloche.images.debian.control import the_paragraph
 from cloche.images.debian.relations import is_name, parse_relations
@@ -164,18 +165,17 @@ class Tree:
     def write(self, path: str, content: bytes, mode: int = 0o644) -> None:
         """Put a new file in the place of whatever is there, through the links of the tree but never out of it."""
         folder, _, name = path.rpartition("/")
-        with files.Fd(files.open_in_root(self.root, folder or ".", os.O_PATH | os.O_DIRECTORY)) as parent:
-            made = f".{os.urandom(8).hex()}.new"
+        made = f".{os.urandom(8).hex()}.new"
+        with (
+            naming.on(path),
+            files.Fd(files.open_in_root(self.root, folder or ".", os.O_PATH | os.O_DIRECTORY)) as parent,
+        ):
             with files.Fd(os.open(made, MAKE, mode & 0o777, dir_fd=parent.number)) as file:
                 os.fchmod(file.number, mode & 0o777)
                 view = memoryview(content)
                 while view:
                     view = view[os.write(file.number, view) :]
-            try:
-                os.rename(made, name, src_dir_fd=parent.number, dst_dir_fd=parent.number)
-            except IsADirectoryError:
-                os.unlink(made, dir_fd=parent.number)
-                raise BadArchive(f"has the directory {path}, where a file is to be written") from None
+            os.rename(made, name, src_dir_fd=parent.number, dst_dir_fd=parent.number)
 
 
 def _piece(fd: int, part: Part, limit: int) -> Callable[[], bytes]:
