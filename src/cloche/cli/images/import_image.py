@@ -69,7 +69,7 @@ def _shown(place: str) -> str:
     except ValueError:
         from cloche.images.registry.transport import bare
 
-        raise SpecError(f"{bare(place)} is no address", hint="http://HOST[:PORT]/PATH, or a file") from None
+        raise SpecError(f"{bare(place)} is no address", hint=f"{WEB[0]}HOST[:PORT]/PATH, or a file") from None
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
