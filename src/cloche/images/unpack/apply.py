@@ -15,8 +15,8 @@ import errno
 import os
 import stat
 
-from cloche.images.unpack.naming import is_wanted, shown, split
-from cloche.images.unpack.parents import DEEPEST, LOOK, is_whiteout, make_opaque, make_parents
+from cloche.images.unpack.naming import is_wanted, shown, split, times_of
+from cloche.images.unpack.parents import DEEPEST, LOOK, is_there, is_whiteout, make_opaque, make_parents
 from cloche.images.unpack.removal import remove_tree
 from cloche.images.unpack.tar import (
     BLOCK_DEVICE,
@@ -49,7 +49,6 @@ MOST_KEPT = 32 << 20  # of what is kept of directories to the end
 MOST_OPEN = 64  # directories kept open, as the next entry is mostly in one of the last
 MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 OWNER = "user.containers.override_stat"  # where containers/storage and fuse-overlayfs keep an owner that cannot be
-LAST_SECOND = (1 << 34) - 1  # what ext4 can hold (2446)
 
 
 @record
@@ -234,7 +233,7 @@ class Unpacker:
                 os.fchmod(fd, entry.mode)
             if entry.xattrs:
                 self._attributes(fd, entry)
-            os.utime(fd, ns=_times(entry.mtime))
+            os.utime(fd, ns=times_of(entry.mtime))
         finally:
             os.close(fd)
 
@@ -295,7 +294,7 @@ class Unpacker:
             os.fchmod(made.number, entry.mode)
             if entry.xattrs:
                 self._attributes(made.number, entry)
-            os.utime(made.number, ns=_times(entry.mtime))
+            os.utime(made.number, ns=times_of(entry.mtime))
 
     def _finish_other(self, parent: int, name: bytes, entry: Entry) -> None:
         """Owner, mode and times of what cannot be opened: a link, a fifo, a device."""
@@ -309,7 +308,7 @@ class Unpacker:
                 os.chmod(f"/proc/self/fd/{made.number}", entry.mode)
         if entry.xattrs:
             self._attributes(f"/proc/self/fd/{parent}/{os.fsdecode(name)}", entry)
-        os.utime(name, ns=_times(entry.mtime), dir_fd=parent, follow_symlinks=False)
+        os.utime(name, ns=times_of(entry.mtime), dir_fd=parent, follow_symlinks=False)
 
     def _hard_link(self, parent: int, name: bytes, entry: Entry) -> None:
         parts = split(entry.link)
@@ -321,7 +320,7 @@ class Unpacker:
                 there = os.stat(parts[-1], dir_fd=other.number, follow_symlinks=False)
                 if stat.S_ISDIR(there.st_mode):
                     raise BadArchive(f"has {shown(entry.name)}, a hard link to a directory")
-                own = os.stat(name, dir_fd=parent, follow_symlinks=False) if _is_there(parent, name) else None
+                own = os.stat(name, dir_fd=parent, follow_symlinks=False) if is_there(parent, name) else None
                 if own is not None and (own.st_ino, own.st_dev) == (there.st_ino, there.st_dev):
                     return
                 self._retry(
@@ -391,16 +390,3 @@ class Unpacker:
 def _write(fd: int, part: memoryview) -> None:
     while (written := os.write(fd, part)) < len(part):
         part = part[written:]
-
-
-def _is_there(parent: int, name: bytes) -> bool:
-    try:
-        os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _times(mtime: int) -> tuple[int, int]:
-    time = max(0, min(mtime, LAST_SECOND * 10**9))
-    return time, time

@@ -1,10 +1,12 @@
-"""Names in an archive: of files, and of their attributes."""
+"""What an archive says of files: their names, attributes and times, within what there can be."""
 
 from __future__ import annotations
 
 import os
 
 from cloche.images.unpack.tar import BadArchive
+
+LAST_SECOND = (1 << 34) - 1  # what ext4 can hold (2446)
 
 
 def split(name: bytes) -> list[bytes]:
@@ -33,3 +35,9 @@ def shown(name: bytes) -> str:
     """A name for a message."""
     text = repr(os.fsdecode(name))
     return text if len(text) <= 80 else f"{text[:76]}…'"
+
+
+def times_of(mtime: int) -> tuple[int, int]:
+    """The times of a file, in nanoseconds, within what file systems can hold."""
+    time = max(0, min(mtime, LAST_SECOND * 10**9))
+    return time, time

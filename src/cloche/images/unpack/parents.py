@@ -30,6 +30,15 @@ def is_whiteout(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
+def is_there(parent: int, name: bytes) -> bool:
+    """Whether a directory has something of this name, be it a link to nothing."""
+    try:
+        os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def make_opaque(place: int, attribute: str) -> None:
     """Have a directory hide what is in it in the layers below."""
     with files.Fd(os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place)) as folder:
