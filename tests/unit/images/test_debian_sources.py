@@ -100,7 +100,7 @@ def test_a_mirror() -> None:
                     parse_mirror(scheme + text)
 
 
-@pytest.mark.parametrize("text", ["ftp://LOGINh/x", "http://LOGINh:b/x", "LOGINh", "http://ana:s3@cret/secret@h/ x"])
+@pytest.mark.parametrize("text", ["ftp://LOGINh/x", "HTTP://LOGINh:b/x", "LOGINh", "http://ana:s3@cret/secret@h/ x"])
 def test_a_mirror_that_is_none_keeps_its_password(text: str) -> None:
     with pytest.raises(SpecError) as error:
         parse_mirror(text.replace("LOGIN", LOGIN))
