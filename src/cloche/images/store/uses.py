@@ -49,6 +49,8 @@ def keeping(layout: Layout, find: Callable[[], T]) -> tuple[T, files.Fd]:
         found = find()
         return found, hold(layout, FETCHING)
 
+    if not os.path.exists(layout.path):
+        find()  # says what is not there, and makes no store for that
     layout.make()
     return undisturbed(layout, begin)
 
