@@ -1,8 +1,8 @@
 """The least that unpacking layers can cost here: decompression by isal, SHA-256 of both sides, files by GNU tar.
 
-    benchmarks/unfold.py FOLDER BLOB...       each blob (gzip) into a folder of its own; two at a time, on two cores
+    benchmarks/unfold.py [--synced] FOLDER BLOB...   each blob (gzip) into a folder of its own; two at a time
 
-Nothing is checked and nothing is waited for until it is on the disk.
+Nothing is checked, and nothing is waited for until it is on the disk unless that is asked for.
 """
 
 from __future__ import annotations
@@ -53,9 +53,13 @@ def main() -> None:
     if sys.argv[1] == "--one":
         one(sys.argv[2], sys.argv[3])
         return
-    top, blobs = Path(sys.argv[1]), [Path(word) for word in sys.argv[2:]]
+    synced = sys.argv[1] == "--synced"
+    folder, *words = sys.argv[1 + synced :]
+    top, blobs = Path(folder), [Path(word) for word in words]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(lambda item: unfold(item[1], top / str(item[0])), enumerate(blobs)))
+    if synced:
+        subprocess.run(["sync", "-f", folder], check=True)
 
 
 if __name__ == "__main__":
