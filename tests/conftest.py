@@ -195,17 +195,33 @@ def rootfs(shared_dir: Path) -> Path:
     return top
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _nothing_is_left() -> Iterator[None]:
-    """The host before and after the whole run: mounts, cgroups, processes, namespaces, links, state."""
-    before = Snapshot.take()
-    yield
-    differences = compare(before)
-    assert not differences, "left on this machine by the tests:\n" + "\n".join(differences)
+BEFORE = pytest.StashKey[Snapshot]()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """The host before the whole run; of several workers, whoever gives them work looks."""
+    if not hasattr(session.config, "workerinput"):
+        session.stash[BEFORE] = Snapshot.take()
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI a skip that nobody expects is a failure."""
+    """The host after it: mounts, cgroups, processes, namespaces, links, state; and skips nobody expects, in CI."""
+    if BEFORE not in session.stash:
+        return
+    _nothing_is_left(session)
+    _nothing_is_skipped(session)
+
+
+def _nothing_is_left(session: pytest.Session) -> None:
+    differences = compare(session.stash[BEFORE])
+    if differences:
+        print("\nleft on this machine by the tests:\n" + "\n".join(f"  {line}" for line in differences))
+        session.exitstatus = 1
+
+
+def _nothing_is_skipped(session: pytest.Session) -> None:
     if os.environ.get("CI") != "true":
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import io
@@ -72,8 +73,7 @@ def test_what_a_worker_still_writes_is_left_alone(cli: Cli, tmp_path: Path) -> N
         while not held:
             assert child.poll() is None
             for pid in workers(root):
-                links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-                held += [link for link in links if link.endswith(".d.lock")]
+                held += [link for link in opened(pid) if link.endswith(".d.lock")]
         child.kill()
         child.wait()
         assert cli("pull", "-q", liar.name, env=env).returncode == 0
@@ -89,6 +89,15 @@ def test_what_a_worker_still_writes_is_left_alone(cli: Cli, tmp_path: Path) -> N
         assert Path(held[0]).exists()
     assert cli("rmi", "-f", liar.name, env=env).returncode == 0
     assert os.listdir(folder.parent) == []
+
+
+def opened(pid: str) -> list[str]:
+    """The files that a process has open, but for those it closes meanwhile."""
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return found
 
 
 def saved(path: Path, content: bytes) -> bytes:

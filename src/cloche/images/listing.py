@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from cloche.errors import ClocheError
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
 from cloche.images.lists import DEEPEST, is_list
@@ -49,8 +47,6 @@ class Row:
 
 def rows(layout: Layout) -> list[Row]:
     """All of them, the newest first. One that is damaged is left out."""
-    if not os.path.exists(f"{layout.path}/index.json"):
-        return []
     known = summaries.read(layout)
     kept: dict[str, Summary] = {}
     sizes: dict[str, int] = {}

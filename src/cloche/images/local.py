@@ -63,11 +63,7 @@ def find_entry(layout: Layout, text: str) -> names.Entry:
     """Its entry in the index."""
     entry = _named(layout, text)
     if entry is None:
-        try:
-            entries = names.entries(layout)
-        except FileNotFoundError:
-            entries = []
-        entry = next(iter(_matching(layout, entries, text)), None)
+        entry = next(iter(_matching(layout, names.entries(layout), text)), None)
     if entry is None:
         raise NotFoundError(
             f"no such image: {text}", hint=f"cloche images lists what is here, cloche pull {text} fetches it"
@@ -79,7 +75,7 @@ def _named(layout: Layout, text: str) -> names.Entry | None:
     """The entry with exactly this name, in full or with what docker leaves out."""
     try:
         return names.named(layout, str(parse_reference(text)))
-    except (SpecError, FileNotFoundError):
+    except SpecError:
         return None
 
 

@@ -15,7 +15,7 @@ from cloche.stage.points import point
 
 LAYOUT = b'{"imageLayoutVersion": "1.0.0"}'
 EMPTY = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
-FIRST = {"oci-layout": LAYOUT, "index.json": EMPTY}
+FIRST = {"index.json": EMPTY, "oci-layout": LAYOUT}  # in this order: the last one says that all is there
 FOLDERS = ("blobs/sha256", "blobs/sha512", "incoming", "layers/sha256")
 SPARE = 1 << 16
 

@@ -12,7 +12,7 @@ import os
 
 from cloche.errors import SpecError
 from cloche.images.store import room
-from cloche.images.store.layout import write_once, write_over
+from cloche.images.store.layout import EMPTY, write_once, write_over
 from cloche.records import record
 from cloche.spec.image import NAME, Descriptor
 from cloche.spec.reader import read_json, write_json
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from cloche.images.store.layout import Layout
+    from cloche.images.store.layout import EMPTY, Layout
 
     Raw = dict[str, Any]
 
@@ -129,9 +129,15 @@ def _entry(raw: object, index: int) -> Entry:
 
 
 def _read(layout: Layout) -> Raw:
+    """The index; an empty one where there is no store yet, which its last file tells from one that is damaged."""
     path = f"{layout.path}/index.json"
-    with open(path, "rb") as file:
-        content = file.read()
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        if os.path.exists(f"{layout.path}/oci-layout"):
+            raise
+        content = EMPTY
     try:
         raw = read_json(content)
         if not isinstance(raw, dict) or not isinstance(raw.get("manifests"), list):

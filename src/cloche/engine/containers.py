@@ -1,0 +1,199 @@
+"""Containers, kept and throwaway, as every command sees them: found by name or id, with what is known of them.
+
+    STORE/names/NAME            a symbolic link whose text is the id: names are unique by symlink(2)
+    STORE/containers/ID/        a kept one
+        container.json          what was asked; written by commands that hold `lock`
+        state.json              where it stands; written by the supervisor once it was started
+        receipt.json            what is enforced
+        layer/upper, layer/work what it has written
+        log/                    what it has said
+    STATE/containers/ID.json    a throwaway one while it runs (`records`)
+
+A container is there as soon as its container.json is, which is written last and removed first. What a command left
+that was killed in between is removed by whoever looks (`leftovers`).
+"""
+
+from __future__ import annotations
+
+import os
+
+from cloche.engine import records
+from cloche.errors import ConflictError, NotFoundError, SpecError
+from cloche.images.store.layout import store_dir
+from cloche.linux.reading import boot_id, read_bytes
+from cloche.spec.reader import read_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Known = dict[str, Any]
+
+HEX = frozenset("0123456789abcdef")
+ALIVE = {"running", "paused", "restarting"}
+CREATED: Known = {
+    "status": "created",
+    "pid": 0,
+    "start": 0,
+    "boot": "",
+    "started_at": "",
+    "finished_at": "",
+    "exit_code": 0,
+    "oom": False,
+    "error": "",
+    "reason": None,
+    "by": "",
+    "restarts": 0,
+    "health": None,
+    "entry": {},
+}
+
+
+class Container:
+    """One container: `known` is its container.json, `state` its state.json, `folder` "" for a throwaway one."""
+
+    def __init__(self, folder: str, known: Known, state: Known) -> None:
+        self.folder, self.known, self.state = folder, known, state
+
+    @property
+    def id(self) -> str:
+        """64 hexadecimal digits."""
+        return str(self.known["id"])
+
+    @property
+    def name(self) -> str:
+        """Its name; of a throwaway one perhaps ""."""
+        return str(self.known["name"])
+
+    @property
+    def kept(self) -> bool:
+        """Whether it stays when it has ended."""
+        return bool(self.folder)
+
+    @property
+    def status(self) -> str:
+        """created, running, paused, restarting, exited, removing or dead, as docker's State.Status."""
+        return str(self.state["status"])
+
+    @property
+    def running(self) -> bool:
+        """Whether it has a process."""
+        return self.status in ALIVE and bool(self.pid)
+
+    @property
+    def pid(self) -> int:
+        """Its first process, 0 for none."""
+        return int(self.state["pid"]) if self.status in ALIVE else 0
+
+    @property
+    def entry(self) -> Known:
+        """What another process needs to know to enter it: pid, start, groups, env, cwd, user, capabilities, …"""
+        return dict(self.state["entry"])
+
+    def read_state(self) -> Container:
+        """Read its state again; one that has been removed meanwhile stays as it was known last."""
+        if self.folder and (text := read_bytes(f"{self.folder}/state.json")):
+            self.state = _state(text)
+        return self
+
+
+def containers_dir() -> str:
+    """Where the kept ones are."""
+    return f"{store_dir()}/containers"
+
+
+def folder_of(container_id: str) -> str:
+    """The directory of a kept one, whether it is there or not."""
+    return f"{store_dir()}/containers/{container_id}"
+
+
+def every(everything: bool = False) -> list[Container]:
+    """The containers that run, or all there are; those made last come first."""
+    kept = (load(name, everything=everything) for name in _ids())
+    found = [container for container in kept if container is not None] + _throwaways()
+    return sorted(found, key=lambda container: str(container.known["created"]), reverse=True)
+
+
+def find(word: str) -> Container:
+    """The container with this name, id, or unambiguous beginning of an id. Raises NotFoundError, ConflictError."""
+    name = word.removeprefix("/")
+    try:
+        target = os.readlink(f"{store_dir()}/names/{name}") if name and "/" not in name else ""
+    except OSError:
+        target = ""
+    if target and (found := load(target)) is not None:
+        return found
+    matches = _throwaways()
+    exact = [container for container in matches if name in {container.name, container.id}]
+    if exact:
+        return exact[0]
+    if not word or not set(word) <= HEX:
+        raise not_found(word)
+    alike = [container for container in matches if container.id.startswith(word)]
+    alike += [found for known in _ids() if known.startswith(word) and (found := load(known)) is not None]
+    if len(alike) > 1:
+        raise ConflictError(f"Multiple IDs found with provided prefix: {word}", hint="write more of it")
+    if not alike:
+        raise not_found(word)
+    return alike[0]
+
+
+def running(word: str) -> Container:
+    """The same, if it runs. Raises ConflictError where it does not."""
+    container = find(word)
+    if not container.running:
+        raise ConflictError(
+            f"container {container.id} is not running", hint=f"cloche start {container.name or container.id[:12]}"
+        )
+    return container
+
+
+def not_found(word: str) -> NotFoundError:
+    """docker's sentence for what is not there."""
+    return NotFoundError(f"No such container: {word}", hint="cloche ps -a lists what there is")
+
+
+def load(container_id: str, *, everything: bool = True) -> Container | None:
+    """A kept container by its whole id; None where there is none, or, unless `everything`, none that runs."""
+    folder = folder_of(container_id)
+    state = _state(read_bytes(f"{folder}/state.json"))
+    if not everything and state["status"] not in ALIVE:
+        return None
+    try:
+        known = read_json(read_bytes(f"{folder}/container.json"))
+    except SpecError:
+        return None  # not there yet, or not any more
+    return Container(folder, known, state) if isinstance(known, dict) else None
+
+
+def is_alive(state: Known) -> bool:
+    """Whether the very process a state names still runs."""
+    pid, start = int(state["pid"]), int(state["start"])
+    return bool(pid) and state["boot"] == boot_id() and records.start_time(pid) == start
+
+
+def _ids() -> list[str]:
+    try:
+        return [name for name in os.listdir(containers_dir()) if len(name) == 64]
+    except FileNotFoundError:
+        return []
+
+
+def _state(text: bytes) -> Known:
+    try:
+        raw = read_json(text) if text else {}
+    except SpecError:
+        raw = {}  # it is replaced as a whole, so only a machine that stopped leaves part of one: nothing runs
+    return {**CREATED, **raw} if isinstance(raw, dict) else dict(CREATED)
+
+
+def _throwaways() -> list[Container]:
+    return [_throwaway(record) for record in records.every()] if records.any_there() else []
+
+
+def _throwaway(record: records.Record) -> Container:
+    known = record.get("known") or {}
+    known = {"id": record["id"], "name": record.get("name", ""), "created": "", "labels": {}, **known}
+    state = {**CREATED, "status": "running", "started_at": known["created"], "entry": record}
+    state.update({name: record[name] for name in ("pid", "start", "boot")})
+    return Container("", known, state)

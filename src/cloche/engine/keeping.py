@@ -1,0 +1,37 @@
+"""What is asked of a container that is kept, besides what its plan says: restarts, logs, health, its end."""
+
+from __future__ import annotations
+
+from cloche.records import record
+
+RESTARTS = ("no", "always", "unless-stopped", "on-failure")
+STOP_TIMEOUT = 10.0  # seconds, as docker's
+
+
+@record
+class Keep:
+    """The part of `run` and `create` that is the engine's; names and meanings are docker's.
+
+    auto_remove     --rm: removed at its end
+    restart         --restart: no, always, unless-stopped, on-failure
+    restart_most    of on-failure:N; 0 for no limit
+    log_driver      json-file, local, journald, none
+    log_options     max-size, max-file, compress, …
+    health_*        --health-cmd and the like, times in seconds; "" and 0 for what the image says, or docker's defaults
+    no_healthcheck  none, whatever the image says
+    detach_keys     the keys that leave a terminal, as docker writes them: ctrl-p,ctrl-q
+    """
+
+    auto_remove: bool = False
+    restart: str = "no"
+    restart_most: int = 0
+    log_driver: str = "json-file"
+    log_options: dict[str, str] = {}  # noqa: RUF012 - never changed, as the whole record
+    health_cmd: str = ""
+    health_interval: float = 0.0
+    health_timeout: float = 0.0
+    health_retries: int = 0
+    health_start_period: float = 0.0
+    health_start_interval: float = 0.0
+    no_healthcheck: bool = False
+    detach_keys: str = ""
