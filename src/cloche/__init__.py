@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cloche.engine.reason import Reason, Usage
     from cloche.errors import (
         ClocheError,
         ConflictError,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     )
     from cloche.runtime.receipt import Receipt
     from cloche.sandbox.api import DEVNULL, PIPE, run, run_async
-    from cloche.sandbox.reason import Reason, Usage
     from cloche.sandbox.running import Result
 
 __all__ = [
@@ -54,7 +54,7 @@ __all__ = [
 _HOMES = {
     "cloche.sandbox.api": ("DEVNULL", "PIPE", "run", "run_async"),
     "cloche.sandbox.running": ("Result",),
-    "cloche.sandbox.reason": ("Reason", "Usage"),
+    "cloche.engine.reason": ("Reason", "Usage"),
     "cloche.runtime.receipt": ("Receipt",),
 }
 

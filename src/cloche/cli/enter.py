@@ -6,13 +6,13 @@ import os
 
 from cloche.cli import front
 from cloche.engine import records
+from cloche.engine.reason import exit_code_of
 from cloche.errors import ConflictError, ForbiddenError, SpecError
 from cloche.linux.kernel import MACHINE
 from cloche.linux.namespaces import NAMES
 from cloche.runtime import defaults
 from cloche.runtime.entering import Entry, plan_entry
 from cloche.runtime.idmaps import joined
-from cloche.sandbox.reason import exit_code_of
 from cloche.sandbox.running import set_up_error
 
 TYPE_CHECKING = False

@@ -1,7 +1,7 @@
 """`cloche`: the words of the command line to a verb, and every error to one line and an exit code.
 
     125  cloche itself failed      126, 127  the command cannot be executed, is not found
-    1    a verb about images failed
+    1    a verb about images or kept containers failed
     124  it timed out              else      the command's own, or 128+n for signal n
 
 Each verb lives in a module of its own, imported when it is called for.
@@ -23,17 +23,22 @@ if TYPE_CHECKING:
     from cloche.cli.table import Verb
 
 FAILED = 125
-# verb about images -> the module of cli.images, which has a function of the same name
-ROOMS = {verb: verb for verb in "pull push images rmi tag save load login logout history search".split()}
-ROOMS |= {f"image {verb}": verb for verb in "pull push save load tag history".split()}
-ROOMS |= {f"image {verb}": f"image_{verb}" for verb in "inspect tree exists prune mount unmount diff".split()}
+# verb -> the module below cloche.cli, whose last word is the name of the function that carries it out
+IMAGES = "pull push images rmi tag save load login logout history search export".split()
+ROOMS = {verb: f"images.{verb}" for verb in IMAGES}
+ROOMS |= {f"image {verb}": f"images.{verb}" for verb in "pull push save load tag history bootstrap".split()}
+ROOMS |= {f"image {verb}": f"images.image_{verb}" for verb in "inspect tree exists prune mount unmount diff".split()}
 ROOMS |= {
-    f"manifest {verb}": f"manifest_{verb}" for verb in "inspect create add annotate remove push rm exists".split()
+    f"manifest {verb}": f"images.manifest_{verb}"
+    for verb in "inspect create add annotate remove push rm exists".split()
 }
-ROOMS |= {"image ls": "images", "image rm": "rmi", "image bootstrap": "bootstrap"}
-ROOMS |= {"import": "import_image", "image import": "import_image", "export": "export"}
+ROOMS |= {"image ls": "images.images", "image rm": "images.rmi"}
+ROOMS |= {"import": "images.import_image", "image import": "images.import_image"}
+CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename".split()
+ROOMS |= {verb: f"containers.{verb}" for verb in CONTAINERS}
 # rooms that need no library of others', which takes 5 ms to look for
-ALONE = {"images", "history", "image_inspect", "image_tree", "image_exists", "tag"}
+ALONE = {f"images.{room}" for room in "images history image_inspect image_tree image_exists tag".split()}
+ALONE |= {f"containers.{verb}" for verb in CONTAINERS}
 # what the bundle has of modules: loaded by every run, and when they are asked for
 EVERY_RUN = ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server")
 OF_IMAGES = ("cloche.images.store.uses", "cloche.cli.images.images", "cloche.cli.images.image_inspect")
@@ -120,10 +125,10 @@ def _implementation(verb: Verb, parsed: Parsed) -> int:
             from cloche.linux.libraries import reach
 
             reach()
-        module = f"cloche.cli.images.{room}"
+        module = f"cloche.cli.{room}"
         try:
             __import__(module)
-            return int(getattr(sys.modules[module], room)(parsed))
+            return int(getattr(sys.modules[module], room.rpartition(".")[2])(parsed))
         except ModuleNotFoundError as error:
             if error.name is None or error.name.startswith("cloche"):
                 raise

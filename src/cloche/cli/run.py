@@ -15,6 +15,7 @@ import os
 from cloche.cli import front
 from cloche.cli.request import options_of
 from cloche.engine import records
+from cloche.engine.signals import signal_number
 from cloche.errors import ConflictError, ForbiddenError, UnsupportedError
 from cloche.sandbox import values
 from cloche.sandbox.image import to_fetch
@@ -103,7 +104,7 @@ def _drive(options: Options, prepared: Prepared, observer: front.Observer) -> Re
         tty=options.tty,
         observer=observer,
         started=lambda pid: _started(options, prepared, pid),
-        stop_signal=values.signal_number(prepared.stop_signal),
+        stop_signal=signal_number(prepared.stop_signal),
         patience=None if options.stop_timeout is None else values.duration(options.stop_timeout, "--stop-timeout"),
     )
     return conclude(prepared, ended)

@@ -27,7 +27,7 @@ from cloche.spec.validate import check_process
 from cloche.stage.hooks import with_pid
 from cloche.stage.making import Callbacks, Made
 from cloche.stage.operation import Plan
-from cloche.stage.operations import command, filesystems, groups, lifecycle, processes
+from cloche.stage.operations import command, filesystems, groups, processes
 from cloche.stage.operations.identity import GiveStreams, SessionKeyring
 from cloche.stage.points import from_environment
 
@@ -196,7 +196,7 @@ def _plan(container: Container, config: Config, process: Process, asked: Executi
         size = process.consoleSize
         steps.append(filesystems.OpenTerminal(*((size.height, size.width) if size is not None else (0, 0))))
     steps += [command.NewSession(process.terminal), GiveStreams()]
-    last = [find_command(process), lifecycle.Outlive()]
+    last = [find_command(process), command.Outlive()]
     steps += plan_identity(request, host, process, Receipt(), asked.preserve, last)
     return Plan(tuple(steps), own_pids=False, failpoint=from_environment(environment("CLOCHE_FAILPOINT")))
 

@@ -35,6 +35,7 @@ STANDARD_DEVICES = (
     ("tty", (5, 0)),
 )
 OWN_DIRECTORIES = ("pts", "shm", "mqueue")  # of /dev
+KEPT = "layers that are kept"
 DEVICE_LINKS = (
     ("/dev/fd", "/proc/self/fd"),
     ("/dev/stdin", "/proc/self/fd/0"),
@@ -117,6 +118,10 @@ def _root(
     root = request.root
     trees: list[Operation] = []
     steps: list[Operation] = [roots.Scratch(""), AwaitTrees()]
+    if request.kept is not None:
+        layer = request.kept.layer
+        trees.append(OpenTree(KEPT, layer, by_stage=by_stage, id_mapped="top" if mapped else ""))
+        steps.append(roots.KeepLayers(KEPT))
     whole = bool(root.trees) and root.trees[0].target == "/"
     if not whole:
         steps.append(roots.NewRoot())
@@ -145,8 +150,11 @@ def _root(
             places = () if tree.layers else _places(request, tree.target)
             # layers are marked for a user namespace, and are to mean the same without one
             user_attributes = in_userns or bool(tree.layers)
+            kept = KEPT if request.kept is not None else ""
             steps.append(
-                roots.Overlay(name, index, tree.target, tree.hidden, user_attributes, places, tree.layers, tree.shape)
+                roots.Overlay(
+                    name, index, tree.target, tree.hidden, user_attributes, places, tree.layers, tree.shape, kept
+                )
             )
         elif tree.target == "/":
             steps.append(roots.TreeRoot(name))

@@ -68,6 +68,7 @@ def plan(request: Request, host: Host) -> tuple[Plan, Receipt]:
         unlink=request.unlink,
         failpoint=request.failpoint,
         made_room=made.made_room,
+        keeping=request.kept.place if request.kept is not None else "",
     ), receipt
 
 
@@ -145,13 +146,14 @@ def _inside(
     if life is not None:
         steps.append(GiveStreams())
     if life is None:
-        return steps + identity.plan_identity(request, host, process, receipt, 0, [command.DieWithStage()])
+        last = command.DieWithStage() if request.kept is None else command.Outlive()
+        return steps + identity.plan_identity(request, host, process, receipt, 0, [last])
     return steps + identity.plan_identity(request, host, process, receipt, life.preserve, _wait(life, process))
 
 
 def _wait(life: Lifecycle, process: Process) -> list[Operation]:
     """Created: wait for `start` if it is to come, and run the hooks of that moment."""
-    wait = lifecycle.AwaitStart(life.preserve) if life.waits else lifecycle.Outlive()
+    wait = lifecycle.AwaitStart(life.preserve) if life.waits else command.Outlive()
     steps: list[Operation] = [find_command(process), wait]
     if hooks := life.hooks.get("startContainer"):
         steps.append(lifecycle.RunHooks("startContainer", hooks, life.state.replace('"creating"', '"created"', 1)))

@@ -77,6 +77,17 @@ class Lifecycle:
 
 
 @record
+class Kept:
+    """What only a container of the engine's has that stays: it outlives its caller, and what it has written stays.
+
+    `layer` is the directory for that, `place` the one for word of its end.
+    """
+
+    layer: str
+    place: str
+
+
+@record
 class Request:
     """One container, as asked for."""
 
@@ -107,4 +118,5 @@ class Request:
     step: bool = False
     unlink: tuple[str, ...] = ()
     lifecycle: Lifecycle | None = None
+    kept: Kept | None = None
     failpoint: tuple[str, str] | None = None

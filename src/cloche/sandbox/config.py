@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from cloche.engine.signals import signal_number
 from cloche.engine.sweeping import group_name
 from cloche.errors import ConflictError, ForbiddenError, NotFoundError, SpecError
 from cloche.images.host import HostImage, host_image, python_environment
@@ -185,7 +186,7 @@ def _check(options: Options) -> None:
             f"{options.hostname!r} is not a host name", hint="letters, digits, dots and hyphens, at most 64"
         )
     if options.stop_signal is not None:
-        values.signal_number(options.stop_signal)
+        signal_number(options.stop_signal)
     if options.stop_timeout is not None:
         values.duration(options.stop_timeout, "--stop-timeout")
     if len(options.domainname) > 64:

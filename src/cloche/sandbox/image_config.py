@@ -6,11 +6,11 @@ made the image is not trusted: what it says is either taken as docker takes it, 
 
 from __future__ import annotations
 
+from cloche.engine.signals import signal_number
 from cloche.errors import SpecError
 from cloche.linux.places import normpath
 from cloche.runtime.mounts import VOLUME
 from cloche.runtime.request import Root, Tree
-from cloche.sandbox import values
 from cloche.spec.mounts import Mount
 
 TYPE_CHECKING = False
@@ -48,7 +48,7 @@ def with_image(options: Options, image: Image) -> Options:
 
 def _stop_signal(image: Image, text: str) -> str:
     try:
-        values.signal_number(text)
+        signal_number(text)
     except SpecError:
         raise _wrong(image, f"its stop signal {text!r} is not a signal", "--stop-signal TERM") from None
     return text

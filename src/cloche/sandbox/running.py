@@ -10,6 +10,7 @@ import os
 import sys
 
 from cloche.engine import records
+from cloche.engine.reason import Reason, Usage, exit_code_of, oom_kills, reason_of, usage_of
 from cloche.engine.sweeping import sweep
 from cloche.errors import StageError
 from cloche.ids import check_name, new_id
@@ -21,7 +22,6 @@ from cloche.runtime.receipt import Receipt
 from cloche.sandbox.config import build, ids_of
 from cloche.sandbox.image import image_of, use_image
 from cloche.sandbox.image_config import describe_image, with_image
-from cloche.sandbox.reason import Reason, Usage, exit_code_of, oom_kills, reason_of, usage_of
 from cloche.stage.operation import Plan
 from cloche.stage.points import from_environment
 

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import _socket
 import _thread
+import fcntl
 import os
 import sys
 
 from cloche.errors import StageError
+from cloche.records import record
 from cloche.stage import cleaning, delegation, watching, wire
 from cloche.stage.operation import Plan, encode
 
@@ -34,12 +36,16 @@ class Stage:
         self.control, self.pid = control, pid
         self._lock = _thread.allocate_lock()
 
-    def run(self, plan: Plan, stdio: list[int]) -> Run:
-        """Have a plan carried out with these descriptors as stdin, stdout and stderr."""
+    def run(self, plan: Plan, stdio: list[int], held: tuple[int, ...] = (), input: int = -1) -> Run:
+        """Have a plan carried out with these descriptors as stdin, stdout and stderr.
+
+        As long as it runs, the stage keeps copies of `held` open, and of `input`, the other end of its stdin.
+        """
         ours, theirs = wire.pair()
+        fds = [theirs.fileno(), *stdio, *held, *([input] if input >= 0 else [])]
         try:
             with self._lock:
-                wire.send(self.control, ("run", encode(plan)), [theirs.fileno(), *stdio])
+                wire.send(self.control, ("run", encode(plan), input >= 0), fds)
         except OSError as error:
             ours.close()
             raise StageError(f"the stage (process {self.pid}) is gone", hint="run it again") from error
@@ -63,6 +69,14 @@ class Stage:
             pass  # somebody else has reaped it
 
 
+@record
+class Adopted:
+    """A container that another owner's stage has made, and its terminal (-1 for none)."""
+
+    run: Run
+    console: int
+
+
 class Run:
     """One container as its caller sees it: an iterator of messages, and signals to send."""
 
@@ -82,6 +96,8 @@ class Run:
         Raises StageError in that case.
         """
         got = wire.receive(self.sock)
+        if got is None and self.plan.keeping:
+            raise StageError("the stage was killed", hint="what it has made goes on")
         if got is None:
             self._clean_up()
             raise StageError(
@@ -160,12 +176,27 @@ def fork_stage() -> Stage:
     return Stage(ours, pid)
 
 
-def spawn_stage(*, sealed: bool) -> Stage:
-    """A stage in a fresh interpreter, from a sealed copy of it when `sealed`."""
+def adopt_stage(control: _socket.socket, pid: int) -> tuple[Stage, list[Adopted]]:
+    """Own a stage whose owner is gone, through a connection to where it listens; and what runs in it."""
+    found = []
+    while (got := wire.receive(control)) is not None and got[0][0] == "adopted":
+        (_, keeping, first), fds = got
+        run = Run(_socket.socket(fileno=fds[0]), Plan((), keeping=keeping))
+        run.pid, run.pidfd = first, fds[1]
+        found.append(Adopted(run, fds[2] if len(fds) > 2 else -1))
+    return Stage(control, pid), found
+
+
+def spawn_stage(*, sealed: bool, listener: _socket.socket | None = None) -> Stage:
+    """A stage in a fresh interpreter, from a sealed copy of it when `sealed`.
+
+    With a `listener` it is to outlive this program where there are containers that do.
+    """
     if not sys.executable:
         raise StageError("this Python does not know its own path", hint="set sys.executable to a python3")
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    code = f"import sys; sys.path.insert(0, {root!r}); from cloche.stage.main import main; main(3)"
+    ends = "3" if listener is None else "3, 4"
+    code = f"import sys; sys.path.insert(0, {root!r}); from cloche.stage.main import main; main({ends})"
     argv = [sys.executable, "-I", "-S", "-c", code]
     path, copy = sys.executable, -1
     if sealed:
@@ -175,17 +206,20 @@ def spawn_stage(*, sealed: bool) -> Stage:
         path = f"/proc/self/fd/{copy}"
     ours, theirs = wire.pair()
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    # out of the way of the numbers they get in there
+    high = -1 if listener is None else fcntl.fcntl(listener.fileno(), fcntl.F_DUPFD_CLOEXEC, 16)
     actions = [
         (os.POSIX_SPAWN_DUP2, null, 0),
         (os.POSIX_SPAWN_DUP2, null, 1),
         (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
+        *([(os.POSIX_SPAWN_DUP2, high, 4)] if listener is not None else []),
     ]
     try:
         # what the C library would look up at its first use would be looked up again in every container
         pid = os.posix_spawn(path, argv, {"LD_BIND_NOW": "1"}, file_actions=actions)
     finally:
         theirs.close()
-        for fd in (null, copy):
+        for fd in (null, copy, high):
             if fd >= 0:
                 os.close(fd)
     return Stage(ours, pid)

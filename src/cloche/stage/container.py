@@ -6,11 +6,15 @@
     on_caller()  a signal to pass on, or the caller is gone: end it
     finish()     it has ended: read the counters, remove the groups, tell the caller
 
+One that is to outlive its caller (`Plan.keeping`) is ended with it only until it is written down ("go"); from
+then on word of its end waits in a file, and another caller may take over (`Server`).
+
 What does not belong here: the event loop (`server`), and what the caller makes of the result.
 """
 
 from __future__ import annotations
 
+import marshal
 import os
 import time
 
@@ -34,14 +38,19 @@ EPERM, ENOENT = 1, 2
 KILL = 9
 ENDING = {1, 2, 3, 10, 12, 13, 14, 15, 16, 26, 27, 29, 30}  # end a process that does nothing about them
 STOPPED = "stopped here, before this step"
+ENDED = "ended"  # the file with word of the end, below `Plan.keeping`
 MOST_REFUSALS = 10_000  # then the listener is closed, and the kernel answers ENOSYS by itself
 
 
 class Container:
     """A container being made or running; the server calls it when something happens."""
 
-    def __init__(self, plan: Plan, caller: _socket.socket, stdio: list[int]) -> None:
+    def __init__(self, plan: Plan, caller: _socket.socket, stdio: list[int], held: list[int], input: int) -> None:
         self.plan, self.caller = plan, caller
+        self.held = held  # kept open as long as it runs: its range of ids
+        self.input = input  # where a caller writes what it is to read, so that there is no end of that without one
+        self.console = -1  # its terminal, for the next caller
+        self.kept = False  # it is written down, and goes on without a caller
         self.own_init = any(isinstance(op, Execute) and op.init for op in plan.operations)
         self.scene = Outside(stdio)
         self.started = time.monotonic_ns()
@@ -146,6 +155,9 @@ class Container:
             self.result["notes"].append(tuple(rest))
         elif kind == "listener":
             self.listener = fds.pop()
+        elif kind == "console" and self.plan.keeping:
+            self.console = os.dup(fds[0])
+            self._say((kind, *rest), fds)
         elif kind == "next":
             self._say((kind, *rest))
             answer = self._answer()
@@ -168,6 +180,8 @@ class Container:
             self._say(("pinned",), [self.mounts])
         if "failed" not in self.result and "not executed" not in self.result:
             self._attest()
+            if self.plan.keeping:
+                self._say(("executed", self.result.get("attested", {})))
 
     def _attest(self) -> None:
         """Ask the kernel what is in force in the new process now; it may have ended already."""
@@ -212,8 +226,14 @@ class Container:
     def on_caller(self) -> bool:
         """Pass on a signal; when the caller is gone, end everything and return False."""
         got = wire.receive(self.caller)
+        if got is None and self.kept:
+            return False
         if got is None or got[0][0] == "kill":
             self.kill()
+        elif got[0][0] == "go":
+            self._go()
+        elif got[0][0] == "no more input":
+            self._close_input()
         elif got[0][0] == "signal":
             self.signal(got[0][1])
         elif got[0][0] == "stop":
@@ -226,6 +246,26 @@ class Container:
         if got is None and self.terminal is not None:
             self._restore_terminal(*self.terminal)
         return got is not None
+
+    def _go(self) -> None:
+        """It is written down, and can be found without us: let it go on to the command."""
+        self.kept = True
+        assert self.scene.channel is not None
+        try:
+            wire.send(self.scene.channel, ("go",))
+        except OSError:
+            pass  # it has ended; the end is on its way to the caller
+
+    def _close_input(self) -> None:
+        if self.input >= 0:
+            os.close(self.input)
+            self.input = -1
+
+    def take_over(self, caller: _socket.socket) -> list[int]:
+        """Have another caller; returns what that needs: the pidfd, and the terminal if there is one."""
+        self.caller.close()
+        self.caller = caller
+        return [self.scene.pidfd, *([self.console] if self.console >= 0 else [])]
 
     @staticmethod
     def _restore_terminal(fd: int, saved: bytes) -> None:
@@ -286,14 +326,18 @@ class Container:
         remove_groups(self.plan.groups)
         if self.plan.made_room:
             step_back(self.plan.made_room)
+        if self.kept:
+            self._leave_word()
         for path in self.plan.unlink:
             try:
                 os.unlink(path)
             except OSError:
                 pass  # who looks for it next finds out that it is stale
-        if self.scene.pidfd >= 0:
-            os.close(self.scene.pidfd)
-            self.scene.pidfd = -1
+        self._close_input()
+        for fd in (self.scene.pidfd, self.console, *self.held):
+            if fd >= 0:
+                os.close(fd)
+        self.scene.pidfd = self.console = -1
         if not self._say(("ended", result)):
             while (got := wire.receive(self.caller)) is not None:
                 if got[0][0] == "terminal":
@@ -303,6 +347,16 @@ class Container:
         if self.terminal is not None:
             os.close(self.terminal[0])
         self.caller.close()
+
+    def _leave_word(self) -> None:
+        """Write down how it ended, for whoever comes when its caller has been killed."""
+        path = f"{self.plan.keeping}/{ENDED}"
+        try:
+            with open(f"{path}.new", "wb", buffering=0) as file:
+                file.write(marshal.dumps(self.result))
+            os.rename(f"{path}.new", path)
+        except OSError as error:
+            self.result["notes"].append(("end", f"{path} cannot be written: {error.strerror}"))
 
     def _say(self, message: tuple[Any, ...], fds: list[int] | None = None) -> bool:
         try:

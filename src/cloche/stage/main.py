@@ -10,13 +10,19 @@ from cloche.linux import process
 from cloche.stage import server
 
 
-def main(control: int) -> None:
-    """Serve the control socket at descriptor `control`; nothing is imported from here on."""
-    process.close_range(control + 1)
-    sock = _socket.socket(fileno=control)
-    os.set_inheritable(control, False)
+def main(control: int, listener: int = -1) -> None:
+    """Serve the control socket at descriptor `control`; nothing is imported from here on.
+
+    The next descriptor may be a `listener`, through which another owner can come.
+    """
+    process.close_range(max(control, listener) + 1)
     freeze_imports()
-    server.serve(sock)
+    server.serve(_taken(control), _taken(listener) if listener >= 0 else None)
+
+
+def _taken(fd: int) -> _socket.socket:
+    os.set_inheritable(fd, False)
+    return _socket.socket(fileno=fd)
 
 
 def freeze_imports() -> None:

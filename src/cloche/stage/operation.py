@@ -73,6 +73,7 @@ class Plan:
     unlink       files to remove at the end
     failpoint    (operation or point name, action) for tests, from CLOCHE_FAILPOINT
     made_room    a cgroup whose processes stepped aside, and come back at the end
+    keeping      a directory for word of its end, of a container that outlives its caller and its stage
     """
 
     operations: tuple[Operation, ...]
@@ -85,6 +86,7 @@ class Plan:
     unlink: tuple[str, ...] = ()
     failpoint: tuple[str, str] | None = None
     made_room: str = ""
+    keeping: str = ""
 
 
 def encode(plan: Plan) -> tuple[Any, ...]:

@@ -5,6 +5,9 @@
 
 One thread, epoll, no timeout but the nearest deadline. When the control socket closes, the program
 that owns this stage is gone: every container is ended, its groups are removed, and the stage exits.
+
+A stage that listens for another owner ends only what is not to outlive the first (`Plan.keeping`), and waits with
+the rest. The next owner connects, and is told of each container, with a socket for it.
 """
 
 from __future__ import annotations
@@ -30,14 +33,16 @@ if TYPE_CHECKING:
 class Server:
     """Containers by the descriptors that tell about them."""
 
-    def __init__(self, control: _socket.socket) -> None:
-        self.control = control
+    def __init__(self, control: _socket.socket, listener: _socket.socket | None = None) -> None:
+        self.control, self.listener = control, listener
         self.poll = select.epoll()
         self.handlers: dict[int, tuple[Container | None, Callable[[], None]]] = {}
         self.containers: set[Container] = set()
         self.open = True
         self.watcher = Watcher()
         self._watch(control.fileno(), self._on_control)
+        if listener is not None:
+            self._watch(listener.fileno(), self._on_owner)
 
     def _watch(self, fd: int, handler: Callable[[], None], container: Container | None = None) -> None:
         self.handlers[fd] = container, handler
@@ -52,29 +57,58 @@ class Server:
         if got is None:
             self.open = False
             self._forget(self.control.fileno())
+            self.control.close()
             for container in self.containers:
-                container.kill()
+                if not container.kept:
+                    container.kill()
             return
-        (kind, message), fds = got
+        (kind, message, has_input), fds = got
         assert kind == "run"
         if len(fds) < 4:  # no room for descriptors here: the caller sees that nobody took its plan
             for fd in fds:
                 os.close(fd)
             return
         caller = _socket.socket(fileno=fds[0])
-        container = Container(decode(message, CLASSES), caller, fds[1:4])
+        held = fds[4:]
+        container = Container(decode(message, CLASSES), caller, fds[1:4], held, held.pop() if has_input else -1)
         self.add(container)
+
+    def _on_owner(self) -> None:
+        """Somebody comes to own this stage; whoever owned it before does not any more."""
+        assert self.listener is not None
+        control = _socket.socket(fileno=self.listener._accept()[0])  # type: ignore[attr-defined]
+        control.setblocking(True)
+        if self.open:
+            self._forget(self.control.fileno())
+            self.control.close()
+        self.control, self.open = control, True
+        self._watch(control.fileno(), self._on_control)
+        for container in self.containers:
+            if not container.kept:
+                container.kill()
+                continue
+            self._forget(container.caller.fileno())
+            ours, theirs = wire.pair()
+            news = ("adopted", container.plan.keeping, container.scene.pid)
+            wire.send(control, news, [theirs.fileno(), *container.take_over(ours)])
+            theirs.close()
+            self._hear(container)
+        wire.send(control, ("all",))
+
+    def _hear(self, container: Container) -> None:
+        self._watch(container.caller.fileno(), lambda: self._on_caller(container), container)
 
     def add(self, container: Container) -> None:
         """Start a container and watch it."""
         if not container.start():
             return
-        self.watcher.begin()  # now, while the new process is still ours, which does die with the stage
+        if not container.plan.keeping:
+            self.watcher.begin()  # now, while the new process is still ours, which does die with the stage
         self.containers.add(container)
         channel = container.scene.channel
         assert channel is not None
         self._watch(channel.fileno(), lambda: self._on_channel(container), container)
-        self._watch(container.caller.fileno(), lambda: self._on_caller(container), container)
+        self._hear(container)
         self._watch(container.scene.pidfd, lambda: self._on_end(container), container)
 
     def _on_channel(self, container: Container) -> None:
@@ -141,14 +175,14 @@ class Server:
                     container.time_out()
 
 
-def serve(control: _socket.socket) -> None:
-    """Be a stage until `control` closes; never returns."""
+def serve(control: _socket.socket, listener: _socket.socket | None = None) -> None:
+    """Be a stage until `control` closes, and what outlives its owner has ended; never returns."""
     gc.disable()
     gc.freeze()
     inside.default_signals()
     inside.raise_limit()
     os.setsid()
-    server = Server(control)
+    server = Server(control, listener)
     server.serve()
     server.watcher.end()
     os._exit(0)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloche.engine import signals
 from cloche.errors import ClocheError, ConflictError, NotFoundError, SpecError
 from cloche.sandbox import values
 
@@ -184,7 +185,7 @@ def test_no_rlimits(text: str) -> None:
     ],
 )
 def test_signals(text: str | int, number: int) -> None:
-    assert values.signal_number(text) == number
+    assert signals.signal_number(text) == number
 
 
 @pytest.mark.parametrize(
@@ -193,14 +194,14 @@ def test_signals(text: str | int, number: int) -> None:
 )
 def test_no_signals(text: str | int) -> None:
     with pytest.raises(SpecError):
-        values.signal_number(text)
+        signals.signal_number(text)
 
 
 def test_every_name_of_a_signal_is_the_kernels() -> None:
     import signal
 
     known = {s.name: int(s) for s in signal.Signals if int(s) < 32 and s.name not in {"SIGCLD", "SIGPOLL"}}
-    assert {values.signal_name(number): number for number in range(1, 32)} == {**known, "SIGSTKFLT": 16}
+    assert {signals.signal_name(number): number for number in range(1, 32)} == {**known, "SIGSTKFLT": 16}
 
 
 PARSERS: dict[str, Callable[[Any], object]] = {
@@ -214,7 +215,7 @@ PARSERS: dict[str, Callable[[Any], object]] = {
     "mount_words": values.mount_words,
     "rlimit": values.rlimit,
     "key_value": lambda text: values.key_value(text, "x"),
-    "signal_number": values.signal_number,
+    "signal_number": signals.signal_number,
 }
 written = (
     st.text()

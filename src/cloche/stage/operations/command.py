@@ -164,6 +164,20 @@ class DieWithStage(InsideOperation):
 
 
 @record
+class Outlive(InsideOperation):
+    """Go on without the command that made this process, once it has written down that it is there."""
+
+    def execute(self, scene: Inside) -> None:
+        outlive(scene)
+
+    def calls(self) -> list[str]:
+        return ["prctl(PR_SET_PDEATHSIG, 0)"]
+
+    def meaning(self) -> str:
+        return "the process does not end with the command that made it"
+
+
+@record
 class CloseDescriptors(InsideOperation):
     """Let nothing that is open here reach the command."""
 
@@ -225,6 +239,14 @@ class Execute(InsideOperation):
     def meaning(self) -> str:
         first = "a small init stays process 1 and cleans up after orphans; " if self.init else ""
         return f"{first}from here on it is the command; nothing of cloche is left in the process"
+
+
+def outlive(scene: Inside) -> None:
+    """Say that all is ready, wait until somebody has written that down, and do not end with the stage any more."""
+    wire.send(scene.channel, ("ready",))
+    if scene.receive() is None:
+        os._exit(125)  # it did not live to write it down
+    process.die_with_parent(0)
 
 
 def candidates(name: str, path: str) -> list[str]:

@@ -21,7 +21,7 @@ from cloche.stage import wire
 from cloche.stage.diagnosis import why_not_executed
 from cloche.stage.hooks import run_hooks, with_pid
 from cloche.stage.operation import InsideOperation, OutsideOperation
-from cloche.stage.operations.command import candidates
+from cloche.stage.operations.command import candidates, outlive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,27 +150,13 @@ class FindCommand(InsideOperation):
 
 
 @record
-class Outlive(InsideOperation):
-    """Go on without the command that made this process, once it has written down that it is there."""
-
-    def execute(self, scene: Inside) -> None:
-        _outlive(scene)
-
-    def calls(self) -> list[str]:
-        return ["prctl(PR_SET_PDEATHSIG, 0)"]
-
-    def meaning(self) -> str:
-        return "the process does not end with the command that made it"
-
-
-@record
 class AwaitStart(InsideOperation):
     """Be created: let go of `create` and of all it had open, and wait for `start`."""
 
     preserve: int = 0  # how many descriptors after 2 stay
 
     def execute(self, scene: Inside) -> None:
-        _outlive(scene)
+        outlive(scene)
         scene.channel.close()
         assert scene.starting is not None
         listening = scene.starting.fileno()
@@ -195,13 +181,6 @@ class AwaitStart(InsideOperation):
 
     def meaning(self) -> str:
         return "the container is created, and does nothing until it is started"
-
-
-def _outlive(scene: Inside) -> None:
-    wire.send(scene.channel, ("ready",))
-    if scene.receive() is None:
-        os._exit(125)  # it did not live to write it down
-    process.die_with_parent(0)
 
 
 def _can_be_executed(path: str) -> bool:

@@ -3,6 +3,7 @@
 / (the copy of the host's tree)
 └── scratch tmpfs, mounted over it, gone with it after the pivot
     ├── l/N  a lower tree      u/N, w/N  its throwaway layer      f/  small files to bind, e/  nothing
+    ├── k/   the directory of layers that are kept: upper and work of the root, upper-N and work-N of a tree
     └── r    the new root
 """
 
@@ -67,6 +68,28 @@ class Scratch(InsideOperation):
 
 
 @record
+class KeepLayers(InsideOperation):
+    """Have a directory of the host's for the layers that are written to."""
+
+    tree: str
+
+    def execute(self, scene: Inside) -> None:
+        tree = scene.trees.pop(self.tree)
+        os.mkdir("k", 0o755)
+        mount.move_mount(tree, scene.scratch, "k")
+        os.close(tree)
+
+    def calls(self) -> list[str]:
+        return ['move_mount(fd, scratch, "k")']
+
+    def meaning(self) -> str:
+        return "what is written in here stays on the disk when the container ends"
+
+    def hint(self, code: int) -> str:
+        return "the store's file system cannot carry layers of containers" if code in {22, 95} else ""
+
+
+@record
 class NewRoot(InsideOperation):
     """Start with an empty root directory in memory."""
 
@@ -110,18 +133,16 @@ class Overlay(InsideOperation):
     places: tuple[tuple[str, bool], ...] = ()  # mount points the layer must bring: (relative path, directory?)
     layers: tuple[str, ...] = ()  # of the tree, the lowest first; without any, the tree itself
     shape: str = ""  # the layer whose mode and owner the directory has
+    kept: str = ""  # the layer on top is kept: `KeepLayers` has brought the directory
 
     def execute(self, scene: Inside) -> None:
-        lower, upper, work = (f"{kind}/{self.index}" for kind in "luw")
-        for path in (lower, upper, work):
-            os.mkdir(path, 0o755)
+        lower = f"l/{self.index}"
+        upper, work = self._places()
+        os.mkdir(lower, 0o755)
         tree = scene.trees.pop(self.tree)
-        with files.Fd(os.open(self.shape or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)) as shape:
-            _copy_attributes(os.fstat(shape.number), upper)
-        for path in self.hidden:
-            _white_out(tree, upper, path)
-        for path, directory in self.places:
-            _make_place(tree, upper, path, directory=directory)
+        if not self.kept or not isdir(work):  # made last: whoever finds it has all of it
+            self._furnish(tree, upper)
+            os.mkdir(work, 0o755)
         mount.move_mount(tree, scene.scratch, lower)
         os.close(tree)
         options: list[tuple[str, str | None]] = [("source", "overlay")]
@@ -136,6 +157,23 @@ class Overlay(InsideOperation):
         with files.Fd(paths.make_directory(scene.root, self.target)) as place:
             mount.move_mount(top, place.number)
         os.close(top)
+
+    def _places(self) -> tuple[str, str]:
+        """Where it is written to, and the directory overlayfs needs beside it."""
+        if not self.kept:
+            return f"u/{self.index}", f"w/{self.index}"
+        end = "" if self.target == "/" else f"-{self.index}"
+        return f"k/upper{end}", f"k/work{end}"
+
+    def _furnish(self, tree: int, upper: str) -> None:
+        if not isdir(upper):
+            os.mkdir(upper, 0o755)
+        with files.Fd(os.open(self.shape or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)) as shape:
+            _copy_attributes(os.fstat(shape.number), upper)
+        for path in self.hidden:
+            _white_out(tree, upper, path)
+        for path, directory in self.places:
+            _make_place(tree, upper, path, directory=directory)
 
     def _mount_root(self, scene: Inside, options: list[tuple[str, str | None]]) -> int:
         try:
@@ -167,7 +205,8 @@ class Overlay(InsideOperation):
         extra = ", userxattr" if self.user_attributes else ""
         hide = [f'mknod("u/{i}/{path}", S_IFCHR, 0)' for path in self.hidden]
         below = f"{len(self.layers)} layers in l/{i}" if self.layers else f"l/{i}"
-        mounts = f'fsopen("overlay") … fsmount(lowerdir={below}, upperdir=u/{i}, workdir=w/{i}{extra})'
+        upper, work = self._places()
+        mounts = f'fsopen("overlay") … fsmount(lowerdir={below}, upperdir={upper}, workdir={work}{extra})'
         return [
             *hide,
             f'move_mount(tree, scratch, "l/{i}")',
@@ -177,7 +216,8 @@ class Overlay(InsideOperation):
 
     def meaning(self) -> str:
         hides = f"; {len(self.hidden)} private entries are hidden" if self.hidden else ""
-        return f"{self.target} can be changed in here, the original stays as it is{hides}"
+        stays = ", and the changes stay" if self.kept else ""
+        return f"{self.target} can be changed in here, the original stays as it is{stays}{hides}"
 
     def hint(self, code: int) -> str:
         if code == EINVAL and not self.layers:
@@ -332,7 +372,10 @@ def _white_out(tree: int, upper: str, path: str) -> None:
     """Hide `path` of the lower tree: a whiteout in the upper directory."""
     parents, _, name = path.rpartition("/")
     if _copy_parents(tree, upper, parents):
-        files.mknodat(files.AT_FDCWD, "/".join(filter(None, (upper, parents, name))), stat.S_IFCHR)
+        try:
+            files.mknodat(files.AT_FDCWD, "/".join(filter(None, (upper, parents, name))), stat.S_IFCHR)
+        except FileExistsError:
+            pass  # who began this layer was killed
 
 
 def _make_place(tree: int, upper: str, path: str, *, directory: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cloche.sandbox import reason
+from cloche.engine import reason
 
 LIMIT = 64 << 20
 

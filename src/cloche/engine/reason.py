@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from cloche.engine.signals import signal_name
 from cloche.records import record
-from cloche.sandbox.values import signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
