@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from tests.conftest import Cli
 
 CONNECT = "/usr/bin/python3", "-c", "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5)"
-# serves one connection on a port; the client tries until somebody listens
+# serves connections on a port; the client tries until it is answered, as one that was made too early may not be
 TALK = (
-    "(echo served | nc -l -p 7777 &) ; i=0; "
-    "while [ $i -lt 100 ]; do nc 127.0.0.1 7777 </dev/null 2>/dev/null && break; i=$((i+1)); sleep 0.05; done"
+    "(while :; do echo served | nc -l -p 7777; done &) ; i=0; "
+    "while [ $i -lt 100 ]; do o=$(nc 127.0.0.1 7777 </dev/null 2>/dev/null); "
+    '[ "$o" ] && echo "$o" && break; i=$((i+1)); sleep 0.05; done'
 )
 
 

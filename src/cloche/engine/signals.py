@@ -12,12 +12,16 @@ _SYNONYMS = {"CLD": "CHLD", "IOT": "ABRT", "POLL": "IO"}
 
 def signal_number(text: str | int) -> int:
     """A signal by name (TERM, SIGTERM, RTMIN+1, RTMAX-2) or number."""
-    if not isinstance(text, str) or text.isdecimal():
+    if isinstance(text, int) and not isinstance(text, bool):
+        return _checked(text, text, 1)
+    if not isinstance(text, str):
+        raise _none(text)
+    if text.isascii() and text.isdecimal() and len(text) < 10:
         return _checked(int(text), text, 1)
     name = text.upper().removeprefix("SIG")
     for base, sign, number in (("RTMIN", "+", 34), ("RTMAX", "-", 64)):
         digits = name.removeprefix(base + sign)
-        if name == base or (digits != name and digits.isdecimal() and len(digits) < 4):
+        if name == base or (digits != name and digits.isascii() and digits.isdecimal() and len(digits) < 4):
             return _checked(number + int(name.removeprefix(base) or 0), text, 34)
     name = _SYNONYMS.get(name, name)
     if name in SIGNALS[1:]:

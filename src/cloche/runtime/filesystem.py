@@ -12,7 +12,7 @@ from cloche.runtime.attributes import root_propagation
 from cloche.runtime.mounts import VOLUME, parse_options, plan_group_view, plan_mount
 from cloche.runtime.request import Node
 from cloche.stage.operation import INSIDE, OUTSIDE
-from cloche.stage.operations import command, filesystems, roots
+from cloche.stage.operations import command, filesystems, overlays, roots
 from cloche.stage.operations.identity import FindUser, TakeUser
 from cloche.stage.operations.processes import AwaitTrees
 from cloche.stage.operations.trees import MakeDev, OpenTree
@@ -121,7 +121,7 @@ def _root(
     if request.kept is not None:
         layer = request.kept.layer
         trees.append(OpenTree(KEPT, layer, by_stage=by_stage, id_mapped="top" if mapped else ""))
-        steps.append(roots.KeepLayers(KEPT))
+        steps.append(overlays.KeepLayers(KEPT))
     whole = bool(root.trees) and root.trees[0].target == "/"
     if not whole:
         steps.append(roots.NewRoot())
@@ -152,7 +152,7 @@ def _root(
             user_attributes = in_userns or bool(tree.layers)
             kept = KEPT if request.kept is not None else ""
             steps.append(
-                roots.Overlay(
+                overlays.Overlay(
                     name, index, tree.target, tree.hidden, user_attributes, places, tree.layers, tree.shape, kept
                 )
             )

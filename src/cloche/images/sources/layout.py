@@ -37,10 +37,9 @@ class LayoutPlace:
         """What has this name or digest; with "" the only one there is."""
         if selector.startswith(("sha256:", "sha512:")):
             return Answer(self.layout.read(selector, LARGEST), "", selector)
-        try:
-            found = names.entries(self.layout)
-        except FileNotFoundError:
-            raise NotFoundError(f"{self.layout.path} is no image layout", hint="oci:DIR[:NAME]") from None
+        if not os.path.exists(f"{self.layout.path}/index.json"):
+            raise NotFoundError(f"{self.layout.path} is no image layout", hint="oci:DIR[:NAME]")
+        found = names.entries(self.layout)
         meant = [entry for entry in found if not selector or entry.name == selector]
         if len({entry.manifest.digest for entry in meant}) != 1:
             there = ", ".join(entry.name for entry in found if entry.name) or "none that has a name"
