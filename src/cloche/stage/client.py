@@ -36,22 +36,29 @@ class Stage:
         self.control, self.pid = control, pid
         self._lock = _thread.allocate_lock()
 
-    def run(self, plan: Plan, stdio: list[int], held: tuple[int, ...] = (), input: int = -1) -> Run:
-        """Have a plan carried out with these descriptors as stdin, stdout and stderr.
+    def run(self, plan: Plan, stdio: list[int]) -> Run:
+        """Have a plan carried out with these descriptors as stdin, stdout and stderr."""
+        return Run(self._hand_over(encode(plan), stdio, -1), plan)
+
+    def pass_on(self, encoded: Any, keeping: str, stdio: list[int], held: list[int], input: int) -> Run:
+        """Have a plan carried out that somebody else has made and encoded, of a container that is kept.
 
         As long as it runs, the stage keeps copies of `held` open, and of `input`, the other end of its stdin.
         """
+        fds = [*stdio, *held, *([input] if input >= 0 else [])]
+        return Run(self._hand_over(encoded, fds, input), Plan((), keeping=keeping))
+
+    def _hand_over(self, encoded: Any, fds: list[int], input: int) -> _socket.socket:
         ours, theirs = wire.pair()
-        fds = [theirs.fileno(), *stdio, *held, *([input] if input >= 0 else [])]
         try:
             with self._lock:
-                wire.send(self.control, ("run", encode(plan), input >= 0), fds)
+                wire.send(self.control, ("run", encoded, input >= 0), [theirs.fileno(), *fds])
         except OSError as error:
             ours.close()
             raise StageError(f"the stage (process {self.pid}) is gone", hint="run it again") from error
         finally:
             theirs.close()
-        return Run(ours, plan)
+        return ours
 
     def alive(self) -> bool:
         """Whether the process is there; reaps it when it has just ended."""
@@ -75,6 +82,19 @@ class Adopted:
 
     run: Run
     console: int
+
+
+class AdoptedStage(Stage):
+    """A stage that another program has started: it is not our child."""
+
+    def alive(self) -> bool:
+        """Whether it still holds its end of the connection."""
+        try:
+            return self.control.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
 
 
 class Run:
@@ -184,7 +204,7 @@ def adopt_stage(control: _socket.socket, pid: int) -> tuple[Stage, list[Adopted]
         run = Run(_socket.socket(fileno=fds[0]), Plan((), keeping=keeping))
         run.pid, run.pidfd = first, fds[1]
         found.append(Adopted(run, fds[2] if len(fds) > 2 else -1))
-    return Stage(control, pid), found
+    return AdoptedStage(control, pid), found
 
 
 def spawn_stage(*, sealed: bool, listener: _socket.socket | None = None) -> Stage:

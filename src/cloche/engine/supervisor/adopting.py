@@ -1,0 +1,91 @@
+"""What one supervisor finds of another that was killed, or of another boot: each container is taken over or concluded.
+
+    the stage runs            its containers are handed over, with their terminals
+    it was killed             what is written down and runs is watched by a pidfd of our own
+    it has ended meanwhile    the stage has written down how; where it could not, the end is unknown, and never 0
+    it was being made         it has died with its stage; its groups are removed
+"""
+
+from __future__ import annotations
+
+import _socket
+import marshal
+import os
+
+from cloche.engine.containers import ALIVE, containers_dir, is_alive, load
+from cloche.engine.supervisor.supervised import Supervised
+from cloche.stage.cleaning import end_groups
+from cloche.stage.client import Adopted, Stage, adopt_stage
+from cloche.stage.container import ENDED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cloche.engine.supervisor.main import Supervisor
+
+
+def reach_stage(path: str) -> tuple[Stage, list[Adopted]] | None:
+    """A stage that another supervisor has left, and what runs in it."""
+    control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        control.connect(path)
+        credentials = control.getsockopt(_socket.SOL_SOCKET, 17, 12)  # SO_PEERCRED: who listens there
+        return adopt_stage(control, int.from_bytes(credentials[:4], "little"))
+    except OSError:
+        control.close()
+        return None
+
+
+def take_over(supervisor: Supervisor, adopted: dict[str, Adopted]) -> None:
+    """Look at every container that was running or was to run, and at what is left of others."""
+    try:
+        names = os.listdir(containers_dir())
+    except FileNotFoundError:
+        names = []
+    for name in names:
+        container = load(name, everything=False) if len(name) == 64 else None
+        if container is None:
+            continue
+        item = Supervised(supervisor, container.id, container.folder)
+        supervisor.items[container.id] = item
+        found = adopted.pop(container.id, None)
+        state = container.state
+        if found is not None or (state["pid"] and is_alive(state)):
+            item.resume(container.known, state, found.run if found else None, found.console if found else -1)
+        else:
+            item.find_ended(container.known, state, _word(item.place))
+    for left in adopted.values():  # its directory is gone, or says that it has ended
+        left.run.send("kill")
+        left.run.close()
+    _remove_rest(supervisor)
+
+
+def _word(place: str) -> dict[str, Any] | None:
+    """What the stage has written down about the end."""
+    try:
+        with open(f"{place}/{ENDED}", "rb") as file:
+            return dict(marshal.loads(file.read()))
+    except (OSError, ValueError, EOFError, TypeError):
+        return None
+
+
+def _remove_rest(supervisor: Supervisor) -> None:
+    """Places of containers that were being made when everything was killed."""
+    try:
+        names = os.listdir(supervisor.places)
+    except FileNotFoundError:
+        return
+    for name in names:
+        place = f"{supervisor.places}/{name}"
+        item = supervisor.items.get(name)
+        if item is not None and item.busy:
+            continue
+        try:
+            with open(f"{place}/groups", encoding="utf-8") as file:
+                end_groups(tuple(file.read().split("\n")))
+        except FileNotFoundError:
+            pass
+        for file_name in os.listdir(place):
+            os.unlink(f"{place}/{file_name}")
+        os.rmdir(place)

@@ -1,0 +1,139 @@
+"""What commands may ask the supervisor, one function for each word; see `client` for their side.
+
+    start ID FOLDER PLAN SETTINGS ATTACH   ─▶ started PID ATTESTED | failed STEP… | not executed … ; then as attach
+    attach ID                              ─▶ out 1|2 BYTES … ended CODE REASON
+    wait ID                                ─▶ ended CODE REASON
+    in BYTES | eof | resize ROWS COLUMNS   what an attached command sends; `in` is answered by: taken
+    signal ID NUMBER USER                  ─▶ ok; USER: somebody wants its end, and it is not to be started again
+    stop ID NUMBER SECONDS                 ─▶ ended CODE REASON
+    pause ID | unpause ID                  ─▶ ok | failed TEXT
+    policy ID RESTART MOST                 ─▶ ok
+    what is not there, or does not run     ─▶ not running
+"""
+
+from __future__ import annotations
+
+import os
+
+from cloche.engine.supervisor.supervised import Supervised
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from cloche.engine.supervisor.connection import Connection
+    from cloche.engine.supervisor.main import Supervisor
+
+
+def answer(supervisor: Supervisor, conn: Connection, message: tuple[Any, ...], fds: list[int]) -> None:
+    """Do what a command asks, or say why not."""
+    word, *rest = message
+    if word == "start":
+        _start(supervisor, conn, fds, *rest)
+        return
+    for fd in fds:
+        os.close(fd)
+    item = supervisor.items.get(rest[0]) if rest else None
+    if word in ATTACHED:
+        for other in supervisor.items.values():
+            if conn in other.streams.attached:
+                ATTACHED[word](other, conn, *rest)
+        return
+    if item is None or not item.busy:
+        conn.send("not running")
+        return
+    WORDS[word](item, conn, *rest[1:])
+
+
+def _start(
+    supervisor: Supervisor,
+    conn: Connection,
+    fds: list[int],
+    container_id: str,
+    folder: str,
+    plan: Any,
+    settings: dict[str, Any],
+    attach: bool,
+) -> None:
+    item = supervisor.items.get(container_id)
+    if item is not None and (item.run is not None or item.pidfd >= 0):
+        for fd in fds:
+            os.close(fd)
+        conn.send("running")
+        return
+    if item is None:
+        item = supervisor.items[container_id] = Supervised(supervisor, container_id, folder)
+    item.start(conn, plan, settings, fds, attach)
+
+
+def _attach(item: Supervised, conn: Connection) -> None:
+    item.streams.attach(conn)
+    conn.send("attached")
+
+
+def _wait(item: Supervised, conn: Connection) -> None:
+    item.waiting.append(conn)
+
+
+def _signal(item: Supervised, conn: Connection, number: int, user: bool) -> None:
+    if user:
+        item.give_up()
+    item.signal(number)
+    conn.send("ok")
+
+
+def _stop(item: Supervised, conn: Connection, number: int, patience: float) -> None:
+    item.waiting.append(conn)
+    item.give_up()
+    item.stop(number, patience)
+
+
+def _pause(item: Supervised, conn: Connection) -> None:
+    _freeze(item, conn, on=True)
+
+
+def _unpause(item: Supervised, conn: Connection) -> None:
+    _freeze(item, conn, on=False)
+
+
+def _freeze(item: Supervised, conn: Connection, *, on: bool) -> None:
+    try:
+        item.pause(on=on)
+    except OSError as error:
+        conn.send("failed", error.strerror or str(error))
+    else:
+        conn.send("ok")
+
+
+def _policy(item: Supervised, conn: Connection, restart: str, most: int) -> None:
+    item.settings["keep"] = {**item.settings["keep"], "restart": restart, "restart_most": most}
+    conn.send("ok")
+
+
+WORDS: dict[str, Callable[..., None]] = {
+    "attach": _attach,
+    "wait": _wait,
+    "signal": _signal,
+    "stop": _stop,
+    "pause": _pause,
+    "unpause": _unpause,
+    "policy": _policy,
+}
+
+
+def _type(item: Supervised, conn: Connection, data: bytes) -> None:
+    item.streams.type(conn, data)
+
+
+def _end_of_input(item: Supervised, conn: Connection) -> None:
+    del conn
+    item.streams.no_more_input()
+
+
+def _resize(item: Supervised, conn: Connection, rows: int, columns: int) -> None:
+    del conn
+    item.streams.resize(rows, columns)
+
+
+ATTACHED: dict[str, Callable[..., None]] = {"in": _type, "eof": _end_of_input, "resize": _resize}

@@ -1,0 +1,154 @@
+"""A command's side of the supervisor: find it, start it where there is none, ask it.
+
+    session = connect()            one connection; the supervisor is started if there is none
+    session.ask("kill", id, 9)     a message, and the answer
+    revive()                       where something may run and nobody watches it
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import sys
+import time
+
+from cloche.engine.records import containers_dir, state_dir
+from cloche.errors import StageError
+from cloche.images.store.layout import store_dir
+from cloche.stage import wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Message = tuple[Any, ...]
+
+SOCKET = "supervisor.sock"
+PATIENCE = 10.0  # seconds, until it must have come up
+LONGEST_ADDRESS = 107  # of sun_path (unix(7))
+
+
+class Session:
+    """A connection to the supervisor."""
+
+    def __init__(self, sock: _socket.socket) -> None:
+        self.sock = sock
+
+    def fileno(self) -> int:
+        """The socket's descriptor, readable when there is news."""
+        return self.sock.fileno()
+
+    def send(self, *message: Any, fds: tuple[int, ...] | list[int] = ()) -> None:
+        """Send a message. Raises StageError where the supervisor is gone."""
+        try:
+            wire.send(self.sock, message, fds)
+        except OSError:
+            raise _gone() from None
+
+    def receive(self) -> Message:
+        """Wait for the next message. Raises StageError where the supervisor is gone."""
+        got = wire.receive(self.sock)
+        if got is None:
+            raise _gone()
+        message, fds = got
+        for fd in fds:
+            os.close(fd)
+        return tuple(message)
+
+    def ask(self, *message: Any, fds: tuple[int, ...] | list[int] = ()) -> Message:
+        """Send a message and wait for the answer."""
+        self.send(*message, fds=fds)
+        return self.receive()
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.sock.close()
+
+
+def ask(*message: Any) -> Message:
+    """One question and its answer, on a connection of their own."""
+    session = connect()
+    try:
+        return session.ask(*message)
+    finally:
+        session.close()
+
+
+def connect() -> Session:
+    """A connection to the supervisor, which is started where there is none. Raises StageError."""
+    deadline = time.monotonic() + PATIENCE
+    while (session := reach()) is None:
+        if time.monotonic() > deadline:
+            raise StageError(
+                "the supervisor does not come up", hint=f"{state_dir()}/supervisor.log may say why; run it again"
+            )
+        _start()
+    return session
+
+
+def reach() -> Session | None:
+    """A connection to the supervisor that is there; None where there is none."""
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        sock.connect(address(f"{state_dir()}/{SOCKET}"))
+        if wire.receive(sock) is not None:  # it says hello as soon as it has seen us; one that is going does not
+            return Session(sock)
+    except OSError:
+        pass
+    sock.close()
+    return None
+
+
+def revive() -> bool:
+    """See to it that there is a supervisor; False where there was one already."""
+    session = reach()
+    if session is not None:
+        session.close()
+        return False
+    connect().close()
+    return True
+
+
+def address(path: str) -> str:
+    """How a socket is named where its path is too long for an address: by its directory's descriptor.
+
+    The descriptor stays open until the program ends.
+    """
+    if len(os.fsencode(path)) <= LONGEST_ADDRESS:
+        return path
+    folder, _, name = path.rpartition("/")
+    return f"/proc/self/fd/{os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)}/{name}"
+
+
+def _start() -> None:
+    """Start a supervisor, and wait until it listens, or has found that another one does."""
+    containers_dir()  # surely ours
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    code = f"import sys; sys.path.insert(0, {root!r}); from cloche.engine.supervisor.main import main; main(3)"
+    env = {"LD_BIND_NOW": "1", "CLOCHE_STATE": state_dir(), "CLOCHE_ROOT": store_dir()}
+    for name in ("PATH", "HOME", "CLOCHE_FAILPOINT"):
+        if name in os.environ:
+            env[name] = os.environ[name]
+    read, write = os.pipe2(os.O_CLOEXEC)
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    log = os.open(f"{state_dir()}/supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    # in this order none is overwritten before it was copied: all of ours are above 2, and `write` comes last
+    actions = [
+        (os.POSIX_SPAWN_DUP2, null, 0),
+        (os.POSIX_SPAWN_DUP2, null, 1),
+        (os.POSIX_SPAWN_DUP2, log, 2),
+        (os.POSIX_SPAWN_DUP2, write, 3),
+    ]
+    try:
+        os.posix_spawn(sys.executable, [sys.executable, "-I", "-S", "-c", code], env, file_actions=actions, setsid=True)
+        os.close(write)
+        write = -1
+        os.read(read, 1)
+    finally:
+        for fd in (read, write, null, log):
+            if fd >= 0:
+                os.close(fd)
+
+
+def _gone() -> StageError:
+    return StageError("the supervisor was killed", hint="containers go on; run the command again")

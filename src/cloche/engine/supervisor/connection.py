@@ -1,0 +1,135 @@
+"""A command's connection, from the supervisor's side: frames as `stage.wire` has them, and nobody is waited for.
+
+What a command does not take stays in a queue; whoever fills it looks at `full` and holds back.
+"""
+
+from __future__ import annotations
+
+import _socket
+import marshal
+import os
+
+from cloche.engine.supervisor.loop import READ, WRITE, Loop
+from cloche.stage import wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Message = tuple[Any, ...]
+
+CHUNK = 1 << 16
+FULL, ROOM = 1 << 20, 1 << 18  # bytes that wait: from here on too many, and until here
+LARGEST = 64 << 20  # bytes of a message: a plan with the longest command line there is
+
+
+class Connection:
+    """One command: `heard` is called with each message and its descriptors, `gone` at the end."""
+
+    def __init__(
+        self,
+        sock: _socket.socket,
+        loop: Loop,
+        heard: Callable[[Connection, Message, list[int]], None],
+        gone: Callable[[Connection], None],
+    ) -> None:
+        sock.setblocking(False)
+        self.sock, self.loop, self.heard, self.gone = sock, loop, heard, gone
+        self.input = bytearray()
+        self.fds: list[int] = []
+        self.output: list[bytes] = []
+        self.waiting = 0  # bytes in `output`
+        self.closing = False  # when all has been sent
+        self.relieved: Callable[[], None] | None = None  # to be called when there is room again
+        loop.watch(sock.fileno(), self._ready)
+
+    @property
+    def full(self) -> bool:
+        """Whether more should not be sent for now."""
+        return self.waiting > FULL
+
+    @property
+    def open(self) -> bool:
+        """Whether it is there."""
+        return self.sock.fileno() >= 0
+
+    def send(self, *message: Any) -> None:
+        """Have a message sent as soon as the command takes it."""
+        if not self.open or self.closing:
+            return
+        body = marshal.dumps(message)
+        self.output.append(len(body).to_bytes(4, "little") + body)
+        self.waiting += len(body) + 4
+        if len(self.output) == 1:
+            self._flush()
+
+    def finish(self) -> None:
+        """Close it when all has been sent."""
+        self.closing = True
+        if not self.output:
+            self.close()
+
+    def close(self) -> None:
+        """Let go at once."""
+        if not self.open:
+            return
+        self.loop.forget(self.sock.fileno())
+        for fd in self.fds:
+            os.close(fd)
+        self.sock.close()
+        self.output, self.waiting = [], 0
+        self.gone(self)
+
+    def _ready(self, events: int) -> None:
+        if events & WRITE:
+            self._flush()
+        if events & ~WRITE and self.open:
+            self._read()
+
+    def _flush(self) -> None:
+        while self.output:
+            try:
+                sent = self.sock.send(self.output[0], wire.MSG_NOSIGNAL)
+            except BlockingIOError:
+                break
+            except OSError:
+                self.close()
+                return
+            self.waiting -= sent
+            if sent < len(self.output[0]):
+                self.output[0] = self.output[0][sent:]
+                break
+            del self.output[0]
+        self.loop.change(self.sock.fileno(), READ | WRITE if self.output else READ)
+        if not self.output and self.closing:
+            self.close()
+        elif self.waiting <= ROOM and self.relieved is not None:
+            self.relieved()
+
+    def _read(self) -> None:
+        try:
+            space = _socket.CMSG_SPACE(4 * wire.MAX_FDS)
+            part, ancillary, _, _ = self.sock.recvmsg(CHUNK, space, wire.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            return
+        except OSError:
+            part, ancillary = b"", []
+        for level, kind, data in ancillary:
+            if (level, kind) == (wire.SOL_SOCKET, wire.SCM_RIGHTS):
+                self.fds += [int.from_bytes(data[i : i + 4], "little") for i in range(0, len(data) // 4 * 4, 4)]
+        if not part:
+            self.close()
+            return
+        self.input += part
+        while self.open and len(self.input) >= 4:
+            size = int.from_bytes(self.input[:4], "little")
+            if size > LARGEST:
+                self.close()
+                return
+            if len(self.input) < 4 + size:
+                return
+            message = marshal.loads(self.input[4 : 4 + size])
+            del self.input[: 4 + size]
+            fds, self.fds = self.fds, []
+            self.heard(self, message, fds)

@@ -1,0 +1,212 @@
+"""Where the supervisor starts, and what it holds: its socket, its stages, its containers.
+
+    python -I -S -c 'from cloche.engine.supervisor.main import main; main(3)'    3: closed when it listens
+
+One at a time: whoever holds STATE/supervisor.lock. It goes a second after the last container and command have gone;
+what it needs in memory is for what runs, the rest is on the disk.
+"""
+
+from __future__ import annotations
+
+import _socket
+import fcntl
+import os
+import sys
+
+from cloche.engine.records import state_dir
+from cloche.engine.supervisor import adopting, answering
+from cloche.engine.supervisor.client import SOCKET, address
+from cloche.engine.supervisor.connection import Connection
+from cloche.engine.supervisor.loop import Loop
+from cloche.engine.supervisor.supervised import Supervised
+from cloche.linux import process, scheduling
+from cloche.stage.client import Adopted, Stage, spawn_stage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from collections.abc import Callable
+else:
+    import _signal
+
+IDLE = 1.0  # seconds
+NOFILE = 7  # RLIMIT_NOFILE
+TERM, HUP, INT = 15, 1, 2
+SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
+
+
+class Supervisor:
+    """Everything there is one of."""
+
+    def __init__(self, state: str) -> None:
+        self.state = state
+        self.places = f"{state}/run"
+        self.loop = Loop()
+        self.items: dict[str, Supervised] = {}
+        self.stages: dict[bool, Stage] = {}
+        self.connections: set[Connection] = set()
+        self.listener: _socket.socket | None = None
+        self.children = 0
+        self.going = False
+
+    def place_of(self, container_id: str) -> str:
+        """The directory of a container's pipes while it runs."""
+        return f"{self.places}/{container_id}"
+
+    def open(self) -> None:
+        """Listen for commands."""
+        path = f"{self.state}/{SOCKET}"
+        self.listener = self._listen(path)
+        self.loop.watch(self.listener.fileno(), lambda _events: self._accept())
+
+    def _listen(self, path: str) -> _socket.socket:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        mask = os.umask(0o177)
+        try:
+            sock.bind(address(path))
+        finally:
+            os.umask(mask)
+        sock.listen(4096)
+        sock.setblocking(False)
+        return sock
+
+    def _accept(self) -> None:
+        assert self.listener is not None
+        try:
+            fd, _ = self.listener._accept()  # type: ignore[attr-defined]
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        sock = _socket.socket(fileno=fd)
+        credentials = sock.getsockopt(_socket.SOL_SOCKET, 17, 12)  # SO_PEERCRED: pid, uid, gid
+        if int.from_bytes(credentials[4:8], "little") not in {0, os.geteuid()}:
+            sock.close()
+            return
+        conn = Connection(sock, self.loop, self._heard, self._gone)
+        self.connections.add(conn)
+        conn.send("hello")
+
+    def _heard(self, conn: Connection, message: tuple[object, ...], fds: list[int]) -> None:
+        answering.answer(self, conn, message, fds)
+
+    def _gone(self, conn: Connection) -> None:
+        self.connections.discard(conn)
+        for item in list(self.items.values()):
+            item.let_go(conn)
+        self.rest()
+
+    # stages
+
+    def stage(self, *, sealed: bool) -> Stage:
+        """The stage that makes containers, started when there is none."""
+        found = self.stages.get(sealed)
+        if found is None or not found.alive():
+            if found is not None:
+                found.control.close()
+            listener = self._listen(self._stage_path(sealed=sealed))
+            found = self.stages[sealed] = spawn_stage(sealed=sealed, listener=listener)
+            listener.close()
+        return found
+
+    def _stage_path(self, *, sealed: bool) -> str:
+        return f"{self.state}/stage{'-sealed' if sealed else ''}.sock"
+
+    def take_over(self) -> None:
+        """What another supervisor has left."""
+        adopted: dict[str, Adopted] = {}
+        for sealed in (False, True):
+            found = adopting.reach_stage(address(self._stage_path(sealed=sealed)))
+            if found is not None:
+                self.stages[sealed] = found[0]
+                adopted.update({item.run.plan.keeping.rpartition("/")[2]: item for item in found[1]})
+        adopting.take_over(self, adopted)
+
+    # commands that it starts
+
+    def command(self, *words: str, ended: Callable[[int], None] = lambda _code: None) -> None:
+        """Start a command of ours, and hear of its exit code."""
+        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+        code = f"import sys; sys.path.insert(0, {root!r}); from cloche.cli.main import entry; entry()"
+        argv = [sys.executable, "-I", "-S", "-B", "-c", code, *words]
+        env = dict(os.environ)
+        pid = os.posix_spawn(sys.executable, argv, env)
+        pidfd = process.pidfd_open(pid)
+        self.children += 1
+
+        def over(_events: int) -> None:
+            self.loop.forget(pidfd)
+            found = process.wait_pidfd(pidfd)
+            os.close(pidfd)
+            self.children -= 1
+            ended(128 if found is None or found.code != process.CLD_EXITED else found.status)
+            self.rest()
+
+        self.loop.watch(pidfd, over)
+
+    # its own end
+
+    def settle(self, item: Supervised) -> None:
+        """A container has ended: nothing of it is kept in mind unless it is to run again."""
+        if not item.busy and self.items.get(item.id) is item:
+            del self.items[item.id]
+        self.rest()
+
+    def rest(self) -> None:
+        """Go, if nobody needs us for a while."""
+        if not self.needed:
+            self.loop.after(IDLE, self._perhaps_go)
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to wait for."""
+        return bool(self.connections or self.children or any(item.busy for item in self.items.values()))
+
+    def _perhaps_go(self) -> None:
+        if not self.needed:
+            self.going = True
+
+    def serve(self) -> None:
+        """Until nobody needs us."""
+        self.rest()
+        while not self.going:
+            self.loop.turn()
+        assert self.listener is not None
+        # whoever has connected by now and was not greeted finds out, and starts another
+        for path in (SOCKET, "stage.sock", "stage-sealed.sock"):
+            try:
+                os.unlink(f"{self.state}/{path}")
+            except FileNotFoundError:
+                continue
+        self.listener.close()
+        if not any(item.busy for item in self.items.values()):
+            for stage in self.stages.values():
+                stage.close()
+
+
+def main(ready: int) -> None:
+    """Be the supervisor, unless there is one; never returns."""
+    os.umask(0o077)
+    os.chdir("/")
+    state = state_dir()
+    lock = os.open(f"{state}/supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os._exit(0)  # there is one, or one is going: the command looks again
+    os.set_inheritable(ready, False)
+    process.set_name("cloche supervis")
+    process.prctl(SUBREAPER, 1)  # containers whose stage was killed become our children: we see how they end
+    limit = scheduling.get_rlimit(NOFILE)[1]
+    scheduling.set_rlimit(NOFILE, limit, limit)
+    supervisor = Supervisor(state)
+    _signal.signal(HUP, _signal.SIG_IGN)
+    for number in (TERM, INT):
+        _signal.signal(number, lambda *_: setattr(supervisor, "going", True))
+    supervisor.take_over()
+    supervisor.open()
+    os.close(ready)
+    supervisor.serve()
+    os._exit(0)

@@ -1,0 +1,249 @@
+"""What a container reads and writes: named pipes or a terminal, its log, and the commands that are attached.
+
+    STATE/run/ID/out, err, in    held open by the container itself, so that nobody has to be here
+
+A command that is attached and does not take what it is given holds the container up, as a pipe would; one that only
+reads the log does not.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from cloche.engine.logs import open_writer
+from cloche.engine.supervisor.loop import READ, WRITE
+from cloche.linux import terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from cloche.engine.logs import Writer
+    from cloche.engine.supervisor.connection import Connection
+    from cloche.engine.supervisor.loop import Loop, Timer
+
+CHUNK = 1 << 16
+NAMES = {1: "stdout", 2: "stderr"}
+PIPES = {1: "out", 2: "err"}
+SOON = 0.05  # seconds: an unfinished line is written down when nothing followed
+
+
+class Streams:
+    """The streams of one run of a container. `closed` is called when its stdin is to have an end."""
+
+    def __init__(self, loop: Loop, place: str, closed: Callable[[], None]) -> None:
+        self.loop, self.place, self.closed = loop, place, closed
+        self.log: Callable[[], Writer] | None = None
+        self.writer: Writer | None = None
+        self.console = -1
+        self.outputs: dict[int, int] = {}  # descriptor to read from: 1 or 2
+        self.input = -1
+        self.typed = b""  # what it has not taken yet
+        self.typist: Connection | None = None  # who is told when it has
+        self.unfinished: Timer | None = None
+        self.attached: list[Connection] = []
+        self.held_up = False
+
+    def set_log(self, keep: dict[str, Any], folder: str, facts: dict[str, Any]) -> None:
+        """Where its output is written down: opened when there is some."""
+
+        def begin() -> Writer:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            return open_writer(keep["log_driver"], keep["log_options"], folder, facts)
+
+        self.log = begin
+
+    def open(self, *, tty: bool, interactive: bool) -> tuple[list[int], int]:
+        """Make its pipes: what it gets as 0, 1 and 2, and the other end of 0, which the stage keeps open; -1 for none.
+
+        Of a terminal there is nothing yet: it comes from the inside (`take_console`).
+        """
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        if tty:
+            return [null, null, null], -1
+        theirs, other = [null], -1
+        if interactive:
+            os.close(null)
+            # opened for both, so that neither end has to be there first; then each for what it is for
+            both = self._pipe("in", os.O_RDWR)
+            theirs, other = [self._pipe("in", os.O_RDONLY)], self._pipe("in", os.O_WRONLY)
+            self.input = self._pipe("in", os.O_WRONLY | os.O_NONBLOCK)
+            os.close(both)
+        for number, name in PIPES.items():
+            theirs.append(self._pipe(name, os.O_RDWR))
+            self._listen(self._pipe(name, os.O_RDONLY | os.O_NONBLOCK), number)
+        return theirs, other
+
+    def open_again(self, *, interactive: bool) -> None:
+        """Find the pipes of one that runs."""
+        for number, name in PIPES.items():
+            self._listen(self._pipe(name, os.O_RDONLY | os.O_NONBLOCK), number)
+        if interactive:
+            try:
+                self.input = self._pipe("in", os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:
+                pass  # ENXIO: it has closed its stdin
+
+    def take_console(self, fd: int) -> None:
+        """Its terminal, which is input and output in one."""
+        os.set_blocking(fd, False)
+        self.console = self.input = fd
+        self._listen(fd, 1)
+
+    def _pipe(self, name: str, flags: int) -> int:
+        path = f"{self.place}/{name}"
+        try:
+            os.mkfifo(path)
+            os.chmod(path, 0o666)  # whoever it runs as opens /dev/stdout; nobody else comes into the directory
+        except FileExistsError:
+            pass
+        return os.open(path, flags | os.O_CLOEXEC)
+
+    def _listen(self, fd: int, number: int) -> None:
+        self.outputs[fd] = number
+        self.loop.watch(fd, lambda events: self._ready(fd, events))
+
+    def _ready(self, fd: int, events: int) -> None:
+        if events & WRITE:
+            self._feed()
+        if events & ~WRITE and fd in self.outputs:
+            self._read(fd)
+
+    # what it writes
+
+    def _read(self, fd: int) -> bool:
+        """Take what there is; False when there was nothing, or never will be."""
+        try:
+            data = os.read(fd, CHUNK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""  # EIO: the last process on the terminal is gone
+        if not data:
+            self._close_output(fd)
+            return False
+        self._pass_on(self.outputs[fd], data)
+        return True
+
+    def _pass_on(self, number: int, data: bytes) -> None:
+        if self.writer is None and self.log is not None:
+            self.writer = self.log()
+        if self.writer is not None:
+            self.writer.write(NAMES[number], data, time.time_ns())
+            if data[-1:] != b"\n" and self.unfinished is None:
+                self.unfinished = self.loop.after(SOON, self._finish_line)
+        for conn in self.attached:
+            conn.send("out", number, data)
+        if any(conn.full for conn in self.attached) and not self.held_up:
+            self.held_up = True
+            self._listen_again()
+
+    def _finish_line(self) -> None:
+        self.unfinished = None
+        if self.writer is not None:
+            self.writer.flush(time.time_ns())
+
+    def go_on(self) -> None:
+        """There may be room again at whoever was slow."""
+        if self.held_up and not any(conn.full for conn in self.attached):
+            self.held_up = False
+            self._listen_again()
+
+    def _listen_again(self) -> None:
+        for fd in self.outputs:
+            self.loop.change(fd, self._wanted(fd))
+
+    def _wanted(self, fd: int) -> int:
+        return (0 if self.held_up else READ) | (WRITE if fd == self.console and self.typed else 0)
+
+    # what it reads
+
+    def type(self, conn: Connection, data: bytes) -> None:
+        """What an attached command sends for its input; it hears "taken" when that was taken."""
+        if self.input < 0:
+            conn.send("taken")
+            return
+        self.typed += data
+        self.typist = conn
+        self._feed()
+
+    def _feed(self) -> None:
+        try:
+            self.typed = self.typed[os.write(self.input, self.typed) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.typed = b""  # nobody reads it any more
+        if self.input == self.console:
+            self.loop.change(self.input, self._wanted(self.input))
+        elif not self.typed:
+            self.loop.forget(self.input)
+        elif self.input not in self.loop.handlers:
+            self.loop.watch(self.input, lambda _events: self._feed(), WRITE)
+        if not self.typed and self.typist is not None:
+            self.typist.send("taken")
+            self.typist = None
+
+    def no_more_input(self) -> None:
+        """The end of its stdin; a terminal has none."""
+        if self.input >= 0 and self.input != self.console:
+            self.loop.forget(self.input)
+            os.close(self.input)
+            self.input = -1
+            self.closed()
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Give its terminal another size."""
+        if self.console >= 0:
+            terminal.set_window_size(self.console, rows, columns)
+
+    # who is attached
+
+    def attach(self, conn: Connection) -> None:
+        """Give a command what it writes from now on."""
+        self.attached.append(conn)
+        conn.relieved = self.go_on
+
+    def let_go(self, conn: Connection) -> None:
+        """A command is gone, or has enough."""
+        if conn in self.attached:
+            self.attached.remove(conn)
+        if conn is self.typist:
+            self.typist = None
+        self.go_on()
+
+    # the end
+
+    def end(self) -> None:
+        """Everybody who could write has ended: take what is left, and close all."""
+        for fd in list(self.outputs):
+            while fd in self.outputs and self._read(fd):
+                pass
+        for fd in list(self.outputs):
+            self._close_output(fd)
+        self.no_more_input()
+        if self.unfinished is not None:
+            self.unfinished.cancel()
+            self.unfinished = None
+        if self.writer is not None:
+            self.writer.flush(time.time_ns())
+            self.writer.close()
+            self.writer = None
+        self.held_up, self.typed = False, b""
+
+    def remove(self) -> None:
+        """Remove the pipes."""
+        for name in ("in", *PIPES.values()):
+            try:
+                os.unlink(f"{self.place}/{name}")
+            except FileNotFoundError:
+                continue
+
+    def _close_output(self, fd: int) -> None:
+        self.loop.forget(fd)
+        del self.outputs[fd]
+        if fd == self.console:
+            self.console = self.input = -1
+        os.close(fd)

@@ -1,0 +1,405 @@
+"""One container in the supervisor's hands: from its start to its end, and to its next start.
+
+    start    pipes made, plan to the stage ─▶ "ready": written down ─▶ "go" ─▶ "executed": the command may go home
+    streams  what it writes goes to its log, and to the commands that are attached to it (`streams`)
+    end      the stage's report, or what can be found out without one ─▶ state.json ─▶ removed, restarted or left
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+
+from cloche.engine import clock
+from cloche.engine.containers import is_alive
+from cloche.engine.events import emit
+from cloche.engine.records import start_time
+from cloche.engine.supervisor import states
+from cloche.engine.supervisor.streams import Streams
+from cloche.errors import StageError
+from cloche.linux import process
+from cloche.linux.reading import boot_id
+from cloche.runtime.cgroups import freezing
+from cloche.stage.cleaning import end_groups
+from cloche.stage.points import point
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cloche.engine.supervisor.connection import Connection
+    from cloche.engine.supervisor.loop import Timer
+    from cloche.engine.supervisor.main import Supervisor
+    from cloche.stage.client import Run
+
+    Ended = dict[str, Any]
+
+KILL = 9
+FIRST_DELAY, LONGEST_DELAY, LONG_ENOUGH = 0.1, 60.0, 10.0  # seconds between restarts; when one counts as a success
+
+
+class Supervised:
+    """A container. `settings` are what its start was told, see `answering.START`."""
+
+    def __init__(self, supervisor: Supervisor, container_id: str, folder: str) -> None:
+        self.supervisor, self.id, self.folder = supervisor, container_id, folder
+        self.place = supervisor.place_of(container_id)
+        self.state = states.fresh()
+        self.settings: dict[str, Any] = {}
+        self.run: Run | None = None
+        self.pidfd = -1
+        self.streams = Streams(supervisor.loop, self.place, self._close_input)
+        self.waiting: list[Connection] = []  # for its end
+        self.starter: Connection | None = None
+        self.executed = False
+        self.began = 0.0
+        self.delay = FIRST_DELAY
+        self.timer: Timer | None = None  # of the next restart, or of the end of patience
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to wait for: it runs, or is to run again."""
+        return self.run is not None or self.pidfd >= 0 or self.state["status"] == "restarting"
+
+    # its start
+
+    def start(self, starter: Connection, plan: Any, settings: dict[str, Any], held: list[int], attach: bool) -> None:
+        """Have the plan carried out; `starter` hears "started" or "failed", and all that comes, if it is to attach."""
+        again = self.state["status"] == "restarting"
+        restarts = self.state["restarts"] if again else 0
+        self._cancel()
+        self.settings = settings
+        self.state = states.fresh(restarts=restarts, entry=settings["entry"], exit_code=self.state["exit_code"])
+        self.starter, self.executed = starter, False
+        self.streams.set_log(settings["keep"], f"{self.folder}/log", settings["facts"])
+        if attach:
+            self.streams.attach(starter)
+        try:
+            self._make_place()
+            stdio, ours = self.streams.open(tty=settings["tty"], interactive=settings["interactive"])
+        except OSError as error:
+            for fd in held:
+                os.close(fd)
+            self._fail(error.strerror or str(error))
+            return
+        try:
+            point("supervisor-start")
+            stage = self.supervisor.stage(sealed=settings["sealed"])
+            self.run = stage.pass_on(plan, self.place, stdio, held, ours)
+        except (StageError, OSError) as error:
+            self._fail(str(error))
+            return
+        finally:
+            for fd in {*stdio, *([ours] if ours >= 0 else []), *held}:
+                os.close(fd)
+        self.supervisor.loop.watch(self.run.fileno(), lambda _events: self._news())
+
+    def _make_place(self) -> None:
+        os.makedirs(self.place, mode=0o700, exist_ok=True)
+        with open(f"{self.place}/groups", "w", encoding="utf-8") as file:
+            file.write("\n".join(self.settings["entry"]["groups"]))
+
+    def _close_input(self) -> None:
+        if self.run is not None:
+            self.run.send("no more input")
+
+    def resume(self, known: dict[str, Any], state: dict[str, Any], run: Run | None, console: int) -> None:
+        """Take over one that another supervisor has started; without its stage there is no `run`."""
+        options = known["options"]
+        self.settings = {
+            "tty": options["tty"],
+            "interactive": options["interactive"],
+            "keep": known["keep"],
+            "facts": facts_of(known),
+            "memory": None,
+            "entry": state["entry"],
+        }
+        self.state, self.run, self.executed = state, run, True
+        self.began = time.monotonic()
+        if run is not None:
+            self.pidfd = run.pidfd
+            self.supervisor.loop.watch(run.fileno(), lambda _events: self._news())
+        else:
+            self._watch_orphan()
+        self.streams.set_log(known["keep"], f"{self.folder}/log", self.settings["facts"])
+        if console >= 0:
+            self.streams.take_console(console)
+        elif not options["tty"]:
+            self.streams.open_again(interactive=options["interactive"])
+
+    def find_ended(self, known: dict[str, Any], state: dict[str, Any], word: Ended | None) -> None:
+        """One that was running, or was to run again, and does not: `word` is what its stage has written down."""
+        self.settings = {"keep": known["keep"], "facts": facts_of(known), "memory": None, "entry": state["entry"]}
+        self.state, self.executed = state, True
+        if state["status"] == "restarting":
+            self.timer = self.supervisor.loop.after(FIRST_DELAY, self._again)
+            return
+        end_groups(self._groups())
+        self._ended(word)
+
+    def _news(self) -> None:
+        """A message of the stage about it."""
+        assert self.run is not None
+        try:
+            message, fds = self.run.receive()
+        except StageError:
+            self._lost_stage()
+            return
+        kind = message[0]
+        if kind == "console":
+            self.streams.take_console(fds.pop())
+        elif kind == "started":
+            self.pidfd = self.run.pidfd
+        elif kind == "ready":
+            self._written_down()
+        elif kind == "executed":
+            self._is_command(message[1])
+        elif kind == "ended":
+            run, self.run = self.run, None
+            self.supervisor.loop.forget(run.fileno())
+            run.close()
+            self.pidfd = -1
+            self._ended(dict(message[1]))
+        for fd in fds:
+            os.close(fd)
+
+    def _written_down(self) -> None:
+        """It is all but the command: write down that it is there, and let it go on."""
+        assert self.run is not None
+        pid = self.run.pid
+        entry = {**self.state["entry"], "pid": pid, "start": start_time(pid), "boot": boot_id()}
+        self.state.update(
+            status="running", pid=pid, start=entry["start"], boot=entry["boot"], started_at=clock.now(), entry=entry
+        )
+        point("before-state")
+        states.write_state(self.folder, self.state, sync=False)
+        point("after-state")
+        self.run.send("go")
+
+    def _is_command(self, attested: dict[str, str]) -> None:
+        self.executed = True
+        self.began = time.monotonic()
+        if self.starter is not None:
+            self.starter.send("started", self.state["pid"], attested)
+            if self.starter not in self.streams.attached:
+                self.starter.finish()
+            self.starter = None
+        self._emit("start")
+
+    def _fail(self, why: str) -> None:
+        """It could not be made."""
+        self.streams.end()
+        self._tell("failed", (-1, 0, why, "", []))
+        self._conclude({"status": "created", "exit_code": 128, "error": why})
+
+    def let_go(self, conn: Connection) -> None:
+        """A command is gone, or has enough."""
+        self.streams.let_go(conn)
+        if conn in self.waiting:
+            self.waiting.remove(conn)
+        if conn is self.starter:
+            self.starter = None
+
+    # its end
+
+    def signal(self, number: int) -> None:
+        """Send a signal to its first process."""
+        if self.run is not None:
+            self.run.send("signal", number)
+        elif self.pidfd >= 0:
+            process.pidfd_send_signal(self.pidfd, number)
+            if number == KILL:
+                end_groups(self._groups())
+
+    def stop(self, number: int, patience: float) -> None:
+        """Ask it to end, and end everything inside when it has not within so many seconds; negative: never."""
+        self._cancel()
+        self.signal(number)
+        if patience >= 0:
+            self.timer = self.supervisor.loop.after(patience, lambda: self.signal(KILL))
+        self._let_run()
+
+    def _let_run(self) -> None:
+        """A signal is only seen by what is not frozen."""
+        if self.state["status"] == "paused":
+            self.pause(on=False)
+
+    def pause(self, *, on: bool) -> None:
+        """Freeze everything inside, or let it go on. Raises OSError."""
+        paths = self.state["entry"].get("paths", {})
+        if on:
+            freezing.freeze(paths)
+        else:
+            freezing.thaw(paths)
+        self.state["status"] = "paused" if on else "running"
+        states.write_state(self.folder, self.state, sync=False)
+        self._emit("pause" if on else "unpause")
+
+    def _lost_stage(self) -> None:
+        """The stage was killed: what is written down goes on without it, the rest has died with it."""
+        run, self.run = self.run, None
+        assert run is not None
+        self.supervisor.loop.forget(run.fileno())
+        run.pidfd, self.pidfd = -1, run.pidfd
+        run.close()
+        if self.state["status"] in {"running", "paused"}:
+            self._watch_orphan()
+        else:
+            if self.pidfd >= 0:
+                os.close(self.pidfd)
+                self.pidfd = -1
+            end_groups(self._groups())
+            self._fail("the stage was killed")
+
+    def _watch_orphan(self) -> None:
+        """Watch one whose stage is gone by a pidfd of our own."""
+        if self.pidfd < 0:
+            try:
+                self.pidfd = process.pidfd_open(self.state["pid"])
+            except OSError:
+                self.pidfd = -1
+            if self.pidfd >= 0 and not is_alive(self.state):  # the number is somebody else's by now
+                os.close(self.pidfd)
+                self.pidfd = -1
+        if self.pidfd < 0:
+            self.supervisor.loop.after(0, lambda: self._ended(None))
+            return
+        self.supervisor.loop.watch(self.pidfd, lambda _events: self._orphan_ended())
+
+    def _orphan_ended(self) -> None:
+        self.supervisor.loop.forget(self.pidfd)
+        try:
+            ended = process.wait_pidfd(self.pidfd)  # it is our child: stages leave theirs to us
+        except ChildProcessError:
+            ended = None
+        os.close(self.pidfd)
+        self.pidfd = -1
+        end_groups(self._groups())
+        if ended is None:
+            self._ended(None)
+            return
+        report = {"timed_out": False, "code": ended.code, "status": ended.status, "counters": {}, "refused": {}}
+        self._ended(report)
+
+    def _groups(self) -> tuple[str, ...]:
+        return tuple(str(group) for group in self.state["entry"].get("groups", ()))
+
+    def _ended(self, ended: Ended | None) -> None:
+        """It is over; `ended` is the stage's report, None where nobody has seen how."""
+        self.streams.end()
+        self._cancel()
+        if ended is not None and "failed" in ended:
+            self._tell("failed", ended["failed"])
+            self._conclude({"status": "created", "exit_code": 126, "error": str(ended["failed"][2])})
+            return
+        how = states.unknown_end() if ended is None else self._how(ended)
+        if ended is not None and "not executed" in ended and not self.executed:
+            self._tell("not executed", ended["not executed"])
+            self._conclude({**how, "status": "created", "error": str(ended["not executed"][2])})
+            return
+        if how["oom"]:
+            self._emit("oom")
+        self._emit("die", exitCode="unknown" if how["exit_code"] is None else str(how["exit_code"]))
+        self._conclude({**how, "status": "exited", "finished_at": clock.now()})
+
+    def _how(self, ended: Ended) -> dict[str, Any]:
+        names: tuple[str, ...] = ()
+        if ended["refused"]:
+            from cloche.runtime.seccomp.syscalls import name
+
+            refused = ended["refused"]
+            order = sorted(refused, key=lambda number: -refused[number])
+            names = tuple(name(number, os.uname().machine) or f"number {number}" for number in order)
+        return states.how_it_ended(ended, names, self.settings.get("memory"))
+
+    def _tell(self, *message: Any) -> None:
+        """Tell whoever has it started that it could not be."""
+        if self.starter is not None:
+            self.starter.send(*message)
+            self.starter.finish()
+            self.streams.let_go(self.starter)
+            self.starter = None
+
+    def _conclude(self, news: dict[str, Any]) -> None:
+        """Write down where it stands now, tell everybody, and see to what comes next."""
+        self.state.update(news, pid=0, start=0)
+        delay = self._delay()
+        if delay is not None:
+            self.state.update(status="restarting", restarts=self.state["restarts"] + 1)
+        keep = self.settings["keep"]
+        point("end-begun")
+        states.write_state(self.folder, self.state, sync=not keep["auto_remove"])
+        point("end-written")
+        self._remove_place()
+        for conn in (*self.streams.attached, *self.waiting):
+            conn.send("ended", self.state["exit_code"], self.state["reason"])
+            conn.finish()
+        self.streams.attached, self.waiting = [], []
+        if delay is not None:
+            self.timer = self.supervisor.loop.after(delay, self._again)
+        elif keep["auto_remove"] and self.state["status"] == "exited":
+            self.supervisor.command("rm", "-v", "-f", self.id)
+        self.supervisor.settle(self)
+
+    def _remove_place(self) -> None:
+        self.streams.remove()
+        for name in ("groups", "ended"):
+            try:
+                os.unlink(f"{self.place}/{name}")
+            except FileNotFoundError:
+                continue
+        try:
+            os.rmdir(self.place)
+        except OSError:
+            pass  # the next supervisor looks into what is left
+
+    # its next start
+
+    def _delay(self) -> float | None:
+        """Seconds until it is to run again; None if it is not."""
+        keep, state = self.settings["keep"], self.state
+        policy, code = keep["restart"], state["exit_code"]
+        if state["by"] == "user" or state["status"] == "created" and not state["restarts"]:
+            return None
+        most = keep["restart_most"]
+        if policy == "on-failure" and (code == 0 or (most and state["restarts"] >= most)):
+            return None
+        if policy not in {"always", "unless-stopped", "on-failure"}:
+            return None
+        if self.began and time.monotonic() - self.began >= LONG_ENOUGH:
+            self.delay = FIRST_DELAY
+        delay, self.delay = self.delay, min(self.delay * 2, LONGEST_DELAY)
+        return delay
+
+    def _again(self) -> None:
+        self.timer = None
+        self.supervisor.command("start", self.id, ended=self._restart_failed)
+
+    def _restart_failed(self, code: int) -> None:
+        """The command that was to start it again has ended."""
+        if code and self.state["status"] == "restarting" and self.run is None:
+            self._conclude({"status": "exited"})
+
+    def give_up(self) -> None:
+        """Whoever asked for its end: it is not to run again."""
+        self.state["by"] = "user"
+        if self.state["status"] == "restarting" and self.run is None:
+            self._cancel()
+            self._conclude({"status": "exited"})
+
+    def _cancel(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def _emit(self, action: str, **more: str) -> None:
+        facts = self.settings["facts"]
+        emit("container", action, self.id, {"image": facts["image"], "name": facts["name"], **facts["labels"], **more})
+
+
+def facts_of(known: dict[str, Any]) -> dict[str, Any]:
+    """What logs and events say of a container."""
+    return {name: known[name] for name in ("id", "name", "image", "labels", "command", "created", "image_id")}
+
+
