@@ -19,7 +19,7 @@ def size(count: float) -> str:
 
 def ago(created: str) -> str:
     """How long ago a time of RFC 3339 was; "N/A" for none."""
-    then = _seconds(created)
+    then = seconds_of(created)
     if then is None:
         return UNKNOWN
     seconds = time.time() - then
@@ -41,11 +41,11 @@ def ago(created: str) -> str:
 
 def date(created: str) -> str:
     """A time of RFC 3339 as Go prints it: 2024-01-31 12:00:00 +0000 UTC; "N/A" for none."""
-    then = _seconds(created)
+    then = seconds_of(created)
     return UNKNOWN if then is None else time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(then))
 
 
-def _seconds(text: str) -> int | None:
+def seconds_of(text: str) -> int | None:
     """A time of RFC 3339 in whole seconds since 1970, None for no such time; `datetime` takes 3 ms to import."""
     zone = text[19:].lstrip(".0123456789")
     try:
