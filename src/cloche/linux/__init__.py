@@ -9,6 +9,7 @@ raises OSError with a note that names the call. Deciding what to call belongs to
     namespaces    unshare, setns, sethostname, id maps, time offsets, namespace ioctls
     mount         the mount API of Linux 5.2+, mount_setattr, pivot_root, umount2
     files         openat2, memfd and seals, statfs
+    inotify       waiting for changes of files
     capabilities  capget, capset, the bounding and ambient sets
     seccomp       loading filters, user notification
     landlock      rule sets on files, ports and scopes
