@@ -79,7 +79,7 @@ def test_too_much_to_be_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "code"), [("missing", errno.ENOENT), ("file", errno.ENOTDIR)])
 def test_what_cannot_be_watched(name: str, code: int, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with Watch() as watch, pytest.raises(OSError) as caught:
+    with Watch() as watch, pytest.raises(OSError, match="directory") as caught:
         watch.add(str(tmp_path / name), IN_CREATE | IN_ONLYDIR)
     assert caught.value.errno == code
     assert caught.value.filename == str(tmp_path / name)
