@@ -28,6 +28,7 @@ MODULES = {
         (f"manifest {verb}" for verb in "inspect create add annotate remove push rm exists".split()), LISTS
     ),
     "image bootstrap": "cloche.cli.options_image_bootstrap",
+    **dict.fromkeys(("events", "system", "system events"), "cloche.cli.options_system"),
     "doctor": "cloche.cli.options_other",
     "completion": "cloche.cli.options_other",
     "help": "cloche.cli.options_other",

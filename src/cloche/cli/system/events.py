@@ -1,0 +1,98 @@
+"""`cloche events`: what happens, a line each, as docker prints it."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from cloche.cli.format import is_json, unescaped
+from cloche.cli.output import plain
+from cloche.cli.times import SECOND, time_of
+from cloche.engine.event_filters import make_test
+from cloche.engine.events import read
+from cloche.errors import SpecError
+from cloche.spec.reader import write_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from cloche.cli.grammar import Parsed
+
+    Event = dict[str, Any]
+
+
+def events(parsed: Parsed) -> int:
+    """Carry out `events`. Without --until it has no end."""
+    since, until = (time_of(text) if (text := parsed.text(name)) else None for name in ("since", "until"))
+    if since is not None and until is not None and since > until:
+        raise SpecError("--since is after --until", hint="--since is the earlier one")
+    shown = _form(parsed.text("format") or "")
+    follow = until is None or until > time.time_ns()
+    if since is None and not follow:
+        since = 0
+    for event in read(since, until, follow=follow, is_meant=make_test(parsed.all("filter"))):
+        sys.stdout.write(shown(event) + "\n")
+        sys.stdout.flush()
+    return 0
+
+
+def _form(form: str) -> Callable[[Event], str]:
+    if not form:
+        return line_of
+    if is_json(form):
+        return write_json
+    from cloche.cli.template import compile_template
+
+    render = compile_template(unescaped(form))
+    return lambda event: plain(render(_Fields(event)))
+
+
+def line_of(event: Event) -> str:
+    """docker's line: time, type, action, ID (attribute=value, …)."""
+    seconds, rest = divmod(event["timeNano"], SECOND)
+    here = time.localtime(seconds)
+    zone = time.strftime("%z", here)
+    zone = "Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}"
+    when = f"{time.strftime('%Y-%m-%dT%H:%M:%S', here)}.{rest:09}{zone}"
+    actor = event["Actor"]
+    attributes = ", ".join(f"{name}={value}" for name, value in sorted(actor["Attributes"].items()))
+    line = f"{when} {event['Type']} {event['Action']} {actor['ID']}"
+    return plain(f"{line} ({attributes})" if attributes else line)
+
+
+class _Nothing(str):
+    """What Go prints for a key that a map does not have; not true."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return False
+
+
+class _Attributes(dict[str, str]):
+    """Attributes for a template, in which every name can be asked for."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> str:
+        return _Nothing("<no value>")
+
+
+class _Fields(dict[str, object]):
+    """An event for a template: as JSON has it, and with the names of docker's fields beside."""
+
+    def __init__(self, event: Event) -> None:
+        actor = event["Actor"]
+        super().__init__({**event, "Actor": {**actor, "Attributes": _Attributes(actor["Attributes"])}})
+        names = ("status", "Status"), ("id", "ID"), ("from", "From"), ("scope", "Scope")
+        self._more = {field: event.get(name, "") for name, field in names}
+        self._more |= {"Time": event.get("time", 0), "TimeNano": event["timeNano"]}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._more or super().__contains__(name)
+
+    def __missing__(self, name: str) -> object:
+        return self._more[name]
