@@ -28,6 +28,11 @@ def group_name(container_id: str) -> str:
     return f"{PREFIX}{_pid_namespace()}.{pid}.{start_time(pid)}-{container_id[:24]}"
 
 
+def kept_group_name(container_id: str) -> str:
+    """What the groups of a container are called that stays: no process owns them, and so they are not swept."""
+    return f"{PREFIX}kept-{container_id[:32]}"
+
+
 def sweep(groups: Groups) -> None:
     """End and remove what programs that are gone have left in the usual places, and records of what has ended."""
     places = [place for place in homes(groups)[:2] if os.access(place, os.W_OK)]

@@ -58,6 +58,9 @@ def take_out(layout: Layout, text: str, *, force: bool = False) -> Taken:
         if image in uses.mounted(layout) and (not by_name or len(same) == 1):
             raise ConflictError(f"{text} is mounted", hint=f"cloche image unmount {text}, or --force")
         if uses.is_used(layout, image) and (not by_name or len(same) == 1):
+            owner = uses.pinned(layout).get(image, "")
+            if owner:
+                raise ConflictError(f"{text} is in use by container {owner[:12]}", hint=f"cloche rm {owner[:12]} first")
             raise ConflictError(f"{text} is in use by a running container", hint="end it first")
         gone = {index for index, name in same.items() if not by_name or name == meant.name}
         found = tuple(same[index] for index in sorted(gone) if same[index])

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from cloche.stage.operation import Operation
 
 
+STOPPED_AND_COUNTED = ("freezer", "cpuacct", "blkio")  # what `pause` and `stats` need where these are of their own
+
+
 def plan(request: Request, host: Host) -> tuple[Plan, Receipt]:
     """The plan and its receipt.
 
@@ -50,6 +53,7 @@ def plan(request: Request, host: Host) -> tuple[Plan, Receipt]:
             request.allow_unenforced,
             receipt,
             privileged=host.privileged and host.initial,
+            more=STOPPED_AND_COUNTED if request.kept is not None else (),
         )
     )
     taken, inner = plan_filesystem(request, host, made, new, joined)

@@ -11,7 +11,7 @@ import sys
 
 from cloche.engine import records
 from cloche.engine.reason import Reason, Usage, exit_code_of, oom_kills, reason_of, usage_of
-from cloche.engine.sweeping import sweep
+from cloche.engine.sweeping import kept_group_name, sweep
 from cloche.errors import StageError
 from cloche.ids import check_name, new_id
 from cloche.records import record, values
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from cloche.images.local import Image
     from cloche.linux.files import Fd
-    from cloche.runtime.request import Request
+    from cloche.runtime.host import Groups
+    from cloche.runtime.request import Kept, Request
     from cloche.sandbox.options import Options
 
 
@@ -83,6 +84,7 @@ class Prepared:
             "name": options.name,
             "pid": pid,
             "groups": list(self.plan.groups),
+            "paths": groups_by_controller(self.plan.groups, probe_host().groups),
             "image": options.image or options.rootfs,
             "image_id": self.image.id if self.image is not None else "",
             "command": list(process.args or []),
@@ -116,22 +118,28 @@ class Prepared:
 
 
 def prepare(
-    options: Options, *, dry: bool = False, size: tuple[int, int] = (0, 0), host: Host | None = None
+    options: Options,
+    *,
+    dry: bool = False,
+    size: tuple[int, int] = (0, 0),
+    host: Host | None = None,
+    kept: tuple[str, Kept] | None = None,
 ) -> Prepared:
     """Everything up to the first change: options checked, ids chosen, the plan computed.
 
-    `dry` leases nothing, for `explain`. Raises ClocheError for what a person can get wrong.
+    `dry` leases nothing, for `explain`. `kept` is the id of a container that stays, and where it is kept. Raises
+    ClocheError for what a person can get wrong.
     """
     host = host or probe_host()
     if not dry:
         _sweep_once(host)
     if options.name:
         check_name(options.name)
-        if not dry:
+        if not dry and kept is None:
             records.reserve(options.name)
     image, use = (image_of(options), None) if dry else use_image(options)
     asked = options
-    container_id = new_id()
+    container_id = new_id() if kept is None else kept[0]
     lease = None if dry else idmaps.Lease(f"{records.state_dir()}/id-ranges")
     try:
         if image is not None:
@@ -146,6 +154,8 @@ def prepare(
             "unlink": (records.path_of(container_id),) if is_recorded(options) else (),
             "failpoint": from_environment(os.environ.get("CLOCHE_FAILPOINT", "")),
         }
+        if kept is not None:
+            extra |= {"kept": kept[1], "name": kept_group_name(container_id), "unlink": ()}
         request = type(request)(**{**vars(request), **extra})
         plan, receipt = make_plan(request, host)
         if image is not None:
@@ -160,6 +170,17 @@ def prepare(
     prepared.stop_signal = "SIGTERM" if options.stop_signal is None else options.stop_signal
     prepared.labels, prepared.exposed = options.label, options.expose
     return prepared
+
+
+def groups_by_controller(directories: tuple[str, ...], groups: Groups) -> dict[str, str]:
+    """{controller: directory} of a container's groups, "" for that of the v2 tree."""
+    found = {}
+    for path in directories:
+        if groups.v2_mount and path.startswith(f"{groups.v2_mount}/"):
+            found[""] = path
+            continue
+        found.update({name: path for name, top in groups.mounts.items() if path.startswith(f"{top}/")})
+    return found
 
 
 def is_recorded(options: Options) -> bool:

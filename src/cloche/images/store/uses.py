@@ -2,6 +2,7 @@
 
     uses/HEX        held (flock, shared) by whoever runs a container of the image with that ID
     uses/fetching   held likewise by every pull and load, whose blobs have no name yet
+    pins/OWNER      the ID of the image that somebody needs who is kept, as a container that does not run
     mounts/HEX/fs   where the image with that ID is mounted, if the kernel says so (see mounting)
 
 A lock goes with its process. `collect` looks while it holds the lock of the store; whoever begins to use an image does
@@ -57,7 +58,7 @@ def keeping(layout: Layout, find: Callable[[], T]) -> tuple[T, files.Fd]:
 
 def used(layout: Layout) -> set[str]:
     """What is held now, or mounted: IDs, and FETCHING. Call it with the lock of the store: it removes idle files."""
-    found = set(mounted(layout))
+    found = {*mounted(layout), *pinned(layout)}
     folder = f"{layout.path}/uses"
     for name in os.listdir(folder) if os.path.isdir(folder) else ():
         if _is_held(layout, name):
@@ -69,7 +70,37 @@ def used(layout: Layout) -> set[str]:
 
 def is_used(layout: Layout, name: str) -> bool:
     """Whether somebody holds it now, or has it mounted; call it with the lock of the store."""
-    return _is_held(layout, name) or name in mounted(layout)
+    return _is_held(layout, name) or name in mounted(layout) or name in pinned(layout)
+
+
+def pin(layout: Layout, owner: str, image: str) -> None:
+    """Use the image with this ID until `unpin`; call it while it is held."""
+    os.makedirs(f"{layout.path}/pins", mode=0o700, exist_ok=True)
+    path = f"{layout.path}/pins/{owner}"
+    with open(f"{path}.new", "w", encoding="utf-8") as file:
+        file.write(image)
+    os.rename(f"{path}.new", path)
+
+
+def unpin(layout: Layout, owner: str) -> None:
+    """Let go of what `pin` has held."""
+    try:
+        os.unlink(f"{layout.path}/pins/{owner}")
+    except FileNotFoundError:
+        pass
+
+
+def pinned(layout: Layout) -> dict[str, str]:
+    """The IDs of images that are pinned, each with one of those who need it."""
+    found: dict[str, str] = {}
+    folder = f"{layout.path}/pins"
+    for owner in os.listdir(folder) if os.path.isdir(folder) else ():
+        try:
+            with open(f"{folder}/{owner}", encoding="utf-8") as file:
+                found[file.read()] = owner
+        except FileNotFoundError:
+            continue
+    return found
 
 
 def mounted(layout: Layout) -> dict[str, str]:

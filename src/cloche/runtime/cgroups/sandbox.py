@@ -37,8 +37,11 @@ def plan_groups(
     receipt: Receipt,
     *,
     privileged: bool = False,
+    more: tuple[str, ...] = (),
 ) -> GroupPlan:
     """Decide the groups. Raises UnsupportedError for a limit that was asked for and cannot be enforced.
+
+    `more` are controllers of v1 to have a group of as well, where that can be had.
 
     `privileged` is whether this process may load a program that decides about devices, as v2 needs it.
     """
@@ -53,6 +56,7 @@ def plan_groups(
         else:
             limits += [Limit("devices", "devices", file, line, DEVICES) for file, line in devices.lines_of(table)]
     wanted = ["memory", "pids"] + [limit.controller for limit in limits]
+    wanted += [] if groups.kind == "v2" else more
     reasons = {controller: _why_not(groups, controller, parent) for controller in dict.fromkeys(wanted)}
     if parent and any(reasons.values()) and not allow_unenforced:
         needs = next(filter(None, reasons.values()))
