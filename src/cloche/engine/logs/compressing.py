@@ -1,0 +1,183 @@
+"""The process that compresses what was rotated, beside the writer and not in its way.
+
+    writer ── fork ──► reads ID-json.log.N, writes ID-json.log.gz.new
+                       locks the folder, puts it in the place of what is ID-json.log.N by then, ends
+
+It needs nobody: a writer that ends or is killed does not take it along, and one that begins meanwhile sees by the
+lock on its file that it is at work. Who moves names holds the lock of the folder, which is held for moments only.
+A header tells, as docker's does, the last time in the file, and here also which inode it was made of, for readers who
+follow.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import posix as os
+
+from cloche.linux.places import dirname, exists
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from typing import Self
+else:
+    import _signal
+
+NEW = ".gz.new"
+PIECE = 1 << 18
+LEVEL = 6
+MOST_FDS = 1 << 30
+HEADER = 512  # bytes in which the header of a file surely is
+TAIL = 1 << 16  # bytes at the end of a file in which its last record surely begins to end
+_children: list[int] = []
+
+
+class Lock:
+    """The lock of a folder in which names are moved; `held` says whether it was free."""
+
+    def __init__(self, folder: str, *, wait: bool = False) -> None:
+        self.folder, self.wait = folder, wait
+        self.fd, self.held = -1, False
+
+    def __enter__(self) -> Self:
+        self.fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.held = _lock(self.fd, wait=self.wait)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+
+
+def begin(path: str, files: int) -> None:
+    """Start to compress one file of this log that is not yet, unless somebody is at it; the caller holds the lock.
+
+    Without it, what is made by a process that is just ending could be taken for what one has left that was killed.
+    """
+    reap()
+    number = _next(path, files)
+    if not number:
+        return
+    fds = []
+    try:
+        made = os.open(f"{path}{NEW}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fds.append(made)
+        if _lock(made, wait=False):
+            os.ftruncate(made, 0)  # what one that was killed has left
+            fds.append(os.open(f"{path}.{number}", os.O_RDONLY | os.O_CLOEXEC))
+            _fork(fds[1], made, path, files)
+    except OSError:
+        pass  # no room for another file or process: it stays as it is until the next time
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def reap() -> None:
+    """Take leave of the processes that have ended."""
+    for pid in _children[:]:
+        try:
+            ended, _ = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            ended = pid  # somebody else did
+        if ended:
+            _children.remove(pid)
+
+
+def _next(path: str, files: int) -> int:
+    """The oldest file that is not compressed; what is there in both forms was left so by one that was killed."""
+    found = 0
+    for number in range(1, files):
+        if not exists(f"{path}.{number}"):
+            continue
+        found = number
+        if exists(f"{path}.{number}.gz"):
+            os.unlink(f"{path}.{number}.gz")
+    return found
+
+
+def _fork(source: int, made: int, path: str, files: int) -> None:
+    import zlib  # noqa: F401 - now, so that the new process has nothing to look for
+
+    pid = os.fork()
+    if pid:
+        _children.append(pid)
+        return
+    code = 1
+    try:
+        for number in (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP):
+            _signal.signal(number, _signal.SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+        os.dup2(source, 0)
+        os.dup2(made, 1)
+        os.closerange(3, MOST_FDS)
+        os.nice(19)
+        compress(0, 1)
+        os.fsync(1)
+        _put_in_place(path, files)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def compress(source: int, target: int) -> None:
+    """Write a file as one of gzip (RFC 1952), the name of whose extra field is what docker writes there."""
+    import zlib
+
+    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    status = os.fstat(source)
+    extra = b'{"lastTime":"%s","inode":%d}' % (_last_time(source, status.st_size), status.st_ino)
+    out = b"\x1f\x8b\x08\x04" + bytes(4) + b"\x00\x03" + len(extra).to_bytes(2, "little") + extra
+    total, checksum = 0, 0
+    while data := os.read(source, PIECE):
+        total, checksum = total + len(data), zlib.crc32(data, checksum)
+        _write(target, out + packer.compress(data))
+        out = b""
+    end = checksum.to_bytes(4, "little") + (total & 0xFFFFFFFF).to_bytes(4, "little")
+    _write(target, out + packer.flush() + end)
+
+
+def inode_of(header: bytes) -> int:
+    """The inode of what a compressed file was made of, by its first bytes; 0 where they do not say."""
+    _, found, rest = header[:HEADER].partition(b'"inode":')
+    digits = rest.partition(b"}")[0]
+    return int(digits) if found and digits.isdigit() else 0
+
+
+def _last_time(source: int, size: int) -> bytes:
+    tail = os.pread(source, TAIL, max(0, size - TAIL))
+    return tail[tail.rfind(b'"time":"') + 8 :].partition(b'"')[0] or b"0001-01-01T00:00:00Z"
+
+
+def _write(target: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(target, data) :]
+
+
+def _put_in_place(path: str, files: int) -> None:
+    """Replace the file that standard input is, whatever number it has by now; nothing where it is gone."""
+    with Lock(dirname(path), wait=True):
+        if not _is(f"{path}{NEW}", 1):
+            return
+        for number in range(1, files):
+            if _is(f"{path}.{number}", 0):
+                os.rename(f"{path}{NEW}", f"{path}.{number}.gz")
+                os.unlink(f"{path}.{number}")
+                return
+        os.unlink(f"{path}{NEW}")
+
+
+def _is(path: str, fd: int) -> bool:
+    """Whether an open file is still called so."""
+    try:
+        there, opened = os.lstat(path), os.fstat(fd)
+    except FileNotFoundError:
+        return False
+    return (there.st_dev, there.st_ino) == (opened.st_dev, opened.st_ino)
+
+
+def _lock(fd: int, *, wait: bool) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True

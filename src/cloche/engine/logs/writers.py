@@ -1,0 +1,50 @@
+"""What every writer of a log can do, and what it knows of its container."""
+
+from __future__ import annotations
+
+from cloche.records import record
+
+
+@record
+class Facts:
+    """What a log may say of the container: `labels` and `env` are all it has, of which options choose."""
+
+    id: str
+    name: str = ""
+    image: str = ""
+    image_id: str = ""
+    labels: dict[str, str] = {}  # noqa: RUF012 - never changed, as the whole record
+    env: tuple[str, ...] = ()
+
+
+class Writer:
+    """Where the output of one container goes. None of these raises; times are in nanoseconds since 1970."""
+
+    __slots__ = ()
+
+    def write(self, stream: str, data: bytes, now_ns: int) -> None:
+        """Take what was read from "stdout" or "stderr", in any pieces."""
+        raise NotImplementedError
+
+    def flush(self, now_ns: int) -> None:
+        """Write lines that have no end yet as far as they are there: at the end, or when nothing came for a while."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Give back what it holds; what was not flushed is not written."""
+        raise NotImplementedError
+
+
+class Nothing(Writer):
+    """The driver `none`: what is said is not kept."""
+
+    __slots__ = ()
+
+    def write(self, stream: str, data: bytes, now_ns: int) -> None:
+        """Keep nothing."""
+
+    def flush(self, now_ns: int) -> None:
+        """Nothing is waiting."""
+
+    def close(self) -> None:
+        """Nothing is held."""
