@@ -8,6 +8,7 @@
       UnsupportedError           the kernel or machine cannot; `.feature`, `.needs`
       RegistryError              a registry said no, or something that is not true
       StageError                 a step failed while a container was set up; `.op`, `.errno`
+        NotExecutedError         the command is not there, or cannot be executed; `.code` is 127 or 126
       RunError                   a command ended badly and the caller asked for an exception
 
 A message is one line in lower case without a full stop that names the thing; the hint is the next
@@ -72,6 +73,14 @@ class StageError(ClocheError):
     def __init__(self, message: str, *, op: str = "", errno: int = 0, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.op, self.errno = op, errno
+
+
+class NotExecutedError(StageError):
+    """The container's command is not there, or cannot be executed: `code` is 127 or 126, as shells have it."""
+
+    def __init__(self, message: str, code: int, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
 
 
 class RunError(ClocheError):

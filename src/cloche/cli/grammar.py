@@ -120,7 +120,7 @@ def _initial(verb: Verb) -> tuple[dict[str, Value], dict[str, list[str]]]:
         if option.kind == LIST:
             values[option.dest] = lists[option.dest] = []
         elif option.kind == FLAG:
-            values[option.dest] = option.default == "true"
+            values[option.dest] = None if option.default == "auto" else option.default == "true"
         elif option.kind == VALUE:
             values[option.dest] = None
     if verb.preset:

@@ -18,6 +18,9 @@ MODULES = {
     "run": "cloche.cli.options_run",
     "shell": "cloche.cli.options_run",
     "explain": "cloche.cli.options_run",
+    **dict.fromkeys(
+        "create start stop restart kill rm wait attach pause unpause rename".split(), "cloche.cli.options_containers"
+    ),
     "enter": "cloche.cli.options_other",
     **dict.fromkeys("pull images rmi push save load import export tag".split(), IMAGES),
     **dict.fromkeys("history search login logout image manifest".split(), IMAGES),

@@ -7,6 +7,8 @@ absent, to say so instead of guessing at a similar name.
 
 from __future__ import annotations
 
+from cloche.cli.options_keep import KEEPING
+from cloche.cli.options_keep import OPTIONS as KEPT
 from cloche.cli.table import ABSENT, FLAG, LIST, VALUE, Operand, Option, Verb
 
 COMMAND = "Command"
@@ -113,8 +115,8 @@ OPTIONS = (
         FLAG,
         CONTAINER,
         "",
-        "remove what the container wrote when it ends",
-        default="true",
+        "remove the container, and what it wrote, when it ends; host and --rootfs do so unless --rm=false or -d",
+        default="auto",
     ),
     Option(
         ("--cidfile",),
@@ -493,14 +495,6 @@ OPTIONS = (
     ),
     Option(("-q", "--quiet"), FLAG, OUTPUT, "", "print only errors and what the command itself prints"),
     Option(
-        ("-d", "--detach"),
-        ABSENT,
-        "",
-        "",
-        "detached containers are not here yet",
-        hint="leave --detach out: the command stays in the foreground, and a shell's & puts it behind",
-    ),
-    Option(
         ("-p", "--publish"),
         ABSENT,
         "",
@@ -517,14 +511,6 @@ OPTIONS = (
         hint="--network host shares this machine's ports",
     ),
     Option(
-        ("--restart",),
-        ABSENT,
-        "",
-        "",
-        "restart policies are not here yet",
-        hint="a service manager can start the command again",
-    ),
-    Option(
         ("--no-landlock",),
         ABSENT,
         "",
@@ -533,6 +519,12 @@ OPTIONS = (
         hint="--security-opt landlock=off",
     ),
 )
+
+DETACH = Option(("-d", "--detach"), FLAG, KEEPING, "", "start it, print its id, and leave it running")
+SIG_PROXY = Option(
+    ("--sig-proxy",), FLAG, KEEPING, "", "pass signals that come to this command on to it", default="true"
+)
+CREATE_OPTIONS = (*OPTIONS, *KEPT)
 
 RUN = Verb(
     "run",
@@ -549,7 +541,7 @@ RUN = Verb(
         " is thrown away. With --rootfs DIR there is no IMAGE: DIR is the whole file system.",
         "What this machine cannot enforce is an error, not a weaker container. See cloche doctor for what it can.",
     ),
-    OPTIONS,
+    (DETACH, SIG_PROXY, *CREATE_OPTIONS),
     operands=(
         Operand(
             "IMAGE",

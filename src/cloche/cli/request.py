@@ -12,14 +12,19 @@ if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
     from cloche.cli.table import Verb
 
-NOT_OPTIONS = {"help", "rm", "env_file", "label_file", "explain", "format", "quiet", "step"}
+# what the engine is told, see cli.keeping
+KEPT = frozenset(
+    "restart detach_keys log_driver log_opt health_cmd health_interval health_timeout health_retries "
+    "health_start_period health_start_interval no_healthcheck".split()
+)
+NOT_OPTIONS = {"help", "rm", "detach", "sig_proxy", "env_file", "label_file", "explain", "format", "quiet", "step"}
 
 
 def options_of(verb: Verb, parsed: Parsed, *, trace: bool = False, step: bool = False) -> Options:
     """The Options that a command line asks for. Raises SpecError and NotFoundError."""
     given: dict[str, object] = {}
     for name, value in parsed.values.items():
-        if name in NOT_OPTIONS or value is None:
+        if name in NOT_OPTIONS or name in KEPT or value is None:
             continue
         given[name] = tuple(value) if isinstance(value, list) else value
     words = list(parsed.positionals)

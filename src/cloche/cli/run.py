@@ -16,7 +16,7 @@ from cloche.cli import front
 from cloche.cli.request import options_of
 from cloche.engine import records
 from cloche.engine.signals import signal_number
-from cloche.errors import ConflictError, ForbiddenError, UnsupportedError
+from cloche.errors import ConflictError, ForbiddenError
 from cloche.sandbox import values
 from cloche.sandbox.image import to_fetch
 from cloche.sandbox.running import Prepared, Result, conclude, is_recorded, prepare, will_need_seal
@@ -32,16 +32,18 @@ if TYPE_CHECKING:
 
 def run(verb: Verb, parsed: Parsed) -> int:
     """Carry out the verb; returns the exit code."""
-    if not parsed.flag("rm"):
-        raise UnsupportedError("--rm=false", needs="containers that are kept, which are not here yet")
+    if verb.name == "run" and _is_kept(parsed):
+        from cloche.cli.containers.run_kept import run_kept
+
+        return run_kept(verb, parsed)
     step = parsed.flag("step")
     watch = parsed.flag("explain") or step
     options = options_of(verb, parsed, trace=watch, step=step)
-    _check_terminal(options, step=step)
+    check_terminal(options, step=step)
     if to_fetch(options):
         if will_need_seal(options):  # now: the whole command begins anew for that, and is to fetch once
             _seal()
-        if code := _fetch(options, quiet=parsed.flag("quiet")):
+        if code := fetch(options, quiet=parsed.flag("quiet")):
             return code
     size = front.terminal_size() if options.tty else (0, 0)
     prepared = prepare(options, size=size)
@@ -50,7 +52,7 @@ def run(verb: Verb, parsed: Parsed) -> int:
     if prepared.sealed:
         _seal()
     try:
-        _write_cidfile(options, prepared)
+        write_cidfile(options.cidfile, prepared.id)
         _check_pidfile(options)
         observer = _observer(parsed, prepared) if watch else front.Observer()
         result = _drive(options, prepared, observer)
@@ -69,7 +71,12 @@ def _seal() -> None:
     restart_sealed()
 
 
-def _fetch(options: Options, *, quiet: bool) -> int:
+def fetch_wanted(options: Options, *, quiet: bool) -> int:
+    """Have the image fetched if --pull wants that; returns an exit code."""
+    return fetch(options, quiet=quiet) if to_fetch(options) else 0
+
+
+def fetch(options: Options, *, quiet: bool) -> int:
     """Have the image fetched by a process of its own: this one forks the stage, and is to have nothing of that in it.
 
     Says how it goes on standard error, as the output is the command's. Returns its exit code.
@@ -118,24 +125,35 @@ def _started(options: Options, prepared: Prepared, pid: int) -> None:
         records.add(prepared.record(options, pid))
 
 
-def _check_terminal(options: Options, *, step: bool) -> None:
+def check_terminal(options: Options, *, step: bool) -> None:
+    """What a terminal is needed for has to be one. Raises ConflictError."""
     if options.tty and options.interactive and not os.isatty(0):
         raise ConflictError("stdin is not a terminal", hint="leave -t out, as with: cloche run -i host sh < script")
     if step and not os.isatty(0):
         raise ConflictError("--step waits for a key, and stdin is not a terminal", hint="use --explain")
 
 
-def _write_cidfile(options: Options, prepared: Prepared) -> None:
-    if not options.cidfile:
+def write_cidfile(path: str, container_id: str) -> None:
+    """Write a container's id to a file that is not there yet; "" for none."""
+    if not path:
         return
     try:
-        fd = os.open(options.cidfile, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     except FileExistsError:
-        raise ConflictError(f"--cidfile {options.cidfile} is there already", hint="remove it first") from None
+        raise ConflictError(f"--cidfile {path} is there already", hint="remove it first") from None
     except OSError as error:
-        raise ForbiddenError(f"--cidfile {options.cidfile} cannot be written: {error.strerror}") from None
+        raise ForbiddenError(f"--cidfile {path} cannot be written: {error.strerror}") from None
     with os.fdopen(fd, "w") as file:
-        file.write(prepared.id)
+        file.write(container_id)
+
+
+def _is_kept(parsed: Parsed) -> bool:
+    """Whether the container stays, or goes on without this command: images are docker's, what is the host's is not."""
+    if parsed.flag("detach"):
+        return True
+    if parsed.values["rm"] is not None:
+        return not parsed.flag("rm")
+    return not (parsed.text("rootfs") or (parsed.positionals or ["host"])[0] == "host")
 
 
 def _check_pidfile(options: Options) -> None:

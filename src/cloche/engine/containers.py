@@ -172,6 +172,12 @@ def is_alive(state: Known) -> bool:
     return bool(pid) and state["boot"] == boot_id() and records.start_time(pid) == start
 
 
+def facts_of(known: Known) -> Known:
+    """What logs and events say of a container."""
+    facts = {name: known[name] for name in ("id", "name", "image", "image_id", "labels")}
+    return {**facts, "env": known["options"]["env"]}
+
+
 def _ids() -> list[str]:
     try:
         return [name for name in os.listdir(containers_dir()) if len(name) == 64]

@@ -178,3 +178,18 @@ def _is_locked(path: str) -> bool:
     except FileNotFoundError:
         pass
     return False
+
+
+def name_of(container_id: str) -> str:
+    """The name that stands for an id, "" for none: for what was left of a container, which cannot say its own."""
+    try:
+        found = os.listdir(folder())
+    except FileNotFoundError:
+        return ""
+    for name in found:
+        try:
+            if os.readlink(_link(name)) == container_id:
+                return name
+        except OSError:
+            continue  # the lock, or one that went away
+    return ""

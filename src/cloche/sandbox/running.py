@@ -147,7 +147,7 @@ def prepare(
         find = records.find_process
         request = build(options, host, container_id, lease=lease, find=find, size=size, image=image)
         sealed = needs_seal(request.ids)
-        extra = {
+        extra: dict[str, Any] = {
             "stage_says": "runs from a sealed copy of the interpreter"
             if sealed
             else "the interpreter belongs to a user the container cannot become",

@@ -181,7 +181,7 @@ class Container:
         if "failed" not in self.result and "not executed" not in self.result:
             self._attest()
             if self.plan.keeping:
-                self._say(("executed", self.result.get("attested", {})))
+                self._say(("executed", self.result.get("attested", {}), self.result["notes"]))
 
     def _attest(self) -> None:
         """Ask the kernel what is in force in the new process now; it may have ended already."""

@@ -1,9 +1,9 @@
 """What one supervisor finds of another that was killed, or of another boot: each container is taken over or concluded.
 
-    the stage runs            its containers are handed over, with their terminals
-    it was killed             what is written down and runs is watched by a pidfd of our own
-    it has ended meanwhile    the stage has written down how; where it could not, the end is unknown, and never 0
-    it was being made         it has died with its stage; its groups are removed
+the stage runs            its containers are handed over, with their terminals
+it was killed             what is written down and runs is watched by a pidfd of our own
+it has ended meanwhile    the stage has written down how; where it could not, the end is unknown, and never 0
+it was being made         it has died with its stage; its groups are removed
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import _socket
 import marshal
 import os
 
-from cloche.engine.containers import ALIVE, containers_dir, is_alive, load
+from cloche.engine.containers import containers_dir, is_alive, load
 from cloche.engine.supervisor.supervised import Supervised
 from cloche.stage.cleaning import end_groups
 from cloche.stage.client import Adopted, Stage, adopt_stage

@@ -1,14 +1,14 @@
 """What commands may ask the supervisor, one function for each word; see `client` for their side.
 
-    start ID FOLDER PLAN SETTINGS ATTACH   ─▶ started PID ATTESTED | failed STEP… | not executed … ; then as attach
-    attach ID                              ─▶ out 1|2 BYTES … ended CODE REASON
-    wait ID                                ─▶ ended CODE REASON
-    in BYTES | eof | resize ROWS COLUMNS   what an attached command sends; `in` is answered by: taken
-    signal ID NUMBER USER                  ─▶ ok; USER: somebody wants its end, and it is not to be started again
-    stop ID NUMBER SECONDS                 ─▶ ended CODE REASON
-    pause ID | unpause ID                  ─▶ ok | failed TEXT
-    policy ID RESTART MOST                 ─▶ ok
-    what is not there, or does not run     ─▶ not running
+start ID FOLDER PLAN SETTINGS ATTACH   ─▶ started PID ATTESTED | failed STEP… | not executed … ; then as attach
+attach ID                              ─▶ out 1|2 BYTES … ended CODE REASON
+wait ID                                ─▶ ended CODE REASON
+in BYTES | eof | resize ROWS COLUMNS   what an attached command sends; `in` is answered by: taken
+signal ID NUMBER USER                  ─▶ ok; USER: somebody wants its end, and it is not to be started again
+stop ID NUMBER SECONDS                 ─▶ ended CODE REASON
+pause ID | unpause ID                  ─▶ ok | failed TEXT
+policy ID RESTART MOST                 ─▶ ok
+what is not there, or does not run     ─▶ not running
 """
 
 from __future__ import annotations

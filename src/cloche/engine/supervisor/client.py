@@ -1,8 +1,8 @@
 """A command's side of the supervisor: find it, start it where there is none, ask it.
 
-    session = connect()            one connection; the supervisor is started if there is none
-    session.ask("kill", id, 9)     a message, and the answer
-    revive()                       where something may run and nobody watches it
+session = connect()            one connection; the supervisor is started if there is none
+session.ask("kill", id, 9)     a message, and the answer
+revive()                       where something may run and nobody watches it
 """
 
 from __future__ import annotations

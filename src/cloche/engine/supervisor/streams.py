@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 
-from cloche.engine.logs import open_writer
+from cloche.engine.logs import Facts, open_writer
 from cloche.engine.supervisor.loop import READ, WRITE
 from cloche.linux import terminal
 
@@ -51,7 +51,8 @@ class Streams:
 
         def begin() -> Writer:
             os.makedirs(folder, mode=0o700, exist_ok=True)
-            return open_writer(keep["log_driver"], keep["log_options"], folder, facts)
+            about = {**facts, "env": tuple(facts["env"])}
+            return open_writer(keep["log_driver"], keep["log_options"], folder, Facts(**about))
 
         self.log = begin
 

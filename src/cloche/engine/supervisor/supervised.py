@@ -1,23 +1,22 @@
 """One container in the supervisor's hands: from its start to its end, and to its next start.
 
-    start    pipes made, plan to the stage ─▶ "ready": written down ─▶ "go" ─▶ "executed": the command may go home
-    streams  what it writes goes to its log, and to the commands that are attached to it (`streams`)
-    end      the stage's report, or what can be found out without one ─▶ state.json ─▶ removed, restarted or left
+start    pipes made, plan to the stage ─▶ "ready": written down ─▶ "go" ─▶ "executed": the command may go home
+streams  what it writes goes to its log, and to the commands that are attached to it (`streams`)
+end      the stage's report, or what can be found out without one ─▶ state.json ─▶ removed, restarted or left
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 
 from cloche.engine import clock
-from cloche.engine.containers import is_alive
-from cloche.engine.events import emit
+from cloche.engine.containers import facts_of, is_alive
 from cloche.engine.records import start_time
 from cloche.engine.supervisor import states
 from cloche.engine.supervisor.streams import Streams
 from cloche.errors import StageError
+from cloche.images.store.events import emit
 from cloche.linux import process
 from cloche.linux.reading import boot_id
 from cloche.runtime.cgroups import freezing
@@ -154,7 +153,7 @@ class Supervised:
         elif kind == "ready":
             self._written_down()
         elif kind == "executed":
-            self._is_command(message[1])
+            self._is_command(message[1], message[2])
         elif kind == "ended":
             run, self.run = self.run, None
             self.supervisor.loop.forget(run.fileno())
@@ -177,11 +176,11 @@ class Supervised:
         point("after-state")
         self.run.send("go")
 
-    def _is_command(self, attested: dict[str, str]) -> None:
+    def _is_command(self, attested: dict[str, str], notes: list[tuple[str, str]]) -> None:
         self.executed = True
         self.began = time.monotonic()
         if self.starter is not None:
-            self.starter.send("started", self.state["pid"], attested)
+            self.starter.send("started", self.state["pid"], attested, notes)
             if self.starter not in self.streams.attached:
                 self.starter.finish()
             self.starter = None
@@ -360,7 +359,7 @@ class Supervised:
         """Seconds until it is to run again; None if it is not."""
         keep, state = self.settings["keep"], self.state
         policy, code = keep["restart"], state["exit_code"]
-        if state["by"] == "user" or state["status"] == "created" and not state["restarts"]:
+        if state["by"] == "user" or (state["status"] == "created" and not state["restarts"]):
             return None
         most = keep["restart_most"]
         if policy == "on-failure" and (code == 0 or (most and state["restarts"] >= most)):
@@ -396,10 +395,3 @@ class Supervised:
     def _emit(self, action: str, **more: str) -> None:
         facts = self.settings["facts"]
         emit("container", action, self.id, {"image": facts["image"], "name": facts["name"], **facts["labels"], **more})
-
-
-def facts_of(known: dict[str, Any]) -> dict[str, Any]:
-    """What logs and events say of a container."""
-    return {name: known[name] for name in ("id", "name", "image", "labels", "command", "created", "image_id")}
-
-

@@ -1,0 +1,1 @@
+"""The verbs about containers that stay: one file for each."""

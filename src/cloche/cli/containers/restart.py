@@ -1,0 +1,29 @@
+"""`cloche restart`: containers end and run again."""
+
+from __future__ import annotations
+
+from cloche.cli.containers.each import for_each
+from cloche.cli.containers.stop import seconds
+from cloche.engine import containers
+from cloche.engine.removing import attributes
+from cloche.engine.stopping import stop
+from cloche.images.store.events import emit
+from cloche.sandbox import keeping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.cli.grammar import Parsed
+
+
+def restart(parsed: Parsed) -> int:
+    """Carry out `restart`; returns the exit code."""
+    signal, timeout = parsed.text("signal"), seconds(parsed)
+
+    def one(word: str) -> str:
+        container = containers.find(word)
+        stop(container, signal, timeout)
+        keeping.start(containers.find(container.id))
+        emit("container", "restart", container.id, attributes(container))
+        return word
+
+    return for_each(parsed.positionals, one)

@@ -1,0 +1,29 @@
+"""`cloche rm`: remove containers."""
+
+from __future__ import annotations
+
+from cloche.cli.containers.each import for_each
+from cloche.engine import containers, making
+from cloche.engine.removing import remove
+from cloche.errors import NotFoundError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.cli.grammar import Parsed
+
+
+def rm(parsed: Parsed) -> int:
+    """Carry out `rm`; returns the exit code."""
+    force = parsed.flag("force")
+    making.sweep()
+
+    def one(word: str) -> str | None:
+        try:
+            remove(containers.find(word), force=force, volumes=parsed.flag("volumes"))
+        except NotFoundError:
+            if not force:
+                raise
+            return None  # as docker has it: it is gone
+        return word
+
+    return for_each(parsed.positionals, one)

@@ -1,0 +1,76 @@
+"""`cloche run` of a container that stays, or that goes on without this command."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cloche.cli import front
+from cloche.cli.keeping import keep_of
+from cloche.cli.request import options_of
+from cloche.cli.run import check_terminal, fetch_wanted, write_cidfile
+from cloche.engine.removing import attributes
+from cloche.errors import ConflictError, NotExecutedError
+from cloche.images.store.events import emit
+from cloche.sandbox import keeping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.cli.grammar import Parsed
+    from cloche.cli.table import Verb
+    from cloche.engine.containers import Container
+
+
+def run_kept(verb: Verb, parsed: Parsed) -> int:
+    """Carry out `run`; returns the exit code: of a container in the foreground its own."""
+    options, keep = options_of(verb, parsed), keep_of(parsed)
+    detach = parsed.flag("detach")
+    if parsed.flag("explain") or parsed.flag("step"):
+        raise ConflictError("--explain and --step watch a container that ends with this command", hint="add --rm")
+    if not detach:
+        check_terminal(options, step=False)
+    if options.cidfile and os.path.exists(options.cidfile):
+        raise ConflictError(f"--cidfile {options.cidfile} is there already", hint="remove it first")
+    if code := fetch_wanted(options, quiet=parsed.flag("quiet")):
+        return code
+    size = front.terminal_size() if options.tty else (0, 0)
+
+    def made(container: Container) -> None:
+        write_cidfile(options.cidfile, container.id)
+        emit("container", "create", container.id, attributes(container))
+
+    try:
+        started = keeping.run(options, keep, size=size, attach=not detach, made=made)
+    except NotExecutedError as error:
+        from cloche.cli.output import print_error
+
+        print_error(error)
+        return error.code
+    if options.pidfile:
+        front.write_file(options.pidfile, str(started.pid))
+    if detach:
+        sys.stdout.write(f"{started.container.id}\n")
+        return 0
+    from cloche.cli.containers.attaching import Attached
+
+    attached = Attached(
+        started.session,
+        started.container.id,
+        tty=options.tty,
+        interactive=options.interactive,
+        proxy=parsed.flag("sig_proxy"),
+        keys=keep.detach_keys,
+    )
+    left = attached.run() is None
+    _report(attached.reason, quiet=parsed.flag("quiet"))
+    return 0 if left else attached.code or 0
+
+
+def _report(reason: dict[str, str] | None, *, quiet: bool) -> None:
+    """Say why it ended, where the exit code alone does not."""
+    if quiet or reason is None or reason["kind"] in {"exited", "signal"}:
+        return
+    from cloche.cli.output import print_error
+    from cloche.errors import StageError
+
+    print_error(StageError(reason["text"], hint=reason["hint"]))

@@ -1,0 +1,49 @@
+"""`cloche start`: containers that were made, or have ended, run."""
+
+from __future__ import annotations
+
+from cloche.cli import front
+from cloche.cli.containers.each import for_each
+from cloche.engine import containers
+from cloche.errors import ConflictError
+from cloche.sandbox import keeping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.cli.grammar import Parsed
+
+
+def start(parsed: Parsed) -> int:
+    """Carry out `start`; returns the exit code, with --attach the command's own."""
+    if parsed.flag("attach") or parsed.flag("interactive"):
+        if len(parsed.positionals) > 1:
+            raise ConflictError("you cannot start and attach multiple containers at once", hint="name one of them")
+        return _start_attached(parsed)
+    return for_each(parsed.positionals, _start)
+
+
+def _start(word: str) -> str:
+    keeping.start(containers.find(word))
+    return word
+
+
+def _start_attached(parsed: Parsed) -> int:
+    from cloche.cli.containers.attach import attach_to
+    from cloche.cli.containers.attaching import Attached
+
+    container = containers.find(parsed.positionals[0])
+    options = container.known["options"]
+    started = keeping.start(container, size=front.terminal_size() if options["tty"] else (0, 0), attach=True)
+    interactive = parsed.flag("interactive") and options["interactive"]
+    keys = parsed.text("detach_keys") or container.known["keep"]["detach_keys"]
+    if started is None:
+        return attach_to(container, interactive=interactive, proxy=parsed.flag("sig_proxy"), keys=keys)
+    attached = Attached(
+        started.session,
+        container.id,
+        tty=options["tty"],
+        interactive=interactive,
+        proxy=parsed.flag("sig_proxy"),
+        keys=keys,
+    )
+    return attached.run() or 0

@@ -1,0 +1,66 @@
+"""From a parsed `run` or `create` to what the engine is to do with the container besides running it."""
+
+from __future__ import annotations
+
+from cloche.engine.keeping import RESTARTS, Keep
+from cloche.errors import ConflictError, SpecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.cli.grammar import Parsed
+
+
+def keep_of(parsed: Parsed) -> Keep:
+    """The Keep that a command line asks for. Raises SpecError, ConflictError."""
+    from cloche.engine.logs import check_options
+
+    restart, most = restart_of(parsed.text("restart") or "no")
+    auto_remove = parsed.flag("rm")
+    if auto_remove and restart != "no":
+        raise ConflictError("--rm contradicts --restart", hint="leave one of them out")
+    driver = parsed.text("log_driver") or "json-file"
+    options = dict(_key_value(text) for text in parsed.all("log_opt"))
+    check_options(driver, options)
+    return Keep(
+        auto_remove=auto_remove,
+        restart=restart,
+        restart_most=most,
+        log_driver=driver,
+        log_options=options,
+        health_cmd=parsed.text("health_cmd") or "",
+        health_interval=_duration(parsed, "health_interval"),
+        health_timeout=_duration(parsed, "health_timeout"),
+        health_retries=_whole(parsed.text("health_retries") or "0", "--health-retries"),
+        health_start_period=_duration(parsed, "health_start_period"),
+        health_start_interval=_duration(parsed, "health_start_interval"),
+        no_healthcheck=parsed.flag("no_healthcheck"),
+        detach_keys=parsed.text("detach_keys") or "",
+    )
+
+
+def restart_of(text: str) -> tuple[str, int]:
+    """A restart policy and how often at most, 0 for always: on-failure:3. Raises SpecError."""
+    policy, colon, times = text.partition(":")
+    if policy not in RESTARTS or (colon and policy != "on-failure"):
+        raise SpecError(f"invalid restart policy: {text!r}", hint="no, always, unless-stopped, on-failure[:TIMES]")
+    return policy, _whole(times, "--restart on-failure:") if colon else 0
+
+
+def _key_value(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise SpecError(f"--log-opt {text!r} is not KEY=VALUE", hint="such as max-size=10m")
+    return key, value
+
+
+def _whole(text: str, what: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+        raise SpecError(f"{what} {text!r} is not a number")
+    return int(text)
+
+
+def _duration(parsed: Parsed, dest: str) -> float:
+    from cloche.sandbox.values import duration
+
+    text = parsed.text(dest)
+    return duration(text, f"--{dest.replace('_', '-')}") if text else 0.0

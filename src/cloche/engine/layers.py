@@ -1,0 +1,47 @@
+"""What containers have written, removed: by us, or where that belongs to other ids by a process that has them."""
+
+from __future__ import annotations
+
+import os
+
+from cloche.images.unpack.removal import remove_tree
+from cloche.linux import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.images.unpack.worker import Users
+
+LAYER = b"layer"
+
+
+def remove_layers(folder: str) -> None:
+    """Remove the directory `layer` below this one, if it is there."""
+    with files.Fd(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as place:
+        try:
+            remove_tree(place.number, LAYER)
+        except PermissionError:
+            if os.geteuid() == 0:
+                raise
+            _remove_as_inside(place.number)
+
+
+def _remove_as_inside(place: int) -> None:
+    """A user's own container: directories nobody may read, and files of ids that only exist inside."""
+    from cloche.images.unpack.worker import Worker
+
+    worker = Worker(_users())
+    try:
+        for name in os.listdir(place):
+            if name == LAYER.decode() or name.startswith(".gone-"):
+                worker.ask(("remove", name), (place,))
+    finally:
+        worker.close()
+
+
+def _users() -> Users:
+    from cloche.images.unpack.worker import Users
+    from cloche.runtime import idmaps
+    from cloche.runtime.host import probe_host
+
+    ids = idmaps.choose(probe_host(), "", (), (), None)
+    return Users(ids.uids, ids.gids, ids.uid_helper, ids.gid_helper, ids.deny_setgroups)

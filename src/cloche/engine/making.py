@@ -1,0 +1,142 @@
+"""A kept container's directory: made, changed, and taken apart; whoever is killed meanwhile leaves nothing half-done.
+
+made      directory ─ lock ─ name ─ pin of the image ─ layer ─ container.json, which is written last
+removed   container.json first: from then on nobody sees it; then volumes, layer, pin, name
+leftovers what is neither locked nor has a container.json
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from cloche.engine import names
+from cloche.engine.containers import CREATED, Container, containers_dir, folder_of, load, not_found
+from cloche.images.store import uses
+from cloche.images.store.layout import Layout, store_dir, sync_directory, write_once
+from cloche.images.store.room import full, is_full
+from cloche.linux import files
+from cloche.spec.reader import write_json
+from cloche.stage.points import point
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.engine.containers import Known
+
+LAYER = "layer"
+
+
+def make(known: Known) -> Container:
+    """Make the directory of a container; a name that is "" is made up. Raises ConflictError for one that is taken."""
+    folder = folder_of(known["id"])
+    layout = Layout(store_dir())
+    layout.make()
+    try:
+        os.makedirs(containers_dir(), mode=0o700, exist_ok=True)
+        os.mkdir(folder, 0o700)
+        with files.Fd(_open_lock(folder)) as lock:
+            fcntl.flock(lock.number, fcntl.LOCK_EX)
+            return _furnish(layout, folder, known)
+    except OSError as error:
+        if is_full(error):
+            raise full(layout.path) from None
+        raise
+
+
+def _furnish(layout: Layout, folder: str, known: Known) -> Container:
+    container = Container(folder, known, dict(CREATED))
+    try:
+        point("container-begun")
+        if known["name"]:
+            names.take(known["name"], known["id"])
+        else:
+            known["name"] = names.take_any(known["id"])
+        point("container-named")
+        if known["image_id"]:
+            uses.pin(layout, known["id"], known["image_id"])
+        os.mkdir(f"{folder}/{LAYER}", 0o755)
+        point("container-furnished")
+        write_known(container)
+    except BaseException:
+        _take_apart(layout, container)
+        raise
+    return container
+
+
+def write_known(container: Container) -> None:
+    """Write container.json anew, whole and synced; whoever changes it holds the lock."""
+    content = write_json(container.known).encode()
+    write_once(f"{container.folder}/container.json", content)
+    point("container-written")
+
+
+def lock(container: Container) -> files.Fd:
+    """Hold the lock of a container until the descriptor is closed, with what is known of it read again.
+
+    Raises NotFoundError where it has been removed meanwhile.
+    """
+    try:
+        held = files.Fd(_open_lock(container.folder, os.O_RDWR))
+    except FileNotFoundError:
+        raise not_found(container.name) from None
+    fcntl.flock(held.number, fcntl.LOCK_EX)
+    found = load(container.id)
+    if found is None:
+        held.close()
+        raise not_found(container.name)
+    container.known, container.state = found.known, found.state
+    return held
+
+
+def take_apart(container: Container) -> None:
+    """Remove what there is of a container that does not run; call it with its lock."""
+    point("removing")
+    os.unlink(f"{container.folder}/container.json")
+    sync_directory(container.folder)
+    point("removed-known")
+    _take_apart(Layout(store_dir()), container)
+
+
+def _take_apart(layout: Layout, container: Container) -> None:
+    from cloche.engine.layers import remove_layers
+
+    remove_layers(container.folder)
+    point("removed-layers")
+    uses.unpin(layout, container.id)
+    names.give_up(container.name, container.id)
+    point("removed-name")
+    _remove_folder(container.folder)
+
+
+def _remove_folder(folder: str) -> None:
+    for top, directories, found in os.walk(folder, topdown=False):
+        for name in found:
+            if top != folder or name != "lock":
+                os.unlink(f"{top}/{name}")
+        for name in directories:
+            os.rmdir(f"{top}/{name}")
+    os.unlink(f"{folder}/lock")
+    os.rmdir(folder)
+
+
+def sweep() -> None:
+    """Remove what commands left that were killed while they made or removed a container."""
+    try:
+        found = os.listdir(containers_dir())
+    except FileNotFoundError:
+        return
+    for name in found:
+        folder = folder_of(name)
+        if len(name) != 64 or os.path.exists(f"{folder}/container.json"):
+            continue
+        try:
+            with files.Fd(_open_lock(folder)) as held:
+                fcntl.flock(held.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not os.path.exists(f"{folder}/container.json"):
+                    _take_apart(Layout(store_dir()), Container(folder, {"id": name, "name": names.name_of(name)}, {}))
+        except (BlockingIOError, FileNotFoundError):
+            continue  # somebody is at it
+
+
+def _open_lock(folder: str, flags: int = os.O_RDWR | os.O_CREAT) -> int:
+    return os.open(f"{folder}/lock", flags | os.O_CLOEXEC, 0o600)

@@ -1,0 +1,45 @@
+"""Removing containers: what runs only if that is wanted, and nothing of it stays."""
+
+from __future__ import annotations
+
+from cloche.engine import making
+from cloche.engine.containers import Container
+from cloche.engine.events import emit
+from cloche.engine.supervisor import client
+from cloche.errors import ConflictError
+
+KILL, NEVER = 9, -1.0
+
+
+def remove(container: Container, *, force: bool = False, volumes: bool = False) -> None:
+    """Remove a kept container, with `volumes` its anonymous ones too; `force` ends one that runs.
+
+    Raises ConflictError for one that runs, and NotFoundError for one that somebody else has removed.
+    """
+    if not container.kept:
+        raise ConflictError(
+            f'cannot remove container "/{container.name}": container is running: it removes itself when it ends',
+            hint=f"cloche stop {container.name or container.id[:12]}",
+        )
+    while True:
+        if container.running or container.status == "restarting":
+            if not force:
+                raise ConflictError(
+                    f'cannot remove container "/{container.name}": container is running: '
+                    "stop the container before removing or force remove",
+                    hint=f"cloche rm -f {container.name}",
+                )
+            client.ask("stop", container.id, KILL, NEVER)
+        with making.lock(container):
+            if container.running or container.status == "restarting":
+                continue  # somebody has started it meanwhile
+            del volumes  # what is anonymous is removed with the volumes' own room
+            making.take_apart(container)
+            break
+    emit("container", "destroy", container.id, attributes(container))
+
+
+def attributes(container: Container) -> dict[str, str]:
+    """What docker's events say of a container."""
+    known = container.known
+    return {**known["labels"], "image": str(known.get("image", "")), "name": container.name}

@@ -1,0 +1,99 @@
+"""Ends of containers that somebody asks for, of kept and of throwaway ones."""
+
+from __future__ import annotations
+
+from cloche.engine.containers import Container
+from cloche.engine.keeping import STOP_TIMEOUT
+from cloche.engine.removing import attributes
+from cloche.engine.signals import signal_number
+from cloche.engine.supervisor import client
+from cloche.errors import ConflictError
+from cloche.images.store.events import emit
+from cloche.linux import process
+from cloche.stage.cleaning import end_groups
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.linux.files import Fd
+
+KILL = 9
+
+
+def stop(container: Container, signal: str | int | None, timeout: float | None) -> None:
+    """Have it end: its stop signal, or that given; after so many seconds everything inside is killed, negative: never.
+
+    Nothing for one that does not run.
+    """
+    known = container.known
+    number = signal_number(known.get("stop_signal", "SIGTERM") if signal is None else signal)
+    patience = float(known.get("stop_timeout", STOP_TIMEOUT)) if timeout is None else timeout
+    if container.status not in {"running", "paused", "restarting"}:
+        return
+    if not container.kept:
+        _stop_throwaway(container, number, patience)
+    else:
+        client.ask("stop", container.id, number, patience)
+    emit("container", "stop", container.id, attributes(container))
+
+
+def kill(container: Container, number: int) -> None:
+    """Send a signal to its first process. Raises ConflictError where it does not run."""
+    if not container.running:
+        raise ConflictError(f"cannot kill container: {container.name}: container {container.id} is not running")
+    if not container.kept:
+        with _pidfd(container) as pidfd:
+            process.pidfd_send_signal(pidfd.number, number)
+    else:
+        client.ask("signal", container.id, number, number == KILL or number == signal_number(_stop_signal(container)))
+    emit("container", "kill", container.id, {**attributes(container), "signal": str(number)})
+
+
+def wait(container: Container) -> int | None:
+    """Wait until it does not run; returns its exit code, None where nobody has seen it."""
+    if not container.kept:
+        with _pidfd(container) as pidfd:
+            _await(pidfd.number, -1.0)
+        return None
+    if container.status in {"running", "paused", "restarting"}:
+        word, *rest = client.ask("wait", container.id)
+        if word == "ended":
+            return None if rest[0] is None else int(rest[0])
+    return container.read_state().state["exit_code"]  # type: ignore[no-any-return]
+
+
+def _stop_signal(container: Container) -> str | int:
+    found = container.known.get("stop_signal", "SIGTERM")
+    return found if isinstance(found, int) else str(found)
+
+
+def _stop_throwaway(container: Container, number: int, patience: float) -> None:
+    with _pidfd(container) as pidfd:
+        process.pidfd_send_signal(pidfd.number, number)
+        if not _await(pidfd.number, patience):
+            process.pidfd_send_signal(pidfd.number, KILL)
+            end_groups(tuple(container.entry["groups"]))
+            _await(pidfd.number, -1.0)
+
+
+def _pidfd(container: Container) -> Fd:
+    """Its first process, surely. Raises ConflictError where it has ended."""
+    from cloche.engine.containers import is_alive
+    from cloche.linux.files import Fd
+
+    try:
+        found = Fd(process.pidfd_open(container.pid))
+    except ProcessLookupError:
+        raise ConflictError(f"container {container.id} is not running") from None
+    if not is_alive(container.state):
+        found.close()
+        raise ConflictError(f"container {container.id} is not running")
+    return found
+
+
+def _await(pidfd: int, patience: float) -> bool:
+    """Wait until a process has ended, so many seconds at most, negative: for ever; whether it has."""
+    import select
+
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(None if patience < 0 else patience * 1000))

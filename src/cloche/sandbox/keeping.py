@@ -1,0 +1,213 @@
+"""Containers that stay: made from options, started, and started again.
+
+create   options checked ─▶ the container's directory (engine.making)
+start    options read back ─▶ plan ─▶ supervisor ─▶ stage ─▶ the command
+"""
+
+from __future__ import annotations
+
+import os
+
+from cloche.engine import clock, making
+from cloche.engine.containers import Container, facts_of, folder_of
+from cloche.engine.keeping import STOP_TIMEOUT, Keep
+from cloche.engine.records import state_dir
+from cloche.engine.removing import remove
+from cloche.engine.signals import signal_number
+from cloche.engine.supervisor import client
+from cloche.errors import ConflictError, NotExecutedError, StageError
+from cloche.ids import new_id
+from cloche.records import record
+from cloche.runtime.containers import write_atomically
+from cloche.runtime.request import Kept
+from cloche.sandbox import values
+from cloche.sandbox.image import image_of
+from cloche.sandbox.options import Options
+from cloche.sandbox.running import Prepared, prepare, set_up_error
+from cloche.sandbox.volumes import here
+from cloche.spec.reader import write_json
+from cloche.stage.operation import encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from cloche.engine.supervisor.client import Session
+
+
+@record
+class Started:
+    """A container whose command runs; `session` hears what it writes, where it was to be attached to."""
+
+    container: Container
+    session: Session
+    pid: int
+
+
+def create(options: Options, keep: Keep) -> Container:
+    """Make a container that is not started. Raises ClocheError for what a person can get wrong."""
+    options = settled(options)
+    container_id = new_id()
+    prepared = prepare(options, dry=True, kept=_kept(container_id))
+    return _make(options, keep, prepared)
+
+
+def run(
+    options: Options,
+    keep: Keep,
+    *,
+    size: tuple[int, int] = (0, 0),
+    attach: bool = False,
+    made: Callable[[Container], None] = lambda _container: None,
+) -> Started:
+    """Make a container and start it; `made` hears of it between the two.
+
+    Raises StageError where it could not be started, NotExecutedError for its command's sake: then it stays, unless
+    it was to be removed.
+    """
+    options = settled(options)
+    container_id = new_id()
+    prepared = prepare(options, size=size, kept=_kept(container_id))
+    try:
+        container = _make(options, keep, prepared)
+        made(container)
+        try:
+            with making.lock(container):
+                return _begin(container, prepared, attach=attach)
+        except BaseException:
+            if keep.auto_remove:
+                remove(container, force=True, volumes=True)
+            raise
+    finally:
+        prepared.close()
+
+
+def start(container: Container, *, size: tuple[int, int] = (0, 0), attach: bool = False) -> Started | None:
+    """Start one that does not run; None for one that does."""
+    if not container.kept:
+        return None
+    with making.lock(container):
+        if container.pid:
+            return None
+        options = options_of(container)
+        prepared = prepare(options, size=size, kept=_kept(container.id))
+        try:
+            return _begin(container, prepared, attach=attach)
+        finally:
+            prepared.close()
+
+
+def options_of(container: Container) -> Options:
+    """What a kept container was asked."""
+    known = container.known["options"]
+    given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
+    given["image"] = container.known["image_id"] or given["image"]  # the image, whatever has its name by now
+    given["pull"] = "never"
+    return Options(**given)
+
+
+def settled(options: Options) -> Options:
+    """The options as they mean the same wherever and whenever the container is started."""
+    base = here()
+    changed: dict[str, object] = {}
+    if options.rootfs:
+        path, colon, mode = options.rootfs.rpartition(":")
+        whole = not colon or mode not in {"rw", "ro"}
+        path = options.rootfs if whole else path
+        changed["rootfs"] = values.absolute(path, base) + ("" if whole else f":{mode}")
+    changed["volume"] = tuple(_absolute_source(text, base) for text in options.volume)
+    changed["env"] = tuple(_with_value(text) for text in options.env if "=" in text or text in os.environ)
+    return Options(**{**vars(options), **changed})
+
+
+def _with_value(text: str) -> str:
+    return text if "=" in text else f"{text}={os.environ[text]}"
+
+
+def _absolute_source(text: str, base: str) -> str:
+    source, colon, rest = text.partition(":")
+    relative = source.startswith(".") or source.startswith("~")
+    return f"{values.absolute(source, base)}{colon}{rest}" if colon and relative else text
+
+
+def _kept(container_id: str) -> tuple[str, Kept]:
+    layer = f"{folder_of(container_id)}/{making.LAYER}"
+    return container_id, Kept(layer, f"{state_dir()}/run/{container_id}")
+
+
+def _make(options: Options, keep: Keep, prepared: Prepared) -> Container:
+    process = prepared.request.config.process
+    assert process is not None
+    timeout = STOP_TIMEOUT if options.stop_timeout is None else values.duration(options.stop_timeout, "--stop-timeout")
+    image = prepared.image or (image_of(options) if not options.rootfs else None)
+    known = {
+        "version": 1,
+        "id": prepared.id,
+        "name": options.name,
+        "created": clock.now(),
+        "options": dict(vars(options)),
+        "image": options.image or options.rootfs,
+        "image_id": image.id if image is not None else "",
+        "image_digest": image.digest if image is not None else "",
+        "command": list(process.args or []),
+        "labels": dict(text.partition("=")[::2] for text in prepared.labels),
+        "exposed": list(prepared.exposed),
+        "stop_signal": prepared.stop_signal,
+        "stop_timeout": timeout,
+        "keep": dict(vars(keep)),
+        "mounts": [],
+        "volumes": [],
+    }
+    return making.make(known)
+
+
+def _begin(container: Container, prepared: Prepared, *, attach: bool) -> Started:
+    known = container.known
+    options = options_of(container)
+    resources = prepared.request.config.linux.resources if prepared.request.config.linux else None
+    settings = {
+        "tty": options.tty,
+        "interactive": options.interactive,
+        "sealed": prepared.sealed,
+        "keep": known["keep"],
+        "facts": facts_of(known),
+        "memory": resources.memory.limit if resources and resources.memory else None,
+        "entry": prepared.record(options, 0),
+    }
+    held = [prepared.lease.fd] if prepared.lease is not None and prepared.lease.fd >= 0 else []
+    session = client.connect()
+    try:
+        plan = encode(prepared.plan)
+        word, *rest = session.ask("start", container.id, container.folder, plan, settings, attach, fds=held)
+        if word == "failed":
+            raise set_up_error(prepared.plan, tuple(rest[0]))
+        if word == "not executed":
+            code, _, text, hint = rest[0]
+            raise NotExecutedError(text, code, hint=hint)
+        if word == "running":
+            raise ConflictError(f"container {container.name} is being started by somebody else")
+        if word != "started":
+            raise StageError(f"the supervisor answered {word}")
+        _write_receipt(container, prepared, rest[1], rest[2])
+    except BaseException:
+        session.close()
+        raise
+    if not attach:
+        session.close()
+    container.read_state()
+    return Started(container, session, rest[0])
+
+
+def _write_receipt(
+    container: Container, prepared: Prepared, attested: dict[str, str], notes: list[tuple[str, str]]
+) -> None:
+    receipt = prepared.receipt.with_notes(notes).attest(attested)
+    write_atomically(f"{container.folder}/receipt.json", write_json(receipt.to_dict()).encode())
+
+
+def stop_words(container: Container, signal: str | int | None, timeout: float | None) -> tuple[int, float]:
+    """The signal and the patience to stop it with: those given, else its own."""
+    known = container.known
+    number = signal_number(known.get("stop_signal", "SIGTERM") if signal is None else signal)
+    return number, float(known.get("stop_timeout", STOP_TIMEOUT) if timeout is None else timeout)
