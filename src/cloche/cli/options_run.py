@@ -525,6 +525,7 @@ SIG_PROXY = Option(
     ("--sig-proxy",), FLAG, KEEPING, "", "pass signals that come to this command on to it", default="true"
 )
 CREATE_OPTIONS = (*OPTIONS, *KEPT)
+RUN_OPTIONS = (DETACH, SIG_PROXY, *CREATE_OPTIONS)
 
 RUN = Verb(
     "run",
@@ -541,7 +542,7 @@ RUN = Verb(
         " is thrown away. With --rootfs DIR there is no IMAGE: DIR is the whole file system.",
         "What this machine cannot enforce is an error, not a weaker container. See cloche doctor for what it can.",
     ),
-    (DETACH, SIG_PROXY, *CREATE_OPTIONS),
+    RUN_OPTIONS,
     operands=(
         Operand(
             "IMAGE",
@@ -599,7 +600,7 @@ EXPLAIN = Verb(
         "Work out the plan for cloche run with the same arguments and print it: each system call in"
         " order, with what it hides or allows in plain words. Nothing is started and nothing changed.",
     ),
-    OPTIONS,
+    RUN_OPTIONS,
     operands=RUN.operands,
     examples=(
         ("cloche explain host sh", "the plan for a shell"),

@@ -86,7 +86,7 @@ WORDS_AND_OFFERS = [
     (["run", "host", "--memory-"], []),
     (["run", "host", "bas"], ["bash"]),
     (["run", "--name", "h"], []),
-    (["run", "--detac"], []),
+    (["run", "--publis"], []),
     (["shell", "--userns", "k"], ["keep-id"]),
     (["enter", "1", "--onl"], ["--only"]),
     (["enter", "--only", "net,pi", "1"], None),
