@@ -24,6 +24,7 @@ from cloche.images.store.crew import unpack_all
 from cloche.images.store.incoming import Unnamed
 from cloche.images.store.layers import check_layers
 from cloche.images.store.stacks import stack
+from cloche.images.telling import tell
 from cloche.images.unpack import compression
 from cloche.images.unpack.naming import shown, split
 from cloche.images.unpack.tar import FILE, HARD_LINK, SYMLINK, Archive, BadArchive, Stream
@@ -106,6 +107,8 @@ def _load(
     for entry in entries:
         point("load-unnamed")
         names.put(layout, entry)
+    for item in found:
+        tell(layout, "load", item.id)
     return found
 
 

@@ -13,10 +13,12 @@ import os
 import time
 
 from cloche.errors import RegistryError, SpecError
+from cloche.images.references import parse_reference
 from cloche.images.removing import discard, filling
 from cloche.images.store import names
 from cloche.images.store.crew import unpack_all
 from cloche.images.store.incoming import Unnamed
+from cloche.images.telling import tell
 from cloche.images.unpack import compression
 from cloche.images.unpack.tar import BadArchive
 from cloche.images.unpack.worker import MOST_BYTES, RATIO, SMALL
@@ -79,6 +81,9 @@ def import_tar(
             stored |= {described.digest, digest}
             entry = Descriptor(mediaType=image.OCI_MANIFEST, digest=digest, size=len(manifest))
             names.put(layout, names.Entry(name, entry))
+        if name:
+            tell(layout, "tag", described.digest, parse_reference(name).familiar)
+        tell(layout, "import", described.digest)
     finally:
         discard(layout, stored)
     return described.digest

@@ -124,6 +124,14 @@ def id_of(layout: Layout, entry: names.Entry) -> str:
     return found.config.digest if isinstance(found, Manifest) else entry.manifest.digest
 
 
+def id_or_digest(layout: Layout, entry: names.Entry) -> str:
+    """The ID of an image; of one that is damaged the digest of its manifest, so that it can be removed."""
+    try:
+        return id_of(layout, entry)
+    except ClocheError:
+        return entry.manifest.digest
+
+
 def _matching(layout: Layout, entries: list[names.Entry], text: str) -> list[names.Entry]:
     try:
         reference = parse_reference(text)

@@ -21,6 +21,7 @@ from cloche.images.store.crew import Crew
 from cloche.images.store.incoming import Incoming
 from cloche.images.store.layers import check_layers, has_layer
 from cloche.images.store.stacks import stack
+from cloche.images.telling import tell_of_registry
 from cloche.images.unpack.apply import Powers
 from cloche.records import record
 from cloche.spec.image import DOCKER_FOREIGN, OCI_FOREIGN, Descriptor, Manifest, Platform
@@ -112,6 +113,7 @@ def pull(
         layout.add(top.content)
     point("pull-unnamed")
     names.put(layout, names.Entry(str(reference), descriptor, f"{reference.name}@{top.digest}"))
+    tell_of_registry(layout, "pull", reference, manifest.config.digest)
     return Pulled(descriptor, manifest.config.digest, config, top.digest, fresh or not had)
 
 

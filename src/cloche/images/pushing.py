@@ -14,7 +14,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 from cloche.errors import ClocheError, NotFoundError, RegistryError
-from cloche.images import pulling
+from cloche.images import local, pulling
 from cloche.images.documents import LARGEST, read_manifest
 from cloche.images.fetching import Access, at_registry, push_to
 from cloche.images.lists import DEEPEST, members_of
@@ -22,6 +22,7 @@ from cloche.images.pulling import fetch_blob
 from cloche.images.references import DEFAULT_DOMAIN, parse_reference
 from cloche.images.registry.places import HUB
 from cloche.images.store import names
+from cloche.images.telling import tell_of_registry
 from cloche.spec.image import DOCKER_FOREIGN, INDEXES, OCI_FOREIGN, Descriptor, Index, Manifest
 
 TYPE_CHECKING = False
@@ -81,7 +82,9 @@ def send(layout: Layout, entry: names.Entry, to: str, access: Access, progress: 
     """
 
     def work(reference: Reference, repository: Repository) -> tuple[str, int]:
-        return push(layout, entry, repository, reference.tag, progress, access)
+        sent = push(layout, entry, repository, reference.tag, progress, access)
+        tell_of_registry(layout, "push", reference, local.id_or_digest(layout, entry))
+        return sent
 
     return push_to(to, access, work)
 

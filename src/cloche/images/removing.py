@@ -20,6 +20,7 @@ from cloche.images.store.layers import layer_path, remove_tree
 from cloche.images.store.layout import unique
 from cloche.images.store.locks import is_locked
 from cloche.images.store.stacks import stack_path
+from cloche.images.telling import tell
 from cloche.records import record
 from cloche.spec.image import Index
 from cloche.stage.points import point
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
 
 @record
 class Taken:
-    """What was taken out of the index: names, and the IDs of images that have none any more."""
+    """What was taken out of the index: names of the image `id`, and the IDs of images that have none any more."""
 
+    id: str
     names: tuple[str, ...]
     images: tuple[str, ...]
 
@@ -50,9 +52,9 @@ def take_out(layout: Layout, text: str, *, force: bool = False) -> Taken:
 
     def choose(entries: list[names.Entry]) -> set[int]:
         meant = local.find_entry(layout, text)
-        image = _id_of(layout, meant)
+        image = local.id_or_digest(layout, meant)
         by_name = bool(meant.name) and meant.name == _full(text)
-        same = {index: entry.name for index, entry in enumerate(entries) if _id_of(layout, entry) == image}
+        same = {index: entry.name for index, entry in enumerate(entries) if local.id_or_digest(layout, entry) == image}
         if not by_name and len(set(same.values())) > 1 and not force:
             raise ConflictError(f"{text} has {len(same)} names", hint="name one of them, or --force for all")
         if image in uses.mounted(layout) and (not by_name or len(same) == 1):
@@ -64,10 +66,14 @@ def take_out(layout: Layout, text: str, *, force: bool = False) -> Taken:
             raise ConflictError(f"{text} is in use by a running container", hint="end it first")
         gone = {index for index, name in same.items() if not by_name or name == meant.name}
         found = tuple(same[index] for index in sorted(gone) if same[index])
-        taken.append(Taken(found, (image,) if len(gone) == len(same) else ()))
+        taken.append(Taken(image, found, (image,) if len(gone) == len(same) else ()))
         return gone
 
     names.drop(layout, choose)
+    for _ in taken[0].names:
+        tell(layout, "untag", taken[0].id)
+    for image in taken[0].images:
+        tell(layout, "delete", image)
     return taken[0]
 
 
@@ -76,14 +82,6 @@ def _full(text: str) -> str:
         return str(parse_reference(text))
     except ClocheError:
         return ""
-
-
-def _id_of(layout: Layout, entry: names.Entry) -> str:
-    """The ID of an image; of one that is damaged the digest of its manifest, so that it can be removed."""
-    try:
-        return local.id_of(layout, entry)
-    except ClocheError:
-        return entry.manifest.digest
 
 
 def clear(layout: Layout, make_worker: Callable[[], Worker]) -> int | None:

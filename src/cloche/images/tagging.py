@@ -6,6 +6,7 @@ from cloche.errors import SpecError
 from cloche.images import local
 from cloche.images.references import parse_reference
 from cloche.images.store import names
+from cloche.images.telling import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,11 +18,15 @@ def tag(layout: Layout, text: str, new: str) -> None:
     name = new_name(new)
     layout.make()
 
+    found: list[names.Entry] = []
+
     def find() -> names.Entry:
         entry = local.find_entry(layout, text)
-        return names.Entry(name, entry.manifest, entry.source)
+        found.append(names.Entry(name, entry.manifest, entry.source))
+        return found[0]
 
     names.give(layout, find)
+    tell(layout, "tag", local.id_or_digest(layout, found[0]), parse_reference(name).familiar)
 
 
 def new_name(text: str) -> str:

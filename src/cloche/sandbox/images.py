@@ -21,7 +21,7 @@ from cloche.images.describing import describe
 from cloche.images.listing import Row, rows
 from cloche.images.lists import is_list
 from cloche.images.platforms import parse_platform
-from cloche.images.references import claimed_name
+from cloche.images.references import claimed_name, parse_reference
 from cloche.images.removing import clear, filling, take_out
 from cloche.images.sources.copying import copy as copy_to
 from cloche.images.sources.layout import LayoutPlace
@@ -32,6 +32,7 @@ from cloche.images.store.crew import unpack_all
 from cloche.images.store.layout import Layout, store_dir
 from cloche.images.store.stacks import stack
 from cloche.images.tagging import new_name
+from cloche.images.telling import tell_of_registry, tell_of_saving
 from cloche.images.unpack.worker import Worker
 from cloche.linux.libraries import reach
 from cloche.sandbox.image import unpacking
@@ -104,6 +105,8 @@ def take(image: Image, name: str) -> str:
         unpack_all(layout, pairs, lambda: Worker(who.users), who.powers)
         stack(layout, image.id, [layer.diff_id for layer in image.layers], lambda: Worker(who.users), who.powers)
         names.put(layout, names.Entry(name, LayoutPlace(layout.path).descriptor(image.digest, image.media_type)))
+    if name:
+        tell_of_registry(layout, "pull", parse_reference(name), image.id)
     return name or image.id
 
 
@@ -179,6 +182,7 @@ def save(images: list[str], out: IO[bytes]) -> None:
     entries, held = uses.keeping(layout, lambda: [local.find_entry(layout, name) for name in images])
     with held:
         saving.save(layout, entries, out)
+        tell_of_saving(layout, entries)
 
 
 def load(source: IO[bytes], *, platform: str = "") -> list[archives.Loaded]:

@@ -11,6 +11,7 @@ from cloche.images.references import parse_reference
 from cloche.images.removing import clear
 from cloche.images.store import names, uses
 from cloche.images.store.layout import Layout, store_dir
+from cloche.images.telling import tell, tell_of_pruning
 from cloche.images.unpack.worker import Worker
 from cloche.sandbox.image import unpacking
 
@@ -36,6 +37,7 @@ def image_prune(parsed: Parsed) -> int:
     meant = [row for row in rows(layout) if (everything or is_dangling(row)) and test(row)]
     lines = [line for row in meant for line in _remove(layout, row)]
     freed = clear(layout, lambda: Worker(unpacking().users))
+    tell_of_pruning(layout, freed or 0)
     if lines:
         sys.stdout.write("Deleted Images:\n" + "".join(f"{line}\n" for line in lines) + "\n")
     if freed is None:
@@ -55,8 +57,13 @@ def _remove(layout: Layout, row: Row) -> list[str]:
     with layout.locked():
         if uses.is_used(layout, row.id):
             return []
+    lines = [f"deleted: {row.id}"]
     if row.name:
         names.take(layout, row.name)
-        return [f"untagged: {parse_reference(row.name).familiar}", f"deleted: {row.id}"]
-    names.forget(layout, row.manifest)
-    return [f"deleted: {row.id}"]
+        tell(layout, "untag", row.id)
+        lines.insert(0, f"untagged: {parse_reference(row.name).familiar}")
+    else:
+        names.forget(layout, row.manifest)
+    if all(entry.manifest.digest != row.manifest for entry in names.entries(layout)):
+        tell(layout, "delete", row.id)
+    return lines

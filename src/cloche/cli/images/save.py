@@ -11,6 +11,7 @@ from cloche.images.saving import save as write
 from cloche.images.store import uses
 from cloche.images.store.layout import Layout, store_dir
 from cloche.images.store.names import Entry
+from cloche.images.telling import tell_of_saving
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def save(parsed: Parsed) -> int:
     entries, held = uses.keeping(layout, lambda: [_entry(layout, text) for text in parsed.positionals])
     with held, writing(parsed.text("output") or "") as out:
         write(layout, entries, out, parsed.text("format") or BOTH)
+        tell_of_saving(layout, entries)
     return 0
 
 

@@ -29,15 +29,15 @@ SHORT = 512  # characters of an attribute that stays where the line is too long
 MOST = 16  # attributes that stay
 
 
-def emit(kind: str, action: str, id: str, attributes: dict[str, str], *, now_ns: int = 0) -> None:
+def emit(kind: str, action: str, id: str, attributes: dict[str, str], *, now_ns: int = 0, store: str = "") -> None:
     """Write down that something has happened, at `now_ns` nanoseconds since 1970, or now; never raises an OSError.
 
     `kind` is container, image, volume or network; actions and attributes are docker's (docker events): the name, of
-    a container its image, labels. Where there is no store, nothing is written.
+    a container its image, labels. Where there is no store, nothing is written; `store` is that of the user unless told.
     """
     line = line_of(kind, action, id, attributes, now_ns or time.time_ns())
     try:
-        _append(store_dir(), line)
+        _append(store or store_dir(), line)
     except OSError:  # a full disk, a store of somebody else's: what has happened has happened
         pass
 
@@ -46,9 +46,8 @@ def line_of(kind: str, action: str, id: str, attributes: dict[str, str], now_ns:
     """An event as docker's API has it (events.Message); of one that is too long the long attributes are left out."""
     event: dict[str, object] = {}
     if kind in {"container", "image"}:  # the only ones that had these before there was an Actor
-        event = {"status": action, "id": id}
-        if kind == "container":
-            event["from"] = attributes.get("image", "")
+        more = {"status": action, "id": id, "from": attributes.get("image") if kind == "container" else ""}
+        event = {name: value for name, value in more.items() if value}
     event |= {"Type": kind, "Action": action, "Actor": {"ID": id, "Attributes": attributes}, "scope": "local"}
     event |= {"time": now_ns // 1_000_000_000, "timeNano": now_ns}
     line = write_json(event).encode() + b"\n"
