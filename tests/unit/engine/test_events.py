@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloche.engine.event_filters import make_test
-from cloche.engine.events import emit, parse, read
+from cloche.engine.event_log import parse, read
+from cloche.engine.events import emit
 from cloche.errors import SpecError
 from cloche.images.store import events as writing
 from cloche.images.store.events import line_of

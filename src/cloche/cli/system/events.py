@@ -9,7 +9,7 @@ from cloche.cli.format import is_json, unescaped
 from cloche.cli.output import plain
 from cloche.cli.times import SECOND, time_of
 from cloche.engine.event_filters import make_test
-from cloche.engine.events import read
+from cloche.engine.event_log import read
 from cloche.errors import SpecError
 from cloche.spec.reader import write_json
 
