@@ -18,8 +18,8 @@ from cloche.images.store.layout import Layout
 from cloche.images.store.stacks import stack
 from cloche.images.unpack import shapes
 from cloche.images.unpack.apply import Powers
-from cloche.images.unpack.removal import remove_tree
 from cloche.images.unpack.shapes import shape
+from cloche.stage.removal import remove_tree
 from tests.images.conftest import quietly
 from tests.images.made import entry, layer, layout, link
 from tests.images.whole import look

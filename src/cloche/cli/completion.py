@@ -28,7 +28,9 @@ WORDS = {
     "<sysctl>": "net.ipv4.ip_forward= net.ipv4.ip_unprivileged_port_start= net.ipv4.ping_group_range="
     " net.core.somaxconn= kernel.msgmax= kernel.shmmax= fs.mqueue.msg_max=",
 }
-CLASSES = tuple(f"<{word}>" for word in "file dir user group variable command process container image verb".split())
+CLASSES = tuple(
+    f"<{word}>" for word in "file dir user group variable command process container image volume verb".split()
+)
 # the names in the index of a store, as docker shows them: what follows is to be the store, in every shell's words
 IMAGES = (
     """sed 's/"org.opencontainers.image.ref.name":"/\\n&/g' @store@/index.json 2>/dev/null"""

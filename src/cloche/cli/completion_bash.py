@@ -20,6 +20,7 @@ ACTIONS = {
     "<process>": "_cloche_processes",
     "<container>": "_cloche_containers",
     "<image>": "_cloche_images",
+    "<volume>": "_cloche_volumes",
 }
 
 START = r"""# bash completion for @program@: source this file, or put it where bash-completion looks for it
@@ -73,9 +74,10 @@ _cloche_containers() {
     _cloche_offer -W "$(command ls -- "$root" 2>/dev/null)"
 }
 
-# what the index of the store names
-_cloche_images() {
-    local i store=${CLOCHE_ROOT:-/var/lib/cloche}
+# the directory that is the store
+_cloche_store() {
+    local i
+    store=${CLOCHE_ROOT:-/var/lib/cloche}
     [[ $EUID -eq 0 || -n $CLOCHE_ROOT ]] || store=${XDG_DATA_HOME:-$HOME/.local/share}/cloche
     for ((i = 0; i < ${#words[@]}; i++)); do
         case ${words[i]} in
@@ -83,7 +85,20 @@ _cloche_images() {
             --root=*) store=${words[i]#*=} ;;
         esac
     done
+}
+
+# what the index of the store names
+_cloche_images() {
+    local store
+    _cloche_store
     _cloche_offer -W "$(@images@)"
+}
+
+# what has a directory there; no name has a space
+_cloche_volumes() {
+    local store
+    _cloche_store
+    _cloche_offer -W "$(command ls -- "$store/volumes" 2>/dev/null)"
 }
 """
 

@@ -14,6 +14,7 @@ ACTIONS = {
     "<process>": "(__fish_complete_pids)",
     "<container>": "(__cloche_containers)",
     "<image>": "(__cloche_images)",
+    "<volume>": "(__cloche_volumes)",
 }
 
 START = r"""# fish completion for @program@: put this file in ~/.config/fish/completions, as @program@.fish
@@ -74,8 +75,8 @@ function __cloche_containers
     command ls -- $root 2>/dev/null
 end
 
-# what the index of the store names
-function __cloche_images
+# the directory that is the store
+function __cloche_store
     set -l store /var/lib/cloche
     if test (id -u) != 0
         set store $HOME/.local/share/cloche
@@ -89,7 +90,18 @@ function __cloche_images
         test x$word = x--root; and set next yes
         string match -q -- '--root=*' $word; and set store (string replace -- --root= '' $word)
     end
+    echo $store
+end
+
+# what the index of the store names
+function __cloche_images
+    set -l store (__cloche_store)
     @images@
+end
+
+# what has a directory there
+function __cloche_volumes
+    command ls -- (__cloche_store)/volumes 2>/dev/null
 end
 
 # words that join with commas: the last of them is being typed

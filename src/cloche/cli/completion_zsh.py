@@ -15,6 +15,7 @@ ACTIONS = {
     "<process>": "_pids",
     "<container>": "_cloche_containers",
     "<image>": "_cloche_images",
+    "<volume>": "_cloche_volumes",
 }
 
 END = r"""
@@ -26,14 +27,27 @@ _cloche_containers() {
     compadd -- ${root:-/tmp/cloche-runtime-$EUID}/*(N/:t)
 }
 
-# what the index of the store names
-_cloche_images() {
-    local store=${XDG_DATA_HOME:-$HOME/.local/share}/cloche
+# the directory that is the store
+_cloche_store() {
+    store=${XDG_DATA_HOME:-$HOME/.local/share}/cloche
     (( EUID )) || store=/var/lib/cloche
     store=${CLOCHE_ROOT:-$store}
-    [[ -n $before_verb ]] && store=$before_verb
+    [[ -z $before_verb ]] || store=$before_verb
+}
+
+# what the index of the store names
+_cloche_images() {
+    local store
+    _cloche_store
     local -a found=(${(f)"$(@images@)"})
     compadd -- $found
+}
+
+# what has a directory there
+_cloche_volumes() {
+    local store
+    _cloche_store
+    compadd -- $store/volumes/*(N/:t)
 }
 
 if [[ $funcstack[1] == (_cloche|_@program@) ]]; then  # the file itself is the function, by its name

@@ -37,10 +37,12 @@ ROOMS |= {"import": "images.import_image", "image import": "images.import_image"
 CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename".split()
 ROOMS |= {verb: f"containers.{verb}" for verb in CONTAINERS}
 ROOMS |= {"events": "system.events", "system events": "system.events"}
+ROOMS |= {f"volume {verb}": f"volumes.volume_{verb}" for verb in "create ls inspect rm prune exists".split()}
 # rooms that need no library of others', which takes 5 ms to look for
 ALONE = {f"images.{room}" for room in "images history image_inspect image_tree image_exists tag".split()}
 ALONE |= {f"containers.{verb}" for verb in CONTAINERS}
 ALONE |= {"system.events"}
+ALONE |= {room for room in ROOMS.values() if room.startswith("volumes.")}
 # what the bundle has of modules: loaded by every run, and when they are asked for
 EVERY_RUN = ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server")
 OF_IMAGES = ("cloche.images.store.uses", "cloche.cli.images.images", "cloche.cli.images.image_inspect")

@@ -14,6 +14,7 @@ from cloche.errors import SpecError
 
 IMAGES, IMAGE = "cloche.cli.options_images", "cloche.cli.options_image"
 LISTS = "cloche.cli.options_image_lists"
+VOLUMES = "cloche.cli.options_volumes"
 MODULES = {
     "run": "cloche.cli.options_run",
     "shell": "cloche.cli.options_run",
@@ -30,6 +31,8 @@ MODULES = {
     **dict.fromkeys(
         (f"manifest {verb}" for verb in "inspect create add annotate remove push rm exists".split()), LISTS
     ),
+    "volume": VOLUMES,
+    **dict.fromkeys((f"volume {verb}" for verb in "create ls inspect rm prune exists".split()), VOLUMES),
     "image bootstrap": "cloche.cli.options_image_bootstrap",
     **dict.fromkeys(("events", "system", "system events"), "cloche.cli.options_system"),
     "doctor": "cloche.cli.options_other",
@@ -81,7 +84,10 @@ CLOCHE = Verb(
 )
 
 
-ALIASES = {"image list": "image ls", "image remove": "image rm", "image umount": "image unmount"}  # docker's, not shown
+ALIASES = {"image list": "image ls", "image remove": "image rm", "image umount": "image unmount"} | {
+    "volume list": "volume ls",
+    "volume remove": "volume rm",
+}  # docker's, not shown
 HINT = "cloche --help lists what there is"
 NOT_YET = "detached containers are not here yet; cloche run and enter are"
 KNOWN_ELSEWHERE = {"exec": "cloche enter NAME -- COMMAND", "create": NOT_YET, "start": NOT_YET} | dict.fromkeys(

@@ -9,7 +9,7 @@ from cloche.linux import mount
 from cloche.linux.places import isdir, normpath
 from cloche.records import values
 from cloche.runtime.attributes import root_propagation
-from cloche.runtime.mounts import VOLUME, parse_options, plan_group_view, plan_mount
+from cloche.runtime.mounts import VOLUME, fill_steps, parse_options, plan_group_view, plan_mount
 from cloche.runtime.request import Node
 from cloche.stage.operation import INSIDE, OUTSIDE
 from cloche.stage.operations import command, filesystems, overlays, roots
@@ -163,6 +163,7 @@ def _root(
             steps.append(filesystems.Attach(name, tree.target, says))
     if request.lifecycle is None:
         volumes = [item.destination for item in request.config.mounts or [] if item.type == VOLUME]
+        steps += fill_steps(request.config.mounts or [])
         steps += [roots.TakeVolume(path) for path in volumes]
     return trees, steps
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cloche.linux import capabilities
 from cloche.runtime.attributes import inside_steps
+from cloche.runtime.mounts import NAMED, VOLUME
 from cloche.runtime.seccomp.default import default_program
 from cloche.stage import seccomp_agent
 from cloche.stage.operations import command
@@ -120,7 +121,7 @@ def _landlock(request: Request, receipt: Receipt) -> list[Operation]:
     writable += [tree.target for tree in request.root.trees if not tree.read_only]
     writable += [path for path, _ in request.root.directories if path in {"/root", "/home"}]
     for item in request.config.mounts or []:
-        if not {"ro", "rro"} & set(item.options or ()) and item.type in {"bind", "tmpfs"}:
+        if not {"ro", "rro"} & set(item.options or ()) and item.type in {"bind", "tmpfs", VOLUME, NAMED}:
             writable.append(item.destination)
     scopes = request.landlock_abi >= 6
     receipt.add(

@@ -8,6 +8,7 @@ from cloche.records import record
 from cloche.stage.operations.filesystems import Attach, Filesystem, Propagate, Remount
 from cloche.stage.operations.roots import AttachVolume
 from cloche.stage.operations.trees import GroupViews, OpenTree
+from cloche.stage.operations.volumes import AttachNamed, FillVolume, OpenFirst
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ KNOWN_OPTIONS = {
     *("bind", "rbind", "idmap", "ridmap", "remount", "tmpcopyup"),
 }
 VOLUME = "volume"  # a type of our own: a part of the root that stays writable where the root does not
+# another: a volume of the store; options: ro, nocopy, bind or rbind where it is another directory of the host,
+# first=FILE, where its first use is written down, and below=PATH in it
+NAMED = "named volume"
 SAYS = {
     "proc": "/proc shows the processes of this container and no others",
     "sysfs": "/sys shows this container's network and the machine's hardware, to read",
@@ -127,14 +131,16 @@ def parse_options(options: list[str]) -> Options:
 
 def plan_mount(
     item: Mount, index: int, *, by_stage: bool, id_mapped: bool, strict: bool = False
-) -> tuple[list[OpenTree], list[Operation]]:
-    """The tree to take from the host, if it is a bind, and the steps that put the mount in place.
+) -> tuple[list[Operation], list[Operation]]:
+    """What to take from the host, such as the tree of a bind, and the steps that put the mount in place.
 
     `id_mapped` says whether binds that ask for it can have their owners mapped to the container's; `strict`,
     that one whose owners cannot be mapped is an error.
     """
     if item.type == VOLUME and not strict:
         return [], [AttachVolume(item.destination)]
+    if item.type == NAMED and not strict:
+        return _named(item, index, by_stage=by_stage, id_mapped=id_mapped)
     options = parse_options(item.options or [])
     if options.remount:
         sets, clears = options.attributes | options.deep, options.clear | options.deep_clear
@@ -175,6 +181,42 @@ def _bind(item: Mount, name: str, options: Options, *, by_stage: bool, id_mapped
         id_mapped=mapped,
         maps=(_map(item.uidMappings), _map(item.gidMappings)) if given else (),
     )
+
+
+def _named(item: Mount, index: int, *, by_stage: bool, id_mapped: bool) -> tuple[list[Operation], list[Operation]]:
+    words = named_words(item)
+    attributes = mount.MOUNT_ATTR_NODEV
+    if words.keys() & {"bind", "rbind"}:
+        attributes |= mount.MOUNT_ATTR_NOSUID  # whose programs the host's users can run
+    tree = OpenTree(
+        name=f"mount {index}",
+        source=item.source or "",
+        by_stage=by_stage,
+        recursive="rbind" in words,
+        deep=attributes,
+        id_mapped="if possible" if id_mapped else "",
+        below=words.get("below", ""),
+    )
+    first = OpenFirst(_first(index), words["first"], by_stage)
+    return [tree, first], [AttachNamed(tree.name, item.destination, "ro" in words)]
+
+
+def fill_steps(mounts: list[Mount]) -> list[Operation]:
+    """The steps that fill volumes of the store, to be carried out before anything covers the root."""
+    return [
+        FillVolume(f"mount {index}", _first(index), item.destination, "nocopy" not in named_words(item))
+        for index, item in enumerate(mounts)
+        if item.type == NAMED
+    ]
+
+
+def named_words(item: Mount) -> dict[str, str]:
+    """The options of a volume of the store, by what is before the =."""
+    return {key: value for key, _, value in (word.partition("=") for word in item.options or [])}
+
+
+def _first(index: int) -> str:
+    return f"first {index}"
 
 
 def _map(items: list[IDMapping] | None) -> tuple[tuple[int, int, int], ...]:

@@ -38,6 +38,7 @@ class Options:
     annotation: tuple[str, ...] = ()
     expose: tuple[str, ...] = ()
     volume: tuple[str, ...] = ()
+    volumes_from: tuple[str, ...] = ()
     mount: tuple[str, ...] = ()
     tmpfs: tuple[str, ...] = ()
     read_only: bool = False

@@ -22,6 +22,7 @@ from cloche.runtime.receipt import Receipt
 from cloche.sandbox.config import build, ids_of
 from cloche.sandbox.image import image_of, use_image
 from cloche.sandbox.image_config import describe_image, with_image
+from cloche.sandbox.volumes import names_volumes
 from cloche.stage.operation import Plan
 from cloche.stage.points import from_environment
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from cloche.linux.files import Fd
     from cloche.runtime.host import Groups
     from cloche.runtime.request import Kept, Request
+    from cloche.sandbox.attaching import Settled
     from cloche.sandbox.options import Options
 
 
@@ -73,6 +75,7 @@ class Prepared:
         self.labels: tuple[str, ...] = ()
         self.exposed: tuple[str, ...] = ()
         self.use: Fd | None = None  # what keeps the image from being removed
+        self.volumes: Settled | None = None  # and volumes
 
     def record(self, options: Options, pid: int) -> dict[str, Any]:
         """What other commands need to know of a running container."""
@@ -112,7 +115,7 @@ class Prepared:
                 os.unlink(path)
             except FileNotFoundError:
                 pass
-        for held in (self.lease, self.use):
+        for held in (self.lease, self.use, self.volumes):
             if held is not None:
                 held.close()
 
@@ -141,9 +144,15 @@ def prepare(
     asked = options
     container_id = new_id() if kept is None else kept[0]
     lease = None if dry else idmaps.Lease(f"{records.state_dir()}/id-ranges")
+    settled = None
     try:
         if image is not None:
             options = with_image(options, image)
+        if names_volumes(options):
+            from cloche.sandbox.attaching import settle
+
+            settled = settle(options, image, container_id, dry=dry)
+            options = settled.options
         find = records.find_process
         request = build(options, host, container_id, lease=lease, find=find, size=size, image=image)
         sealed = needs_seal(request.ids)
@@ -161,12 +170,12 @@ def prepare(
         if image is not None:
             describe_image(image, asked, options, receipt)
     except BaseException:
-        for held in (lease, use):
+        for held in (lease, use, settled):
             if held is not None:
                 held.close()
         raise
     prepared = Prepared(container_id, request, plan, receipt, sealed)
-    prepared.lease, prepared.image, prepared.use = lease, image, use
+    prepared.lease, prepared.image, prepared.use, prepared.volumes = lease, image, use, settled
     prepared.stop_signal = "SIGTERM" if options.stop_signal is None else options.stop_signal
     prepared.labels, prepared.exposed = options.label, options.expose
     return prepared

@@ -121,30 +121,36 @@ def cpu_list(text: str, what: str) -> str:
 
 @record
 class Volume:
-    """One thing of the host shown inside."""
+    """One thing shown inside: of the host, from `source`, or a volume of the store, by `name`; neither: one without.
+
+    `copy` and `below` are for volumes: whether it gets what the image has at its place, and a path in it.
+    """
 
     source: str
     target: str
     read_only: bool = False
     recursive: bool = True
     propagation: str = ""
+    name: str = ""
+    copy: bool = True
+    below: str = ""
 
 
 def volume(text: str, base: str) -> Volume:
-    """SOURCE:TARGET[:OPTIONS] of -v. Relative sources start at `base` ("": the directory is gone).
+    """[SOURCE:]TARGET[:OPTIONS] of -v. Relative sources start at `base` ("": the directory is gone).
 
-    Raises ClocheError; named volumes (a source without a slash) are not there yet.
+    A source that begins with /, . or ~ is a path, another is the name of a volume, as in docker. Raises ClocheError.
     """
     parts = text.split(":")
-    if len(parts) not in {2, 3} or not parts[0] or not parts[1]:
+    if len(parts) == 1:
+        parts = ["", *parts]
+    elif not parts[0]:
+        parts = []
+    if len(parts) not in {2, 3} or not parts[1]:
         raise SpecError(f"volume {text!r} is not SOURCE:TARGET", hint="such as $PWD:/work or /data:/data:ro")
     source, target = parts[0], parts[1]
-    if "/" not in source and source not in {".", ".."}:
-        raise SpecError(
-            f"volume {text!r}: named volumes are not here yet", hint=f"for a directory, write ./{source}:{target}"
-        )
     _check_target(target, text)
-    read_only, recursive, propagation = False, True, ""
+    read_only, recursive, propagation, copy = False, True, "", True
     options = parts[2].split(",") if len(parts) == 3 else []
     check_alternatives(options, f"volume {text!r}")
     for option in options:
@@ -154,14 +160,21 @@ def volume(text: str, base: str) -> Volume:
             recursive = option == "rbind"
         elif option in PROPAGATIONS:
             propagation = option
+        elif option == "nocopy":
+            copy = False
         elif option == "U":
             raise SpecError(
                 f"volume {text!r}: files are not given to other owners",
                 hint="leave U out: ids are mapped where the kernel can, and nothing is changed on disk",
             )
-        elif option not in {"z", "Z", "cached", "delegated", "consistent", "nocopy", "idmap"}:
+        elif option not in {"z", "Z", "cached", "delegated", "consistent", "idmap"}:
             raise SpecError(f"volume {text!r}: {option!r} is not an option", hint="ro, rw, z, Z, bind, rbind, rslave")
-    return Volume(absolute(source, base), target, read_only, recursive, propagation)
+    if source.startswith(("/", ".", "~")):
+        return Volume(absolute(source, base), target, read_only, recursive, propagation)
+    if propagation or not recursive:
+        what = propagation or "bind"
+        raise ConflictError(f"volume {text!r}: {what} means nothing for a volume", hint=f"leave {what} out")
+    return Volume("", target, read_only, name=source, copy=copy)
 
 
 def absolute(path: str, base: str) -> str:
@@ -187,29 +200,77 @@ def check_alternatives(words: list[str], what: str) -> None:
 def mount_words(text: str) -> dict[str, str]:
     """--mount's type=bind,src=…,dst=…,ro as a dictionary with docker's long names.
 
-    Raises ClocheError for keys that are unknown, contradict each other, or belong to another type.
+    What may be given repeatedly is joined by NUL, which `repeated` takes apart. Raises ClocheError for keys that are
+    unknown, contradict each other, or belong to another type.
     """
     names = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}
     result: dict[str, str] = {}
-    for word in text.split(","):
+    for word in fields(text):
         key, equals, value = word.partition("=")
         key = names.get(key, key)
         if key not in _MOUNT_KEYS:
-            raise SpecError(f"--mount {text!r}: {key!r} is not a key", hint="type=bind|tmpfs,src=DIR,dst=DIR,ro")
+            hint = "type=volume|bind|tmpfs,src=NAME|DIR,dst=DIR,ro"
+            raise SpecError(f"--mount {text!r}: {key!r} is not a key", hint=hint)
         value = value if equals else "true"
-        if result.setdefault(key, value) != value:
+        if key in _REPEATED and key in result:
+            result[key] += "\0" + value
+        elif result.setdefault(key, value) != value:
             raise ConflictError(f"--mount {text!r}: two values of {key}", hint="leave one of them out")
     kind = result.setdefault("type", "volume")
     if "target" not in result:
         raise SpecError(f"--mount {text!r} has no target", hint="add dst=DIR")
     _check_target(result["target"], text)
     foreign = [key for key in result if kind not in _MOUNT_KEYS[key]]
-    if foreign and kind in {"bind", "tmpfs"}:
+    if foreign and kind in _EVERY:
         raise ConflictError(f"--mount {text!r}: {foreign[0]} means nothing with type={kind}", hint="leave it out")
     return result
 
 
+def repeated(words: dict[str, str], key: str) -> list[str]:
+    """The values of a key of `mount_words` that may be given repeatedly."""
+    return words[key].split("\0") if key in words else []
+
+
+def fields(text: str) -> list[str]:
+    """The fields of a line of CSV (RFC 4180), as docker reads --mount: one with a comma in it stands in quotes."""
+    if '"' not in text:
+        return text.split(",")
+    found, rest = [], text
+    while True:
+        if not rest.startswith('"'):
+            field, comma, rest = rest.partition(",")
+            if '"' in field:
+                raise SpecError(f"{text!r}: a quote in the middle of {field!r}", hint='quote it whole: "dst=/a,b"')
+        else:
+            field, comma, rest = _quoted(rest[1:], text)
+        found.append(field)
+        if not comma:
+            return found
+
+
+def _quoted(rest: str, text: str) -> tuple[str, str, str]:
+    """(field, comma or "", what follows) of what begins after a quote; two quotes in it are one."""
+    field = ""
+    while True:
+        part, quote, rest = rest.partition('"')
+        if not quote:
+            raise SpecError(f"{text!r} has a quote that is not closed")
+        field += part
+        if not rest.startswith('"'):
+            break
+        field, rest = field + '"', rest[1:]
+    if rest and not rest.startswith(","):
+        raise SpecError(f"{text!r}: there has to be a comma after {field!r}")
+    return field, rest[:1], rest[1:]
+
+
+def quoted(field: str) -> str:
+    """A field as `fields` reads it."""
+    return '"' + field.replace('"', '""') + '"' if "," in field or '"' in field else field
+
+
 _EVERY = ("bind", "tmpfs", "volume")
+_REPEATED = {"volume-label", "volume-opt"}
 _MOUNT_KEYS = {  # each key of --mount, and the types it belongs to
     "type": _EVERY,
     "source": ("bind", "volume"),
@@ -221,6 +282,11 @@ _MOUNT_KEYS = {  # each key of --mount, and the types it belongs to
     "bind-nonrecursive": ("bind",),
     "tmpfs-size": ("tmpfs",),
     "tmpfs-mode": ("tmpfs",),
+    "volume-driver": ("volume",),
+    "volume-label": ("volume",),
+    "volume-nocopy": ("volume",),
+    "volume-opt": ("volume",),
+    "volume-subpath": ("volume",),
 }
 
 

@@ -1,11 +1,12 @@
-"""-v, --mount, --tmpfs, --device: what of the host, or of memory, is mounted inside."""
+"""-v, --mount, --tmpfs, --device: what of the host, of the store, or of memory, is mounted inside."""
 
 from __future__ import annotations
 
 import os
 import stat
 
-from cloche.errors import ConflictError, NotFoundError, SpecError
+from cloche.errors import ConflictError, NotFoundError, SpecError, UnsupportedError
+from cloche.runtime.mounts import VOLUME
 from cloche.sandbox import values
 from cloche.spec.mounts import Mount
 
@@ -20,7 +21,7 @@ def mounts_of(options: Options, volumes: tuple[Mount, ...] = ()) -> list[Mount]:
     Among them the volumes of an image, but for those where something else was asked for.
     """
     base = here()
-    mounts = [_bind(values.volume(text, base)) for text in options.volume]
+    mounts = [_mount(values.volume(text, base)) for text in options.volume]
     mounts += [_spelt(text, base) for text in options.mount]
     mounts += [_tmpfs(text) for text in options.tmpfs]
     seen: set[str] = set()
@@ -29,9 +30,18 @@ def mounts_of(options: Options, volumes: tuple[Mount, ...] = ()) -> list[Mount]:
         if place in seen:
             raise SpecError(f"two mounts at {place}", hint="leave one of them out")
         seen.add(place)
-    mounts += [item for item in volumes if item.destination not in seen]
+    mounts += [item for item in volumes if os.path.normpath(item.destination) not in seen]
     mounts.sort(key=lambda item: item.destination.rstrip("/").count("/"))
     return mounts
+
+
+def names_volumes(options: Options) -> bool:
+    """Whether a volume of the store is asked for, by its name or by that of a container that has it."""
+    return bool(
+        options.volumes_from
+        or any(not text.startswith(("/", ".", "~")) for text in options.volume)
+        or any("type=bind" not in text and "type=tmpfs" not in text for text in options.mount)
+    )
 
 
 def here() -> str:
@@ -40,6 +50,16 @@ def here() -> str:
         return os.getcwd()
     except FileNotFoundError:
         return ""
+
+
+def _mount(volume: values.Volume) -> Mount:
+    if volume.source:
+        return _bind(volume)
+    if volume.name:
+        from cloche.sandbox.attaching import named_mount
+
+        return named_mount(volume)
+    return Mount(destination=volume.target, type=VOLUME, source=VOLUME)
 
 
 def _bind(volume: values.Volume) -> Mount:
@@ -63,15 +83,32 @@ def _spelt(text: str, base: str) -> Mount:
         if read_only:
             options.append("ro")
         return Mount(destination=target, type="tmpfs", source="tmpfs", options=options)
+    return _mount(spelt_volume(text, words, base))
+
+
+def spelt_volume(text: str, words: dict[str, str], base: str) -> values.Volume:
+    """What `mount_words` says of type=bind or type=volume."""
+    kind, target, source = words["type"], words["target"], words.get("source", "")
+    read_only = values.truth(words.get("readonly", "false"), "readonly")
+    if kind == "volume":
+        if words.get("volume-driver", "local") != "local":
+            raise UnsupportedError(f"the volume driver {words['volume-driver']}", needs="a plugin of docker's")
+        copy = not values.truth(words.get("volume-nocopy", "false"), "volume-nocopy")
+        below = words.get("volume-subpath", "")
+        if below.startswith("/") or ".." in below.split("/"):
+            raise SpecError(f"volume-subpath={below} is not a path in the volume", hint="such as volume-subpath=a/b")
+        if below and not source:
+            raise SpecError(f"--mount {text!r}: volume-subpath needs a volume with a name", hint="add src=NAME")
+        return values.Volume("", target, read_only, name=source, copy=copy and not below, below=below)
     if kind != "bind":
-        raise SpecError(f"--mount type={kind} is not here yet", hint="type=bind or type=tmpfs")
-    if "source" not in words:
+        raise SpecError(f"--mount type={kind} is not here", hint="type=volume, type=bind or type=tmpfs")
+    if not source:
         raise SpecError(f"--mount {text!r} has no source", hint="add src=DIR")
     propagation = words.get("bind-propagation", "")
     if "bind-propagation" in words and propagation not in values.PROPAGATIONS:
         raise SpecError(f"bind-propagation={propagation} is not a propagation", hint=", ".join(values.PROPAGATIONS))
-    source = values.absolute(words["source"], base)
-    return _bind(values.Volume(source, target, read_only, _is_recursive(words, read_only=read_only), propagation))
+    recursive = _is_recursive(words, read_only=read_only)
+    return values.Volume(values.absolute(source, base), target, read_only, recursive, propagation)
 
 
 def _is_recursive(words: dict[str, str], *, read_only: bool) -> bool:

@@ -51,7 +51,6 @@ def test_memory_as_a_directory() -> None:
         {"tmpfs": ("/a:uid=٣",)},
         {"tmpfs": ("/a:ro,rw",)},
         {"tmpfs": ("/a:exec,noexec",)},
-        {"mount": ("type=volume,dst=/a",)},
         {"mount": ("type=bind,dst=/a",)},
         {"mount": ("type=tmpfs,dst=/a,ro=maybe",)},
         {"mount": ("type=tmpfs,dst=/a,tmpfs-mode=888",)},

@@ -10,8 +10,8 @@ import os
 import stat
 
 from cloche.images.debian import naming
-from cloche.images.unpack.removal import remove_tree
 from cloche.linux import files
+from cloche.stage.removal import remove_tree
 
 REMOVED = (
     "etc/.pwd.lock",

@@ -17,7 +17,6 @@ import stat
 
 from cloche.images.unpack.naming import is_wanted, shown, split, times_of
 from cloche.images.unpack.parents import DEEPEST, LOOK, is_there, is_whiteout, make_opaque, make_parents
-from cloche.images.unpack.removal import remove_tree
 from cloche.images.unpack.tar import (
     BLOCK_DEVICE,
     CHARACTER,
@@ -33,6 +32,7 @@ from cloche.images.unpack.tar import (
 )
 from cloche.linux import files
 from cloche.records import record
+from cloche.stage.removal import remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

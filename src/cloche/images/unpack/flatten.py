@@ -12,9 +12,9 @@ import stat
 from cloche.errors import RegistryError
 from cloche.images.unpack.apply import AUFS, OPAQUE, WHITEOUT, Powers, Unpacker
 from cloche.images.unpack.naming import shown, split
-from cloche.images.unpack.removal import remove_tree
 from cloche.images.unpack.tar import Archive, BadArchive, Stream
 from cloche.linux import files
+from cloche.stage.removal import remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

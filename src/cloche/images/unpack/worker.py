@@ -27,7 +27,6 @@ from contextlib import contextmanager
 from cloche.errors import ClocheError, StageError
 from cloche.images.unpack.apply import Powers, Unpacker
 from cloche.images.unpack.compression import reader
-from cloche.images.unpack.removal import remove_tree
 from cloche.images.unpack.shapes import shape
 from cloche.images.unpack.tar import Archive, BadArchive, Stream
 from cloche.linux import namespaces, process
@@ -35,6 +34,7 @@ from cloche.records import record
 from cloche.stage import wire
 from cloche.stage.operations.processes import write_map
 from cloche.stage.points import point
+from cloche.stage.removal import remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

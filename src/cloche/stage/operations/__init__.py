@@ -13,11 +13,12 @@ from cloche.stage.operations import (
     processes,
     roots,
     trees,
+    volumes,
 )
 
 CLASSES: dict[str, type[Operation]] = {
     name: value
-    for room in (groups, processes, trees, roots, overlays, filesystems, identity, command, attributes)
+    for room in (groups, processes, trees, roots, overlays, filesystems, identity, command, attributes, volumes)
     for name, value in vars(room).items()
     if isinstance(value, type) and issubclass(value, Operation) and value.__module__ == room.__name__
 }

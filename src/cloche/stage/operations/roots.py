@@ -125,7 +125,7 @@ class AttachVolume(InsideOperation):
             files.Fd(paths.make_directory(scene.root, self.path)) as place,
         ):
             found = paths.apart(place.number, scene.root, self.path)
-            if found.st_dev in _kernels_own(scene.root):
+            if found.st_dev in kernels_own(scene.root):
                 raise OSError(1, "leads to what is the container's own", self.path)
             mount.move_mount(tree.number, place.number)
 
@@ -213,7 +213,7 @@ class PivotRoot(InsideOperation):
         return "the host's files are gone from view: there is no path, link or descriptor back to them"
 
 
-def _kernels_own(root: int) -> set[int]:
+def kernels_own(root: int) -> set[int]:
     """The devices of what is mounted at /proc, /sys and /dev."""
     found = set()
     for path in ("/proc", "/sys", "/dev"):

@@ -32,6 +32,7 @@ class OpenTree(Operation):
     maps: tuple[Map, ...] = ()  # of uids and gids, where they are not those of the container's users
     device: tuple[int, int] | None = None  # it must be this character device
     propagation: int = 0
+    below: str = ""  # what is taken is this path in the source, where nobody is trusted
 
     @property
     def side(self) -> str:  # type: ignore[override]
@@ -52,6 +53,8 @@ class OpenTree(Operation):
             self._map_ids(tree, scene)
 
     def _copy(self) -> int:
+        if self.below:
+            return self._copy_below()
         if self.device is None:
             try:
                 return mount.open_tree(files.AT_FDCWD, self.source, recursive=self.recursive)
@@ -63,6 +66,18 @@ class OpenTree(Operation):
             if (os.major(rdev), os.minor(rdev)) != self.device:
                 raise OSError(19, "is not the device it should be", self.source)
             return mount.open_tree(found.number, b"", recursive=self.recursive)
+
+    def _copy_below(self) -> int:
+        resolve = files.RESOLVE_BENEATH | files.RESOLVE_NO_MAGICLINKS
+        try:
+            with (
+                files.Fd(os.open(self.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as top,
+                files.Fd(files.openat2(top.number, self.below, os.O_PATH, resolve=resolve)) as found,
+            ):
+                return mount.open_tree(found.number, b"", recursive=self.recursive)
+        except OSError as error:
+            error.filename = f"{self.source}/{self.below}"
+            raise
 
     def _map_ids(self, tree: int, scene: Outside | Inside) -> None:
         if self.maps:
@@ -89,7 +104,8 @@ class OpenTree(Operation):
 
     def calls(self) -> list[str]:
         flags = "OPEN_TREE_CLONE|AT_RECURSIVE" if self.recursive else "OPEN_TREE_CLONE"
-        lines = [f'open_tree(AT_FDCWD, "{self.source}", {flags})']
+        source = f"{self.source}/{self.below}" if self.below else self.source
+        lines = [f'open_tree(AT_FDCWD, "{source}", {flags})']
         attributes = attribute_names(self.attributes | self.deep)
         if self.id_mapped:
             attributes = [*attributes, "MOUNT_ATTR_IDMAP"]
@@ -107,8 +123,10 @@ class OpenTree(Operation):
             return f"the file system of {self.source} may not be able to map ids"
         if code == 22 and not self.recursive:
             return f"{self.source} holds other mounts, which cannot be left out without root"
+        if self.below and code == 18:
+            return f"{self.below} leads out of the volume"
         if code == 2:
-            return f"{self.source} is not there"
+            return f"{self.below or self.source} is not there"
         return ""
 
 

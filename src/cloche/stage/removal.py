@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.linux import files
 
 
-def remove_tree(parent: int, name: bytes) -> None:
+def remove_tree(parent: int, name: str | bytes) -> None:
     """Remove a directory with all in it, however deep: what is in one is moved up beside it, one level at a time."""
-    waiting, number = [name], 0
-    mine = os.urandom(8).hex().encode()  # whoever removes beside us can have the same pid, in another container
+    waiting: list[str | bytes] = [name]
+    number, mine = 0, os.urandom(8).hex()  # whoever removes beside us can have the same pid, in another container
     while waiting:
         place = waiting.pop()
         try:
@@ -18,15 +18,14 @@ def remove_tree(parent: int, name: bytes) -> None:
         except FileNotFoundError:
             continue
         with files.Fd(fd) as folder:
-            for item in os.listdir(folder.number):
-                below = os.fsencode(item)
+            for below in os.listdir(folder.number):
                 try:
                     os.unlink(below, dir_fd=folder.number)
                 except FileNotFoundError:
                     continue  # another removes it as well
                 except IsADirectoryError:
                     number += 1
-                    above = b".gone-%s-%d" % (mine, number)
+                    above = f".gone-{mine}-{number}"
                     try:
                         os.rename(below, above, src_dir_fd=folder.number, dst_dir_fd=parent)
                     except FileNotFoundError:
@@ -34,5 +33,16 @@ def remove_tree(parent: int, name: bytes) -> None:
                     waiting.append(above)
         try:
             os.rmdir(place, dir_fd=parent)
+        except FileNotFoundError:
+            continue
+
+
+def empty(folder: int) -> None:
+    """Remove all that is in a directory, a descriptor to read from."""
+    for name in os.listdir(folder):
+        try:
+            os.unlink(name, dir_fd=folder)
+        except IsADirectoryError:
+            remove_tree(folder, name)
         except FileNotFoundError:
             continue

@@ -1,0 +1,59 @@
+"""`cloche volume inspect`: all there is to know of volumes, as JSON or through a template."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from cloche.cli.format import is_json, unescaped
+from cloche.cli.output import plain, print_error
+from cloche.engine import volumes
+from cloche.errors import ClocheError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cloche.cli.grammar import Parsed
+    from cloche.engine.volumes import Volume
+
+
+def volume_inspect(parsed: Parsed) -> int:
+    """Carry out `volume inspect`; goes on after one that is not there."""
+    form = parsed.text("format") or ""
+    found: list[dict[str, Any]] = []
+    failed = 0
+    for name in parsed.positionals:
+        try:
+            found.append(describe(volumes.find(name)))
+        except ClocheError as error:
+            failed = 1
+            print_error(error)
+    if not form:
+        sys.stdout.write(json.dumps(found, indent=4) + "\n")
+    elif is_json(form):
+        sys.stdout.write("".join(json.dumps(item, separators=(",", ":")) + "\n" for item in found))
+    else:
+        from cloche.cli.template import compile_template
+
+        render = compile_template(unescaped(form))
+        sys.stdout.write("".join(_shown(render(item)) + "\n" for item in found))
+    return failed
+
+
+def describe(volume: Volume) -> dict[str, Any]:
+    """A volume with docker's members; null where docker has null."""
+    return {
+        "CreatedAt": volume.created,
+        "Driver": volumes.DRIVER,
+        "Labels": volume.labels or None,
+        "Mountpoint": volume.mountpoint,
+        "Name": volume.name,
+        "Options": volume.options or None,
+        "Scope": "local",
+    }
+
+
+def _shown(text: str) -> str:
+    """What a template made, with what could steer a terminal made visible, but for tabs and ends of lines."""
+    return "\n".join("\t".join(map(plain, line.split("\t"))) for line in text.split("\n"))

@@ -1,0 +1,40 @@
+"""`cloche volume prune`: volumes that nobody misses are removed."""
+
+from __future__ import annotations
+
+import sys
+
+from cloche.cli import human
+from cloche.cli.volumes.filtering import make_prune_test
+from cloche.engine.volume_uses import remove_unused, sweep
+from cloche.sandbox.removing import Remover
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.cli.grammar import Parsed
+
+WARNING = {
+    False: "WARNING! This will remove anonymous local volumes not used by at least one container.\n",
+    True: "WARNING! This will remove all local volumes not used by at least one container.\n",
+}
+
+
+def volume_prune(parsed: Parsed) -> int:
+    """Carry out `volume prune`."""
+    everything = parsed.flag("all")
+    test = make_prune_test(parsed.all("filter"), everything=everything)
+    if not parsed.flag("force") and not _agreed(everything=everything):
+        return 0
+    with Remover() as remover:
+        sweep(remover)
+        names, freed = remove_unused(test, remover)
+    if names:
+        sys.stdout.write("Deleted Volumes:\n" + "".join(f"{name}\n" for name in names) + "\n")
+    sys.stdout.write(f"Total reclaimed space: {human.size(freed)}\n")
+    return 0
+
+
+def _agreed(*, everything: bool) -> bool:
+    sys.stdout.write(WARNING[everything] + "Are you sure you want to continue? [y/N] ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
