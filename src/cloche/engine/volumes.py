@@ -41,6 +41,8 @@ WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789
 # what an option of the local driver needs beside it (docker volume create, "Driver-specific options")
 NEEDS = {"type": ("device",), "device": ("type",), "o": ("device", "type")}
 BINDS = ("bind", "rbind")
+BIND_WORDS = (*BINDS, "ro", "rw")
+TMPFS_WORDS = ("size", "mode", "uid", "gid", "nr_inodes", "ro", "rw")
 
 
 @record
@@ -98,19 +100,22 @@ def check_name(name: str) -> str:
     return name
 
 
-def check_options(options: dict[str, str]) -> None:
+def check_options(options: dict[str, str], name: str = "") -> None:
     """Whether these options of the local driver make sense, and can be had. Raises SpecError, UnsupportedError."""
+    where = f"create {name}: " if name else ""
     for key in options:
         if key not in NEEDS:
-            raise SpecError(f'invalid option: "{key}"', hint=f"the local driver takes {', '.join(NEEDS)}")
+            raise SpecError(f'{where}invalid option: "{key}"', hint=f"the local driver takes {', '.join(NEEDS)}")
         for other in NEEDS[key]:
             if not options.get(other):
-                raise SpecError(f'missing required option: "{other}"', hint=f"{key} means nothing without it")
-    kind, words = options.get("type", ""), options.get("o", "").split(",")
-    bound = bool(set(BINDS) & set(words))
-    if not options or kind == "tmpfs":
+                raise SpecError(f'{where}missing required option: "{other}"', hint=f"{key} means nothing without it")
+    if not options:
         return
-    if not bound or kind not in {"none", *BINDS}:
+    kind, words = options["type"], set(filter(None, options.get("o", "").split(",")))
+    if kind == "tmpfs":
+        _check_words(words, TMPFS_WORDS)
+        return
+    if not words & set(BINDS) or kind not in {"none", *BINDS}:
         raise UnsupportedError(
             f"a volume of type {kind}",
             needs="a file system that is mounted by who uses it",
@@ -118,8 +123,12 @@ def check_options(options: dict[str, str]) -> None:
         )
     if not options["device"].startswith("/"):
         raise SpecError(f"device={options['device']} is not an absolute path", hint="such as device=/srv/data")
-    if strange := set(words) - {*BINDS, "ro", "rw", ""}:
-        raise SpecError(f"o={options['o']}: {min(strange)!r} is not an option here", hint="bind, rbind, ro, rw")
+    _check_words(words, BIND_WORDS)
+
+
+def _check_words(words: set[str], known: tuple[str, ...]) -> None:
+    if strange := sorted(word for word in words if word.partition("=")[0] not in known):
+        raise SpecError(f"the option o={strange[0]} is not known here", hint=", ".join(known))
 
 
 def locked(*, shared: bool = False) -> files.Fd:
@@ -151,9 +160,9 @@ def make_with_lock(
     name: str = "", labels: dict[str, str] | None = None, options: dict[str, str] | None = None
 ) -> tuple[Volume, bool]:
     """The same, for who holds the lock, shared or not."""
-    check_options(options or {})
     anonymous = not name
     name = check_name(name) if name else new_id()
+    check_options(options or {}, name)
     if (known := load(name)) is not None:
         return known, False
     labels = {**(labels or {}), **({ANONYMOUS: ""} if anonymous else {})}

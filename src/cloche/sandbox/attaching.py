@@ -96,7 +96,7 @@ def _asked(options: Options) -> list[tuple[str, dict[str, str], dict[str, str]]]
         labels, driver_options = found.setdefault(volumes.check_name(name), ({}, {}))
         labels.update(_pair(pair) for pair in values.repeated(words, "volume-label"))
         driver_options.update(_pair(pair) for pair in values.repeated(words, "volume-opt"))
-        volumes.check_options(driver_options)
+        volumes.check_options(driver_options, name)
     return [(name, *pair) for name, pair in found.items()]
 
 
@@ -165,7 +165,7 @@ def _with_others(options: Options) -> Options:
         name, _, words = text.partition(":")
         modes = set(words.split(",")) if words else set()
         if not name or modes - MODES or {"ro", "rw"} <= modes:
-            raise SpecError(f"--volumes-from {text!r} is not CONTAINER[:ro|rw]", hint="such as --volumes-from db:ro")
+            raise SpecError(f"--volumes-from {text}: invalid mode: {words}", hint="CONTAINER, CONTAINER:ro")
         container = containers.find(name)
         for item in container.known.get("mounts") or ():
             found[normpath(item["Destination"])] = _taken(item, name, read_only="ro" in modes)
