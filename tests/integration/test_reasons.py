@@ -154,7 +154,6 @@ def test_mounting_works_for_who_is_given_the_capability(anyone: Cli) -> None:
 
 def test_what_is_not_here_yet_is_said(root: Cli, rootfs: Path) -> None:
     assert refused(root("run", "--rm=false", "--rootfs", str(rootfs), "true"), "--rm=false", "not here yet")
-    assert refused(root("exec", "x", "true"), "cloche enter NAME")
     assert refused(root("ps"), "not here yet")
     words = ("run", "--rootfs", str(rootfs), "true")
     assert refused(root("--state-dir", "/etc/passwd", *words), "/etc/passwd cannot be used", "--state-dir")

@@ -1,109 +1,116 @@
-"""`cloche enter`: a command in the namespaces of a running container or process."""
+"""`cloche enter`: a command in the namespaces of a running container or process.
+
+A whole container is entered as by `exec`; any other process, or with --only, by its namespaces alone.
+"""
 
 from __future__ import annotations
 
 import os
 
 from cloche.cli import front
-from cloche.engine import records
-from cloche.engine.reason import exit_code_of
-from cloche.errors import ConflictError, ForbiddenError, SpecError
-from cloche.linux.kernel import MACHINE
+from cloche.cli.containers import making
+from cloche.cli.containers.exec import carry_out, check_terminal
+from cloche.cli.containers.making import NotExecutedError
+from cloche.cli.output import print_error
+from cloche.engine import containers, execs, records
+from cloche.errors import SpecError
 from cloche.linux.namespaces import NAMES
 from cloche.runtime import defaults
-from cloche.runtime.entering import Entry, plan_entry
+from cloche.runtime.entering import Entry
 from cloche.runtime.idmaps import joined
-from cloche.sandbox.running import set_up_error
+from cloche.stage.kept import seal_against
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
+    from cloche.engine.containers import Container
+
+ALIASES = {"mount": "mnt", "network": "net"}
 
 
 def enter(parsed: Parsed) -> int:
     """Carry out the verb; returns the exit code."""
+    try:
+        return _enter(parsed)
+    except NotExecutedError as error:
+        print_error(error)
+        return error.code
+
+
+def _enter(parsed: Parsed) -> int:
     target, *command = parsed.positionals
     tty, interactive = parsed.flag("tty"), parsed.flag("interactive")
     if not command and os.isatty(0):
         tty = interactive = True
-    if tty and interactive and not os.isatty(0):
-        raise ConflictError("stdin is not a terminal", hint="leave -t out")
-    entry = _entry(parsed, target, tuple(command) or ("/bin/sh",), tty=tty)
-    if "mnt" in entry.kinds:  # a program in there may be a script whose interpreter is /proc/self/exe
-        from cloche.stage.seal import restart_sealed
-
-        restart_sealed()
-    plan, _ = plan_entry(entry)
-    ended = front.drive(plan, interactive=interactive, tty=tty)
-    if "failed" in ended:
-        raise set_up_error(plan, ended["failed"])
-    if "not executed" in ended:
-        from cloche.cli.output import print_error
-        from cloche.errors import StageError
-
-        print_error(StageError(ended["not executed"][2], hint=ended["not executed"][3]))
-    return exit_code_of(ended)
-
-
-def _entry(parsed: Parsed, target: str, command: tuple[str, ...], *, tty: bool) -> Entry:
-    pid, started = records.find_process(target)
-    found = records.meant_by(target)
-    kinds = _kinds(parsed.text("only"), pid)
-    whole = parsed.text("only") is None
-    env = list(found["env"]) if found and whole else [f"PATH={defaults.PATH}"]
-    if tty:
-        env.append(f"TERM={os.environ.get('TERM', 'xterm')}")
-    for text in parsed.all("env"):
-        key, equals, value = text.partition("=")
-        if equals or key in os.environ:
-            env.append(f"{key}={value if equals else os.environ[key]}")
-    cwd = parsed.text("workdir") or (found["cwd"] if found and whole else "/")
+    if tty and interactive:
+        check_terminal()
+    argv = tuple(command) or ("/bin/sh",)
+    only = parsed.text("only")
+    start = records.start_time(int(target)) if target.isdecimal() and len(target) < 10 else None
+    container = _meant_by(target, by_pid=start is not None)
+    if container is not None and only is None:
+        return _container(container, parsed, argv, tty=tty, interactive=interactive)
+    if container is not None:
+        execs.check_running(container)
+        pid, started = execs.hold(container)
+    else:
+        assert start is not None
+        pid, started = int(target), start
+    kinds = _kinds(only, pid)
+    if "mnt" in kinds:  # a program in there may be a script whose interpreter is /proc/self/exe
+        seal_against(None, {"CAP_LINUX_IMMUTABLE"})
     ids = joined(pid)
     entry = Entry(
         pid=pid,
         started=started,
         kinds=kinds,
-        argv=command,
-        env=tuple(env),
-        cwd=cwd,
-        user=parsed.text("user") or (found["user"] if found and whole else ""),
-        machine=MACHINE,
+        argv=argv,
+        env=execs.environment((f"PATH={defaults.PATH}",), _variables(parsed, tty=tty), tty=tty),
+        cwd=parsed.text("workdir") or "/",
+        user=parsed.text("user") or "",
         terminal_size=front.terminal_size() if tty else None,
         first=ids.first(),
         keep_groups=ids.deny_setgroups and "user" in kinds,
     )
-    if found is None or not whole:
-        return entry
-    restricted = {
-        "restrictions": tuple(found["capabilities"]),
-        "no_new_privs": found["no_new_privs"],
-        "seccomp": found["seccomp"],
-        "profile": (bytes.fromhex(found["filter"][0]), found["filter"][1]) if found["filter"] else None,
-        "groups": tuple(found["groups"]),
-        "landlock": tuple(
-            tuple(tuple(field) if isinstance(field, list) else field for field in rules) for rules in found["landlock"]
-        ),
-    }
-    return Entry(**{**vars(entry), **restricted})
+    return making.follow(entry, lambda _pid: lambda: None, interactive=interactive)
+
+
+def _container(container: Container, parsed: Parsed, argv: tuple[str, ...], *, tty: bool, interactive: bool) -> int:
+    execs.check_running(container)
+    execs.seal_for(container, privileged=False)
+    asked = execs.Asked(
+        argv=argv,
+        env=_variables(parsed, tty=tty),
+        workdir=parsed.text("workdir") or "",
+        user=parsed.text("user") or "",
+        terminal_size=front.terminal_size() if tty else None,
+        stays=tty and interactive,
+    )
+    return carry_out(container, asked, interactive=interactive, matcher=None)
+
+
+def _meant_by(target: str, *, by_pid: bool) -> Container | None:
+    """The container that a name, id, beginning of an id or pid stands for; None for another process."""
+    if not by_pid:
+        return containers.find(target)
+    return next((found for found in containers.every() if found.pid == int(target)), None)
+
+
+def _variables(parsed: Parsed, *, tty: bool) -> tuple[str, ...]:
+    """The terminal here is the one there."""
+    own = (f"TERM={os.environ.get('TERM', 'xterm')}",) if tty else ()
+    return (*own, *execs.asked_variables(parsed.all("env")))
 
 
 def _kinds(only: str | None, pid: int) -> tuple[str, ...]:
     """The kinds to join: those named, or all that differ from ours."""
-    aliases = {"mount": "mnt", "network": "net"}
     wanted = list(NAMES)
     if only is not None:
-        wanted = [aliases.get(word, word) for word in only.split(",")]
+        wanted = [ALIASES.get(word, word) for word in only.split(",")]
         unknown = [word for word in wanted if word not in NAMES]
         if unknown:
             raise SpecError(f"{unknown[0]!r} is not a kind of namespace", hint=", ".join(NAMES))
-    try:
-        own = {kind: os.stat(f"/proc/self/ns/{kind}").st_ino for kind in wanted}
-        theirs = {kind: os.stat(f"/proc/{pid}/ns/{kind}").st_ino for kind in wanted}
-    except PermissionError:
-        raise ForbiddenError(f"process {pid} cannot be inspected by you", hint="be its user, or root") from None
-    differing = [kind for kind in wanted if own[kind] != theirs[kind]]
-    if "user" in theirs or os.geteuid() == 0:
-        return tuple(differing)
-    if os.stat("/proc/self/ns/user").st_ino != os.stat(f"/proc/{pid}/ns/user").st_ino:
-        differing.insert(0, "user")  # power over the others comes with it
-    return tuple(differing)
+    kinds = execs.differing(pid, tuple(wanted))
+    if "user" in wanted or os.geteuid() == 0:
+        return kinds
+    return (*execs.differing(pid, ("user",)), *kinds)  # power over the others comes with it

@@ -20,9 +20,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cloche.cli.front import Relayed
     from cloche.cli.grammar import Parsed
     from cloche.sandbox.running import Result
-    from cloche.stage.client import Run
 
 
 def explain(parsed: Parsed) -> int:
@@ -55,7 +55,7 @@ class Narrator(Observer):
             self._print(step_lines(index, op, "" if nanoseconds < 0 else f"  [{nanoseconds / 1000:.0f} µs]"))
         self.out.flush()
 
-    def before(self, run: Run, index: int) -> None:
+    def before(self, run: Relayed, index: int) -> None:
         """Show the step that is next, and wait for a key."""
         op = self.steps[index]
         self._print(step_lines(index, op))

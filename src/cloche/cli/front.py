@@ -8,18 +8,33 @@ import sys
 
 from cloche.errors import ForbiddenError, StageError
 from cloche.linux import terminal
-from cloche.stage.client import fork_stage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Callable
-    from typing import Any, Self
+    from typing import Any, Protocol, Self
 
+    from cloche.cli.detaching import Matcher
     from cloche.runtime.receipt import Receipt
     from cloche.sandbox.running import Result
-    from cloche.stage.client import Run
     from cloche.stage.operation import Plan
+
+    class Relayed(Protocol):
+        """What runs at the other end: `stage.client.Run` and its like."""
+
+        def fileno(self) -> int:
+            """Readable when there is news."""
+
+        def receive(self) -> tuple[tuple[Any, ...], list[int]]:
+            """The next message and its descriptors."""
+
+        def send(self, kind: str, *rest: Any, fds: tuple[int, ...] | list[int] = ()) -> None:
+            """Tell it something."""
+
+        def close(self) -> None:
+            """Let go."""
+
 else:
     import _signal
 
@@ -35,7 +50,7 @@ class Observer:
     def step(self, index: int, nanoseconds: int) -> None:
         """Step `index` of the plan has been carried out."""
 
-    def before(self, run: Run, index: int) -> None:
+    def before(self, run: Relayed, index: int) -> None:
         """The stage waits for leave to take step `index`."""
         del index
         run.send("continue")
@@ -45,10 +60,14 @@ class Observer:
 
 
 class Streams:
-    """The command's stdin, stdout and stderr, and what is relayed between them and ours."""
+    """The command's stdin, stdout and stderr, and what is relayed between them and ours.
 
-    def __init__(self, *, interactive: bool, tty: bool) -> None:
-        self.tty, self.interactive = tty, interactive
+    With a `matcher` its keys end it: whoever is at the other end of `run` stays with the command.
+    """
+
+    def __init__(self, *, interactive: bool, tty: bool, matcher: Matcher | None = None) -> None:
+        self.tty, self.interactive, self.matcher = tty, interactive, matcher
+        self.left = False
         self.relays: dict[int, int] = {}  # read here, write there
         self.master = -1
         self.poll = select.poll()
@@ -88,7 +107,7 @@ class Streams:
             os.close(fd)
         self._close = []
 
-    def relay(self, run: Run, observer: Observer, started: Callable[[int], None]) -> dict[str, Any]:
+    def relay(self, run: Relayed, observer: Observer, started: Callable[[int], None]) -> dict[str, Any]:
         """Until the container has ended and all it wrote has been passed on; returns the report."""
         poll = self.poll
         for fd in (run.fileno(), *self.relays, *([0] if self.input >= 0 else [])):
@@ -96,6 +115,10 @@ class Streams:
         ended: dict[str, Any] | None = None
         with RawTerminal(run) if self.tty and self.interactive else _Nothing():
             while ended is None or self.relays:
+                if self.left:
+                    run.send("leave")
+                    ended = {"exit_code": 0, "left": True}
+                    break
                 # after the end, what is left in a pipe is taken, but nobody is waited for
                 ready = poll.poll(None if ended is None else 50)
                 if ended is not None and not ready:
@@ -121,12 +144,17 @@ class Streams:
         run.close()
         return ended if ended is not None else {}
 
-    def _type(self, run: Run) -> None:
+    def _type(self, run: Relayed) -> None:
         """Take what was typed; nothing more of it before the command has taken that."""
         try:
             data = os.read(0, CHUNK)
         except OSError:
             data = b""  # EIO: the window was closed
+        if data and self.matcher is not None:
+            data, left = self.matcher.feed(data)
+            self.left = left
+            if not data:
+                return  # the keys, or perhaps their beginning
         if data:
             self.typed = data
             self.poll.unregister(0)
@@ -165,7 +193,7 @@ class Streams:
             os.close(self.input)
         self.input, self.typed = -1, b""
 
-    def _news(self, run: Run, observer: Observer, started: Callable[[int], None]) -> dict[str, Any] | None:
+    def _news(self, run: Relayed, observer: Observer, started: Callable[[int], None]) -> dict[str, Any] | None:
         message, fds = run.receive()
         kind = message[0]
         if kind == "ended":
@@ -177,15 +205,19 @@ class Streams:
         elif kind == "next":
             observer.before(run, message[1])
         elif kind == "console":
-            self.master = fds.pop()
-            self.relays[self.master] = 1
-            self.poll.register(self.master, select.POLLIN)
-            if self.interactive:
-                os.set_blocking(self.master, False)
-                self.input = self.master
-                self.poll.register(0, select.POLLIN)
-            self.resize()
+            self.connect(fds.pop())
         return None
+
+    def connect(self, master: int) -> None:
+        """The command's terminal is there."""
+        self.master = master
+        self.relays[self.master] = 1
+        self.poll.register(self.master, select.POLLIN)
+        if self.interactive:
+            os.set_blocking(self.master, False)
+            self.input = self.master
+            self.poll.register(0, select.POLLIN)
+        self.resize()
 
     def resize(self) -> None:
         """Give the command's terminal the size of ours."""
@@ -217,7 +249,7 @@ class RawTerminal:
     The stage is told how it was, and puts it back if we are killed.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Relayed) -> None:
         self.run = run
         self.saved = b""
 
@@ -234,7 +266,7 @@ class passing_signals:
     """While inside, signals to us go to the command; a stop from the keyboard stops both."""
 
     def __init__(
-        self, run: Run, streams: Streams, *, tty: bool, stop_signal: int = TERM, patience: float | None = None
+        self, run: Relayed, streams: Streams, *, tty: bool, stop_signal: int = TERM, patience: float | None = None
     ) -> None:
         self.run, self.streams, self.tty = run, streams, tty
         self.stop_signal, self.patience = stop_signal, patience
@@ -288,6 +320,8 @@ def drive(
 
     `started` is called with the pid of the first process; the rest as for `passing_signals`.
     """
+    from cloche.stage.client import fork_stage
+
     stage = fork_stage()
     try:
         streams = Streams(interactive=interactive, tty=tty)

@@ -34,7 +34,7 @@ ROOMS |= {
 }
 ROOMS |= {"image ls": "images.images", "image rm": "images.rmi"}
 ROOMS |= {"import": "images.import_image", "image import": "images.import_image"}
-CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename".split()
+CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename exec top stats".split()
 ROOMS |= {verb: f"containers.{verb}" for verb in CONTAINERS}
 ROOMS |= {"events": "system.events", "system events": "system.events"}
 ROOMS |= {f"volume {verb}": f"volumes.volume_{verb}" for verb in "create ls inspect rm prune exists".split()}
@@ -46,6 +46,9 @@ ALONE |= {room for room in ROOMS.values() if room.startswith("volumes.")}
 # what the bundle has of modules: loaded by every run, and when they are asked for
 EVERY_RUN = ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server")
 OF_IMAGES = ("cloche.images.store.uses", "cloche.cli.images.images", "cloche.cli.images.image_inspect")
+EXEC = ("cloche.cli.main", "cloche.cli.options_exec", "cloche.cli.containers.exec")
+OF_TERMINALS = ("cloche.cli.containers.leaving", "cloche.stage.operations.filesystems")
+BUNDLES = {"run": (EVERY_RUN, OF_IMAGES), "exec": (EXEC, OF_TERMINALS)}
 
 
 def main(argv: list[str]) -> int:
@@ -156,10 +159,10 @@ def entry(bundle: str = "", package: str = "") -> None:
     `bundle` is what to call the bundle that is to be made of the modules it runs on, `package` the directory.
     """
     code = main(sys.argv[1:])
-    if bundle and "cloche.stage.server" in sys.modules:
+    if bundle and BUNDLES[bundle][0][-1] in sys.modules:
         from cloche.cli.bundling import write
 
-        write(package, bundle, EVERY_RUN, OF_IMAGES)
+        write(package, bundle, *BUNDLES[bundle])
     try:
         for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it was closed from the start
             stream.flush()

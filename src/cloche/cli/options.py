@@ -15,6 +15,7 @@ from cloche.errors import SpecError
 IMAGES, IMAGE = "cloche.cli.options_images", "cloche.cli.options_image"
 LISTS = "cloche.cli.options_image_lists"
 VOLUMES = "cloche.cli.options_volumes"
+EXECS = "cloche.cli.options_exec"
 MODULES = {
     "run": "cloche.cli.options_run",
     "shell": "cloche.cli.options_run",
@@ -22,6 +23,7 @@ MODULES = {
     **dict.fromkeys(
         "create start stop restart kill rm wait attach pause unpause rename".split(), "cloche.cli.options_containers"
     ),
+    **dict.fromkeys(("exec",), EXECS),
     "enter": "cloche.cli.options_other",
     **dict.fromkeys("pull images rmi push save load import export tag".split(), IMAGES),
     **dict.fromkeys("history search login logout image manifest".split(), IMAGES),
@@ -90,7 +92,7 @@ ALIASES = {"image list": "image ls", "image remove": "image rm", "image umount":
 }  # docker's, not shown
 HINT = "cloche --help lists what there is"
 NOT_YET = "detached containers are not here yet; cloche run and enter are"
-KNOWN_ELSEWHERE = {"exec": "cloche enter NAME -- COMMAND", "create": NOT_YET, "start": NOT_YET} | dict.fromkeys(
+KNOWN_ELSEWHERE = {"create": NOT_YET, "start": NOT_YET} | dict.fromkeys(
     "build logs ps rm stop kill".split(), NOT_YET
 )
 

@@ -38,9 +38,9 @@ def options_of(verb: Verb, parsed: Parsed, *, trace: bool = False, step: bool = 
         words = words or shell_command(str(given.get("image", "")))
         given["entrypoint"] = ""  # a shell, and not what an image starts with
     given["command"] = tuple(words)
-    given["label"] = (*_lines("--label-file", parsed.all("label_file"), "label"), *parsed.all("label"))
+    given["label"] = (*lines_of("--label-file", parsed.all("label_file"), "label"), *parsed.all("label"))
     given["env"] = (
-        *_lines("--env-file", parsed.all("env_file"), "variable"),
+        *lines_of("--env-file", parsed.all("env_file"), "variable"),
         *_shell_prompt(verb, parsed),
         *parsed.all("env"),
     )
@@ -61,7 +61,7 @@ def _shell_prompt(verb: Verb, parsed: Parsed) -> tuple[str, ...]:
     return (f"PS1=[{where}: inside] \\w \\$ ",)
 
 
-def _lines(option: str, paths: list[str], what: str) -> list[str]:
+def lines_of(option: str, paths: list[str], what: str) -> list[str]:
     """The lines of files of variables or labels, without empty ones and comments."""
     found = []
     for path in paths:

@@ -157,12 +157,12 @@ def find_process(word: str) -> tuple[int, int]:
     if start is not None:
         return int(word), start
     record = find(word)
-    pid = _within_reach(int(record["pid"]))
+    pid = within_reach(int(record["pid"]))
     start = start_time(pid)
     return pid, int(record["start"]) if start is None else start
 
 
-def _within_reach(pid: int) -> int:
+def within_reach(pid: int) -> int:
     """A process whose namespaces this user may join: the first one, or its child where that is our init,
     which is not dumpable."""
     try:

@@ -30,6 +30,7 @@ FLAG_SPEC_ALLOW = 0x04
 FLAG_NEW_LISTENER = 0x08
 FLAG_TSYNC_ESRCH = 0x10
 FLAG_WAIT_KILLABLE_RECV = 0x20  # Linux 5.19
+RET = 0x06  # BPF_RET | BPF_K
 RET_KILL_PROCESS = 0x80000000
 RET_KILL_THREAD = 0x00000000
 RET_TRAP = 0x00030000
@@ -70,6 +71,17 @@ class Notification:
     def __init__(self, id_: int, pid: int, flags: int, nr: int, arch: int, args: tuple[int, ...]) -> None:
         self.id, self.pid, self.flags = id_, pid, flags
         self.nr, self.arch, self.args = nr, arch, args
+
+
+def refusing(program: bytes) -> bytes:
+    """A program that refuses (EPERM) where this one asks a listener, for a process that has none.
+
+    struct sock_filter { u16 code; u8 jt, jf; u32 k; }
+    """
+    asking = RET.to_bytes(4, "little") + RET_USER_NOTIF.to_bytes(4, "little")
+    answer = RET.to_bytes(4, "little") + (RET_ERRNO | 1).to_bytes(4, "little")
+    steps = (program[at : at + 8] for at in range(0, len(program), 8))
+    return b"".join(answer if step == asking else step for step in steps)
 
 
 def load(program: bytes, flags: int = 0) -> int:

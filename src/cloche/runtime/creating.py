@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posix as os
-import sys
 import time
 
 from cloche import ids
@@ -26,10 +25,9 @@ from cloche.spec.mounts import Mount
 from cloche.spec.reader import write_json
 from cloche.stage.cleaning import end_groups, missing_above, remove_empty
 from cloche.stage.hooks import run_hooks_in, with_pid
-from cloche.stage.kept import restart_kept
+from cloche.stage.kept import reaches_interpreter, seal_against
 from cloche.stage.making import Callbacks, Made, StepFailed, make
 from cloche.stage.passwd import by_id, parse
-from cloche.stage.seal import is_out_of_reach, restart_sealed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,16 +114,6 @@ def seal(config: Config) -> None:
     seal_against(users_of(config), set((sets.bounding if sets else None) or ()))  # no other set outlives execve without
 
 
-def seal_against(maps: list[tuple[int, int]] | None, capabilities: set[str]) -> None:
-    """Restart from a copy nobody can write, where one of the host's ids in `maps` could (None: any of them)."""
-    if not _reaches_interpreter(maps):
-        return
-    if maps is None and "CAP_LINUX_IMMUTABLE" in capabilities:
-        restart_sealed()
-    else:
-        restart_kept()
-
-
 def users_of(config: Config) -> list[tuple[int, int]] | None:
     """The host's ids (first, how many) of a user namespace; None: without one, any."""
     linux = config.linux
@@ -134,13 +122,6 @@ def users_of(config: Config) -> list[tuple[int, int]] | None:
         return None
     # of a namespace to join it is not known here what its map is
     return [] if users.path else [(item.hostID, item.size) for item in linux.uidMappings or []]
-
-
-def _reaches_interpreter(maps: list[tuple[int, int]] | None) -> bool:
-    owner = os.stat(sys.executable).st_uid
-    if maps and not any(start <= owner < start + size for start, size in maps):
-        return False
-    return not is_out_of_reach()
 
 
 @record
@@ -181,7 +162,7 @@ def decide(asked: Creation, config: Config, container: Container, host: Host) ->
     life = Lifecycle(
         container.folder, state, hooks, groups, asked.preserve, asked.pivot, keyring, asked.bundle, asked.waits
     )
-    stage = COPIED if _reaches_interpreter(users_of(config)) else UNREACHED
+    stage = COPIED if reaches_interpreter(users_of(config)) else UNREACHED
     plan, rest = make_plan(request_of(config, asked.bundle, asked.container_id, host, life, stage), host)
     return Decided(plan, Receipt([*receipt, *rest]), groups, scope)
 

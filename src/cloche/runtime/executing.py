@@ -12,7 +12,7 @@ from cloche.runtime.agents import tell_agent
 from cloche.runtime.bundle import check_mapped
 from cloche.runtime.cgroups.containers import entry_of
 from cloche.runtime.consoles import check_console, send_console
-from cloche.runtime.creating import carry_out, seal_against, state_for_hooks, users_of
+from cloche.runtime.creating import carry_out, state_for_hooks, users_of
 from cloche.runtime.filesystem import take_user
 from cloche.runtime.host import probe_host
 from cloche.runtime.identity import plan_identity
@@ -25,6 +25,7 @@ from cloche.spec.process import Capabilities, Process, User
 from cloche.spec.reader import read_json
 from cloche.spec.validate import check_process
 from cloche.stage.hooks import with_pid
+from cloche.stage.kept import seal_against
 from cloche.stage.making import Callbacks, Made
 from cloche.stage.operation import Plan
 from cloche.stage.operations import command, filesystems, groups, processes

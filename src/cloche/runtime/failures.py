@@ -15,13 +15,20 @@ if TYPE_CHECKING:
 
 
 def explain(plan: Plan, failure: StepFailed) -> ClocheError:
-    """A failed step in words: what, on what, why, and what to do."""
-    index, code, text, culprit, notes = failure.failed
-    step = plan.operations[index] if 0 <= index < len(plan.operations) else None
+    """A failed step in words: where in config.json, what, on what, why, and what to do."""
+    _, code, text, culprit, _ = failure.failed
+    step = _step(plan, failure)
     name = type(step).__name__ if step is not None else ""
     if name in {"FindCommand", "AwaitStart", "RunHooks", "AskForHooks"}:
         return StageError(f"{culprit}: {text}" if culprit else text, op=name, errno=code)
-    where = _pointer(step, culprit)
+    return explain_step(plan, failure, _pointer(step, culprit))
+
+
+def explain_step(plan: Plan, failure: StepFailed, where: str = "") -> StageError:
+    """The same without the place, for a plan that is not made of a config.json."""
+    _, code, text, culprit, notes = failure.failed
+    step = _step(plan, failure)
+    name = type(step).__name__ if step is not None else ""
     words = where + "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip() or "setting up"
     what = f" ({', '.join(notes)})" if notes else ""
     about = f" {culprit}" if culprit else ""
@@ -33,6 +40,11 @@ def explain(plan: Plan, failure: StepFailed) -> ClocheError:
         errno=code,
         hint=hint or "".join(f"the step was: {call}" for call in first),
     )
+
+
+def _step(plan: Plan, failure: StepFailed) -> Operation | None:
+    index = failure.failed[0]
+    return plan.operations[index] if 0 <= index < len(plan.operations) else None
 
 
 POINTERS = {

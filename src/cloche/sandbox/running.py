@@ -14,6 +14,7 @@ from cloche.engine.reason import Reason, Usage, exit_code_of, oom_kills, reason_
 from cloche.engine.sweeping import kept_group_name, sweep
 from cloche.errors import StageError
 from cloche.ids import check_name, new_id
+from cloche.linux.seccomp import FLAG_WAIT_KILLABLE_RECV, refusing
 from cloche.records import record, values
 from cloche.runtime import idmaps
 from cloche.runtime.host import Host, probe_host
@@ -24,6 +25,7 @@ from cloche.sandbox.image import image_of, use_image
 from cloche.sandbox.image_config import describe_image, with_image
 from cloche.sandbox.volumes import names_volumes
 from cloche.stage.operation import Plan
+from cloche.stage.operations.identity import LoadSeccomp
 from cloche.stage.points import from_environment
 
 TYPE_CHECKING = False
@@ -100,13 +102,18 @@ class Prepared:
             "no_new_privs": process.noNewPrivileges,
             "seccomp": self.request.default_seccomp,
             "landlock": [values(op) for op in self.plan.operations if type(op).__name__ == "Landlock"],
-            "filter": [] if self.request.default_seccomp else self._filter(),
+            "filter": self._filter(),
+            "group_add": list(self.request.groups),
+            "umask": process.user.umask,
+            "rlimits": [[limit.type, limit.soft, limit.hard] for limit in process.rlimits or []],
+            "oom_score_adj": process.oomScoreAdj,
+            "users": [list(entry) for entry in self.request.ids.uids],
         }
 
     def _filter(self) -> list[Any]:
-        """The filter of a profile as given, for others that enter: [program in hex, flags]."""
-        loads = [op for op in self.plan.operations if type(op).__name__ == "LoadSeccomp"]
-        return [found for op in loads for found in (op.program.hex(), op.flags)]  # type: ignore[attr-defined]
+        """Its filter, for others that enter, whose refusals nobody listens to: [program in hex, flags]."""
+        loads = [op for op in self.plan.operations if isinstance(op, LoadSeccomp)]
+        return [found for op in loads for found in (refusing(op.program).hex(), op.flags & ~FLAG_WAIT_KILLABLE_RECV)]
 
     def close(self) -> None:
         """Give the range of ids back, and take back a record that was written after the stage had removed it."""

@@ -15,9 +15,30 @@ import posix as os
 import sys
 
 from cloche.linux import files
-from cloche.stage.seal import is_sealed, restart_sealed
+from cloche.stage.seal import is_out_of_reach, is_sealed, restart_sealed
 
 KEPT = "/run/cloche/interpreters"
+
+
+def seal_against(maps: list[tuple[int, int]] | None, capabilities: set[str]) -> None:
+    """Restart from a copy nobody can write, where one of the host's ids in `maps` could (None: any of them).
+
+    `maps` are (first, how many), `capabilities` the names of those that can be had in there.
+    """
+    if not reaches_interpreter(maps):
+        return
+    if maps is None and "CAP_LINUX_IMMUTABLE" in capabilities:
+        restart_sealed()
+    else:
+        restart_kept()
+
+
+def reaches_interpreter(maps: list[tuple[int, int]] | None) -> bool:
+    """Whether one of the host's ids in `maps` could write this interpreter."""
+    owner = os.stat(sys.executable).st_uid
+    if maps and not any(start <= owner < start + size for start, size in maps):
+        return False
+    return not is_out_of_reach()
 
 
 def runs_kept() -> bool:

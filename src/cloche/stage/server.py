@@ -22,7 +22,7 @@ from cloche.linux import process
 from cloche.stage import inside, wire
 from cloche.stage.container import Container
 from cloche.stage.operation import decode
-from cloche.stage.operations import CLASSES
+from cloche.stage.operations.classes import CLASSES
 from cloche.stage.watching import Watcher
 
 TYPE_CHECKING = False

@@ -130,7 +130,8 @@ def _clone_joined(flags: int, group: int, enter: tuple[str, ...], joins: list[tu
       ◀─ pid ───────── _exit
 
     A cgroup namespace comes last: from within, a group above its root cannot be left (cgroup_namespaces(7), where
-    the tree is mounted with nsdelegate), so nobody could be born into the container's.
+    the tree is mounted with nsdelegate), so nobody could be born into the container's. The group that counts
+    processes is entered by the new one alone: where there may be one more, two would be too many.
     """
     groups = namespaces.NAMES["cgroup"]
     first = [(flag, fd) for flag, fd in joins if flag != groups]
@@ -143,12 +144,19 @@ def _clone_joined(flags: int, group: int, enter: tuple[str, ...], joins: list[tu
         try:
             if not flags & process.CLONE_NEWUSER:  # else its maps could not be written (CVE-2016-9962)
                 process.set_dumpable(False)
+            counting = [path for path in enter if os.access(f"{path}/pids.current", os.F_OK)]
             for path in enter:
-                files.write_value(f"{path}/tasks", "0")  # where the new process inherits it; see EnterGroup
+                if path not in counting:
+                    files.write_value(f"{path}/tasks", "0")  # where the new process inherits it; see EnterGroup
+            # their names are out of sight once the namespaces are joined
+            counts = [os.open(f"{path}/tasks", os.O_WRONLY | os.O_CLOEXEC) for path in counting]
             for flag, fd in first:
                 namespaces.setns(fd, flag)
             pid, _ = process.clone3(flags | process.CLONE_PARENT, cgroup=group)
             if pid == 0:
+                for fd in counts:
+                    os.write(fd, b"0")
+                    os.close(fd)
                 for flag, fd in last:
                     namespaces.setns(fd, flag)
                 os.close(write)
