@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     Row = Mapping[str, Any]
+    Cells = dict[str, Any]
+else:
+    Cells = dict
 
 
 def render(rows: Sequence[Row], names: tuple[str, ...], headings: Mapping[str, str], form: str) -> str:
@@ -39,6 +42,14 @@ def render(rows: Sequence[Row], names: tuple[str, ...], headings: Mapping[str, s
     return columns(table, heading)
 
 
+class Methods(Cells):
+    """A row that templates may ask for more than it has members: each of `methods` is a function of strings."""
+
+    def __init__(self, row: Row, methods: Mapping[str, Callable[..., str]]) -> None:
+        super().__init__(row)
+        self.methods = methods
+
+
 class _Headings(dict[str, str]):
     """What a template makes headings of: each name stands for its heading, or itself in capitals."""
 
@@ -46,15 +57,26 @@ class _Headings(dict[str, str]):
         super().__init__(headings)
 
     def __contains__(self, name: object) -> bool:
-        return True
+        return name != "Label"
 
     def __missing__(self, name: str) -> str:
         return name.upper()
 
+    @property
+    def methods(self) -> dict[str, Callable[[str], str]]:
+        """A label's heading is the last part of its name, as docker has it."""
+        return {"Label": lambda name: name.rpartition(".")[2].replace("-", " ").replace("_", " ")}
+
 
 def _made_plain(line: Callable[[Any], str], row: Row) -> str:
     """A line that nothing in the row can break or colour."""
-    return line({key: plain(value) if isinstance(value, str) else value for key, value in row.items()})
+    cells = {key: plain(value) if isinstance(value, str) else value for key, value in row.items()}
+    methods = getattr(row, "methods", {})
+    return line(Methods(cells, {name: _plainly(method) for name, method in methods.items()}) if methods else cells)
+
+
+def _plainly(method: Callable[..., str]) -> Callable[..., str]:
+    return lambda *words: plain(method(*words))
 
 
 def unescaped(form: str) -> str:

@@ -17,32 +17,41 @@ def size(count: float) -> str:
     return f"{count:.3g}{UNITS[unit]}"
 
 
-def ago(created: str) -> str:
-    """How long ago a time of RFC 3339 was; "N/A" for none."""
-    then = seconds_of(created)
-    if then is None:
-        return UNKNOWN
-    seconds = time.time() - then
-    for limit, divisor, unit in (
-        (1, 1, "Less than a second ago"),
-        (60, 1, "seconds"),
-        (120, 60, "About a minute ago"),
-        (3600, 60, "minutes"),
-        (7200, 3600, "About an hour ago"),
-        (172800, 3600, "hours"),
-        (1209600, 86400, "days"),
-        (5184000, 604800, "weeks"),
-        (63072000, 2592000, "months"),
-    ):
-        if seconds < limit:
-            return unit if unit.endswith("ago") else f"{int(seconds / divisor)} {unit} ago"
-    return f"{int(seconds / 31536000)} years ago"
+def ago(created: str, now: float = 0.0) -> str:
+    """How long ago a time of RFC 3339 was, or was at another time than this; "N/A" for none."""
+    then = moment_of(created)
+    return UNKNOWN if then is None else f"{duration((now or time.time()) - then)} ago"
+
+
+def duration(length: float) -> str:
+    """So many seconds in docker's words (go-units, HumanDuration): hours are rounded, all else is cut off."""
+    whole = int(length)
+    minutes, hours = whole // 60, int(length / 3600 + 0.5)
+    if whole < 2:
+        return "Less than a second" if whole < 1 else "1 second"
+    if minutes < 2:
+        return f"{whole} seconds" if minutes < 1 else "About a minute"
+    if minutes < 60:
+        return f"{minutes} minutes"
+    for limit, divisor, unit in ((48, 1, "hours"), (336, 24, "days"), (1440, 168, "weeks"), (17520, 720, "months")):
+        if hours < limit:
+            return "About an hour" if hours == 1 else f"{hours // divisor} {unit}"
+    return f"{int(length / 3600) // 8760} years"
 
 
 def date(created: str) -> str:
     """A time of RFC 3339 as Go prints it: 2024-01-31 12:00:00 +0000 UTC; "N/A" for none."""
     then = seconds_of(created)
     return UNKNOWN if then is None else time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(then))
+
+
+def moment_of(text: str) -> float | None:
+    """A time of RFC 3339 in seconds since 1970, with what it says of parts of a second; None for no such time."""
+    whole = seconds_of(text)
+    if whole is None:
+        return None
+    digits = text[20 : len(text) - len(text[20:].lstrip("0123456789"))] if text[19:20] == "." else ""
+    return whole + float(f"0.{digits or 0}")
 
 
 def seconds_of(text: str) -> int | None:

@@ -38,6 +38,11 @@ CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename
 ROOMS |= {verb: f"containers.{verb}" for verb in CONTAINERS}
 ROOMS |= {"events": "system.events", "system events": "system.events"}
 ROOMS |= {f"volume {verb}": f"volumes.volume_{verb}" for verb in "create ls inspect rm prune exists".split()}
+CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename".split()
+CONTAINERS += "ps inspect why port update".split()
+ROOMS |= {verb: f"containers.{verb}" for verb in CONTAINERS}
+ROOMS |= {"events": "system.events", "system events": "system.events"}
+ROOMS |= {"container ls": "containers.ps"} | {f"container {verb}": f"containers.{verb}" for verb in CONTAINERS}
 # rooms that need no library of others', which takes 5 ms to look for
 ALONE = {f"images.{room}" for room in "images history image_inspect image_tree image_exists tag".split()}
 ALONE |= {f"containers.{verb}" for verb in CONTAINERS}
@@ -49,6 +54,13 @@ OF_IMAGES = ("cloche.images.store.uses", "cloche.cli.images.images", "cloche.cli
 EXEC = ("cloche.cli.main", "cloche.cli.options_exec", "cloche.cli.containers.exec")
 OF_TERMINALS = ("cloche.cli.containers.leaving", "cloche.stage.operations.filesystems")
 BUNDLES = {"run": (EVERY_RUN, OF_IMAGES), "exec": (EXEC, OF_TERMINALS)}
+OF_LISTS = (
+    "cloche.images.store.uses",
+    "cloche.cli.images.images",
+    "cloche.cli.images.image_inspect",
+    "cloche.cli.containers.ps",
+    "cloche.cli.options_looks",
+)
 
 
 def main(argv: list[str]) -> int:
@@ -163,6 +175,7 @@ def entry(bundle: str = "", package: str = "") -> None:
         from cloche.cli.bundling import write
 
         write(package, bundle, *BUNDLES[bundle])
+        write(package, bundle, EVERY_RUN, OF_LISTS)
     try:
         for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it was closed from the start
             stream.flush()

@@ -16,6 +16,7 @@ IMAGES, IMAGE = "cloche.cli.options_images", "cloche.cli.options_image"
 LISTS = "cloche.cli.options_image_lists"
 VOLUMES = "cloche.cli.options_volumes"
 EXECS = "cloche.cli.options_exec"
+LOOKS = "cloche.cli.options_looks"
 MODULES = {
     "run": "cloche.cli.options_run",
     "shell": "cloche.cli.options_run",
@@ -24,6 +25,7 @@ MODULES = {
         "create start stop restart kill rm wait attach pause unpause rename".split(), "cloche.cli.options_containers"
     ),
     **dict.fromkeys(("exec",), EXECS),
+    **dict.fromkeys(("ps", "container", "container ls"), LOOKS),
     "enter": "cloche.cli.options_other",
     **dict.fromkeys("pull images rmi push save load import export tag".split(), IMAGES),
     **dict.fromkeys("history search login logout image manifest".split(), IMAGES),
@@ -94,6 +96,13 @@ HINT = "cloche --help lists what there is"
 NOT_YET = "detached containers are not here yet; cloche run and enter are"
 KNOWN_ELSEWHERE = {"create": NOT_YET, "start": NOT_YET} | dict.fromkeys(
     "build logs ps rm stop kill".split(), NOT_YET
+    "container list": "container ls",
+    "container ps": "container ls",
+}  # docker's, not shown
+HINT = "cloche --help lists what there is"
+NOT_YET = "detached containers are not here yet; cloche run and enter are"
+KNOWN_ELSEWHERE = {"exec": "cloche enter NAME -- COMMAND", "create": NOT_YET, "start": NOT_YET} | dict.fromkeys(
+    "build logs rm stop kill".split(), NOT_YET
 )
 
 

@@ -49,7 +49,7 @@ def _escape(character: str) -> str:
 
 def width(text: str) -> int:
     """How many columns of a terminal `text`, already plain, takes up."""
-    if text.isascii():
+    if text.isascii() or text.replace("…", "").isascii():
         return len(text)
     from unicodedata import combining, east_asian_width
 
@@ -62,10 +62,11 @@ def columns(rows: list[list[str]], headings: list[str]) -> str:
     Rows shorter than the headings are filled up with empty cells. The last line ends in a newline.
     """
     table = [[plain(cell) for cell in row] for row in [headings, *rows]]
-    widths = [max((width(row[i]) for row in table if i < len(row)), default=0) for i in range(len(headings))]
+    sizes = [[width(cell) for cell in row] for row in table]
+    widest = [max((row[i] for row in sizes if i < len(row)), default=0) for i in range(len(headings))]
     lines = []
-    for row in table:
-        cells = [cell + " " * (size - width(cell)) for cell, size in zip(row, widths, strict=False)]
+    for row, taken in zip(table, sizes, strict=True):
+        cells = [cell + " " * (most - size) for cell, size, most in zip(row, taken, widest, strict=False)]
         lines.append("   ".join(cells).rstrip() + "\n")
     return "".join(lines)
 

@@ -6,6 +6,8 @@
     {{.Names | join ", " | upper}}  {{(index .A 0).B}}               pipelines, parentheses
     {{- .ID -}}  {{/* … */}}                                         trimmed, and comments
 
+    {{.Label "a"}}                                                   methods of the data, where it has any (`methods`)
+
 A template is parsed to functions of a `Scope`. Data are what JSON has: dicts, lists, strings, numbers, booleans, None.
 What is not there is an error that names what is.
 """
@@ -244,10 +246,14 @@ class _Expression:
             return _call(name, function, arguments)
         if piped is not None:
             raise _wrong(self.whole, "gives something to what is no function")
+        is_field = bool(self.tokens) and self.tokens[0][0] == "field"
         value = self.operand()
+        arguments = []
+        while is_field and self.tokens and self.tokens[0][1] not in {"|", ")"}:
+            arguments.append(self.operand())
         if self.tokens and self.tokens[0][1] not in {"|", ")"}:
             raise _wrong(self.whole, f"has {self.tokens[0][1]!r} behind what is no function")
-        return value
+        return _method(self.whole, value, arguments) if arguments else value
 
     def operand(self) -> Value:
         """One value, with the fields asked of it."""
@@ -352,12 +358,29 @@ def _call(name: str, function: Callable[..., Any], arguments: list[Value]) -> Va
     return run
 
 
+def _method(whole: str, method: Value, arguments: list[Value]) -> Value:
+    """A field that is a function of the data's own, with what stands behind it."""
+
+    def run(scope: Scope) -> Any:
+        function = method(scope)
+        if not callable(function):
+            raise _wrong(whole, "has something behind what is no function")
+        try:
+            return function(*(argument(scope) for argument in arguments))
+        except (TypeError, ValueError) as error:
+            raise SpecError(f"what is given there does not fit: {error}") from None
+
+    return run
+
+
 def _field(value: Value, name: str) -> Value:
     def get(scope: Scope) -> Any:
         found = value(scope)
         if isinstance(found, dict):
             if name in found:
                 return found[name]
+            if name in getattr(found, "methods", ()):
+                return found.methods[name]  # type: ignore[attr-defined]
             there = ", ".join(sorted(str(key) for key in found)) or "nothing"
             raise SpecError(f"there is no .{name}", hint=f"there is {there}")
         raise SpecError(f".{name} is asked of {printed(found)[:40]!r}, which has no fields")

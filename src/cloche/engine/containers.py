@@ -47,6 +47,26 @@ CREATED: Known = {
     "health": None,
     "entry": {},
 }
+ASKED: Known = {
+    "id": "",
+    "name": "",
+    "created": "",
+    "options": {},
+    "image": "",
+    "image_id": "",
+    "image_digest": "",
+    "command": [],
+    "labels": {},
+    "exposed": [],
+    "stop_signal": "SIGTERM",
+    "stop_timeout": 10,
+    "keep": {},
+    "mounts": [],
+    "volumes": [],
+}
+# members that may be of another kind as well
+KINDS: dict[str, tuple[type, ...]] = dict.fromkeys(("reason", "health"), (dict, type(None)))
+KINDS |= {"exit_code": (int, type(None)), "stop_signal": (str, int), "stop_timeout": (int, float)}
 
 
 class Container:
@@ -84,6 +104,11 @@ class Container:
     def pid(self) -> int:
         """Its first process, 0 for none."""
         return int(self.state["pid"]) if self.status in ALIVE else 0
+
+    @property
+    def mounts(self) -> list[Known]:
+        """What is mounted in it, with docker's members: Type, Name, Source, Destination, …"""
+        return [mount for mount in self.known["mounts"] if isinstance(mount, dict)]
 
     @property
     def entry(self) -> Known:
@@ -163,7 +188,7 @@ def load(container_id: str, *, everything: bool = True) -> Container | None:
         known = read_json(read_bytes(f"{folder}/container.json"))
     except SpecError:
         return None  # not there yet, or not any more
-    return Container(folder, known, state) if isinstance(known, dict) else None
+    return Container(folder, {**_sound(known, ASKED), "id": container_id}, state) if isinstance(known, dict) else None
 
 
 def is_alive(state: Known) -> bool:
@@ -178,6 +203,21 @@ def facts_of(known: Known) -> Known:
     return {**facts, "env": known["options"]["env"]}
 
 
+def settled(container: Container) -> Container:
+    """The same as it truly is: what should run and does not, as a machine was started anew, has ended somehow."""
+    if container.status not in ALIVE or _holds(container.state) or _holds(container.read_state().state):
+        return container
+    if container.status in ALIVE:
+        container.state = {**container.state, "status": "exited", "pid": 0, "exit_code": None}
+    return container
+
+
+def _holds(state: Known) -> bool:
+    if state["status"] == "restarting" and not state["pid"]:
+        return bool(state["boot"] == boot_id())  # it waits for its next start
+    return is_alive(state)
+
+
 def _ids() -> list[str]:
     try:
         return [name for name in os.listdir(containers_dir()) if len(name) == 64]
@@ -190,7 +230,16 @@ def _state(text: bytes) -> Known:
         raw = read_json(text) if text else {}
     except SpecError:
         raw = {}  # it is replaced as a whole, so only a machine that stopped leaves part of one: nothing runs
-    return {**CREATED, **raw} if isinstance(raw, dict) else dict(CREATED)
+    return _sound(raw, CREATED) if isinstance(raw, dict) else dict(CREATED)
+
+
+def _sound(raw: Known, usual: Known) -> Known:
+    """A document with all its members, each of its kind: what somebody wrote into it breaks no command."""
+    found = {**usual, **raw}
+    for name, value in usual.items():
+        if not isinstance(found[name], KINDS.get(name, (type(value),))):
+            found[name] = value
+    return found
 
 
 def _throwaways() -> list[Container]:
@@ -199,7 +248,7 @@ def _throwaways() -> list[Container]:
 
 def _throwaway(record: records.Record) -> Container:
     known = record.get("known") or {}
-    known = {"id": record["id"], "name": record.get("name", ""), "created": "", "labels": {}, **known}
+    known = _sound({"id": record["id"], "name": record.get("name", ""), **known}, ASKED)
     state = {**CREATED, "status": "running", "started_at": known["created"], "entry": record}
     state.update({name: record[name] for name in ("pid", "start", "boot")})
     return Container("", known, state)

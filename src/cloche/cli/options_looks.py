@@ -1,0 +1,61 @@
+"""The tables of the verbs that look at containers, and of those that have to do with what they may use."""
+
+from __future__ import annotations
+
+from cloche.cli.options import make_group
+from cloche.cli.table import FLAG, LIST, VALUE, Option, Verb, renamed
+
+OPTIONS = "Options"
+FILTERS = "ancestor= before= exited= expose= health= id= is-task= label= name= network= publish= since= status= volume="
+
+PS = Verb(
+    "ps",
+    "list containers",
+    ("cloche ps [OPTIONS]",),
+    (
+        "Those that run, and all with --all. The status says how long, how it ended, and why where the exit code does"
+        " not tell: `Exited (137) 2 minutes ago: out of memory`. `cloche why NAME` tells more.",
+        "Filters are docker's: id and name (regular expressions), label, status, exited, health, ancestor, before,"
+        " since, volume, network, publish, expose, is-task. Several values of one are alternatives, but of label and"
+        " of different filters all must be true.",
+        "Templates have .ID, .Image, .Command, .CreatedAt, .RunningFor, .Ports, .State, .Status, .HealthStatus,"
+        " .Reason, .Size, .Names, .Labels, .Label, .Mounts, .Networks, .LocalVolumes and .Platform.",
+    ),
+    (
+        Option(("-a", "--all"), FLAG, OPTIONS, "", "those too that do not run"),
+        Option(
+            ("-f", "--filter"), LIST, OPTIONS, "KEY=VALUE", "only containers of which this is true", complete=FILTERS
+        ),
+        Option(
+            ("--format",),
+            VALUE,
+            OPTIONS,
+            "FORMAT",
+            "json, table, or a template such as '{{.Names}} {{.Status}}'",
+            complete="json table",
+        ),
+        Option(("-n", "--last"), VALUE, OPTIONS, "COUNT", "the last so many that were made, whether they run or not"),
+        Option(("-l", "--latest"), FLAG, OPTIONS, "", "the last one that was made, whether it runs or not"),
+        Option(("--no-trunc",), FLAG, OPTIONS, "", "ids, commands and the like as long as they are"),
+        Option(("-q", "--quiet"), FLAG, OPTIONS, "", "ids and nothing else"),
+        Option(
+            ("-s", "--size"),
+            FLAG,
+            OPTIONS,
+            "",
+            "what each has written, and with its image, for which its files are read",
+        ),
+    ),
+    examples=(
+        ("cloche ps -a", "all of them"),
+        ("cloche ps -aq --filter status=exited", "ids of those that have ended"),
+        ("cloche ps --format 'table {{.Names}}\\t{{.Status}}'", "two columns"),
+    ),
+)
+
+CONTAINER = make_group(
+    "container",
+    "what has to do with containers",
+    ("docker's other way to say the same: `cloche container ls` is `cloche ps`, all others have the same name.",),
+)
+CONTAINER_LS = renamed(PS, "container ls")
