@@ -42,7 +42,8 @@ CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename
 CONTAINERS += "ps inspect why port update".split()
 ROOMS |= {verb: f"containers.{verb}" for verb in CONTAINERS}
 ROOMS |= {"events": "system.events", "system events": "system.events"}
-ROOMS |= {"container ls": "containers.ps"} | {f"container {verb}": f"containers.{verb}" for verb in CONTAINERS}
+ROOMS |= {f"container {verb}": f"containers.{verb}" for verb in CONTAINERS}
+ROOMS |= {"container ls": "containers.ps", "container inspect": "containers.container_inspect"}
 # rooms that need no library of others', which takes 5 ms to look for
 ALONE = {f"images.{room}" for room in "images history image_inspect image_tree image_exists tag".split()}
 ALONE |= {f"containers.{verb}" for verb in CONTAINERS}

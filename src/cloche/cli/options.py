@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb
+from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb, renamed
 from cloche.errors import SpecError
 
 IMAGES, IMAGE = "cloche.cli.options_images", "cloche.cli.options_image"
@@ -17,6 +17,7 @@ LISTS = "cloche.cli.options_image_lists"
 VOLUMES = "cloche.cli.options_volumes"
 EXECS = "cloche.cli.options_exec"
 LOOKS = "cloche.cli.options_looks"
+LIFE, LOOKS = "cloche.cli.options_containers", "cloche.cli.options_looks"
 MODULES = {
     "run": "cloche.cli.options_run",
     "shell": "cloche.cli.options_run",
@@ -26,6 +27,8 @@ MODULES = {
     ),
     **dict.fromkeys(("exec",), EXECS),
     **dict.fromkeys(("ps", "container", "container ls"), LOOKS),
+    **dict.fromkeys("create start stop restart kill rm wait attach pause unpause rename".split(), LIFE),
+    **dict.fromkeys("ps inspect container".split(), LOOKS),
     "enter": "cloche.cli.options_other",
     **dict.fromkeys("pull images rmi push save load import export tag".split(), IMAGES),
     **dict.fromkeys("history search login logout image manifest".split(), IMAGES),
@@ -45,6 +48,9 @@ MODULES = {
     "man": "cloche.cli.options_other",
     "version": "cloche.cli.options_other",
 }
+# docker's other names for verbs about containers
+CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename inspect".split()
+MODULES |= {f"container {verb}": MODULES[verb] for verb in CONTAINERS} | {"container ls": LOOKS}
 
 CLOCHE = Verb(
     "",
@@ -122,7 +128,9 @@ def find(name: str) -> Verb:
         hint = f"cloche {group} --help lists what there is" if space else KNOWN_ELSEWHERE.get(name, HINT)
         raise SpecError(f"unknown verb {name!r}{asked}", hint=hint)
     __import__(module)
-    table = getattr(sys.modules[module], name.upper().replace(" ", "_"))
+    table = getattr(sys.modules[module], name.upper().replace(" ", "_"), None)
+    if table is None and name.startswith("container "):
+        return renamed(find(name.removeprefix("container ")), name)
     assert isinstance(table, Verb)
     return table
 

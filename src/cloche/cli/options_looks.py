@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cloche.cli.options import make_group
-from cloche.cli.table import FLAG, LIST, VALUE, Option, Verb, renamed
+from cloche.cli.table import FLAG, LIST, VALUE, Operand, Option, Verb, renamed
 
 OPTIONS = "Options"
 FILTERS = "ancestor= before= exited= expose= health= id= is-task= label= name= network= publish= since= status= volume="
@@ -53,9 +53,46 @@ PS = Verb(
     ),
 )
 
+DOCUMENT = Option(
+    ("-f", "--format"), VALUE, OPTIONS, "FORMAT", "json, or a template such as '{{.State.Status}}'", complete="json"
+)
+SIZE = Option(("-s", "--size"), FLAG, OPTIONS, "", "of containers SizeRw and SizeRootFs too, for which files are read")
+
+INSPECT = Verb(
+    "inspect",
+    "print all there is to know of containers, images and volumes",
+    ("cloche inspect [OPTIONS] NAME...",),
+    (
+        "As docker prints it. Of a container there is besides: Receipt, each layer of its isolation, whether it is"
+        " enforced and why; and Reason, why it ended and what to do about it.",
+        "A name is looked for among containers, then images, then volumes.",
+    ),
+    (
+        DOCUMENT,
+        SIZE,
+        Option(("--type",), VALUE, OPTIONS, "TYPE", "container, image or volume", complete="container image volume"),
+    ),
+    operands=(Operand("NAME", "a name, or an id or its beginning", required=True, many=True, complete="<container>"),),
+    examples=(
+        ("cloche inspect web", "everything"),
+        ("cloche inspect -f '{{.State.Status}} {{.Reason}}' web", "two things of it"),
+    ),
+)
+
 CONTAINER = make_group(
     "container",
     "what has to do with containers",
     ("docker's other way to say the same: `cloche container ls` is `cloche ps`, all others have the same name.",),
 )
 CONTAINER_LS = renamed(PS, "container ls")
+CONTAINER_INSPECT = Verb(
+    "container inspect",
+    "print all there is to know of containers",
+    ("cloche container inspect [OPTIONS] CONTAINER...",),
+    INSPECT.description[:1],
+    (DOCUMENT, SIZE),
+    operands=(
+        Operand("CONTAINER", "a name, or an id or its beginning", required=True, many=True, complete="<container>"),
+    ),
+    examples=(("cloche container inspect -f '{{.State.Pid}}' web", "its first process"),),
+)

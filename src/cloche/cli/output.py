@@ -21,6 +21,11 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
+def plain_lines(text: str) -> str:
+    """`text` with all made visible that could steer a terminal, but for tabs and the ends of its lines."""
+    return "\n".join("\t".join(map(plain, line.split("\t"))) for line in text.split("\n"))
+
+
 def message(text: str) -> str:
     """`text` as one line to be read: plain, and without the middle of what is too long to be.
 

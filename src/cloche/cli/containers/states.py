@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TELLING = 32  # characters: a longer kind of reason is not for a table
 # kinds of reasons that an exit code says as well
-SAID_BY_CODE = {"exited", "signal", "not executed"}
+SAID_BY_CODE = {"exited", "signal", "not executed", "unknown"}
 BY = {"health": "unhealthy", "timeout": "timed out"}
 
 

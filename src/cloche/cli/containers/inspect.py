@@ -1,0 +1,122 @@
+"""`cloche inspect` and `cloche container inspect`: all there is to know, as JSON or through a template."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from cloche.cli.format import unescaped
+from cloche.cli.output import plain_lines, print_error
+from cloche.engine import containers
+from cloche.engine.filtering import networks_of
+from cloche.engine.sizes import image_sizes, written
+from cloche.errors import ClocheError, NotFoundError, SpecError
+from cloche.images import local
+from cloche.images.describing import describe as describe_image
+from cloche.images.describing import parts_of
+from cloche.images.store.layout import Layout, store_dir
+from cloche.linux.reading import read_bytes
+from cloche.sandbox.describing import Facts, describe
+from cloche.spec.reader import read_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cloche.cli.grammar import Parsed
+
+    Document = dict[str, Any]
+
+KINDS = ("container", "image")
+
+
+def inspect(parsed: Parsed) -> int:
+    """Carry out `inspect`: of a name the first that has it of a container, an image, a volume."""
+    return inspect_kind(parsed, parsed.text("type"))
+
+
+def inspect_kind(parsed: Parsed, kind: str | None) -> int:
+    """The same for one kind, or None for any; goes on after a name that is nobody's, and says so at the end."""
+    if kind is not None and kind not in KINDS:
+        known = ", ".join(f'"{each}"' for each in KINDS)
+        raise SpecError(f'unknown type: "{kind}": must be one of {known}')
+    found: list[Document] = []
+    errors: list[ClocheError] = []
+    for name in parsed.positionals:
+        try:
+            found.append(_find(name, kind, sizes=parsed.flag("size")))
+        except ClocheError as error:
+            errors.append(error)
+    failed = _print(found, parsed.text("format") or "")
+    for one in errors:
+        print_error(one)
+    return 1 if errors else failed
+
+
+def _find(name: str, kind: str | None, *, sizes: bool) -> Document:
+    if not name:
+        raise SpecError("invalid container name or ID: value is empty")
+    for each in KINDS if kind is None else (kind,):
+        try:
+            return _LOOK[each](name, sizes)
+        except NotFoundError:
+            if kind is not None:
+                raise
+    raise NotFoundError(f"No such object: {name}", hint="cloche ps -a, cloche images and cloche volume ls list them")
+
+
+def _container(name: str, sizes: bool) -> Document:
+    container = containers.settled(containers.find(name))
+    layout = Layout(store_dir())
+    image, layers = _image_of(layout, str(container.known["image_id"]))
+    receipt = _read(f"{container.folder}/receipt.json") if container.kept else {}
+    measured = None
+    if sizes:
+        own = written(container)
+        measured = own, own + image_sizes().get(str(container.known["image_id"]), 0)
+    return describe(container, Facts(image, layers, receipt, tuple(networks_of(container)), measured))
+
+
+def _image_of(layout: Layout, image_id: str) -> tuple[Document, tuple[str, ...]]:
+    """The config of a container's image, and its layers, the highest first; nothing of one that is gone."""
+    if not image_id:
+        return {}, ()
+    try:
+        own = parts_of(layout, local.find_entry(layout, image_id)).raw.get("config")
+        layers = local.find(layout, image_id).layers
+    except ClocheError:
+        return {}, ()
+    return own if isinstance(own, dict) else {}, tuple(f"{layer}/fs" for layer in reversed(layers))
+
+
+def _read(path: str) -> Document:
+    """A document of ours; empty for none."""
+    try:
+        raw = read_json(read_bytes(path) or b"{}")
+    except SpecError:
+        return {}
+    return raw if isinstance(raw, dict) else {}
+
+
+def _image(name: str, sizes: bool) -> Document:
+    del sizes  # docker's way: they are a container's
+    layout = Layout(store_dir())
+    return describe_image(layout, local.find_entry(layout, name))
+
+
+_LOOK = {"container": _container, "image": _image}
+
+
+def _print(found: list[Document], form: str) -> int:
+    """Print them; returns the exit code."""
+    if not form:
+        # escapes keep what a container says of itself from steering the terminal
+        sys.stdout.write(json.dumps(found, indent=4) + "\n")
+    elif form == "json":
+        sys.stdout.write(json.dumps(found, separators=(",", ":")) + "\n")
+    else:
+        from cloche.cli.template import compile_template
+
+        render = compile_template(unescaped(form))
+        sys.stdout.write("".join(plain_lines(render(item)) + "\n" for item in found))
+    return 0
