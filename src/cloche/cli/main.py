@@ -34,12 +34,8 @@ ROOMS |= {
 }
 ROOMS |= {"image ls": "images.images", "image rm": "images.rmi"}
 ROOMS |= {"import": "images.import_image", "image import": "images.import_image"}
-CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename exec top stats".split()
-ROOMS |= {verb: f"containers.{verb}" for verb in CONTAINERS}
-ROOMS |= {"events": "system.events", "system events": "system.events"}
 ROOMS |= {f"volume {verb}": f"volumes.volume_{verb}" for verb in "create ls inspect rm prune exists".split()}
-CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename".split()
-CONTAINERS += "ps inspect why port update".split()
+CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename exec ps inspect".split()
 ROOMS |= {verb: f"containers.{verb}" for verb in CONTAINERS}
 ROOMS |= {"events": "system.events", "system events": "system.events"}
 ROOMS |= {f"container {verb}": f"containers.{verb}" for verb in CONTAINERS}
@@ -49,19 +45,20 @@ ALONE = {f"images.{room}" for room in "images history image_inspect image_tree i
 ALONE |= {f"containers.{verb}" for verb in CONTAINERS}
 ALONE |= {"system.events"}
 ALONE |= {room for room in ROOMS.values() if room.startswith("volumes.")}
-# what the bundle has of modules: loaded by every run, and when they are asked for
+# what the bundles have of modules: loaded by every run, and when they are asked for
 EVERY_RUN = ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server")
-OF_IMAGES = ("cloche.images.store.uses", "cloche.cli.images.images", "cloche.cli.images.image_inspect")
+WHEN_ASKED = (
+    "cloche.images.store.uses",
+    *(f"cloche.cli.images.{room}" for room in ("images", "image_inspect")),
+    *(
+        f"cloche.cli.containers.{verb}"
+        for verb in ("run_kept", "attaching", "create", "start", "rm", "stop", "kill", "ps")
+    ),
+    *("cloche.cli.options_containers", "cloche.cli.options_looks"),
+)
 EXEC = ("cloche.cli.main", "cloche.cli.options_exec", "cloche.cli.containers.exec")
 OF_TERMINALS = ("cloche.cli.containers.leaving", "cloche.stage.operations.filesystems")
-BUNDLES = {"run": (EVERY_RUN, OF_IMAGES), "exec": (EXEC, OF_TERMINALS)}
-OF_LISTS = (
-    "cloche.images.store.uses",
-    "cloche.cli.images.images",
-    "cloche.cli.images.image_inspect",
-    "cloche.cli.containers.ps",
-    "cloche.cli.options_looks",
-)
+BUNDLES = {"run": (EVERY_RUN, WHEN_ASKED), "exec": (EXEC, OF_TERMINALS)}
 
 
 def main(argv: list[str]) -> int:
@@ -176,7 +173,6 @@ def entry(bundle: str = "", package: str = "") -> None:
         from cloche.cli.bundling import write
 
         write(package, bundle, *BUNDLES[bundle])
-        write(package, bundle, EVERY_RUN, OF_LISTS)
     try:
         for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it was closed from the start
             stream.flush()

@@ -16,17 +16,12 @@ IMAGES, IMAGE = "cloche.cli.options_images", "cloche.cli.options_image"
 LISTS = "cloche.cli.options_image_lists"
 VOLUMES = "cloche.cli.options_volumes"
 EXECS = "cloche.cli.options_exec"
-LOOKS = "cloche.cli.options_looks"
 LIFE, LOOKS = "cloche.cli.options_containers", "cloche.cli.options_looks"
 MODULES = {
     "run": "cloche.cli.options_run",
     "shell": "cloche.cli.options_run",
     "explain": "cloche.cli.options_run",
-    **dict.fromkeys(
-        "create start stop restart kill rm wait attach pause unpause rename".split(), "cloche.cli.options_containers"
-    ),
-    **dict.fromkeys(("exec",), EXECS),
-    **dict.fromkeys(("ps", "container", "container ls"), LOOKS),
+    "exec": EXECS,
     **dict.fromkeys("create start stop restart kill rm wait attach pause unpause rename".split(), LIFE),
     **dict.fromkeys("ps inspect container".split(), LOOKS),
     "enter": "cloche.cli.options_other",
@@ -49,7 +44,7 @@ MODULES = {
     "version": "cloche.cli.options_other",
 }
 # docker's other names for verbs about containers
-CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename inspect".split()
+CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename inspect exec".split()
 MODULES |= {f"container {verb}": MODULES[verb] for verb in CONTAINERS} | {"container ls": LOOKS}
 
 CLOCHE = Verb(
@@ -94,22 +89,17 @@ CLOCHE = Verb(
 )
 
 
-ALIASES = {"image list": "image ls", "image remove": "image rm", "image umount": "image unmount"} | {
+ALIASES = {  # docker's, not shown
+    "image list": "image ls",
+    "image remove": "image rm",
+    "image umount": "image unmount",
     "volume list": "volume ls",
     "volume remove": "volume rm",
-}  # docker's, not shown
-HINT = "cloche --help lists what there is"
-NOT_YET = "detached containers are not here yet; cloche run and enter are"
-KNOWN_ELSEWHERE = {"create": NOT_YET, "start": NOT_YET} | dict.fromkeys(
-    "build logs ps rm stop kill".split(), NOT_YET
     "container list": "container ls",
     "container ps": "container ls",
-}  # docker's, not shown
+}
 HINT = "cloche --help lists what there is"
-NOT_YET = "detached containers are not here yet; cloche run and enter are"
-KNOWN_ELSEWHERE = {"exec": "cloche enter NAME -- COMMAND", "create": NOT_YET, "start": NOT_YET} | dict.fromkeys(
-    "build logs rm stop kill".split(), NOT_YET
-)
+KNOWN_ELSEWHERE = {"build": "images are made by others here: cloche pull, load, import, commit"}
 
 
 def find(name: str) -> Verb:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from cloche.images.unpack.removal import remove_tree
 from cloche.linux import files
+from cloche.stage.removal import remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
