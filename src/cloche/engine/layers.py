@@ -29,7 +29,7 @@ def _remove_as_inside(place: int) -> None:
     """A user's own container: directories nobody may read, and files of ids that only exist inside."""
     from cloche.images.unpack.worker import Worker
 
-    worker = Worker(_users())
+    worker = Worker(users())
     try:
         for name in os.listdir(place):
             if name == LAYER.decode() or name.startswith(".gone-"):
@@ -38,7 +38,8 @@ def _remove_as_inside(place: int) -> None:
         worker.close()
 
 
-def _users() -> Users:
+def users() -> Users:
+    """The ids that the containers of an ordinary user have."""
     from cloche.images.unpack.worker import Users
     from cloche.runtime import idmaps
     from cloche.runtime.host import probe_host

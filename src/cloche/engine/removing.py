@@ -33,10 +33,20 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
         with making.lock(container):
             if container.running or container.status == "restarting":
                 continue  # somebody has started it meanwhile
-            del volumes  # what is anonymous is removed with the volumes' own room
             making.take_apart(container)
             break
+    if volumes and container.known["volumes"]:
+        _remove_volumes(container.known["volumes"])
     emit("container", "destroy", container.id, attributes(container))
+
+
+def _remove_volumes(names: list[str]) -> None:
+    from cloche.engine.trees import Remover
+    from cloche.engine.volume_uses import discard
+
+    with Remover() as remover:
+        for path in discard(names):
+            remover(path)
 
 
 def attributes(container: Container) -> dict[str, str]:

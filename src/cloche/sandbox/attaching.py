@@ -45,6 +45,16 @@ class Settled:
         for held in self.holds:
             held.close()
 
+    def take_back(self) -> None:
+        """Let go, and remove those that were made for this container: it is not there."""
+        self.close()
+        if self.anonymous:
+            from cloche.engine.trees import Remover
+
+            with Remover() as remover:
+                for path in volume_uses.discard(list(self.anonymous)):
+                    remover(path)
+
 
 def settle(
     options: Options, image: Image | None, container_id: str, *, kept: bool = False, dry: bool = False
@@ -68,10 +78,7 @@ def settle(
                 _check_there(volume)
                 holds.append(volume_uses.hold(volume, container_id))
     except BaseException:
-        for held in holds:
-            held.close()
-        if anonymous:
-            volume_uses.discard(anonymous)
+        Settled(options, tuple(anonymous), tuple(holds)).take_back()
         raise
     return Settled(options, tuple(anonymous), tuple(holds))
 
@@ -119,7 +126,8 @@ def _named(options: Options, image: Image | None, made: list[str]) -> Options:
     if image is not None:
         covered = _places(options)
         own = [item.destination for item in image_volumes(image) if item.destination not in covered]
-        spelt += [_spell("volume", new(), place) for place in own]
+        texts += [f"{new()}:{place}" for place in own if ":" not in place]
+        spelt += [_spell("volume", new(), place) for place in own if ":" in place]
     return type(options)(**{**vars(options), "volume": tuple(texts), "mount": tuple(spelt)})
 
 
@@ -213,33 +221,33 @@ def mounts_for_inspect(options: Options, image: Image | None) -> list[dict[str, 
     base = here()
     found = []
     for text in options.volume:
-        item = values.volume(text, base)
         mode = text.split(":")[2] if text.count(":") > 1 else ""
-        found.append(_shown(item, mode))
+        found.append(_shown(values.volume(text, base), mode, ""))
     for text in options.mount:
         words = values.mount_words(text)
         if words["type"] == "tmpfs":
             frozen = values.truth(words.get("readonly", "false"), "readonly")
             found.append(_point("tmpfs", "", words["target"], "", writable=not frozen))
         else:
-            found.append(_shown(spelt_volume(text, words, base), ""))
+            found.append(_shown(spelt_volume(text, words, base), "", "z"))
     covered = _places(options)
     own = () if image is None else image_volumes(image)
     found += [_point("volume", "", item.destination, "") for item in own if item.destination not in covered]
     return found
 
 
-def _shown(item: values.Volume, mode: str) -> dict[str, object]:
+def _shown(item: values.Volume, mode: str, unnamed: str) -> dict[str, object]:
+    """`unnamed` is the mode docker shows of a volume that was asked for without a name."""
     writable = not item.read_only
     if item.source:
-        return _point(
-            "bind", item.source, item.target, mode, writable=writable, propagation=item.propagation or "rprivate"
-        )
+        propagation = item.propagation or "rprivate"
+        return _point("bind", item.source, item.target, mode, writable=writable, propagation=propagation)
     if not item.name:
         return _point("volume", "", item.target, mode, writable=writable)
     volume = volumes.load(item.name)
     source = f"{volumes.volumes_dir()}/{item.name}/{volumes.DATA}" if volume is None else volume.mountpoint
-    return _point("volume", source, item.target, mode or "z", writable=writable, name=item.name)
+    mode = mode or (unnamed if volume is not None and volume.anonymous else "z")
+    return _point("volume", source, item.target, mode, writable=writable, name=item.name)
 
 
 def _point(

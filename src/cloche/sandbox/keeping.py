@@ -50,7 +50,10 @@ def create(options: Options, keep: Keep) -> Container:
     options = settled(options)
     container_id = new_id()
     prepared = prepare(options, dry=True, kept=_kept(container_id))
-    return _make(options, keep, prepared)
+    try:
+        return _make(options, keep, prepared)
+    finally:
+        prepared.close()
 
 
 def run(
@@ -141,6 +144,7 @@ def _make(options: Options, keep: Keep, prepared: Prepared) -> Container:
     assert process is not None
     timeout = STOP_TIMEOUT if options.stop_timeout is None else values.duration(options.stop_timeout, "--stop-timeout")
     image = prepared.image or (image_of(options) if not options.rootfs else None)
+    options = _with_volumes(options, prepared)
     known = {
         "version": 1,
         "id": prepared.id,
@@ -156,10 +160,32 @@ def _make(options: Options, keep: Keep, prepared: Prepared) -> Container:
         "stop_signal": prepared.stop_signal,
         "stop_timeout": timeout,
         "keep": dict(vars(keep)),
-        "mounts": [],
-        "volumes": [],
+        "mounts": _mounts(options),
+        "volumes": list(prepared.volumes.anonymous) if prepared.volumes is not None else [],
     }
-    return making.make(known)
+    try:
+        return making.make(known)
+    except BaseException:
+        if prepared.volumes is not None:
+            prepared.volumes.take_back()
+        raise
+
+
+def _with_volumes(options: Options, prepared: Prepared) -> Options:
+    """The options with the names of the volumes it has now."""
+    if prepared.volumes is None:
+        return options
+    found = vars(prepared.volumes.options)
+    changed = {name: found[name] for name in ("volume", "mount", "volumes_from")}
+    return Options(**{**vars(options), **changed})
+
+
+def _mounts(options: Options) -> list[dict[str, object]]:
+    if not options.volume and not options.mount:
+        return []
+    from cloche.sandbox.attaching import mounts_for_inspect
+
+    return mounts_for_inspect(options, None)
 
 
 def _begin(container: Container, prepared: Prepared, *, attach: bool) -> Started:

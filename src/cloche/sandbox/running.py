@@ -23,7 +23,7 @@ from cloche.runtime.receipt import Receipt
 from cloche.sandbox.config import build, ids_of
 from cloche.sandbox.image import image_of, use_image
 from cloche.sandbox.image_config import describe_image, with_image
-from cloche.sandbox.volumes import names_volumes
+from cloche.sandbox.volumes import asks_for_volumes
 from cloche.stage.operation import Plan
 from cloche.stage.operations.identity import LoadSeccomp
 from cloche.stage.points import from_environment
@@ -155,10 +155,10 @@ def prepare(
     try:
         if image is not None:
             options = with_image(options, image)
-        if names_volumes(options):
+        if asks_for_volumes(options, image, kept=kept is not None):
             from cloche.sandbox.attaching import settle
 
-            settled = settle(options, image, container_id, dry=dry)
+            settled = settle(options, image, container_id, kept=kept is not None, dry=dry and kept is None)
             options = settled.options
         find = records.find_process
         request = build(options, host, container_id, lease=lease, find=find, size=size, image=image)

@@ -8,10 +8,12 @@ import stat
 from cloche.errors import ConflictError, NotFoundError, SpecError, UnsupportedError
 from cloche.runtime.mounts import VOLUME
 from cloche.sandbox import values
+from cloche.sandbox.image_config import image_volumes
 from cloche.spec.mounts import Mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cloche.images.local import Image
     from cloche.sandbox.options import Options
 
 
@@ -35,12 +37,16 @@ def mounts_of(options: Options, volumes: tuple[Mount, ...] = ()) -> list[Mount]:
     return mounts
 
 
-def names_volumes(options: Options) -> bool:
-    """Whether a volume of the store is asked for, by its name or by that of a container that has it."""
+def asks_for_volumes(options: Options, image: Image | None, *, kept: bool) -> bool:
+    """Whether there is to be a volume of the store: by its name, that of a container that has it, or without one.
+
+    A container that is gone when it ends has those without a name in memory.
+    """
     return bool(
         options.volumes_from
         or any(not text.startswith(("/", ".", "~")) for text in options.volume)
         or any("type=bind" not in text and "type=tmpfs" not in text for text in options.mount)
+        or (kept and (any(":" not in text for text in options.volume) or (image is not None and image_volumes(image))))
     )
 
 

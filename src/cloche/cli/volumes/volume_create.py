@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from cloche.engine import volumes
+from cloche.engine.trees import Remover
 from cloche.engine.volume_uses import sweep
 from cloche.errors import ConflictError, SpecError, UnsupportedError
-from cloche.sandbox.removing import Remover
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import sys
 
 from cloche.cli import human
 from cloche.cli.volumes.filtering import make_prune_test
+from cloche.engine.trees import Remover
 from cloche.engine.volume_uses import remove_unused, sweep
-from cloche.sandbox.removing import Remover
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from cloche.cli.output import print_error
+from cloche.engine.trees import Remover
 from cloche.engine.volume_uses import remove, sweep
 from cloche.errors import ClocheError, NotFoundError
-from cloche.sandbox.removing import Remover
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Removing trees whose files may be those of the ids that containers have: volumes, and layers of containers.
+"""Removing trees whose files may be those of the ids that containers have.
 
 Root removes them itself. Another user has no power over the files of subordinate ids but in a user namespace, where
 a process does it that is started for the first tree.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from cloche.linux import files
-from cloche.sandbox.image import unpacking
+from cloche.runtime.host import probe_host
 from cloche.stage.points import point
 from cloche.stage.removal import remove_tree
 
@@ -17,14 +17,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 
-    from cloche.images.unpack.worker import Unpacking, Worker
+    from cloche.images.unpack.worker import Worker
 
 
 class Remover:
     """Removes the directories it is called with, if they are there; a context manager."""
 
     def __init__(self) -> None:
-        self._who: Unpacking | None = None
         self._worker: Worker | None = None
 
     def __enter__(self) -> Self:
@@ -39,21 +38,17 @@ class Remover:
         folder, _, name = path.rpartition("/")
         with files.Fd(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as place:
             point("tree-removing")
-            if self._is_root():
+            if probe_host().privileged:
                 remove_tree(place.number, name)
             else:
                 self._start().remove(place.number, name)
 
-    def _is_root(self) -> bool:
-        self._who = self._who or unpacking()
-        return self._who.users is None
-
     def _start(self) -> Worker:
         if self._worker is None:
+            from cloche.engine.layers import users
             from cloche.images.unpack.worker import Worker
             from cloche.linux.libraries import reach
 
-            assert self._who is not None
             reach()
-            self._worker = Worker(self._who.users)
+            self._worker = Worker(users())
         return self._worker
