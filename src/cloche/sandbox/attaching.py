@@ -196,19 +196,22 @@ def _taken(item: dict[str, Any], whose: str, *, read_only: bool) -> str:
     return _spell(kind, item["Source"], place, frozen, f"bind-propagation={propagation}" if propagation else "")
 
 
-def named_mount(item: values.Volume) -> Mount:
-    """A volume of the store as a mount; one that is not there, which only a dry run has, as it would be."""
+def named_mount(item: values.Volume, *, copy: bool) -> Mount:
+    """A volume of the store as a mount, with `copy` filled at its first use.
+
+    One that is not there, which only a dry run has, is as it would be.
+    """
     name = volumes.check_name(item.name)
     volume = volumes.load(name) or volumes.Volume(name, f"{volumes.volumes_dir()}/{name}", {}, {}, "", False)
     if volume.in_memory:
         words = [word for word in volume.words if word not in {"ro", "rw"}]
-        words += ["nosuid", "nodev", *(["tmpcopyup"] if item.copy else [])]
+        words += ["nosuid", "nodev", *(["tmpcopyup"] if copy else [])]
         words += ["ro"] if item.read_only or "ro" in volume.words else []
         return Mount(destination=item.target, type="tmpfs", source="tmpfs", options=words)
     words = [f"first={volume.folder}/{volumes.FIRST}"]
     words += [word for word in volume.words if word in volumes.BINDS]
     words += ["ro"] if item.read_only or "ro" in volume.words else []
-    words += [] if item.copy else ["nocopy"]
+    words += [] if copy else ["nocopy"]
     words += [f"below={item.below}"] if item.below else []
     return Mount(destination=item.target, type=NAMED, source=volume.data, options=words)
 

@@ -8,6 +8,7 @@ import stat
 from cloche.errors import ConflictError, NotFoundError, SpecError, UnsupportedError
 from cloche.runtime.mounts import VOLUME
 from cloche.sandbox import values
+from cloche.sandbox.image import HOST
 from cloche.sandbox.image_config import image_volumes
 from cloche.spec.mounts import Mount
 
@@ -23,8 +24,9 @@ def mounts_of(options: Options, volumes: tuple[Mount, ...] = ()) -> list[Mount]:
     Among them the volumes of an image, but for those where something else was asked for.
     """
     base = here()
-    mounts = [_mount(values.volume(text, base)) for text in options.volume]
-    mounts += [_spelt(text, base) for text in options.mount]
+    copy = options.image != HOST  # no image: what is there is the host's, and much
+    mounts = [_mount(values.volume(text, base), copy=copy) for text in options.volume]
+    mounts += [_spelt(text, base, copy=copy) for text in options.mount]
     mounts += [_tmpfs(text) for text in options.tmpfs]
     seen: set[str] = set()
     for item in mounts:
@@ -58,13 +60,13 @@ def here() -> str:
         return ""
 
 
-def _mount(volume: values.Volume) -> Mount:
+def _mount(volume: values.Volume, *, copy: bool) -> Mount:
     if volume.source:
         return _bind(volume)
     if volume.name:
         from cloche.sandbox.attaching import named_mount
 
-        return named_mount(volume)
+        return named_mount(volume, copy=copy and volume.copy)
     return Mount(destination=volume.target, type=VOLUME, source=VOLUME)
 
 
@@ -77,7 +79,7 @@ def _bind(volume: values.Volume) -> Mount:
     return Mount(destination=volume.target, type="bind", source=volume.source, options=words)
 
 
-def _spelt(text: str, base: str) -> Mount:
+def _spelt(text: str, base: str, *, copy: bool) -> Mount:
     words = values.mount_words(text)
     kind, target = words["type"], words["target"]
     read_only = values.truth(words.get("readonly", "false"), "readonly")
@@ -89,7 +91,7 @@ def _spelt(text: str, base: str) -> Mount:
         if read_only:
             options.append("ro")
         return Mount(destination=target, type="tmpfs", source="tmpfs", options=options)
-    return _mount(spelt_volume(text, words, base))
+    return _mount(spelt_volume(text, words, base), copy=copy)
 
 
 def spelt_volume(text: str, words: dict[str, str], base: str) -> values.Volume:

@@ -84,8 +84,8 @@ class FillVolume(InsideOperation):
             return
         with place:
             _mark(first, FILLING)
-            point("volume-filling")
             try:
+                point("volume-filling")
                 left_out = copying.copy_directory(place.number, volume, itself=True)
                 point("volume-copied")
                 files.syncfs(volume)
