@@ -22,7 +22,7 @@ from cloche.runtime.planning import plan as make_plan
 from cloche.runtime.receipt import Receipt
 from cloche.sandbox.config import build, ids_of
 from cloche.sandbox.image import image_of, use_image
-from cloche.sandbox.image_config import describe_image, with_image
+from cloche.sandbox.image_config import describe_image, image_volumes, with_image
 from cloche.sandbox.volumes import asks_for_volumes
 from cloche.stage.operation import Plan
 from cloche.stage.operations.identity import LoadSeccomp
@@ -108,7 +108,17 @@ class Prepared:
             "rlimits": [[limit.type, limit.soft, limit.hard] for limit in process.rlimits or []],
             "oom_score_adj": process.oomScoreAdj,
             "users": [list(entry) for entry in self.request.ids.uids],
+            "known": {"mounts": self._mounts(options)} if pid else {},
         }
+
+    def _mounts(self, options: Options) -> list[dict[str, object]]:
+        """What of the host and of the store it has, for `inspect` and --volumes-from."""
+        options = options if self.volumes is None else self.volumes.options
+        if not (options.volume or options.mount or (self.image is not None and image_volumes(self.image))):
+            return []
+        from cloche.sandbox.attaching import mounts_for_inspect
+
+        return mounts_for_inspect(options, self.image)
 
     def _filter(self) -> list[Any]:
         """Its filter, for others that enter, whose refusals nobody listens to: [program in hex, flags]."""
