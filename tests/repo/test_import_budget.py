@@ -90,6 +90,20 @@ def test_run_up_to_a_plan_loads_what_it_may_and_no_more(image: str, tmp_path: Pa
     assert "cloche.runtime.planning" in own
 
 
+def test_exec_loads_what_it_may_and_no_more() -> None:
+    """No stage that is sent plans, no seccomp compiler, nothing that makes a root."""
+    own, others = loaded("""
+from cloche.cli.main import BUNDLES
+for names in BUNDLES["exec"]:
+    for name in names:
+        __import__(name)
+""")
+    assert others <= RUN
+    left_out = "cloche.stage.server cloche.stage.client cloche.runtime.planning cloche.sandbox.config"
+    assert not own & {*left_out.split(), "cloche.stage.operations.roots", "cloche.runtime.seccomp.compile"}
+    assert "cloche.cli.containers.exec" in own
+
+
 @pytest.mark.parametrize("bundle", ["runtime", "small"])
 def test_a_command_of_the_runtime_loads_what_it_may_and_no_more(bundle: str) -> None:
     own, others = loaded(f"""

@@ -34,6 +34,7 @@ class Confinement:
     landlock      the arguments of each `Landlock` step
     groups        cgroup directories to be in
     rlimits       (RLIMIT_NOFILE …, soft, hard)
+    oom_score_adj of who makes it, which it inherits: nobody but root can write that of a process which has joined
     """
 
     capabilities: tuple[str, ...] = ()
@@ -82,8 +83,6 @@ def plan_entry(entry: Entry) -> Plan:
     if not entry.kinds:  # nobody comes between who could be in the groups first
         steps += [groups.JoinGroup(path) for path in enter]
     if confinement is not None:
-        if confinement.oom_score_adj is not None:
-            steps.append(groups.OomScore(confinement.oom_score_adj))
         steps += [groups.RaiseRlimit(name, hard) for name, _, hard in confinement.rlimits]
     steps.append(processes.Release())
     steps.append(processes.AwaitRelease("user" in entry.kinds, *entry.first))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cloche.engine.containers import Container
     from cloche.engine.execs import Asked
 
+ENOENT = 2
 NOT_SET_UP = 126  # as docker has it for a user or a directory that is not there
 
 
@@ -50,6 +51,8 @@ def exec(parsed: Parsed) -> int:
         stays=detached or (tty and interactive),
     )
     try:
+        if not asked.argv[0]:
+            raise NotExecutedError("a command without a name is not found", ENOENT, hint="it is the empty word here")
         return carry_out(container, asked, interactive=interactive and not detached, matcher=Matcher(keys))
     except NotExecutedError as error:
         print_error(error)

@@ -14,6 +14,7 @@ import select
 from cloche.cli import front
 from cloche.errors import StageError
 from cloche.linux import process
+from cloche.linux.files import write_value
 from cloche.runtime.entering import plan_entry
 from cloche.stage.inside import default_signals
 from cloche.stage.making import Callbacks, Made, StepFailed, make
@@ -92,6 +93,8 @@ class Direct:
 
 def carry_out(entry: Entry, stdio: list[int], terminal: Terminal) -> Made:
     """Make the process; it waits for `let_go`. Raises StageError."""
+    if entry.confinement is not None and entry.confinement.oom_score_adj is not None:
+        write_value("/proc/self/oom_score_adj", str(entry.confinement.oom_score_adj))
     plan = plan_entry(entry)
     try:
         return make(plan, stdio, terminal)
