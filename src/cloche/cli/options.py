@@ -21,7 +21,7 @@ MODULES = {
     "run": "cloche.cli.options_run",
     "shell": "cloche.cli.options_run",
     "explain": "cloche.cli.options_run",
-    "exec": EXECS,
+    **dict.fromkeys(("exec", "top", "stats"), EXECS),
     **dict.fromkeys("create start stop restart kill rm wait attach pause unpause rename".split(), LIFE),
     **dict.fromkeys("ps inspect container".split(), LOOKS),
     "enter": "cloche.cli.options_other",
@@ -44,7 +44,7 @@ MODULES = {
     "version": "cloche.cli.options_other",
 }
 # docker's other names for verbs about containers
-CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename inspect exec".split()
+CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename inspect exec top stats".split()
 MODULES |= {f"container {verb}": MODULES[verb] for verb in CONTAINERS} | {"container ls": LOOKS}
 
 CLOCHE = Verb(

@@ -72,3 +72,56 @@ EXEC = Verb(
     ),
     stop=2,
 )
+
+TOP = Verb(
+    "top",
+    "show the processes of a container",
+    ("cloche top CONTAINER [PS OPTIONS]", "cloche top CONTAINER DESCRIPTOR..."),
+    (
+        "What ps -ef would show of them, or with the options that are given: -ef, aux, ax, -o LIST. ps itself is not"
+        " run, and need not be there. Numbers and users are those of this machine.",
+        "With podman's descriptors in place of options: pid, user and group are those inside, hpid, huser and hgroup"
+        " those of this machine, and capeff, capbnd and seccomp what holds them.",
+    ),
+    (),
+    operands=(
+        Operand("CONTAINER", "by name or ID", required=True, complete="<container>"),
+        Operand("PS OPTIONS", "of ps(1), or descriptors", many=True),
+    ),
+    examples=(
+        ("cloche top web", "who runs in there"),
+        ("cloche top web -o pid,rss,args", "in other columns"),
+        ("cloche top web pid hpid capeff seccomp", "what holds them"),
+    ),
+    stop=1,
+)
+
+STATS = Verb(
+    "stats",
+    "show what containers use",
+    ("cloche stats [OPTIONS] [CONTAINER...]",),
+    (
+        "Processor, memory, network, disk and processes of each container, again every second. Without a CONTAINER all"
+        " that run are shown, as they come and go.",
+        "The figures are those of the control groups; what a container has no group for is --, as where an ordinary"
+        " user may make none.",
+    ),
+    (
+        Option(("-a", "--all"), FLAG, OPTIONS, "", "also containers that do not run"),
+        Option(
+            ("--format",),
+            VALUE,
+            OPTIONS,
+            "FORMAT",
+            "json, table, or a template such as '{{.Name}} {{.MemUsage}}'",
+            complete="json table",
+        ),
+        Option(("--no-stream",), FLAG, OPTIONS, "", "once, and not again and again"),
+        Option(("--no-trunc",), FLAG, OPTIONS, "", "show IDs in full"),
+    ),
+    operands=(Operand("CONTAINER", "by name or ID", many=True, complete="<container>"),),
+    examples=(
+        ("cloche stats", "all that run, until ctrl-c"),
+        ("cloche stats --no-stream --format '{{.Name}} {{.CPUPerc}}' web db", "two of them, once"),
+    ),
+)
