@@ -492,3 +492,38 @@ def _is_ours_and_dead(pid: int) -> bool:
     except OSError:
         return False
     return "cloche exec" in name and rest.split()[0] == "Z"
+
+
+def test_a_kept_container_is_entered_as_long_as_it_runs(anyone: Cli, rootfs: Path) -> None:
+    """One of the supervisor's: its pid, pauses, and its end."""
+    name = f"k-{os.urandom(4).hex()}"
+    done = anyone("run", "-d", "--name", name, "-e", "A=b", "--rootfs", str(rootfs), "sleep", "600")
+    assert done.returncode == 0, done.stderr
+    try:
+        done = anyone("exec", name, "sh", "-c", "echo $A; cat /proc/1/comm")
+        assert done.stdout == "b\nsleep\n", done.stderr
+        id = anyone("ps", "-q", "--no-trunc", "--filter", f"name={name}").stdout.strip()
+        assert anyone("exec", id[:9], "true").returncode == 0
+        assert anyone("exec", "-d", name, "sleep", "600").returncode == 0
+        assert len(records(anyone)) == 1
+        assert anyone("stop", "-t", "0", name).returncode == 0
+        assert until(lambda: records(anyone) == [])
+        assert said(anyone("exec", name, "true"), 1, "is not running", "cloche start")
+        assert anyone("start", name).returncode == 0
+        assert anyone("exec", name, "true").returncode == 0
+    finally:
+        anyone("rm", "-f", name)
+    assert said(anyone("exec", name, "true"), 1, "No such container")
+
+
+def test_a_paused_container_is_not_entered(root: Cli, rootfs: Path) -> None:
+    name = f"k-{os.urandom(4).hex()}"
+    assert root("run", "-d", "--name", name, "--rootfs", str(rootfs), "sleep", "600").returncode == 0
+    try:
+        assert root("pause", name).returncode == 0
+        done = root("exec", name, "true", timeout=20)
+        assert said(done, 1, f"container {name} is paused, unpause the container before exec")
+        assert root("unpause", name).returncode == 0
+        assert root("exec", name, "true", timeout=20).returncode == 0
+    finally:
+        root("rm", "-f", name)
