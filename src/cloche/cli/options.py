@@ -36,6 +36,7 @@ MODULES = {
     "volume": VOLUMES,
     **dict.fromkeys((f"volume {verb}" for verb in "create ls inspect rm prune exists".split()), VOLUMES),
     "image bootstrap": "cloche.cli.options_image_bootstrap",
+    "logs": "cloche.cli.options_logs",
     **dict.fromkeys(("events", "system", "system events"), "cloche.cli.options_system"),
     "doctor": "cloche.cli.options_other",
     "completion": "cloche.cli.options_other",
@@ -44,7 +45,7 @@ MODULES = {
     "version": "cloche.cli.options_other",
 }
 # docker's other names for verbs about containers
-CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename inspect exec top stats".split()
+CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename inspect exec top stats logs".split()
 MODULES |= {f"container {verb}": MODULES[verb] for verb in CONTAINERS} | {"container ls": LOOKS}
 
 CLOCHE = Verb(

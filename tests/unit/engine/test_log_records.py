@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloche.engine.logs.records import LONGEST, Clock, cut, decode, encode, middle_of, parse_time
+from cloche.engine.logs.records import LONGEST, Clock, Record, cut, decode, decode_all, encode, middle_of, parse_time
 
 STAMP = b"2024-01-31T12:00:00.123456789Z"
 # what bytes are usually, and what they are at worst: pieces of characters, escapes, newlines, quotes
@@ -31,6 +31,34 @@ def test_whatever_is_said_comes_back(data: bytes) -> None:
     assert all(record is not None and record.stream == "stdout" for record in records)
     assert b"".join(record.text for record in records if record) == data
     assert len(lines) == len(data.split(b"\n")) - data.endswith(b"\n")
+
+
+RUNS = st.lists(st.tuples(BYTES.filter(bool), st.sampled_from(["stdout", "stderr"]), st.integers(1, 3)), max_size=8)
+
+
+@given(RUNS, st.sampled_from([b"", b"no record\n", b"\n", b'{"log":"x\\n","stream":"', b"\xff\n"]))
+def test_records_that_are_read_together_are_those_that_are_there(
+    runs: list[tuple[bytes, str, int]], noise: bytes
+) -> None:
+    clock = Clock()
+    parts = [encode(data, middle_of(stream, {}), clock.spell(second)) for data, stream, second in runs]
+    data = noise.join(parts) if noise.endswith(b"\n") else b"".join(parts)
+    one_by_one = [record for line in data.split(b"\n") if (record := decode(line))]
+    together = [record for _, record in decode_all(data) if record]
+    assert [end for end, _ in decode_all(data)][-1:] == [len(data)][: bool(data)]
+
+    def said(records: list[Record]) -> list[tuple[str, int, bytes]]:
+        return [(r.stream, r.time_ns, bytes([byte])) for r in records for byte in r.text]
+
+    assert said(together) == said(one_by_one)
+
+
+def test_lines_that_came_together_are_read_together() -> None:
+    data = encoded(b'a "quoted" \\n line\n\xc3\xa9\n' * 5000)
+    ((end, record),) = decode_all(data)
+    assert end == len(data)
+    assert record is not None
+    assert record.text == b'a "quoted" \\n line\n\xc3\xa9\n' * 5000
 
 
 @given((BYTES | LONG).filter(bool))

@@ -1,14 +1,13 @@
 """What containers say, kept: written by the supervisor as it comes from their pipes, read by `cloche logs`.
 
-    pipe ── chunks ──► Writer ──► log/ID-json.log, .1, .2.gz      read() ──► (time, stream, bytes)
+    pipe ── chunks ──► Writer ──► log/ID-json.log, .1, .2.gz ──► reading.Log ──► time, stream, bytes
                               └─► journald, syslog, nowhere
 
     options       which drivers there are, what may be said to them
     records       one record of a file: bytes to JSON and back, pure
     files         the writer of a file and its rotation; compressing: the process that makes .gz of what was rotated
     datagrams     the writers to the journal and to syslog
-    reading       from the files back to what was said; following: and what is said from now on
-    times         --since and --until
+    reading       from the files back to what was said; following: what is said from now on
 
 The writers live in a process that has a thousand of them and no time: they load next to nothing, hold one descriptor
 each while something is said, never wait for a disk or a reader longer than a write takes, and never fail: what a full
@@ -40,5 +39,5 @@ def open_writer(driver: str, options: dict[str, str], folder: str, container: Fa
 
 
 def readable(driver: str) -> bool:
-    """Whether `read` can give back what was said to it."""
+    """Whether `reading.Log` can give back what was said to it."""
     return driver in {"json-file", "local"}

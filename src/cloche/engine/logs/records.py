@@ -18,8 +18,9 @@ import time
 from binascii import a2b_base64, b2a_base64
 
 try:
-    from _json import encode_basestring
+    from _json import encode_basestring, scanstring
 except ImportError:  # pragma: no cover - no CPython, or one that changed it
+    from json.decoder import scanstring  # type: ignore[attr-defined, no-redef]
     from json.encoder import encode_basestring
 
 from cloche.errors import SpecError
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 LONGEST = 16384  # docker's: what it reads at once
 START = b'{"log":"'
+END = b'\\n","stream":"'
+WINDOW = 4096  # bytes in which more of the same is looked for at first
 # all that a string of JSON takes as it is, and the end of a line, which always becomes that of a record
 PLAIN = bytes(byte for byte in range(256) if byte >= 0x20 and byte not in b'"\\') + b"\n"
 SPELLED = {8: b"\\b", 9: b"\\t", 12: b"\\f", 13: b"\\r"}
@@ -191,7 +194,10 @@ def _encode_odd(data: bytes, end: bytes) -> bytes:
 
 
 class Record:
-    """One record: `text` is what was said, `time_ns` when, `attributes` what --details shows."""
+    """What was said at one time to one stream: the text of one record, or of several that follow each other.
+
+    `attributes` are what --details shows.
+    """
 
     __slots__ = ("attributes", "stream", "text", "time_ns")
 
@@ -211,6 +217,57 @@ def decode(line: bytes) -> Record | None:
         return Record(said, str(raw.get("stream", "")), parse_time(str(raw.get("time", ""))), dict(attributes))
     except (SpecError, ValueError, TypeError, AttributeError):
         return None
+
+
+def decode_all(data: bytes) -> Iterator[tuple[int, Record | None]]:
+    """What whole lines of a file say, and where each ends in `data`.
+
+    Lines that came together have the same end, and are read together: they are one string of JSON once what stands
+    between them is a newline. Where that is no string, there was something else among them.
+    """
+    at, size, mixed = 0, len(data), 0
+    while at < size:
+        last = data.index(b"\n", at) + 1
+        if at >= mixed and (together := _last_alike(data, at, last)):
+            record = _decode_together(data[at:together], data[data.rindex(END, at, last) : last])
+            if record is not None:
+                yield together, record
+                at = together
+                continue
+            mixed = together
+        yield last, decode(data[at : last - 1])
+        at = last
+
+
+def _last_alike(data: bytes, start: int, last: int) -> int:
+    """Where the last line ends that seems to have come with the one between these, 0 for none."""
+    quote = data.rfind(END, start, last)
+    if quote < 0 or not data.startswith(START, start):
+        return 0
+    end, first, window = data[quote:last], last, WINDOW
+    while (found := data.rfind(end, last, start + window)) >= 0:
+        last, window = found + len(end), 4 * window
+    return last if last > first else 0
+
+
+def _decode_together(data: bytes, end: bytes) -> Record | None:
+    record = decode(START + end[:-1])
+    if record is None or record.text != b"\n":
+        return None
+    last, length = end[:-1], 1 - len(end)
+    lines = data.split(b"\n")
+    lines.pop()
+    texts = [line[8:length] for line in lines if line.endswith(last) and line.startswith(START)]
+    texts.append(b'"')
+    try:
+        string = '"' + str(b"\\n".join(texts), "utf-8")
+        text, used = scanstring(string, 1)
+    except (ValueError, SystemError):  # SystemError: where json.decoder is not loaded, it finds no exception to raise
+        return None
+    if used != len(string) or len(texts) != len(lines) + 1:
+        return None
+    record.text = text.encode("utf-8", "surrogatepass")
+    return record
 
 
 def payload(records: bytes) -> int:
