@@ -23,7 +23,7 @@ MODULES = {
     "explain": "cloche.cli.options_run",
     **dict.fromkeys(("exec", "top", "stats"), EXECS),
     **dict.fromkeys("create start stop restart kill rm wait attach pause unpause rename".split(), LIFE),
-    **dict.fromkeys("ps inspect container".split(), LOOKS),
+    **dict.fromkeys("ps inspect why port update container".split(), LOOKS),
     "enter": "cloche.cli.options_other",
     **dict.fromkeys("pull images rmi push save load import export tag".split(), IMAGES),
     **dict.fromkeys("history search login logout image manifest".split(), IMAGES),
@@ -45,7 +45,7 @@ MODULES = {
     "version": "cloche.cli.options_other",
 }
 # docker's other names for verbs about containers
-CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename inspect exec top stats logs".split()
+CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename inspect exec top stats logs port update".split()
 MODULES |= {f"container {verb}": MODULES[verb] for verb in CONTAINERS} | {"container ls": LOOKS}
 
 CLOCHE = Verb(
