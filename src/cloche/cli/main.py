@@ -36,6 +36,9 @@ ROOMS |= {"image ls": "images.images", "image rm": "images.rmi"}
 ROOMS |= {"import": "images.import_image", "image import": "images.import_image"}
 ROOMS |= {f"volume {verb}": f"volumes.volume_{verb}" for verb in "create ls inspect rm prune exists".split()}
 CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename exec top stats ps inspect logs".split()
+CONTAINERS = (
+    "create start stop restart kill rm wait attach pause unpause rename exec ps inspect why port update".split()
+)
 ROOMS |= {verb: f"containers.{verb}" for verb in CONTAINERS}
 ROOMS |= {"events": "system.events", "system events": "system.events"}
 ROOMS |= {f"container {verb}": f"containers.{verb}" for verb in CONTAINERS}

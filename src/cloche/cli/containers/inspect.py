@@ -7,7 +7,7 @@ import sys
 
 from cloche.cli.format import unescaped
 from cloche.cli.output import plain_lines, print_error
-from cloche.engine import containers
+from cloche.engine import containers, volumes
 from cloche.engine.filtering import networks_of
 from cloche.engine.sizes import image_sizes, written
 from cloche.errors import ClocheError, NotFoundError, SpecError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Document = dict[str, Any]
 
-KINDS = ("container", "image")
+KINDS = ("container", "image", "volume")
 
 
 def inspect(parsed: Parsed) -> int:
@@ -59,7 +59,7 @@ def _find(name: str, kind: str | None, *, sizes: bool) -> Document:
     for each in KINDS if kind is None else (kind,):
         try:
             return _LOOK[each](name, sizes)
-        except NotFoundError:
+        except (NotFoundError, SpecError):  # what no volume can be called is none
             if kind is not None:
                 raise
     raise NotFoundError(f"No such object: {name}", hint="cloche ps -a, cloche images and cloche volume ls list them")
@@ -99,12 +99,21 @@ def _read(path: str) -> Document:
 
 
 def _image(name: str, sizes: bool) -> Document:
-    del sizes  # docker's way: they are a container's
+    if sizes:
+        sys.stderr.write("WARNING: --size ignored for image\n")
     layout = Layout(store_dir())
     return describe_image(layout, local.find_entry(layout, name))
 
 
-_LOOK = {"container": _container, "image": _image}
+def _volume(name: str, sizes: bool) -> Document:
+    from cloche.cli.volumes.volume_inspect import describe as describe_volume
+
+    if sizes:
+        sys.stderr.write("WARNING: --size ignored for volume\n")
+    return describe_volume(volumes.find(name))
+
+
+_LOOK = {"container": _container, "image": _image, "volume": _volume}
 
 
 def _print(found: list[Document], form: str) -> int:

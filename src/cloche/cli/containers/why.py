@@ -13,7 +13,7 @@ import time
 from cloche.cli import human
 from cloche.cli.containers.states import health_of
 from cloche.cli.output import message
-from cloche.engine import containers, events
+from cloche.engine import containers, event_log
 from cloche.linux.reading import boot_id
 
 TYPE_CHECKING = False
@@ -44,7 +44,7 @@ LONGEST = 60  # characters of a command
 def why(parsed: Parsed) -> int:
     """Carry out `why`."""
     container = containers.settled(containers.find(parsed.positionals[0]))
-    told = list(events.read(0, is_meant=lambda event: event["Actor"]["ID"] == container.id))
+    told = list(event_log.read(0, is_meant=lambda event: event["Actor"]["ID"] == container.id))
     for line in story(container, told, time.time()):
         sys.stdout.write(f"{message(line)}\n")
     return 0
