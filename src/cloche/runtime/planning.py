@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from cloche.stage.operation import Operation
 
 
-STOPPED_AND_COUNTED = ("freezer", "cpuacct", "blkio")  # what `pause` and `stats` need where these are of their own
+# what `pause`, `stats` and `update` need of a container that stays, where these are of their own
+KEPT_IN = ("freezer", "cpuacct", "blkio", "cpu", "cpuset")
 
 
 def plan(request: Request, host: Host) -> tuple[Plan, Receipt]:
@@ -53,7 +54,7 @@ def plan(request: Request, host: Host) -> tuple[Plan, Receipt]:
             request.allow_unenforced,
             receipt,
             privileged=host.privileged and host.initial,
-            more=STOPPED_AND_COUNTED if request.kept is not None else (),
+            more=KEPT_IN if request.kept is not None else (),
         )
     )
     taken, inner = plan_filesystem(request, host, made, new, joined)

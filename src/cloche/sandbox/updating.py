@@ -13,7 +13,7 @@ from cloche.engine import making
 from cloche.engine.containers import Container
 from cloche.engine.removing import attributes
 from cloche.engine.supervisor import client
-from cloche.errors import ClocheError, ConflictError, SpecError
+from cloche.errors import ClocheError, ConflictError, SpecError, UnsupportedError
 from cloche.images.store.events import emit
 from cloche.linux.reading import read_bytes
 from cloche.runtime.cgroups.update import update_limits
@@ -146,6 +146,8 @@ def _refused(container: Container, error: ClocheError | OSError) -> ClocheError:
         return ConflictError(f"{what}: {error.filename}: {error.strerror}", hint=hint)
     if "checkBeforeUpdate" in error.hint:
         return ConflictError(f"{what}: {error}", hint="stop it first, or give it more")
+    if isinstance(error, UnsupportedError):  # of v2 it has the controllers that it was started with
+        return UnsupportedError(error.feature, needs=error.needs, hint="cloche stop, update and start may have it")
     return error
 
 
