@@ -42,7 +42,7 @@ def restart_of(text: str) -> tuple[str, int]:
     """A restart policy and how often at most, 0 for always: on-failure:3. Raises SpecError."""
     policy, colon, times = text.partition(":")
     if policy not in RESTARTS or (colon and policy != "on-failure"):
-        raise SpecError(f"invalid restart policy: {text!r}", hint="no, always, unless-stopped, on-failure[:TIMES]")
+        raise SpecError(f"invalid restart policy {text!r}", hint="no, always, unless-stopped, on-failure[:TIMES]")
     return policy, _whole(times, "--restart on-failure:") if colon else 0
 
 

@@ -119,7 +119,9 @@ def _how_it_goes(container: Container, told: list[Event], now: float) -> str:
     if status == "restarting":
         text = f"it ended {_ago(state['finished_at'], now)} and is about to be started again"
     else:
-        text = f"it {'stands still, started' if status == 'paused' else 'runs, since'} {_ago(state['started_at'], now)}"
+        begun = human.moment_of(state["started_at"])
+        length = f" for {human.duration(now - begun).lower()}" if begun is not None else ""
+        text = "it stands still" if status == "paused" else f"it has been running{length}"
     if health_of(state) != "none":
         failing = (state["health"] or {}).get("failing")
         text += f", {health_of(state)}" + (f" ({failing} failed in a row)" if failing else "")
