@@ -63,6 +63,8 @@ OTHERS = {
     "GraphDriver.Data.LowerDir": "each has its own",
     "GraphDriver.Data.UpperDir": "each has its own",
     "GraphDriver.Data.WorkDir": "each has its own",
+    "Mounts[].Source": "each has its own",
+    "Mounts[].Propagation": "docker's is rslave for a directory that its own is in",
     "Config.Hostname": "the beginning of the id, if none was given",
     "Config.AttachStdout": "who is attached is not written down",
     "Config.AttachStderr": "the same",

@@ -94,7 +94,7 @@ def test_everything_a_template_has(cli: Cli, several: Store) -> None:
         "Image": "box:1",
         "Labels": "",
         "LocalVolumes": "1",
-        "Mounts": "data,/srv",
+        "Mounts": "/srv,data",
         "Names": "db",
         "Networks": "none",
         "Ports": "",

@@ -107,7 +107,7 @@ def shown(container: Container, now: float, *, full: bool = False) -> Row:
 def _with_more(container: Container, row: Row, *, full: bool) -> Row:
     """A row with what only templates and JSON show."""
     known, state = container.known, container.state
-    mounts = [str(mount.get("Name") or mount.get("Source", "")) for mount in container.mounts]
+    mounts = sorted(str(mount.get("Name") or mount.get("Source", "")) for mount in container.mounts)
     labels = {str(key): str(value) for key, value in known["labels"].items()}
     more = {
         "CreatedAt": human.date(str(known["created"])),
