@@ -29,7 +29,7 @@ WORDS = {
     " net.core.somaxconn= kernel.msgmax= kernel.shmmax= fs.mqueue.msg_max=",
 }
 CLASSES = tuple(
-    f"<{word}>" for word in "file dir user group variable command process container image volume verb".split()
+    f"<{word}>" for word in "file dir user group variable command process container kept image volume verb".split()
 )
 # the names in the index of a store, as docker shows them: what follows is to be the store, in every shell's words
 IMAGES = (

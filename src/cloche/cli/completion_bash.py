@@ -19,6 +19,7 @@ ACTIONS = {
     "<command>": "_cloche_offer -c",
     "<process>": "_cloche_processes",
     "<container>": "_cloche_containers",
+    "<kept>": "_cloche_kept",
     "<image>": "_cloche_images",
     "<volume>": "_cloche_volumes",
 }
@@ -94,7 +95,14 @@ _cloche_images() {
     _cloche_offer -W "$(@images@)"
 }
 
-# what has a directory there; no name has a space
+# what has a name there; no name has a space
+_cloche_kept() {
+    local store
+    _cloche_store
+    _cloche_offer -W "$(command ls -- "$store/names" 2>/dev/null)"
+}
+
+# what has a directory there
 _cloche_volumes() {
     local store
     _cloche_store

@@ -13,6 +13,7 @@ ACTIONS = {
     "<command>": "(__fish_complete_command)",
     "<process>": "(__fish_complete_pids)",
     "<container>": "(__cloche_containers)",
+    "<kept>": "(__cloche_kept)",
     "<image>": "(__cloche_images)",
     "<volume>": "(__cloche_volumes)",
 }
@@ -97,6 +98,11 @@ end
 function __cloche_images
     set -l store (__cloche_store)
     @images@
+end
+
+# what has a name there
+function __cloche_kept
+    command ls -- (__cloche_store)/names 2>/dev/null
 end
 
 # what has a directory there

@@ -14,6 +14,7 @@ ACTIONS = {
     "<command>": "_normal",
     "<process>": "_pids",
     "<container>": "_cloche_containers",
+    "<kept>": "_cloche_kept",
     "<image>": "_cloche_images",
     "<volume>": "_cloche_volumes",
 }
@@ -41,6 +42,13 @@ _cloche_images() {
     _cloche_store
     local -a found=(${(f)"$(@images@)"})
     compadd -- $found
+}
+
+# what has a name there
+_cloche_kept() {
+    local store
+    _cloche_store
+    compadd -- $store/names/*(N@:t)
 }
 
 # what has a directory there

@@ -7,8 +7,8 @@ from cloche.cli.options_run import CREATE_OPTIONS, RUN
 from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb
 
 OPTIONS = "Options"
-NAMES = Operand("CONTAINER", "its name, its id, or the beginning of its id", required=True, many=True)
-NAME = Operand("CONTAINER", "its name, its id, or the beginning of its id", required=True)
+NAME = Operand("CONTAINER", "its name, its id, or the beginning of its id", required=True, complete="<kept>")
+NAMES = Operand("CONTAINER", NAME.help, required=True, many=True, complete="<kept>")
 SIGNAL = Option(("-s", "--signal"), VALUE, OPTIONS, "SIGNAL", "the signal to send, by name or number")
 TIMEOUT = Option(
     ("-t", "--timeout"),

@@ -61,7 +61,7 @@ EXEC = Verb(
         Option(("-w", "--workdir"), VALUE, OPTIONS, "DIR", "start the command in this directory"),
     ),
     operands=(
-        Operand("CONTAINER", "by name or ID", required=True, complete="<container>"),
+        Operand("CONTAINER", "by name or ID", required=True, complete="<kept>"),
         Operand("COMMAND", "what to run", required=True, complete="<command>"),
         Operand("ARG", "its arguments", many=True),
     ),

@@ -73,15 +73,15 @@ INSPECT = Verb(
         SIZE,
         Option(("--type",), VALUE, OPTIONS, "TYPE", "container, image or volume", complete="container image volume"),
     ),
-    operands=(Operand("NAME", "a name, or an id or its beginning", required=True, many=True, complete="<container>"),),
+    operands=(Operand("NAME", "a name, or an id or its beginning", required=True, many=True, complete="<kept>"),),
     examples=(
         ("cloche inspect web", "everything"),
         ("cloche inspect -f '{{.State.Status}} {{.Reason}}' web", "two things of it"),
     ),
 )
 
-NAME = Operand("CONTAINER", "a name, or an id or its beginning", required=True, complete="<container>")
-NAMES = Operand("CONTAINER", NAME.help, required=True, many=True, complete="<container>")
+NAME = Operand("CONTAINER", "a name, or an id or its beginning", required=True, complete="<kept>")
+NAMES = Operand("CONTAINER", NAME.help, required=True, many=True, complete="<kept>")
 WHY = Verb(
     "why",
     "tell in three lines how a container came to stand as it does",

@@ -101,7 +101,37 @@ WORDS_AND_OFFERS = [
     (["image", "inspect", "--for"], ["--format"]),
     (["image", "inspect", "-f", "js"], ["json"]),
     (["image", "prune", "--al"], ["--all"]),
+    (["container", "l"], ["ls"]),
+    (["ps", "--filter", "stat"], ["status="]),
 ]
+
+
+NAMES_AND_OFFERS = [
+    (["--root", "ROOT", "stop", ""], ["db", "web"]),
+    (["--root", "ROOT", "container", "inspect", "d"], ["db"]),
+    (["--root", "ROOT", "exec", "-it", "w"], ["web"]),
+]
+
+
+def _with_names(scripts: Path, words: list[str]) -> list[str]:
+    """The words, with a store of two containers that have names for ROOT."""
+    (scripts / "store/names").mkdir(parents=True, exist_ok=True)
+    for name in ("web", "db", ".lock"):
+        (scripts / "store/names" / name).unlink(missing_ok=True)
+        (scripts / "store/names" / name).symlink_to("ab" * 32)
+    return [os.fspath(scripts / "store") if word == "ROOT" else word for word in words]
+
+
+@pytest.mark.parametrize(("words", "offers"), NAMES_AND_OFFERS, ids=" ".join)
+def test_bash_completes_names_of_containers(scripts: Path, words: list[str], offers: list[str]) -> None:
+    _need("bash")
+    assert _bash(scripts / "bash", _with_names(scripts, words)) == offers
+
+
+@pytest.mark.parametrize(("words", "offers"), NAMES_AND_OFFERS, ids=" ".join)
+def test_fish_completes_names_of_containers(scripts: Path, tmp_path: Path, words: list[str], offers: list[str]) -> None:
+    _need("fish")
+    assert _fish(scripts / "fish", tmp_path, ["cloche", *_with_names(scripts, words)]) == offers
 
 
 RUNTIME_WORDS_AND_OFFERS = [
