@@ -5,16 +5,26 @@ from __future__ import annotations
 import time
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
+BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
 UNKNOWN = "N/A"
 
 
-def size(count: float) -> str:
-    """Bytes: three digits, in units of 1000."""
+def size(count: float, digits: int = 3) -> str:
+    """Bytes, in units of 1000: three digits, and where docker adds up (system df) four."""
     unit = 0
-    while count >= 999.5 and unit < len(UNITS) - 1:
+    while count >= 1000 - 0.5 * 10 ** (3 - digits) and unit < len(UNITS) - 1:
         count /= 1000
         unit += 1
-    return f"{count:.3g}{UNITS[unit]}"
+    return f"{count:.{digits}g}{UNITS[unit]}"
+
+
+def memory(count: float) -> str:
+    """Bytes of memory: four digits, in units of 1024."""
+    unit = 0
+    while count >= 1024 and unit < len(BINARY) - 1:
+        count /= 1024
+        unit += 1
+    return f"{count:.4g}{BINARY[unit]}"
 
 
 def ago(created: str, now: float = 0.0) -> str:

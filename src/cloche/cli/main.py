@@ -40,13 +40,15 @@ CONTAINERS = (
     "create start stop restart kill rm wait attach pause unpause rename exec ps inspect why port update".split()
 )
 ROOMS |= {verb: f"containers.{verb}" for verb in CONTAINERS}
-ROOMS |= {"events": "system.events", "system events": "system.events"}
+ROOMS |= {verb: f"system.{verb.rpartition(' ')[2]}" for verb in ("events", "info", "system events", "system info")}
+ROOMS |= {f"{verb} prune": f"system.{verb}_prune" for verb in ("system", "container")}
+ROOMS |= {"system df": "system.system_df"}
 ROOMS |= {f"container {verb}": f"containers.{verb}" for verb in CONTAINERS}
 ROOMS |= {"container ls": "containers.ps", "container inspect": "containers.container_inspect"}
 # rooms that need no library of others', which takes 5 ms to look for
 ALONE = {f"images.{room}" for room in "images history image_inspect image_tree image_exists tag".split()}
 ALONE |= {f"containers.{verb}" for verb in CONTAINERS}
-ALONE |= {"system.events"}
+ALONE |= {f"system.{room}" for room in ("events", "info", "system_df", "container_prune")}
 ALONE |= {room for room in ROOMS.values() if room.startswith("volumes.")}
 # what the bundles have of modules: loaded by every run, and when they are asked for
 EVERY_RUN = ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server")

@@ -14,6 +14,7 @@ from cloche.errors import SpecError
 
 IMAGES, IMAGE = "cloche.cli.options_images", "cloche.cli.options_image"
 LISTS = "cloche.cli.options_image_lists"
+SYSTEM = "cloche.cli.options_system"
 VOLUMES = "cloche.cli.options_volumes"
 EXECS = "cloche.cli.options_exec"
 LIFE, LOOKS = "cloche.cli.options_containers", "cloche.cli.options_looks"
@@ -37,7 +38,8 @@ MODULES = {
     **dict.fromkeys((f"volume {verb}" for verb in "create ls inspect rm prune exists".split()), VOLUMES),
     "image bootstrap": "cloche.cli.options_image_bootstrap",
     "logs": "cloche.cli.options_logs",
-    **dict.fromkeys(("events", "system", "system events"), "cloche.cli.options_system"),
+    **dict.fromkeys(("events", "info", "system", "container prune"), SYSTEM),
+    **dict.fromkeys((f"system {verb}" for verb in "df info prune events".split()), SYSTEM),
     "doctor": "cloche.cli.options_other",
     "completion": "cloche.cli.options_other",
     "help": "cloche.cli.options_other",

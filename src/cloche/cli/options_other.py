@@ -136,19 +136,21 @@ MAN = Verb(
 VERSION = Verb(
     "version",
     "show which version this is",
-    ("cloche version [--format text|json]",),
-    ("Print the version of cloche, of Python and of the kernel it runs on.",),
+    ("cloche version [--format FORMAT]",),
+    (
+        "Print the version of cloche, of Python and of the kernel it runs on. For programs it is there under docker's"
+        " names too, Client and Server, which are the same here.",
+    ),
     (
         Option(
-            ("--format",),
+            ("-f", "--format"),
             VALUE,
             OPTIONS,
             "FORMAT",
-            "write it as text for people or as json for programs",
+            "text for people, json for programs, or a template such as '{{.Server.Version}}'",
             default="text",
             complete="text json",
-            closed=True,
         ),
     ),
-    examples=(("cloche version", "show it"),),
+    examples=(("cloche version", "show it"), ("cloche version -f '{{.Client.Version}}'", "nothing but the number")),
 )

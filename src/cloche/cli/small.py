@@ -19,7 +19,7 @@ def call(verb: Verb, parsed: Parsed) -> int:
     """Carry out one of them; returns the exit code."""
     words = parsed.positionals
     if verb.name == "version":
-        text = _version(as_json=parsed.text("format") == "json")
+        text = _version(parsed.text("format") or "text")
     elif verb.name == "help":
         return show(find(" ".join(words))) if words else overview()
     elif verb.name == "man":
@@ -62,10 +62,22 @@ def width() -> int:
         return 80
 
 
-def _version(*, as_json: bool) -> str:
+def _version(form: str) -> str:
     facts = {"cloche": __version__, "python": platform.python_version(), "kernel": platform.release()}
-    if as_json:
+    if form == "text":
+        return "\n".join(f"{name} {value}" for name, value in facts.items())
+    from cloche.cli.format import is_json, unescaped
+
+    system = os.uname()
+    machine = {"Os": "linux", "Arch": system.machine, "KernelVersion": system.release}
+    # what docker has of its daemon, scripts ask here as well
+    engine = {"Name": "Engine", "Version": __version__, "Details": {**machine, "PythonVersion": facts["python"]}}
+    client = {"Version": __version__, "PythonVersion": facts["python"], **machine}
+    whole = {**facts, "Client": client, "Server": {**client, "Components": [engine]}}
+    if is_json(form):
         from cloche.spec.reader import write_json
 
-        return write_json(facts)
-    return "\n".join(f"{name} {value}" for name, value in facts.items())
+        return write_json(whole)
+    from cloche.cli.template import compile_template
+
+    return compile_template(unescaped(form))(whole)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from cloche.errors import ClocheError, ConflictError, StageError
 from cloche.images import local
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
+from cloche.images.listing import layer_size
 from cloche.images.lists import DEEPEST
 from cloche.images.references import parse_reference
 from cloche.images.store import names, room, uses
@@ -116,7 +117,7 @@ def filling(layout: Layout, make_worker: Callable[[], Worker]) -> Iterator[None]
 
 
 def collect(layout: Layout, remove: Callable[[str], None]) -> int | None:
-    """Remove what nothing leads to and nobody uses; returns how many bytes of blobs.
+    """Remove what nothing leads to and nobody uses; returns how many bytes of blobs and unpacked layers.
 
     `remove` removes the directory of a layer below incoming/, whose files may be those of other ids. While something
     is being fetched nothing is removed, and None returned: its blobs have no name yet.
@@ -136,6 +137,7 @@ def collect(layout: Layout, remove: Callable[[str], None]) -> int | None:
         for digits in os.listdir(f"{layout.path}/layers/sha256"):
             path = f"{layout.path}/layers/sha256/{digits}"
             if path not in kept:
+                freed += layer_size(layout, f"sha256:{digits}")
                 # gone at once for everybody who looks, whatever becomes of us
                 gone.append(_out_of_the_way(layout, path))
     for path in gone:
@@ -203,10 +205,22 @@ def reachable(layout: Layout) -> tuple[set[str], set[str]]:
     layers: set[str] = set()
     seen: set[str] = set()
     for entry in names.entries(layout):
-        if entry.source:
-            blobs.add(entry.source.partition("@")[2])
-        _follow(layout, entry.manifest, blobs, layers, seen)
+        _enter(layout, entry, blobs, layers, seen)
     return blobs, layers
+
+
+def led_to(layout: Layout, entry: names.Entry) -> tuple[set[str], set[str]]:
+    """The same of one entry of the index."""
+    blobs: set[str] = set()
+    layers: set[str] = set()
+    _enter(layout, entry, blobs, layers, set())
+    return blobs, layers
+
+
+def _enter(layout: Layout, entry: names.Entry, blobs: set[str], layers: set[str], seen: set[str]) -> None:
+    if entry.source:
+        blobs.add(entry.source.partition("@")[2])
+    _follow(layout, entry.manifest, blobs, layers, seen)
 
 
 def _follow(

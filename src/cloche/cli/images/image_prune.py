@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from cloche.cli import human
+from cloche.cli.asking import agreed
 from cloche.images.filtering import OF_PRUNING, is_dangling, make_test, parse_filters
 from cloche.images.listing import rows
 from cloche.images.references import parse_reference
@@ -18,11 +19,12 @@ from cloche.sandbox.image import unpacking
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
+    from cloche.images.filtering import Test
     from cloche.images.listing import Row
 
 WARNING = {
-    False: "WARNING! This will remove all dangling images.\n",
-    True: "WARNING! This will remove all images without at least one container associated to them.\n",
+    False: "WARNING! This will remove all dangling images.",
+    True: "WARNING! This will remove all images without at least one container associated to them.",
 }
 
 
@@ -32,24 +34,27 @@ def image_prune(parsed: Parsed) -> int:
     layout.make()
     everything = parsed.flag("all")
     test = make_test(parse_filters(parsed.all("filter"), OF_PRUNING), str)
-    if not parsed.flag("force") and not _agreed(everything=everything):
+    if not parsed.flag("force") and not agreed(WARNING[everything]):
         return 0
-    meant = [row for row in rows(layout) if (everything or is_dangling(row)) and test(row)]
-    lines = [line for row in meant for line in _remove(layout, row)]
-    freed = clear(layout, lambda: Worker(unpacking().users))
-    tell_of_pruning(layout, freed or 0)
+    lines, freed = prune_images(layout, test, everything=everything)
     if lines:
         sys.stdout.write("Deleted Images:\n" + "".join(f"{line}\n" for line in lines) + "\n")
-    if freed is None:
-        sys.stderr.write("cloche: an image is being fetched: what has no name now goes with the next prune\n")
-    sys.stdout.write(f"Total reclaimed space: {human.size(freed or 0)}\n")
+    sys.stdout.write(f"Total reclaimed space: {human.size(freed)}\n")
     return 0
 
 
-def _agreed(*, everything: bool) -> bool:
-    sys.stdout.write(WARNING[everything] + "Are you sure you want to continue? [y/N] ")
-    sys.stdout.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+def prune_images(layout: Layout, test: Test, *, everything: bool) -> tuple[list[str], int]:
+    """Remove images that are meant and have no name, or with `everything` those that no container uses.
+
+    Returns what to say of each, and the bytes that were given back.
+    """
+    meant = [row for row in rows(layout) if (everything or is_dangling(row)) and test(row)]
+    lines = [line for row in meant for line in _remove(layout, row)]
+    freed = clear(layout, lambda: Worker(unpacking().users))
+    if freed is None:
+        sys.stderr.write("cloche: an image is being fetched: what has no name now goes with the next prune\n")
+    tell_of_pruning(layout, freed or 0)
+    return lines, freed or 0
 
 
 def _remove(layout: Layout, row: Row) -> list[str]:
