@@ -11,7 +11,7 @@ import os
 import time
 
 from cloche.engine import clock
-from cloche.engine.containers import facts_of, is_alive
+from cloche.engine.containers import facts_of, is_alive, load
 from cloche.engine.records import start_time
 from cloche.engine.supervisor import states
 from cloche.engine.supervisor.streams import Streams
@@ -53,6 +53,7 @@ class Supervised:
         self.starter: Connection | None = None
         self.executed = False
         self.began = 0.0
+        self.begun_here = 0.0  # when its command was executed; 0 where another supervisor has seen that
         self.delay = FIRST_DELAY
         self.timer: Timer | None = None  # of the next restart, or of the end of patience
 
@@ -178,7 +179,7 @@ class Supervised:
 
     def _is_command(self, attested: dict[str, str], notes: list[tuple[str, str]]) -> None:
         self.executed = True
-        self.began = time.monotonic()
+        self.began = self.begun_here = time.monotonic()
         if self.starter is not None:
             self.starter.send("started", self.state["pid"], attested, notes)
             if self.starter not in self.streams.attached:
@@ -299,7 +300,8 @@ class Supervised:
             return
         if how["oom"]:
             self._emit("oom")
-        self._emit("die", exitCode="unknown" if how["exit_code"] is None else str(how["exit_code"]))
+        lasted = {"execDuration": str(int(time.monotonic() - self.begun_here))} if self.begun_here else {}
+        self._emit("die", exitCode="unknown" if how["exit_code"] is None else str(how["exit_code"]), **lasted)
         self._conclude({**how, "status": "exited", "finished_at": clock.now()})
 
     def _how(self, ended: Ended) -> dict[str, Any]:
@@ -393,5 +395,6 @@ class Supervised:
             self.timer = None
 
     def _emit(self, action: str, **more: str) -> None:
-        facts = self.settings["facts"]
-        emit("container", action, self.id, {"image": facts["image"], "name": facts["name"], **facts["labels"], **more})
+        facts, known = self.settings["facts"], load(self.id)
+        name = facts["name"] if known is None else known.name  # whoever renames it does not tell us
+        emit("container", action, self.id, {"image": facts["image"], "name": name, **facts["labels"], **more})
