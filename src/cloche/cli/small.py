@@ -67,9 +67,10 @@ def _version(form: str) -> str:
     if form == "text":
         return "\n".join(f"{name} {value}" for name, value in facts.items())
     from cloche.cli.format import is_json, unescaped
+    from cloche.images.platforms import own_platform
 
-    system = os.uname()
-    machine = {"Os": "linux", "Arch": system.machine, "KernelVersion": system.release}
+    own = own_platform()
+    machine = {"Os": own.os, "Arch": own.architecture, "KernelVersion": facts["kernel"]}
     # what docker has of its daemon, scripts ask here as well
     engine = {"Name": "Engine", "Version": __version__, "Details": {**machine, "PythonVersion": facts["python"]}}
     client = {"Version": __version__, "PythonVersion": facts["python"], **machine}

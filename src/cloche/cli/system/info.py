@@ -14,6 +14,7 @@ from cloche.engine import containers
 from cloche.engine.records import state_dir
 from cloche.errors import ClocheError
 from cloche.images.listing import rows
+from cloche.images.platforms import own_platform
 from cloche.images.store.layout import Layout, store_dir
 from cloche.linux.reading import read
 from cloche.runtime import idmaps
@@ -161,7 +162,7 @@ def _own(host: Host) -> Facts:
         "DefaultRuntime": "cloche",
         "SecurityOptions": _security(host),
         "Warnings": None,
-        "ClientInfo": {"Debug": False, "Version": __version__, "Os": "linux", "Arch": os.uname().machine},
+        "ClientInfo": {"Debug": False, "Version": __version__, "Os": "linux", "Arch": own_platform().architecture},
         "StateDir": state_dir(),
         "UserMode": "root" if host.privileged else "rootless",
         "UserNamespace": ids.kind if ids else "none",
