@@ -109,6 +109,22 @@ def test_not_a_byte_is_left(disk: Forks) -> None:
         assert os.listdir(Path(disk.inside, "incoming")) == []
 
 
+def test_events_that_do_not_fit(disk: Forks) -> None:
+    """Nothing fails for them; what was cut short takes nothing with it that comes when there is room again."""
+    ask = ("events", "--since", "0", "--until", "0s", "--format", "{{.Action}} {{.Actor.Attributes.reclaimed}}")
+    assert disk("image", "prune", "-f").returncode == 0
+    fill(disk)
+    for _ in range(40):  # a block of the file is left, into which some of them fit, and a part of one
+        done = disk("image", "prune", "-f")
+        assert done.returncode == 0, done.stderr
+    before = disk(*ask).stdout.splitlines()
+    assert 1 < len(before) < 40
+    assert os.path.getsize(f"{disk.inside}/events.log") == 4096
+    Path(disk.inside, "filler").unlink()
+    assert disk("image", "prune", "-f").returncode == 0
+    assert disk(*ask).stdout.splitlines() == ["prune 0"] * (len(before) + 1)
+
+
 def test_an_archive_that_does_not_fit(disk: Forks, shared_dir: Path) -> None:
     with liar_of(LARGE, 2) as large:
         path = shared_dir / "large.tar"
