@@ -127,6 +127,15 @@ for names in BUNDLES[{bundle!r}]:
     assert "cloche.runtime.containers" in own
 
 
+def test_telling_of_an_event_costs_little() -> None:
+    own, others = loaded("""
+from cloche.engine.events import emit
+emit("container", "start", "x", {"name": "web"})
+""")
+    assert others <= RUN
+    assert not {name for name in own if "event_log" in name or "inotify" in name}
+
+
 HEAVY = "asyncio collections dataclasses enum inspect json logging pathlib re subprocess typing".split()
 
 
