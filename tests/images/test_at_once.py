@@ -112,7 +112,7 @@ def take_in(store: Layout, read: Callable[[int], bytes]) -> None:
     archives.take_in(store, read, None)
 
 
-@pytest.mark.parametrize("take", [take_in, importing._store])
+@pytest.mark.parametrize("take", [take_in, importing.store_layer])
 def test_two_with_the_same_pid(take: Callable[[Layout, Callable[[int], bytes]], object], tmp_path: Path) -> None:
     """As each is 1 in a container of its own, with one store: the second comes while the first writes."""
     store = Layout(str(tmp_path / "store"))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FAILED = 125
 # verb -> the module below cloche.cli, whose last word is the name of the function that carries it out
-IMAGES = "pull push images rmi tag save load login logout history search export".split()
+IMAGES = "pull push images rmi tag save load login logout history search".split()
 ROOMS = {verb: f"images.{verb}" for verb in IMAGES}
 ROOMS |= {f"image {verb}": f"images.{verb}" for verb in "pull push save load tag history bootstrap".split()}
 ROOMS |= {f"image {verb}": f"images.image_{verb}" for verb in "inspect tree exists prune mount unmount diff".split()}
@@ -39,6 +39,8 @@ CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename
 CONTAINERS = (
     "create start stop restart kill rm wait attach pause unpause rename exec ps inspect why port update".split()
 )
+CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename exec ps inspect".split()
+CONTAINERS += "cp diff commit export".split()
 ROOMS |= {verb: f"containers.{verb}" for verb in CONTAINERS}
 ROOMS |= {verb: f"system.{verb.rpartition(' ')[2]}" for verb in ("events", "info", "system events", "system info")}
 ROOMS |= {f"{verb} prune": f"system.{verb}_prune" for verb in ("system", "container")}
@@ -49,6 +51,8 @@ ROOMS |= {"container ls": "containers.ps", "container inspect": "containers.cont
 ALONE = {f"images.{room}" for room in "images history image_inspect image_tree image_exists tag".split()}
 ALONE |= {f"containers.{verb}" for verb in CONTAINERS}
 ALONE |= {f"system.{room}" for room in ("events", "info", "system_df", "container_prune")}
+ALONE |= {f"containers.{verb}" for verb in CONTAINERS if verb != "commit"}
+ALONE |= {"system.events"}
 ALONE |= {room for room in ROOMS.values() if room.startswith("volumes.")}
 # what the bundles have of modules: loaded by every run, and when they are asked for
 EVERY_RUN = ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server")

@@ -18,6 +18,7 @@ SYSTEM = "cloche.cli.options_system"
 VOLUMES = "cloche.cli.options_volumes"
 EXECS = "cloche.cli.options_exec"
 LIFE, LOOKS = "cloche.cli.options_containers", "cloche.cli.options_looks"
+FILES = "cloche.cli.options_files"
 MODULES = {
     "run": "cloche.cli.options_run",
     "shell": "cloche.cli.options_run",
@@ -26,7 +27,8 @@ MODULES = {
     **dict.fromkeys("create start stop restart kill rm wait attach pause unpause rename".split(), LIFE),
     **dict.fromkeys("ps inspect why port update container".split(), LOOKS),
     "enter": "cloche.cli.options_other",
-    **dict.fromkeys("pull images rmi push save load import export tag".split(), IMAGES),
+    **dict.fromkeys("cp diff commit export".split(), FILES),
+    **dict.fromkeys("pull images rmi push save load import tag".split(), IMAGES),
     **dict.fromkeys("history search login logout image manifest".split(), IMAGES),
     **dict.fromkeys((f"image {verb}" for verb in "ls inspect history tree diff exists rm prune".split()), IMAGE),
     **dict.fromkeys(("image mount", "image unmount"), IMAGE),
@@ -47,7 +49,11 @@ MODULES = {
     "version": "cloche.cli.options_other",
 }
 # docker's other names for verbs about containers
-CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename inspect exec top stats logs port update".split()
+CONTAINERS = (
+    "create start stop restart kill rm wait attach pause unpause rename inspect exec top stats logs port update".split()
+)
+CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename inspect exec".split()
+CONTAINERS += "cp diff commit export".split()
 MODULES |= {f"container {verb}": MODULES[verb] for verb in CONTAINERS} | {"container ls": LOOKS}
 
 CLOCHE = Verb(

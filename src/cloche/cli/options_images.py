@@ -148,24 +148,6 @@ IMPORT = Verb(
     ),
 )
 
-EXPORT = Verb(
-    "export",
-    "write an image's files as one tar",
-    ("cloche export [OPTIONS] IMAGE",),
-    (
-        "What a container of the image finds: its layers on top of each other, with owners, times, links and"
-        " attributes. The same image always gives the same tar. docker's takes a container; containers with a name are"
-        " not here yet, and will be taken too.",
-    ),
-    (Option(("-o", "--output"), VALUE, OPTIONS, "FILE", "write it there, in place of the output", complete="<file>"),),
-    operands=(Operand("IMAGE", "by name or ID", required=True, complete="<image>"),),
-    examples=(
-        ("cloche export -o box.tar box:1", "into a file"),
-        ("cloche export box:1 | tar -t", "what files there are"),
-        ("cloche export box:1 | cloche import - flat:1", "an image with one layer in place of many"),
-    ),
-)
-
 LOGIN = Verb(
     "login",
     "remember a user and a password for a registry",

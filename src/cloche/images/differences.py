@@ -41,14 +41,28 @@ class Entry:
 
 
 class Comparison:
-    """Two stacks of layers below the directory `store`, each with the lowest first."""
+    """Two stacks of layers below the directory `store`, each with the lowest first.
 
-    def __init__(self, store: int, new: tuple[str, ...], base: tuple[str, ...], opaque: str, tell: Told) -> None:
+    `places` are those of a container where something is mounted, which are passed over with the directories that were
+    made for them alone; None for images.
+    """
+
+    def __init__(
+        self,
+        store: int,
+        new: tuple[str, ...],
+        base: tuple[str, ...],
+        opaque: str,
+        tell: Told,
+        places: frozenset[bytes] | None = None,
+    ) -> None:
         self._store, self._opaque, self._tell = store, opaque, tell
         self._new, self._base = tuple(reversed(new)), tuple(reversed(base))
         # of what a layer puts over its own parent, each file is a change, as other engines have it
-        self._by_layer = new[: len(base)] == base
-        self._above: list[bytes] = []  # directories that are changed if anything in them is
+        self._by_layer = new[: len(base)] == base and places is None
+        self._places = places or frozenset()
+        self._leading = {b"/".join(parts[:end]) for parts in _split(self._places) for end in range(2, len(parts))}
+        self._above: list[tuple[str, bytes]] = []  # directories that are of interest if anything in them is
 
     def run(self) -> None:
         """Tell of every difference, a directory before what is in it, in the order of the names."""
@@ -64,7 +78,7 @@ class Comparison:
         there, before = self._entries(path, new), self._entries(path, base)
         for name in sorted(there.keys() | before.keys()):
             found, was, place = there.get(name), before.get(name), path + b"/" + name
-            if found == was:
+            if found == was or place in self._places:
                 continue
             if found is None:
                 self._say(DELETED, place)
@@ -82,12 +96,21 @@ class Comparison:
             self._say(CHANGED, place)
             yield self._compare(place, found.layers, was.layers)
             return
-        self._above.append(place)
-        yield self._compare(place, found.layers, was.layers)
+        yield self._if_anything(CHANGED, place, self._compare(place, found.layers, was.layers))
+
+    def _if_anything(self, kind: str, place: bytes, inner: Steps) -> Steps:
+        """Say something of a directory if there is something to say of what is in it."""
+        self._above.append((kind, place))
+        yield inner
         if self._above:  # else something was said, and this before it
             self._above.pop()
 
     def _added(self, place: bytes, found: Entry) -> Steps:
+        if place in self._places:
+            return
+        if place in self._leading:
+            yield self._if_anything(ADDED, place, self._content(place, found))
+            return
         self._say(ADDED, place)
         yield self._content(place, found)
 
@@ -98,7 +121,7 @@ class Comparison:
 
     def _say(self, kind: str, place: bytes) -> None:
         for above in self._above:
-            self._tell(CHANGED, above)
+            self._tell(*above)
         self._above = []
         self._tell(kind, place)
 
@@ -179,14 +202,25 @@ class Comparison:
             return files.openat2(top.number, path.strip(b"/"), OPEN, resolve=BENEATH)
 
 
-def write_differences(store: int, new: tuple[str, ...], base: tuple[str, ...], opaque: str, out: int) -> None:
+def write_differences(
+    store: int,
+    new: tuple[str, ...],
+    base: tuple[str, ...],
+    opaque: str,
+    out: int,
+    places: tuple[bytes, ...] | None = None,
+) -> None:
     """Write each difference into a descriptor: its letter, its path, a NUL."""
     with open(out, "wb", closefd=False) as file:
 
         def tell(kind: str, path: bytes) -> None:
             file.write(kind.encode() + path + b"\0")
 
-        Comparison(store, new, base, opaque, tell).run()
+        Comparison(store, new, base, opaque, tell, None if places is None else frozenset(places)).run()
+
+
+def _split(places: frozenset[bytes]) -> list[list[bytes]]:
+    return [place.split(b"/") for place in places]
 
 
 def _path(folder: int, name: bytes) -> bytes:

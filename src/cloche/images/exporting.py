@@ -58,7 +58,7 @@ def export(store: int, layers: Sequence[str], root: int, powers: Powers, out: in
     try:
         for name in layers:
             opened.append(os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=store))
-        writer = _Writer(_Out(out), powers)
+        writer = _Writer(Out(out), powers)
         if root != NO_ROOT:
             writer.add(Node(b".", root, opened[root], b".", os.fstat(opened[root])))
         for node in walk(opened, powers.opaque):
@@ -76,7 +76,7 @@ def _allow_descriptors(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
-class _Out:
+class Out:
     """A descriptor that is written to in large parts."""
 
     def __init__(self, fd: int) -> None:
@@ -100,7 +100,7 @@ class _Out:
 class _Writer:
     """Turns files into entries of a tar."""
 
-    def __init__(self, out: _Out, powers: Powers) -> None:
+    def __init__(self, out: Out, powers: Powers) -> None:
         self._out, self._powers = out, powers
         self._first: dict[tuple[int, int, int], bytes] = {}  # of files with several names the one that came first
 
@@ -113,7 +113,7 @@ class _Writer:
             first = self._first.setdefault((node.layer, status.st_dev, status.st_ino), node.path)
             if first != node.path:
                 kind = HARD_LINK
-                entry = Entry(kind, node.path, first, *_numbers(status), 0, status.st_mtime_ns)
+                entry = Entry(kind, node.path, first, *numbers(status), 0, status.st_mtime_ns)
                 self._out.write(packing.header(entry))
                 return
         if kind == FILE:
@@ -129,15 +129,15 @@ class _Writer:
 
     def _write(self, node: Node, kind: bytes, fd: int | None) -> None:
         status = node.status
-        mode, uid, gid = _numbers(status)
+        mode, uid, gid = numbers(status)
         xattrs: dict[bytes, bytes] = {}
         link = b""
         if kind == SYMLINK:
             link = os.readlink(node.name, dir_fd=node.parent)
         else:
             xattrs = _attributes(f"/proc/self/fd/{node.parent}/{os.fsdecode(node.name)}" if fd is None else fd)
-        if not self._powers.own and (noted := xattrs.pop(OWNER.encode(), None)) is not None:
-            uid, gid, mode = _noted(noted, (uid, gid, mode))
+        if not self._powers.own and (owner := xattrs.pop(OWNER.encode(), None)) is not None:
+            uid, gid, mode = noted(owner, (uid, gid, mode))
         major, minor = (os.major(status.st_rdev), os.minor(status.st_rdev)) if kind in DEVICES else (0, 0)
         size = status.st_size if kind == FILE else 0
         more = tuple(xattrs.items())
@@ -155,7 +155,8 @@ class _Writer:
         self._out.write(packing.filling(size))
 
 
-def _numbers(status: os.stat_result) -> tuple[int, int, int]:
+def numbers(status: os.stat_result) -> tuple[int, int, int]:
+    """Mode, uid and gid, in the order of an Entry."""
     return stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
 
 
@@ -171,7 +172,7 @@ def _attributes(place: int | str) -> dict[bytes, bytes]:
     return {os.fsencode(name): os.getxattr(place, name, follow_symlinks=follow) for name in names if is_wanted(name)}
 
 
-def _noted(value: bytes, there: tuple[int, int, int]) -> tuple[int, int, int]:
+def noted(value: bytes, there: tuple[int, int, int]) -> tuple[int, int, int]:
     """(uid, gid, mode) as `apply` has written them down; what is there where it is something else's."""
     words = value.split(b":")
     try:

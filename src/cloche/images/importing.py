@@ -68,7 +68,7 @@ def import_tar(
     stored: set[str] = set()
     try:
         with filling(layout, make_worker):
-            layer, diff_id = _store(layout, read)
+            layer, diff_id = store_layer(layout, read)
             stored.add(layer.digest)
             try:
                 unpack_all(layout, [(layer.digest, diff_id)], make_worker, powers)
@@ -125,8 +125,11 @@ def _manifest(config: Descriptor, layer: Descriptor) -> dict[str, Any]:
     }
 
 
-def _store(layout: Layout, read: Callable[[int], bytes]) -> tuple[Descriptor, str]:
-    """Store the tar as a blob, compressed anew; returns its descriptor and its diffID."""
+def store_layer(layout: Layout, read: Callable[[int], bytes], what: str = "import") -> tuple[Descriptor, str]:
+    """Store a tar as a blob, compressed anew; returns its descriptor and its diffID. `what` asks for it.
+
+    Raises SpecError for what is no archive.
+    """
     plain, packed = hashlib.sha256(), hashlib.sha256()
     gzip = _gzip()
     size = 0
@@ -137,7 +140,7 @@ def _store(layout: Layout, read: Callable[[int], bytes]) -> tuple[Descriptor, st
         size += len(part)
         blob.write(part)
 
-    with Unnamed(layout, "import") as blob:
+    with Unnamed(layout, what) as blob:
         try:
             for piece in _pieces(_bounded(read)):
                 plain.update(piece)

@@ -128,7 +128,7 @@ def _mount(image: Image, folder: str) -> None:
     before = os.getcwd()
     os.chdir(folder)
     try:
-        _overlay(["top", *map(str, range(len(layers) + 1))], "fs")
+        overlay(["top", *map(str, range(len(layers) + 1))], "fs")
     except OSError as error:
         shutil.rmtree(folder)
         why = ": ".join([error.strerror or "", *getattr(error, "__notes__", [])])
@@ -137,18 +137,24 @@ def _mount(image: Image, folder: str) -> None:
         os.chdir(before)
 
 
-def _overlay(lowers: list[str], place: str) -> None:
-    """Mount directories over each other, the highest first."""
+def overlay(lowers: list[str], place: str, *, upper: str = "", work: str = "") -> None:
+    """Mount directories over each other at `place`, the highest first; without `upper` to be read only.
+
+    With it, what is written goes there, and `work` is an empty directory beside it.
+    """
     together = ":".join(lowers)
     short = len(together) <= LONGEST_OPTION
     options = [("lowerdir", together)] if short else [("lowerdir+", lower) for lower in lowers]
+    own = [("upperdir", upper), ("workdir", work)] if upper else []
+    safe, flags = (SAFE & ~1, SAFE_FLAGS & ~1) if upper else (SAFE, SAFE_FLAGS)
     try:
-        made = mount.new_filesystem("overlay", [("source", "cloche"), ("userxattr", None), *options], SAFE)
+        made = mount.new_filesystem("overlay", [("source", "cloche"), ("userxattr", None), *options, *own], safe)
     except OSError as error:
         if short or error.errno != EINVAL:
             raise
         # before 6.7 only mount(2) takes as many, in one line
-        mount.mount_with_data("overlay", place, SAFE_FLAGS, f"userxattr,lowerdir={together}")
+        rest = "".join(f",{key}={value}" for key, value in own)
+        mount.mount_with_data("overlay", place, flags, f"userxattr,lowerdir={together}{rest}")
         return
     with files.Fd(made):
         mount.move_mount(made, files.AT_FDCWD, place)

@@ -12,11 +12,11 @@ from cloche.cli.times import SECOND, time_of
 from cloche.cli.volumes.filtering import make_prune_test
 from cloche.engine.events import emit
 from cloche.engine.pruning import OF_PRUNING, make_test, prune
+from cloche.engine.trees import Remover
 from cloche.engine.volume_uses import remove_unused, sweep
 from cloche.errors import SpecError
 from cloche.images import filtering
 from cloche.images.store.layout import Layout, store_dir
-from cloche.sandbox.removing import Remover
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

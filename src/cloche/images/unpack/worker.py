@@ -70,10 +70,13 @@ class Unpacking:
 class Worker:
     """The caller's end; for one thread. With `users` it works in a user namespace that has them.
 
-    `module` is whose `main` the process runs.
+    `module` is whose `main` the process runs, `what` what it is called when it was killed.
     """
 
-    def __init__(self, users: Users | None = None, module: str = __name__) -> None:
+    def __init__(
+        self, users: Users | None = None, module: str = __name__, what: str = "the process that unpacks layers"
+    ) -> None:
+        self._what = what
         ours, theirs = wire.pair()
         program = f"import sys; sys.path[:] = {sys.path!r}\nfrom {module} import main\nmain()"
         try:
@@ -101,14 +104,25 @@ class Worker:
 
     def ask(self, message: tuple[Any, ...], fds: tuple[int, ...] = ()) -> tuple[Any, ...]:
         """Send a request and wait for its answer. Raises BadArchive, OSError, StageError."""
+        self.tell(message, fds)
+        return self.hear()
+
+    def tell(self, message: tuple[Any, ...], fds: tuple[int, ...] = ()) -> None:
+        """Send a request alone; `hear` takes its answer."""
         try:
             wire.send(self._sock, message, fds)
+        except BrokenPipeError:
+            pass  # which is what `hear` finds
+
+    def hear(self) -> tuple[Any, ...]:
+        """Wait for the answer to a request. Raises BadArchive, OSError, StageError."""
+        try:
             got = wire.receive(self._sock)
         except KeyboardInterrupt:
             self.kill()
             raise
         if got is None:
-            raise StageError("the process that unpacks layers was killed", hint="run it again")
+            raise StageError(f"{self._what} was killed", hint="run it again")
         answer: tuple[Any, ...] = got[0]
         if answer[0] == "failed":
             _, kind, text, code = answer
@@ -137,9 +151,17 @@ class Worker:
         """Write the files of layers, directories below `store`, into a descriptor (see exporting.export)."""
         self.ask(("export", layers, root, powers.own, powers.nodes, powers.opaque), (store, out))
 
-    def compare(self, store: int, new: tuple[str, ...], base: tuple[str, ...], powers: Powers, out: int) -> None:
+    def compare(
+        self,
+        store: int,
+        new: tuple[str, ...],
+        base: tuple[str, ...],
+        powers: Powers,
+        out: int,
+        places: tuple[bytes, ...] | None = None,
+    ) -> None:
         """Write the differences between stacks of layers, directories below `store`, into `out` (see differences)."""
-        self.ask(("compare", new, base, powers.opaque), (store, out))
+        self.ask(("compare", new, base, powers.opaque, places), (store, out))
 
     def kill(self) -> None:
         """End the process in the middle of what it does."""
@@ -204,8 +226,8 @@ def answer(message: tuple[Any, ...], fds: list[int]) -> tuple[Any, ...]:
     elif message[0] == "compare":
         from cloche.images.differences import write_differences
 
-        _, new, base, opaque = message
-        write_differences(fds[0], new, base, opaque, fds[1])
+        _, new, base, opaque, places = message
+        write_differences(fds[0], new, base, opaque, fds[1], places)
     elif message[0] == "unpack":
         return ("done", *unpack(fds[0], fds[1], Powers(*message[1:])))
     return ("done",)
