@@ -36,11 +36,7 @@ ROOMS |= {"image ls": "images.images", "image rm": "images.rmi"}
 ROOMS |= {"import": "images.import_image", "image import": "images.import_image"}
 ROOMS |= {f"volume {verb}": f"volumes.volume_{verb}" for verb in "create ls inspect rm prune exists".split()}
 CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename exec top stats ps inspect logs".split()
-CONTAINERS = (
-    "create start stop restart kill rm wait attach pause unpause rename exec ps inspect why port update".split()
-)
-CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename exec ps inspect".split()
-CONTAINERS += "cp diff commit export".split()
+CONTAINERS += "why port update cp diff commit export".split()
 ROOMS |= {verb: f"containers.{verb}" for verb in CONTAINERS}
 ROOMS |= {verb: f"system.{verb.rpartition(' ')[2]}" for verb in ("events", "info", "system events", "system info")}
 ROOMS |= {f"{verb} prune": f"system.{verb}_prune" for verb in ("system", "container")}
@@ -49,10 +45,8 @@ ROOMS |= {f"container {verb}": f"containers.{verb}" for verb in CONTAINERS}
 ROOMS |= {"container ls": "containers.ps", "container inspect": "containers.container_inspect"}
 # rooms that need no library of others', which takes 5 ms to look for
 ALONE = {f"images.{room}" for room in "images history image_inspect image_tree image_exists tag".split()}
-ALONE |= {f"containers.{verb}" for verb in CONTAINERS}
 ALONE |= {f"system.{room}" for room in ("events", "info", "system_df", "container_prune")}
 ALONE |= {f"containers.{verb}" for verb in CONTAINERS if verb != "commit"}
-ALONE |= {"system.events"}
 ALONE |= {room for room in ROOMS.values() if room.startswith("volumes.")}
 # what the bundles have of modules: loaded by every run, and when they are asked for
 EVERY_RUN = ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server")

@@ -49,11 +49,8 @@ MODULES = {
     "version": "cloche.cli.options_other",
 }
 # docker's other names for verbs about containers
-CONTAINERS = (
-    "create start stop restart kill rm wait attach pause unpause rename inspect exec top stats logs port update".split()
-)
-CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename inspect exec".split()
-CONTAINERS += "cp diff commit export".split()
+CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename inspect exec top stats logs".split()
+CONTAINERS += "port update cp diff commit export".split()
 MODULES |= {f"container {verb}": MODULES[verb] for verb in CONTAINERS} | {"container ls": LOOKS}
 
 CLOCHE = Verb(
