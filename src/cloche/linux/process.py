@@ -40,6 +40,7 @@ PR_GET_SECCOMP = 21
 
 # linux/wait.h and asm-generic/siginfo.h
 P_PIDFD = 3
+PIDFD_GET_INFO, PIDFD_INFO_EXIT = 0xC040FF0B, 1 << 3  # _IOWR(0xFF, 11, 64 bytes); linux/pidfd.h
 CLD_EXITED, CLD_KILLED, CLD_DUMPED = 1, 2, 3
 
 # linux/close_range.h
@@ -125,6 +126,20 @@ def wait_pidfd(pidfd: int, *, options: int = os.WEXITED) -> Exit | None:
         return None
     user, system = longs[0] + longs[1] / 1e6, longs[2] + longs[3] / 1e6
     return Exit(word[4], word[2], word[6], user, system, longs[4] * 1024)
+
+
+def exit_status(pidfd: int) -> int | None:
+    """PIDFD_GET_INFO with PIDFD_INFO_EXIT, Linux 6.15: the wait status of a process that somebody else has reaped.
+
+    None where it was not reaped yet. Raises OSError on kernels that do not keep it.
+
+    struct pidfd_info: u64 mask@0, cgroupid@8; u32 pid@16 … fsgid@56; s32 exit_code@60
+    """
+    info = bytearray(PIDFD_INFO_EXIT.to_bytes(64, "little"))
+    kernel.ioctl("PIDFD_GET_INFO", pidfd, PIDFD_GET_INFO, kernel.buffer(info))
+    if not int.from_bytes(info[:8], "little") & PIDFD_INFO_EXIT:
+        return None
+    return int.from_bytes(info[60:64], "little", signed=True)
 
 
 def prctl(option: int, *args: int) -> int:

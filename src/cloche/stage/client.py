@@ -38,21 +38,22 @@ class Stage:
 
     def run(self, plan: Plan, stdio: list[int]) -> Run:
         """Have a plan carried out with these descriptors as stdin, stdout and stderr."""
-        return Run(self._hand_over(encode(plan), stdio, -1), plan)
+        return Run(self._hand_over(encode(plan), stdio, {}), plan)
 
-    def pass_on(self, encoded: Any, keeping: str, stdio: list[int], held: list[int], input: int) -> Run:
+    def pass_on(self, encoded: Any, keeping: str, stdio: list[int], held: dict[str, int]) -> Run:
         """Have a plan carried out that somebody else has made and encoded, of a container that is kept.
 
-        As long as it runs, the stage keeps copies of `held` open, and of `input`, the other end of its stdin.
+        As long as it runs, the stage keeps copies of `held` open: "lease", its range of ids; "input", the end of its
+        stdin that is written to; "out" and "err", those of its outputs that are read.
         """
-        fds = [*stdio, *held, *([input] if input >= 0 else [])]
-        return Run(self._hand_over(encoded, fds, input), Plan((), keeping=keeping))
+        return Run(self._hand_over(encoded, stdio, held), Plan((), keeping=keeping))
 
-    def _hand_over(self, encoded: Any, fds: list[int], input: int) -> _socket.socket:
+    def _hand_over(self, encoded: Any, stdio: list[int], held: dict[str, int]) -> _socket.socket:
         ours, theirs = wire.pair()
         try:
             with self._lock:
-                wire.send(self.control, ("run", encoded, input >= 0), [theirs.fileno(), *fds])
+                fds = [theirs.fileno(), *stdio, *held.values()]
+                wire.send(self.control, ("run", encoded, tuple(held)), fds)
         except OSError as error:
             ours.close()
             raise StageError(f"the stage (process {self.pid}) is gone", hint="run it again") from error

@@ -39,16 +39,17 @@ KILL = 9
 ENDING = {1, 2, 3, 10, 12, 13, 14, 15, 16, 26, 27, 29, 30}  # end a process that does nothing about them
 STOPPED = "stopped here, before this step"
 ENDED = "ended"  # the file with word of the end, below `Plan.keeping`
+OUTPUTS, REST = ("out", "err"), ".rest"  # its pipes there, and the files for what was left in them
+CHUNK = 1 << 16
 MOST_REFUSALS = 10_000  # then the listener is closed, and the kernel answers ENOSYS by itself
 
 
 class Container:
     """A container being made or running; the server calls it when something happens."""
 
-    def __init__(self, plan: Plan, caller: _socket.socket, stdio: list[int], held: list[int], input: int) -> None:
+    def __init__(self, plan: Plan, caller: _socket.socket, stdio: list[int], held: dict[str, int]) -> None:
         self.plan, self.caller = plan, caller
-        self.held = held  # kept open as long as it runs: its range of ids
-        self.input = input  # where a caller writes what it is to read, so that there is no end of that without one
+        self.held = held  # kept open as long as it runs, see `client.Stage.pass_on`
         self.console = -1  # its terminal, for the next caller
         self.kept = False  # it is written down, and goes on without a caller
         self.own_init = any(isinstance(op, Execute) and op.init for op in plan.operations)
@@ -257,9 +258,8 @@ class Container:
             pass  # it has ended; the end is on its way to the caller
 
     def _close_input(self) -> None:
-        if self.input >= 0:
-            os.close(self.input)
-            self.input = -1
+        if "input" in self.held:
+            os.close(self.held.pop("input"))
 
     def take_over(self, caller: _socket.socket) -> list[int]:
         """Have another caller; returns what that needs: the pidfd, and the terminal if there is one."""
@@ -333,12 +333,14 @@ class Container:
                 os.unlink(path)
             except OSError:
                 pass  # who looks for it next finds out that it is stale
-        self._close_input()
-        for fd in (self.scene.pidfd, self.console, *self.held):
+        said = self._say(("ended", result))
+        if not said and self.kept:
+            self._save_output()
+        for fd in (self.scene.pidfd, self.console, *self.held.values()):
             if fd >= 0:
                 os.close(fd)
-        self.scene.pidfd = self.console = -1
-        if not self._say(("ended", result)):
+        self.scene.pidfd, self.console, self.held = -1, -1, {}
+        if not said:
             while (got := wire.receive(self.caller)) is not None:
                 if got[0][0] == "terminal":
                     self.terminal = (got[1].pop(), got[0][1])
@@ -357,6 +359,20 @@ class Container:
             os.rename(f"{path}.new", path)
         except OSError as error:
             self.result["notes"].append(("end", f"{path} cannot be written: {error.strerror}"))
+
+    def _save_output(self) -> None:
+        """Nobody reads its pipes now, and with us their last end is closed: write down what is left in them."""
+        for name in OUTPUTS:
+            fd = self.held.get(name, -1)
+            if fd < 0:
+                continue
+            os.set_blocking(fd, False)
+            try:
+                with open(f"{self.plan.keeping}/{name}{REST}", "wb", buffering=0) as file:
+                    while data := os.read(fd, CHUNK):
+                        file.write(data)
+            except OSError:
+                continue  # EAGAIN: that was all; or the disk is full
 
     def _say(self, message: tuple[Any, ...], fds: list[int] | None = None) -> bool:
         try:

@@ -62,15 +62,14 @@ class Server:
                 if not container.kept:
                     container.kill()
             return
-        (kind, message, has_input), fds = got
+        (kind, message, names), fds = got
         assert kind == "run"
         if len(fds) < 4:  # no room for descriptors here: the caller sees that nobody took its plan
             for fd in fds:
                 os.close(fd)
             return
         caller = _socket.socket(fileno=fds[0])
-        held = fds[4:]
-        container = Container(decode(message, CLASSES), caller, fds[1:4], held, held.pop() if has_input else -1)
+        container = Container(decode(message, CLASSES), caller, fds[1:4], dict(zip(names, fds[4:], strict=True)))
         self.add(container)
 
     def _on_owner(self) -> None:

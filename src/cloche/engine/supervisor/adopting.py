@@ -13,6 +13,7 @@ import marshal
 import os
 
 from cloche.engine.containers import containers_dir, is_alive, load
+from cloche.engine.supervisor.loop import guarded
 from cloche.engine.supervisor.supervised import Supervised
 from cloche.stage.cleaning import end_groups
 from cloche.stage.client import Adopted, Stage, adopt_stage
@@ -22,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cloche.engine.containers import Container
     from cloche.engine.supervisor.main import Supervisor
 
 
@@ -47,18 +49,22 @@ def take_over(supervisor: Supervisor, adopted: dict[str, Adopted]) -> None:
         container = load(name, everything=False) if len(name) == 64 else None
         if container is None:
             continue
-        item = Supervised(supervisor, container.id, container.folder)
-        supervisor.items[container.id] = item
         found = adopted.pop(container.id, None)
-        state = container.state
-        if found is not None or (state["pid"] and is_alive(state)):
-            item.resume(container.known, state, found.run if found else None, found.console if found else -1)
-        else:
-            item.find_ended(container.known, state, _word(item.place))
+        guarded(lambda container=container, found=found: _take(supervisor, container, found))  # type: ignore[misc]
     for left in adopted.values():  # its directory is gone, or says that it has ended
         left.run.send("kill")
         left.run.close()
     _remove_rest(supervisor)
+
+
+def _take(supervisor: Supervisor, container: Container, found: Adopted | None) -> None:
+    item = Supervised(supervisor, container.id, container.folder)
+    supervisor.items[container.id] = item
+    state = container.state
+    if found is not None or (state["pid"] and is_alive(state)):
+        item.resume(container.known, state, found.run if found else None, found.console if found else -1)
+    else:
+        item.find_ended(container.known, state, _word(item.place))
 
 
 def _word(place: str) -> dict[str, Any] | None:

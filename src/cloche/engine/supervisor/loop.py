@@ -63,14 +63,25 @@ class Loop:
         for fd, events in self.poll.poll(self._patience()):
             handler = self.handlers.get(fd)  # an earlier one of this round may have closed it
             if handler is not None:
-                handler(events)
+                guarded(lambda handler=handler, events=events: handler(events))  # type: ignore[misc]
         now = time.monotonic()
         while self.timers and (self.timers[0].when <= now or not self.timers[0].wanted):
             timer = heapq.heappop(self.timers)
             if timer.wanted:
-                timer.work()
+                guarded(timer.work)
 
     def _patience(self) -> float:
         while self.timers and not self.timers[0].wanted:
             heapq.heappop(self.timers)
         return max(0.0, self.timers[0].when - time.monotonic()) if self.timers else -1.0
+
+
+def guarded(work: Callable[[], None]) -> None:
+    """A defect of ours is told, and is the trouble of one container or command, and not of all."""
+    try:
+        work()
+    except Exception:
+        import sys
+        import traceback
+
+        traceback.print_exc(file=sys.stderr)

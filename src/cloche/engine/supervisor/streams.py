@@ -14,6 +14,7 @@ import time
 from cloche.engine.logs import Facts, open_writer
 from cloche.engine.supervisor.loop import READ, WRITE
 from cloche.linux import terminal
+from cloche.stage.container import OUTPUTS, REST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 16
 NAMES = {1: "stdout", 2: "stderr"}
-PIPES = {1: "out", 2: "err"}
+PIPES = dict(enumerate(OUTPUTS, 1))
 SOON = 0.05  # seconds: an unfinished line is written down when nothing followed
 
 
@@ -56,36 +57,49 @@ class Streams:
 
         self.log = begin
 
-    def open(self, *, tty: bool, interactive: bool) -> tuple[list[int], int]:
-        """Make its pipes: what it gets as 0, 1 and 2, and the other end of 0, which the stage keeps open; -1 for none.
+    def open(self, *, tty: bool, interactive: bool) -> tuple[list[int], dict[str, int]]:
+        """Make its pipes: what it gets as 0, 1 and 2, and the other ends, by name, which the stage keeps open, too.
 
         Of a terminal there is nothing yet: it comes from the inside (`take_console`).
         """
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         if tty:
-            return [null, null, null], -1
-        theirs, other = [null], -1
+            return [null, null, null], {}
+        theirs, others = [null], {}
         if interactive:
             os.close(null)
             # opened for both, so that neither end has to be there first; then each for what it is for
             both = self._pipe("in", os.O_RDWR)
-            theirs, other = [self._pipe("in", os.O_RDONLY)], self._pipe("in", os.O_WRONLY)
+            theirs, others["input"] = [self._pipe("in", os.O_RDONLY)], self._pipe("in", os.O_WRONLY)
             self.input = self._pipe("in", os.O_WRONLY | os.O_NONBLOCK)
             os.close(both)
         for number, name in PIPES.items():
             theirs.append(self._pipe(name, os.O_RDWR))
-            self._listen(self._pipe(name, os.O_RDONLY | os.O_NONBLOCK), number)
-        return theirs, other
+            others[name] = self._pipe(name, os.O_RDONLY | os.O_NONBLOCK)
+            self._listen(others[name], number)
+        return theirs, others
 
     def open_again(self, *, interactive: bool) -> None:
         """Find the pipes of one that runs."""
-        for number, name in PIPES.items():
-            self._listen(self._pipe(name, os.O_RDONLY | os.O_NONBLOCK), number)
-        if interactive:
-            try:
+        try:
+            for number, name in PIPES.items():
+                self._listen(self._pipe(name, os.O_RDONLY | os.O_NONBLOCK), number)
+            if interactive:
                 self.input = self._pipe("in", os.O_WRONLY | os.O_NONBLOCK)
-            except OSError:
-                pass  # ENXIO: it has closed its stdin
+        except OSError:
+            pass  # ENXIO: it has closed its stdin; ENOENT: somebody has removed them
+
+    def take_rest(self) -> None:
+        """What the stage has found in the pipes of one that ended when nobody read them."""
+        for number, name in PIPES.items():
+            path = f"{self.place}/{name}{REST}"
+            try:
+                with open(path, "rb", buffering=0) as file:
+                    while data := file.read(CHUNK):
+                        self._pass_on(number, data)
+            except FileNotFoundError:
+                continue
+            os.unlink(path)
 
     def take_console(self, fd: int) -> None:
         """Its terminal, which is input and output in one."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     Ended = dict[str, Any]
 
 KILL = 9
+TRIES, SHORTLY = 40, 0.05  # how often it is asked for an end that was not reaped yet, every so many seconds
 FIRST_DELAY, LONGEST_DELAY, LONG_ENOUGH = 0.1, 60.0, 10.0  # seconds between restarts; when one counts as a success
 
 
@@ -77,7 +78,7 @@ class Supervised:
             self.streams.attach(starter)
         try:
             self._make_place()
-            stdio, ours = self.streams.open(tty=settings["tty"], interactive=settings["interactive"])
+            stdio, ends = self.streams.open(tty=settings["tty"], interactive=settings["interactive"])
         except OSError as error:
             for fd in held:
                 os.close(fd)
@@ -86,12 +87,12 @@ class Supervised:
         try:
             point("supervisor-start")
             stage = self.supervisor.stage(sealed=settings["sealed"])
-            self.run = stage.pass_on(plan, self.place, stdio, held, ours)
+            self.run = stage.pass_on(plan, self.place, stdio, {**dict(zip(("lease",), held, strict=False)), **ends})
         except (StageError, OSError) as error:
             self._fail(str(error))
             return
         finally:
-            for fd in {*stdio, *([ours] if ours >= 0 else []), *held}:
+            for fd in {*stdio, *held, *(fd for name, fd in ends.items() if name == "input")}:
                 os.close(fd)
         self.supervisor.loop.watch(self.run.fileno(), lambda _events: self._news())
 
@@ -136,6 +137,8 @@ class Supervised:
             self.timer = self.supervisor.loop.after(FIRST_DELAY, self._again)
             return
         end_groups(self._groups())
+        self.streams.set_log(known["keep"], f"{self.folder}/log", self.settings["facts"])
+        self.streams.take_rest()
         self._ended(word)
 
     def _news(self) -> None:
@@ -267,19 +270,29 @@ class Supervised:
             return
         self.supervisor.loop.watch(self.pidfd, lambda _events: self._orphan_ended())
 
-    def _orphan_ended(self) -> None:
+    def _orphan_ended(self, tries: int = 0) -> None:
         self.supervisor.loop.forget(self.pidfd)
+        status: int | None = None
         try:
-            ended = process.wait_pidfd(self.pidfd)  # it is our child: stages leave theirs to us
+            found = process.wait_pidfd(self.pidfd)  # it is our child: stages leave theirs to us
+            status = None if found is None else _wait_status(found)
         except ChildProcessError:
-            ended = None
+            try:
+                status = process.exit_status(self.pidfd)  # another supervisor's stage had it: init reaps it
+                if status is None and tries < TRIES:
+                    self.supervisor.loop.after(SHORTLY, lambda: self._orphan_ended(tries + 1))
+                    return
+            except OSError:
+                pass  # before Linux 6.15 nobody can say
         os.close(self.pidfd)
         self.pidfd = -1
         end_groups(self._groups())
-        if ended is None:
+        if status is None:
             self._ended(None)
             return
-        report = {"timed_out": False, "code": ended.code, "status": ended.status, "counters": {}, "refused": {}}
+        killed = status & 0x7F
+        code = process.CLD_KILLED if killed else process.CLD_EXITED
+        report = {"timed_out": False, "code": code, "status": killed or status >> 8, "counters": {}, "refused": {}}
         self._ended(report)
 
     def _groups(self) -> tuple[str, ...]:
@@ -398,3 +411,8 @@ class Supervised:
         facts, known = self.settings["facts"], load(self.id)
         name = facts["name"] if known is None else known.name  # whoever renames it does not tell us
         emit("container", action, self.id, {"image": facts["image"], "name": name, **facts["labels"], **more})
+
+
+def _wait_status(found: process.Exit) -> int:
+    """As wait(2) has it."""
+    return found.status << 8 if found.code == process.CLD_EXITED else found.status
