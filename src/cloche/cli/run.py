@@ -15,11 +15,14 @@ import os
 from cloche.cli import front
 from cloche.cli.request import options_of
 from cloche.engine import records
+from cloche.engine.keeping import Keep
+from cloche.engine.names import generate
 from cloche.engine.signals import signal_number
 from cloche.errors import ConflictError, ForbiddenError
 from cloche.sandbox import values
 from cloche.sandbox.image import to_fetch
-from cloche.sandbox.running import Prepared, Result, conclude, is_recorded, prepare, will_need_seal
+from cloche.sandbox.known import known_of
+from cloche.sandbox.running import Prepared, Result, conclude, prepare, will_need_seal
 
 FETCH_FAILED = 125
 
@@ -39,6 +42,8 @@ def run(verb: Verb, parsed: Parsed) -> int:
     step = parsed.flag("step")
     watch = parsed.flag("explain") or step
     options = options_of(verb, parsed, trace=watch, step=step)
+    if not options.name:
+        options = type(options)(**{**vars(options), "name": generate(os.urandom(8))})
     check_terminal(options, step=step)
     if to_fetch(options):
         if will_need_seal(options):  # now: the whole command begins anew for that, and is to fetch once
@@ -121,8 +126,8 @@ def _started(options: Options, prepared: Prepared, pid: int) -> None:
     """The command's process is there: leave word of it where that was asked for."""
     if options.pidfile:
         front.write_file(options.pidfile, str(pid))
-    if is_recorded(options):
-        records.add(prepared.record(options, pid))
+    known = known_of(options, Keep(auto_remove=True), prepared)
+    records.add({**prepared.record(options, pid), "known": known})
 
 
 def check_terminal(options: Options, *, step: bool) -> None:

@@ -110,6 +110,13 @@ def _take_over(name: str, link: str, container_id: str) -> None:
     os.rename(fresh, link)
 
 
+def reserve(name: str) -> None:
+    """Make sure that a name is free for a container that ends with its caller. Raises ConflictError."""
+    _check_throwaways(name, "")
+    if holder := owner(name):
+        raise conflict(name, holder)
+
+
 def conflict(name: str, holder: str) -> ConflictError:
     """docker's sentence for a name that is in use."""
     return ConflictError(

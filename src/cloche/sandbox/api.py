@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from cloche.engine import records
+from cloche.engine.keeping import Keep
 from cloche.errors import RunError, SpecError
 from cloche.linux.files import hold_standard_descriptors
 from cloche.sandbox.image import fetch_image, to_fetch
+from cloche.sandbox.known import known_of
 from cloche.sandbox.options import Options
 from cloche.sandbox.running import Prepared, Result, conclude, is_recorded, prepare
 from cloche.sandbox.streams import DEVNULL, PIPE, Streams
@@ -234,7 +236,8 @@ class _Session:
     def heard(self, message: tuple[Any, ...]) -> None:
         """News from the stage before the end."""
         if message[0] == "started" and is_recorded(self.options):
-            records.add(self.prepared.record(self.options, message[1]))
+            known = known_of(self.options, Keep(auto_remove=True), self.prepared)
+            records.add({**self.prepared.record(self.options, message[1]), "known": known})
 
     def result(self, ended: dict[str, Any], *, text: bool, check: bool) -> Result:
         """The result, with what was collected."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from cloche.engine import clock, making
+from cloche.engine import making
 from cloche.engine.containers import Container, facts_of, folder_of
 from cloche.engine.keeping import STOP_TIMEOUT, Keep
 from cloche.engine.records import state_dir
@@ -21,7 +21,7 @@ from cloche.records import record
 from cloche.runtime.containers import write_atomically
 from cloche.runtime.request import Kept
 from cloche.sandbox import values
-from cloche.sandbox.image import image_of
+from cloche.sandbox.known import known_of
 from cloche.sandbox.options import Options
 from cloche.sandbox.running import Prepared, prepare, set_up_error
 from cloche.sandbox.volumes import here
@@ -140,52 +140,12 @@ def _kept(container_id: str) -> tuple[str, Kept]:
 
 
 def _make(options: Options, keep: Keep, prepared: Prepared) -> Container:
-    process = prepared.request.config.process
-    assert process is not None
-    timeout = STOP_TIMEOUT if options.stop_timeout is None else values.duration(options.stop_timeout, "--stop-timeout")
-    image = prepared.image or (image_of(options) if not options.rootfs else None)
-    options = _with_volumes(options, prepared)
-    known = {
-        "version": 1,
-        "id": prepared.id,
-        "name": options.name,
-        "created": clock.now(),
-        "options": dict(vars(options)),
-        "image": options.image or options.rootfs,
-        "image_id": image.id if image is not None else "",
-        "image_digest": image.digest if image is not None else "",
-        "command": list(process.args or []),
-        "labels": dict(text.partition("=")[::2] for text in prepared.labels),
-        "exposed": list(prepared.exposed),
-        "stop_signal": prepared.stop_signal,
-        "stop_timeout": timeout,
-        "keep": dict(vars(keep)),
-        "mounts": _mounts(options),
-        "volumes": list(prepared.volumes.anonymous) if prepared.volumes is not None else [],
-    }
     try:
-        return making.make(known)
+        return making.make(known_of(options, keep, prepared))
     except BaseException:
         if prepared.volumes is not None:
             prepared.volumes.take_back()
         raise
-
-
-def _with_volumes(options: Options, prepared: Prepared) -> Options:
-    """The options with the names of the volumes it has now."""
-    if prepared.volumes is None:
-        return options
-    found = vars(prepared.volumes.options)
-    changed = {name: found[name] for name in ("volume", "mount", "volumes_from")}
-    return Options(**{**vars(options), **changed})
-
-
-def _mounts(options: Options) -> list[dict[str, object]]:
-    if not options.volume and not options.mount:
-        return []
-    from cloche.sandbox.attaching import mounts_for_inspect
-
-    return mounts_for_inspect(options, None)
 
 
 def _begin(container: Container, prepared: Prepared, *, attach: bool) -> Started:

@@ -10,6 +10,7 @@ import os
 import sys
 
 from cloche.engine import records
+from cloche.engine.names import reserve
 from cloche.engine.reason import Reason, Usage, exit_code_of, oom_kills, reason_of, usage_of
 from cloche.engine.sweeping import kept_group_name, sweep
 from cloche.errors import StageError
@@ -22,7 +23,7 @@ from cloche.runtime.planning import plan as make_plan
 from cloche.runtime.receipt import Receipt
 from cloche.sandbox.config import build, ids_of
 from cloche.sandbox.image import image_of, use_image
-from cloche.sandbox.image_config import describe_image, image_volumes, with_image
+from cloche.sandbox.image_config import describe_image, with_image
 from cloche.sandbox.volumes import asks_for_volumes
 from cloche.stage.operation import Plan
 from cloche.stage.operations.identity import LoadSeccomp
@@ -108,17 +109,7 @@ class Prepared:
             "rlimits": [[limit.type, limit.soft, limit.hard] for limit in process.rlimits or []],
             "oom_score_adj": process.oomScoreAdj,
             "users": [list(entry) for entry in self.request.ids.uids],
-            "known": {"mounts": self._mounts(options)} if pid else {},
         }
-
-    def _mounts(self, options: Options) -> list[dict[str, object]]:
-        """What of the host and of the store it has, for `inspect` and --volumes-from."""
-        options = options if self.volumes is None else self.volumes.options
-        if not (options.volume or options.mount or (self.image is not None and image_volumes(self.image))):
-            return []
-        from cloche.sandbox.attaching import mounts_for_inspect
-
-        return mounts_for_inspect(options, self.image)
 
     def _filter(self) -> list[Any]:
         """Its filter, for others that enter, whose refusals nobody listens to: [program in hex, flags]."""
@@ -156,7 +147,7 @@ def prepare(
     if options.name:
         check_name(options.name)
         if not dry and kept is None:
-            records.reserve(options.name)
+            reserve(options.name)
     image, use = (image_of(options), None) if dry else use_image(options)
     asked = options
     container_id = new_id() if kept is None else kept[0]

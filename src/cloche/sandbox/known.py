@@ -1,0 +1,61 @@
+"""What is written down of a container, for all who look at it later: container.json of one that stays."""
+
+from __future__ import annotations
+
+from cloche.engine import clock
+from cloche.engine.keeping import STOP_TIMEOUT
+from cloche.sandbox import values
+from cloche.sandbox.image_config import image_volumes
+from cloche.sandbox.options import Options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cloche.engine.keeping import Keep
+    from cloche.images.local import Image
+    from cloche.sandbox.running import Prepared
+
+
+def known_of(options: Options, keep: Keep, prepared: Prepared) -> dict[str, Any]:
+    """The members of container.json, see `cloche.engine.containers`; `options` are what was asked."""
+    process = prepared.request.config.process
+    assert process is not None
+    timeout, image = options.stop_timeout, prepared.image
+    options = _with_volumes(options, prepared)
+    return {
+        "version": 1,
+        "id": prepared.id,
+        "name": options.name,
+        "created": clock.now(),
+        "options": dict(vars(options)),
+        "image": options.image or options.rootfs,
+        "image_id": image.id if image is not None else "",
+        "image_digest": image.digest if image is not None else "",
+        "command": list(process.args or []),
+        "labels": dict(text.partition("=")[::2] for text in prepared.labels),
+        "exposed": list(prepared.exposed),
+        "stop_signal": prepared.stop_signal,
+        "stop_timeout": STOP_TIMEOUT if timeout is None else values.duration(timeout, "--stop-timeout"),
+        "keep": dict(vars(keep)),
+        "mounts": _mounts(options, image),
+        "volumes": list(prepared.volumes.anonymous) if prepared.volumes is not None else [],
+    }
+
+
+def _with_volumes(options: Options, prepared: Prepared) -> Options:
+    """The options with the names of the volumes it has now."""
+    if prepared.volumes is None:
+        return options
+    found = vars(prepared.volumes.options)
+    changed = {name: found[name] for name in ("volume", "mount", "volumes_from")}
+    return Options(**{**vars(options), **changed})
+
+
+def _mounts(options: Options, image: Image | None) -> list[dict[str, object]]:
+    """What of the host and of the store it has."""
+    if not (options.volume or options.mount or (image is not None and image_volumes(image))):
+        return []
+    from cloche.sandbox.attaching import mounts_for_inspect
+
+    return mounts_for_inspect(options, image)
