@@ -209,17 +209,17 @@ def test_push_where_nothing_is(cli: Cli, filled: Registry, guarded: Registry, en
 
 def test_when_it_is_fetched(cli: Cli, filled: Registry, env: dict[str, str]) -> None:
     name = f"{filled.host}/box:1"
-    never = cli("run", "--pull", "never", name, "true", env=env)
+    never = cli("run", "--rm", "--pull", "never", name, "true", env=env)
     assert never.returncode == 125
     assert "no such image" in never.stderr
-    missing = cli("run", name, "echo", "here", env=env)
+    missing = cli("run", "--rm", name, "echo", "here", env=env)
     assert missing.stdout == "here\n", missing.stderr
     assert f"Unable to find image '{name}' locally" in missing.stderr
-    assert cli("run", name, "echo", "here", env=env).stderr == ""
-    always = cli("run", "--pull", "always", name, "echo", "here", env=env)
+    assert cli("run", "--rm", name, "echo", "here", env=env).stderr == ""
+    always = cli("run", "--rm", "--pull", "always", name, "echo", "here", env=env)
     assert (always.returncode, always.stdout) == (0, "here\n")
     assert "Already exists" in always.stderr
-    nothing = cli("run", f"{filled.host}/nothing:1", "true", env=env)
+    nothing = cli("run", "--rm", f"{filled.host}/nothing:1", "true", env=env)
     assert nothing.returncode == 125
     assert "is not in the registry" in nothing.stderr
 
@@ -228,9 +228,9 @@ def test_an_older_one_will_do(cli: Cli, env: dict[str, str]) -> None:
     with Liar() as liar:
         assert cli("pull", "-q", liar.name, env=env).returncode == 0
         liar.replies["*"] = lambda request: request.give(404)
-        done = cli("run", "--pull", "newer", liar.name, env=env)
+        done = cli("run", "--rm", "--pull", "newer", liar.name, env=env)
         assert done.returncode == 126, done.stderr  # the file is there, and no program
-        assert cli("run", "--pull", "always", liar.name, env=env).returncode == 125
+        assert cli("run", "--rm", "--pull", "always", liar.name, env=env).returncode == 125
 
 
 PROGRAM = """
@@ -290,8 +290,8 @@ def test_a_push_goes_to_no_mirror(cli: Cli, filled: Registry, env: dict[str, str
 
 def test_an_image_by_its_alias(cli: Cli, filled: Registry, env: dict[str, str]) -> None:
     Path(env["CONTAINERS_REGISTRIES_CONF"]).write_text(f'[aliases]\n"mybox" = "{filled.host}/box"\n')
-    assert cli("run", "mybox:1", "echo", "here", env=env).stdout == "here\n"
-    assert cli("run", "--pull", "never", "mybox:1", "echo", "again", env=env).stdout == "again\n"
+    assert cli("run", "--rm", "mybox:1", "echo", "here", env=env).stdout == "here\n"
+    assert cli("run", "--rm", "--pull", "never", "mybox:1", "echo", "again", env=env).stdout == "again\n"
 
 
 def test_an_image_reads_nothing_of_ours(cli: Cli, env: dict[str, str]) -> None:
@@ -300,7 +300,7 @@ def test_an_image_reads_nothing_of_ours(cli: Cli, env: dict[str, str]) -> None:
     tar = tar_of(**{"bin/env": busybox})
     config = {"config": {"Env": ["SECRET", "A=b"]}, "rootfs": {"type": "layers", "diff_ids": [digest_of(tar)]}}
     with Liar(layer=tar, config=config) as liar:
-        done = cli("run", liar.name, "/bin/env", env={**env, "SECRET": "hunter2"})
+        done = cli("run", "--rm", liar.name, "/bin/env", env={**env, "SECRET": "hunter2"})
         assert "A=b\n" in done.stdout, done.stderr
         assert "hunter2" not in done.stdout
 
@@ -311,14 +311,14 @@ def test_the_same_layer_twice(cli: Cli, env: dict[str, str]) -> None:
     config = {"rootfs": {"type": "layers", "diff_ids": [digest_of(tar)] * 2}}
     with Liar(layer=tar, config=config) as liar:
         liar.document["layers"] *= 2
-        done = cli("run", liar.name, "/bin/true", env=env)
+        done = cli("run", "--rm", liar.name, "/bin/true", env=env)
         assert done.returncode == 0, done.stderr
 
 
 def test_an_image_of_nothing(cli: Cli, env: dict[str, str]) -> None:
     with Liar(config={"rootfs": {"type": "layers", "diff_ids": []}}) as liar:
         liar.document["layers"] = []
-        done = cli("run", liar.name, "x", env=env)
+        done = cli("run", "--rm", liar.name, "x", env=env)
         assert done.returncode == 125
         assert "has no layers" in done.stderr
 
@@ -339,7 +339,7 @@ def test_layers_are_nobody_elses(cli: Cli, filled: Registry, env: dict[str, str]
     assert cli("pull", "-q", f"{filled.host}/box:1", env=env).returncode == 0
     assert stat.S_IMODE((store / "layers").stat().st_mode) == 0o700
     assert stat.S_IMODE((store / "incoming").stat().st_mode) == 0o700
-    assert cli("run", f"{filled.host}/box:1", "true", env=env).returncode == 0
+    assert cli("run", "--rm", f"{filled.host}/box:1", "true", env=env).returncode == 0
 
 
 def test_the_stop_signal_of_the_image(cli: Cli, env: dict[str, str]) -> None:
@@ -349,7 +349,7 @@ def test_the_stop_signal_of_the_image(cli: Cli, env: dict[str, str]) -> None:
     with Liar(layer=tar, config=config) as liar:
         assert cli("pull", "-q", liar.name, env=env).returncode == 0
         script = "trap 'echo stopped; exit 7' USR1; echo up; while :; do :; done"
-        child = cli.popen("run", "--timeout", "20", liar.name, "/bin/sh", "-c", script, env=env, stdout=-1)
+        child = cli.popen("run", "--rm", "--timeout", "20", liar.name, "/bin/sh", "-c", script, env=env, stdout=-1)
         assert child.stdout
         with child.stdout:
             assert child.stdout.readline() == b"up\n"

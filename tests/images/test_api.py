@@ -205,7 +205,7 @@ def test_pull_takes_images_from_other_places(cli: Cli, images: Images, tmp_path:
     assert cli("rmi", "changed", env=env).returncode == 0
     done = cli("pull", f"docker-archive:{tmp_path}/a.tar", env=env)
     assert (done.returncode, done.stdout) == (0, "docker.io/library/changed:latest\n"), done.stderr
-    assert cli("run", "changed", "cat", "/root/new", env=env).stdout == "new"
+    assert cli("run", "--rm", "changed", "cat", "/root/new", env=env).stdout == "new"
     for place in (f"oci:{tmp_path}", f"oci-archive:{tmp_path}/none.tar", f"oci:{images.layout}:nope"):
         done = cli("pull", place, env=env)
         assert done.returncode == 1

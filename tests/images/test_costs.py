@@ -94,7 +94,7 @@ def test_a_layer_waits_for_no_other(
         finally:
             fcntl.flock(lock, fcntl.LOCK_UN)
             assert child.wait(PATIENCE) == 0
-    assert cli("run", name, "cat", "/file2").stdout == "x"
+    assert cli("run", "--rm", name, "cat", "/file2").stdout == "x"
 
 
 def images_config(images: Images, name: str) -> str:

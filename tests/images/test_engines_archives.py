@@ -326,7 +326,7 @@ def test_a_name_with_the_digest_of_something_else(quick: Forks, tmp_path: Path) 
     ):
         done = quick.fed("load", input=tar_of(**archive), env=env)
         assert re.match(r"Loaded image ID: sha256:[0-9a-f]{64}\n$", done.stdout), done.stderr
-    assert quick("run", "--pull", "never", good, "x", env=env).returncode == 125
+    assert quick("run", "--rm", "--pull", "never", good, "x", env=env).returncode == 125
     index = digest_of(next(c for n, c in platforms(own).items() if n.startswith("blobs") and b'"manifests"' in c))
     done = quick.fed("load", input=tar_of(**platforms(own, name=f"debian@{index}")), env=env)
     assert done.stdout == f"Loaded image: debian@{index}\n", done.stderr

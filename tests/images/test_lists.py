@@ -109,7 +109,7 @@ def test_a_list_of_what_registries_have(
     shutil.rmtree(env["CLOCHE_ROOT"])
     assert cli("pull", "-q", "--platform", OTHER, name, env=env).returncode == 0
     assert len(json.loads(cli("image", "inspect", name, env=env).stdout)[0]["RootFS"]["Layers"]) == 2
-    assert cli("run", name, "cat", "/etc/passwd", env=env).returncode == 0
+    assert cli("run", "--rm", name, "cat", "/etc/passwd", env=env).returncode == 0
 
 
 def test_a_list_goes_to_another_registry(cli: Cli, several: Registry, guarded: Registry, env: dict[str, str]) -> None:
@@ -160,10 +160,10 @@ def test_a_list_of_what_is_here(cli: Cli, several: Registry, env: dict[str, str]
     assert heading.split()[0] == "REPOSITORY"
     assert line.split()[:2] == ["both", "1"]
     assert line.split()[-1] != "0B"
-    assert cli("run", "both:1", "sh", "-c", "echo $WHO", env=env).stdout == "box\n"
-    assert cli("run", "--platform", f"linux/{OTHER}", "both:1", "cat", "/root/new", env=env).stdout == "new"
+    assert cli("run", "--rm", "both:1", "sh", "-c", "echo $WHO", env=env).stdout == "box\n"
+    assert cli("run", "--rm", "--platform", f"linux/{OTHER}", "both:1", "cat", "/root/new", env=env).stdout == "new"
     assert cli("manifest", "create", "less:1", "both:1", env=env).returncode == 0
-    absent = cli("run", "--platform", f"linux/{OTHER}", "less:1", "true", env=env)
+    absent = cli("run", "--rm", "--platform", f"linux/{OTHER}", "less:1", "true", env=env)
     assert absent.returncode == 125
     assert f"has nothing for the platform linux/{OTHER}" in absent.stderr
     for text in cli("images", "-q", env=env).stdout.split():
@@ -178,13 +178,13 @@ def test_a_list_that_is_not_whole_does_not_run(cli: Cli, several: Registry, env:
     assert cli("manifest", "create", "thin:1", own, env=env).returncode == 0
     assert cli("manifest", "create", "-a", "thin:1", f"{several.host}/other:1", env=env).returncode == 0
     assert cli("manifest", "annotate", "--annotation", "a=b", "thin:1", own, env=env).returncode == 0
-    done = cli("run", "thin:1", "true", env=env)
+    done = cli("run", "--rm", "thin:1", "true", env=env)
     assert done.returncode == 125
     assert "is not unpacked" in done.stderr
     assert f"hint: cloche pull {own}" in done.stderr
     assert cli("save", "-o", "/dev/null", "thin:1", env=env).returncode == 1
     assert cli("pull", "-q", own, env=env).returncode == 0
-    assert cli("run", "thin:1", "true", env=env).returncode == 0
+    assert cli("run", "--rm", "thin:1", "true", env=env).returncode == 0
 
 
 def test_a_list_saved_and_loaded(cli: Cli, several: Registry, env: dict[str, str], tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_list_saved_and_loaded(cli: Cli, several: Registry, env: dict[str, str
     quietly("skopeo", "copy", f"docker-archive:{path}", f"dir:{tmp_path}/own")
     env["CLOCHE_ROOT"] = str(tmp_path / "other")
     assert cli("load", input=path.read_bytes(), env=env).stdout == "Loaded image: both:1\n"
-    assert cli("run", "both:1", "sh", "-c", "echo $WHO", env=env).stdout == "box\n"
+    assert cli("run", "--rm", "both:1", "sh", "-c", "echo $WHO", env=env).stdout == "box\n"
 
 
 def test_what_a_list_says(cli: Cli, several: Registry, env: dict[str, str]) -> None:
@@ -247,7 +247,7 @@ def test_an_index_of_podman(cli: Cli, several: Registry, podman: Callable[..., s
         podman("manifest", "add", "theirs", f"docker://{several.host}/{image}:1")
     podman("manifest", "push", "--all", "theirs", f"docker://{name}")
     assert cli("pull", "-q", "--platform", OTHER, name, env=env).returncode == 0
-    assert cli("run", "--platform", OTHER, "--pull", "never", name, "cat", "/root/new", env=env).stdout == "new"
+    assert cli("run", "--rm", "--platform", OTHER, "--pull", "never", name, "cat", "/root/new", env=env).stdout == "new"
     for words, found in (((), [f"linux/{OWN}"]), (("--all",), [f"linux/{OWN}", f"linux/{OTHER}"])):
         made = f"made{len(words)}:1"
         assert cli("manifest", "create", *words, made, f"docker://{name}", env=env).returncode == 0
@@ -260,7 +260,7 @@ def test_as_any_user(fresh: Cli, several: Registry) -> None:
     assert fresh("manifest", "create", name, own, f"{several.host}/other:1").returncode == 0
     assert fresh("pull", "-q", own).returncode == 0
     assert fresh("rmi", own).returncode == 0
-    assert fresh("run", name, "sh", "-c", "echo $WHO").stdout == "box\n"
+    assert fresh("run", "--rm", name, "sh", "-c", "echo $WHO").stdout == "box\n"
     assert fresh("manifest", "push", "-pq", name).returncode == 0
     assert len(raw_of(several, name.split("/", 1)[1])["manifests"]) == 2
     assert fresh("images", "-q").stdout == ""
@@ -363,7 +363,7 @@ def test_an_image_is_no_list(cli: Cli, filled: Registry, env: dict[str, str]) ->
         done = cli("manifest", *words, env=env)
         assert done.returncode == 1, words
         assert "is an image, not a list" in done.stderr or "is there already" in done.stderr
-    assert cli("run", name, "true", env=env).returncode == 0
+    assert cli("run", "--rm", name, "true", env=env).returncode == 0
 
 
 def test_all_tags(cli: Cli, filled: Registry, images: Images, env: dict[str, str]) -> None:

@@ -58,7 +58,7 @@ def env(tmp_path: Path) -> dict[str, str]:
 
 def test_what_is_said_is_not_the_commands(cli: Cli, liar: Liar, env: dict[str, str]) -> None:
     """The output has nothing in it but what the command wrote; how the fetching went is said as docker says it."""
-    done = cli("run", liar.name, env=env)
+    done = cli("run", "--rm", liar.name, env=env)
     assert done.stdout == "first\n"
     first, heading, *layers, digest, status = done.stderr.splitlines()
     assert first == f"Unable to find image '{liar.name}' locally"
@@ -66,20 +66,20 @@ def test_what_is_said_is_not_the_commands(cli: Cli, liar: Liar, env: dict[str, s
     assert [line.split(": ")[1] for line in layers] == ["Download complete", "Pull complete"]
     assert digest == f"Digest: {digest_of(liar.manifest)}"
     assert status == f"Status: Downloaded newer image for {liar.name}"
-    assert cli("run", liar.name, env=env).stderr == ""
-    assert cli("run", "-q", "--pull", "always", liar.name, env=env).stderr == ""
+    assert cli("run", "--rm", liar.name, env=env).stderr == ""
+    assert cli("run", "--rm", "-q", "--pull", "always", liar.name, env=env).stderr == ""
 
 
 def test_newer_fetches_what_differs(cli: Cli, liar: Liar, env: dict[str, str]) -> None:
-    assert cli("run", "--pull", "newer", liar.name, env=env).stdout == "first\n"
-    same = cli("run", "--pull", "newer", liar.name, env=env)
+    assert cli("run", "--rm", "--pull", "newer", liar.name, env=env).stdout == "first\n"
+    same = cli("run", "--rm", "--pull", "newer", liar.name, env=env)
     assert (same.stdout, same.stderr) == ("first\n", "")
     becomes(liar, "second")
-    other = cli("run", "--pull", "newer", liar.name, env=env)
+    other = cli("run", "--rm", "--pull", "newer", liar.name, env=env)
     assert other.stdout == "second\n"
     assert f"Status: Downloaded newer image for {liar.name}" in other.stderr
     liar.close()
-    down = cli("run", "--pull", "newer", liar.name, env=env)
+    down = cli("run", "--rm", "--pull", "newer", liar.name, env=env)
     assert (down.returncode, down.stdout) == (0, "second\n")
     assert down.stderr.startswith(f"cloche: the {liar.name} that is here is used: ")
     assert down.stderr.count("\n") == 1
@@ -88,20 +88,20 @@ def test_newer_fetches_what_differs(cli: Cli, liar: Liar, env: dict[str, str]) -
 def test_a_registry_that_is_down(cli: Cli, liar: Liar, env: dict[str, str]) -> None:
     """`always` is always; who has an older one is told so."""
     for policy in ("always", "newer"):
-        nothing = cli("run", "--pull", policy, "localhost:1/app:1", env=env)
+        nothing = cli("run", "--rm", "--pull", policy, "localhost:1/app:1", env=env)
         assert (nothing.returncode, nothing.stdout) == (125, "")
         assert "localhost:1 cannot be reached" in nothing.stderr
         assert "an older one is here" not in nothing.stderr
     assert cli("pull", "-q", liar.name, env=env).returncode == 0
     liar.close()
-    older = cli("run", "--pull", "always", liar.name, env=env)
+    older = cli("run", "--rm", "--pull", "always", liar.name, env=env)
     assert (older.returncode, older.stdout) == (125, "")
     assert "an older one is here" in older.stderr
-    assert cli("run", "--pull", "missing", liar.name, env=env).stdout == "first\n"
+    assert cli("run", "--rm", "--pull", "missing", liar.name, env=env).stdout == "first\n"
 
 
 def test_never(cli: Cli, liar: Liar, env: dict[str, str]) -> None:
-    done = cli("run", "--pull", "never", liar.name, env=env)
+    done = cli("run", "--rm", "--pull", "never", liar.name, env=env)
     assert done.returncode == 125
     assert done.stderr.splitlines()[0] == f"cloche: no such image: {liar.name}"
     assert liar.asked == []
@@ -110,7 +110,7 @@ def test_never(cli: Cli, liar: Liar, env: dict[str, str]) -> None:
 @pytest.mark.parametrize("options", [(), ("--userns", "host")], ids=["plain", "sealed"])
 def test_always_asks_once(root: Cli, liar: Liar, env: dict[str, str], options: tuple[str, ...]) -> None:
     """Also where the command begins anew, from a copy of the interpreter that nobody can write."""
-    done = root("run", "--pull", "always", *options, liar.name, env=env)
+    done = root("run", "--rm", "--pull", "always", *options, liar.name, env=env)
     assert done.stdout == "first\n", done.stderr
     assert manifests(liar) == 1
 
@@ -154,8 +154,8 @@ def test_another_platform_than_the_one_here(cli: Cli, env: dict[str, str]) -> No
     """`never` takes no image for something else; the rest fetch what was asked for."""
     with Liar(**image("small", architecture="386")) as liar:
         assert cli("pull", "-q", "--platform", "linux/386", liar.name, env=env).returncode == 0
-        assert cli("run", "--platform", "linux/386", "--pull", "never", liar.name, env=env).stdout == "small\n"
-        done = cli("run", "--platform", "linux/amd64", "--pull", "never", liar.name, env=env)
+        assert cli("run", "--rm", "--platform", "linux/386", "--pull", "never", liar.name, env=env).stdout == "small\n"
+        done = cli("run", "--rm", "--platform", "linux/amd64", "--pull", "never", liar.name, env=env)
         assert done.returncode == 125
         assert f"no such image: {liar.name} for linux/amd64: the one here is for linux/386" in done.stderr
         assert "cloche pull --platform linux/amd64" in done.stderr

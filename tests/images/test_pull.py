@@ -46,15 +46,17 @@ def test_run(fresh: Cli, filled: Registry) -> None:
     name = f"{filled.host}/changed:1"
     assert fresh("pull", "-q", name).returncode == 0
     done = fresh(
-        "run", name, "sh", "-c", "echo $WHO; cat /root/new; echo; ls /bin/nc; id -u; touch /etc/x; ls -ld /tmp"
+        "run", "--rm", name, "sh", "-c", "echo $WHO; cat /root/new; echo; ls /bin/nc; id -u; touch /etc/x; ls -ld /tmp"
     )
     assert done.returncode == 0, done.stderr
     who, new, uid, tmp = done.stdout.splitlines()
     assert (who, new, uid) == ("box", "new", "0")
     assert tmp.startswith("drwxrwxrwt")
     assert "nc: No such file" in done.stderr
-    assert fresh("run", "-i", name, input="echo from the default command").stdout == "from the default command\n"
-    assert fresh("run", name, "ls", "/etc/x").returncode == 1
+    assert (
+        fresh("run", "--rm", "-i", name, input="echo from the default command").stdout == "from the default command\n"
+    )
+    assert fresh("run", "--rm", name, "ls", "/etc/x").returncode == 1
 
 
 def test_listed_and_removed(fresh: Cli, filled: Registry) -> None:
@@ -76,7 +78,7 @@ def test_shared_layers_are_kept(fresh: Cli, filled: Registry) -> None:
     for name in ("box", "changed"):
         assert fresh("pull", "-q", f"{filled.host}/{name}:1").returncode == 0
     assert fresh("rmi", f"{filled.host}/box:1").returncode == 0
-    assert fresh("run", f"{filled.host}/changed:1", "cat", "/root/new").stdout == "new"
+    assert fresh("run", "--rm", f"{filled.host}/changed:1", "cat", "/root/new").stdout == "new"
 
 
 def test_the_same_as_umoci_makes_of_it(cli: Cli, filled: Registry, images: Images, tmp_path: Path) -> None:
@@ -125,7 +127,7 @@ def test_saved_and_loaded(fresh: Cli, filled: Registry, tmp_path: Path) -> None:
     loaded = fresh("load", input=done.stdout)
     assert loaded.stdout == f"Loaded image: {name}\n", loaded.stderr
     assert fresh("images", "--no-trunc").stdout.split()[:6] == before.split()[:6]
-    assert fresh("run", name, "cat", "/root/new").stdout == "new"
+    assert fresh("run", "--rm", name, "cat", "/root/new").stdout == "new"
     shutil.rmtree(tmp_path / "copy")
 
 
@@ -148,5 +150,5 @@ def test_many_layers(cli: Cli, count: int, tmp_path: Path) -> None:
     done = cli("load", input=tar_of(**contents), env=env, timeout=120)
     assert done.returncode == 0, done.stderr
     script = 'read a <shared; read b <f0; echo "$a $b"; set -- f*; echo $#'
-    done = cli("run", "many:1", "/bin/sh", "-c", script, env=env)
+    done = cli("run", "--rm", "many:1", "/bin/sh", "-c", script, env=env)
     assert done.stdout == f"{count - 1} 0\n{count}\n", done.stderr

@@ -34,7 +34,7 @@ def blobs(cli: Cli) -> list[str]:
 def test_not_while_a_container_runs(fresh: Cli, filled: Registry) -> None:
     name = f"{filled.host}/box:1"
     assert fresh("pull", "-q", name).returncode == 0
-    child = fresh.popen("run", name, "sh", "-c", "echo up; sleep 60; cat /etc/passwd", stdout=-1)
+    child = fresh.popen("run", "--rm", name, "sh", "-c", "echo up; sleep 60; cat /etc/passwd", stdout=-1)
     assert child.stdout
     assert child.stdout.readline() == b"up\n"
     for words in ((name,), ("-f", name)):
@@ -60,7 +60,7 @@ def test_what_was_untagged_stays_for_a_container(cli: Cli, filled: Registry) -> 
         assert cli("pull", "-q", f"{filled.host}/{source}:1").returncode == 0
     assert cli("tag", f"{filled.host}/changed:1", name).returncode == 0
     assert cli("rmi", f"{filled.host}/changed:1").returncode == 0
-    child = cli.popen("run", "-i", name, "sh", "-c", "echo up; read x; cat /root/new", stdin=-1, stdout=-1)
+    child = cli.popen("run", "--rm", "-i", name, "sh", "-c", "echo up; read x; cat /root/new", stdin=-1, stdout=-1)
     assert child.stdout
     assert child.stdout.readline() == b"up\n"
     assert cli("tag", f"{filled.host}/box:1", name).returncode == 0
@@ -134,7 +134,7 @@ def test_what_is_damaged_can_be_removed(cli: Cli, filled: Registry, part: str) -
     assert cli("pull", "-q", name).returncode == 0
     for path in Path(cli.root, part, "sha256").iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert cli("run", "--pull", "never", name, "true").returncode == 125
+    assert cli("run", "--rm", "--pull", "never", name, "true").returncode == 125
     done = cli("rmi", name)
     assert done.returncode == 0, done.stderr
     assert layers(cli) == blobs(cli) == []

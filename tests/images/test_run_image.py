@@ -147,7 +147,7 @@ def settled(text: str) -> list[str]:
 def test_as_docker_has_it(box: Cli, docker: list[subprocess.CompletedProcess[str]], index: int) -> None:
     """The same output and exit code; where docker refuses, one line says why."""
     (options, name, command), theirs = CASES[index], docker[index]
-    ours = box("run", *options, f"localhost/{name}:1", *command)
+    ours = box("run", "--rm", *options, f"localhost/{name}:1", *command)
     refused = theirs.returncode == 125 or "OCI runtime create failed" in theirs.stderr
     if refused:
         assert ours.returncode == 125, ours.stdout + theirs.stderr
@@ -178,20 +178,20 @@ def test_as_docker_has_it(box: Cli, docker: list[subprocess.CompletedProcess[str
     ],
 )
 def test_what_is_refused_by_name(box: Cli, name: str, says: str) -> None:
-    done = box("run", f"localhost/{name}:1", "true")
+    done = box("run", "--rm", f"localhost/{name}:1", "true")
     assert (done.returncode, done.stdout) == (125, "")
     assert says in done.stderr.splitlines()[0]
 
 
 def test_an_option_stands_in_for_what_is_wrong(box: Cli) -> None:
-    assert box("run", "--stop-signal", "TERM", "localhost/sigfoo:1", "true").returncode == 0
-    assert box("run", "-w", "/", "localhost/relative:1", "true").returncode == 0
-    assert box("run", "-u", "0", "localhost/nobody:1", "true").returncode == 0
+    assert box("run", "--rm", "--stop-signal", "TERM", "localhost/sigfoo:1", "true").returncode == 0
+    assert box("run", "--rm", "-w", "/", "localhost/relative:1", "true").returncode == 0
+    assert box("run", "--rm", "-u", "0", "localhost/nobody:1", "true").returncode == 0
 
 
 def test_groups_stay_the_containers_own(box: Cli) -> None:
     """Images that expect a service manager have them as a volume, which would be written to."""
-    done = box("run", "localhost/groups:1", "sh", "-c", "touch /sys/fs/cgroup/x")
+    done = box("run", "--rm", "localhost/groups:1", "sh", "-c", "touch /sys/fs/cgroup/x")
     assert "Read-only file system" in done.stderr
 
 
@@ -200,7 +200,7 @@ def test_a_volume_is_thrown_away(anyone: Cli) -> None:
     archive = anyone.source.parent / "volumes.tar"
     write_archive(archive, {"thrown": CONFIGS["volumes"]})
     assert anyone("load", "-i", str(archive)).returncode == 0
-    words = ("run", "--read-only", "localhost/thrown:1", "sh", "-c")
+    words = ("run", "--rm", "--read-only", "localhost/thrown:1", "sh", "-c")
     script = "cat /data/file; echo new > /data/file; echo new > /fresh/vol/x; cat /data/file /fresh/vol/x; > /etc/x"
     for _ in range(2):
         done = anyone(*words, script)
@@ -218,7 +218,7 @@ def test_which_signal_stops_it(box: Cli, name: str, options: tuple[str, ...], nu
     """That of the image, unless another is asked for, though it be the usual one."""
     traps = "".join(f"trap 'echo {each}; exit' {each}; " for each in (10, 15, 37))
     script = traps + "echo up; while :; do :; done"
-    child = box.popen("run", "--timeout", "20", *options, f"localhost/{name}:1", "sh", "-c", script, stdout=-1)
+    child = box.popen("run", "--rm", "--timeout", "20", *options, f"localhost/{name}:1", "sh", "-c", script, stdout=-1)
     assert child.stdout
     with child.stdout:
         assert child.stdout.readline() == b"up\n"
@@ -239,7 +239,7 @@ def test_labels_and_ports_are_written_down(box: Cli, tmp_path: Path) -> None:
     record = next(each for each in found if each["name"] == "noted")
     assert sorted(record["labels"]) == ["a=image", "b=mine", "c=file"]
     assert sorted(record["exposed"]) == ["53/udp", "80/tcp", "9000"]
-    missing = box("run", "--label-file", "/nowhere", "localhost/noted:1", "true")
+    missing = box("run", "--rm", "--label-file", "/nowhere", "localhost/noted:1", "true")
     assert "--label-file /nowhere cannot be read" in missing.stderr
 
 
@@ -284,5 +284,5 @@ def test_what_an_upper_layer_hides_is_hidden_in_a_container(fresh: Cli) -> None:
     done = fresh("load", input=tar_of(**parts, **{"0.tar": box, "1.tar": upper}))
     assert done.returncode == 0, done.stderr
     for options in ((), ("--userns", "host")) if fresh.kind == "root" else ((),):
-        done = fresh("run", *options, "hidden:1", "/bin/busybox", "ls", "/o", "/d")
+        done = fresh("run", "--rm", *options, "hidden:1", "/bin/busybox", "ls", "/o", "/d")
         assert done.stdout == "/d:\nnew\n\n/o:\nnew\n", done.stderr

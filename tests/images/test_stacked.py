@@ -115,7 +115,7 @@ def test_run(fresh: Cli, tmp_path: Path) -> None:
     packed = subprocess.run(["tar", "-C", made, "-c", "."], capture_output=True, check=True).stdout
     done = fresh("load", input=packed)
     assert done.returncode == 0, done.stderr
-    done = fresh("run", "made:1", "/bin/busybox", "sh", "-c", "/bin/busybox stat -c %a /tmp; echo /tmp/* /*")
+    done = fresh("run", "--rm", "made:1", "/bin/busybox", "sh", "-c", "/bin/busybox stat -c %a /tmp; echo /tmp/* /*")
     assert done.returncode == 0, done.stderr
     mode, names = done.stdout.splitlines()
     assert mode == "1777"

@@ -207,7 +207,7 @@ def test_layers_of_zstd(cli: Cli, filled: Registry, images: Images, env: dict[st
     kinds = {layer["mediaType"] for layer in json.loads(cli("manifest", "inspect", name, env=env).stdout)["layers"]}
     assert kinds == {"application/vnd.oci.image.layer.v1.tar+zstd"}
     assert cli("pull", "-q", name, env=env).returncode == 0
-    assert cli("run", name, "/bin/busybox", "echo", "here", env=env).stdout == "here\n"
+    assert cli("run", "--rm", name, "/bin/busybox", "echo", "here", env=env).stdout == "here\n"
 
 
 def test_a_foreign_layer(cli: Cli, modern: Modern, env: dict[str, str]) -> None:

@@ -158,6 +158,7 @@ def _begin(container: Container, prepared: Prepared, *, attach: bool) -> Started
         "sealed": prepared.sealed,
         "keep": known["keep"],
         "facts": facts_of(known),
+        "timeout": prepared.plan.timeout,
         "memory": resources.memory.limit if resources and resources.memory else None,
         "entry": prepared.record(options, 0),
     }

@@ -46,9 +46,12 @@ def _write(path: str, content: bytes, *, sync: bool) -> None:
             os.fdatasync(file.number)
 
 
-def how_it_ended(ended: dict[str, Any], names: tuple[str, ...], memory: int | None) -> State:
-    """The members of a state that a stage's report of the end gives; `names` are the calls that were refused."""
-    reason = reason_of(ended, names, 0, memory)
+def how_it_ended(ended: dict[str, Any], names: tuple[str, ...], timeout: float, memory: int | None) -> State:
+    """The members of a state that a stage's report of the end gives; `names` are the calls that were refused.
+
+    `timeout` is what it was given, in seconds, `memory` its limit in bytes, None for none.
+    """
+    reason = reason_of(ended, names, timeout, memory)
     return {
         "exit_code": exit_code_of(ended),
         "oom": bool(oom_kills(ended["counters"])),

@@ -108,14 +108,7 @@ class Supervised:
     def resume(self, known: dict[str, Any], state: dict[str, Any], run: Run | None, console: int) -> None:
         """Take over one that another supervisor has started; without its stage there is no `run`."""
         options = known["options"]
-        self.settings = {
-            "tty": options["tty"],
-            "interactive": options["interactive"],
-            "keep": known["keep"],
-            "facts": facts_of(known),
-            "memory": None,
-            "entry": state["entry"],
-        }
+        self.settings = _settings_of(known, state)
         self.state, self.run, self.executed = state, run, True
         self.began = time.monotonic()
         if run is not None:
@@ -131,7 +124,7 @@ class Supervised:
 
     def find_ended(self, known: dict[str, Any], state: dict[str, Any], word: Ended | None) -> None:
         """One that was running, or was to run again, and does not: `word` is what its stage has written down."""
-        self.settings = {"keep": known["keep"], "facts": facts_of(known), "memory": None, "entry": state["entry"]}
+        self.settings = _settings_of(known, state)
         self.state, self.executed = state, True
         if state["status"] == "restarting":
             self.timer = self.supervisor.loop.after(FIRST_DELAY, self._again)
@@ -325,7 +318,7 @@ class Supervised:
             refused = ended["refused"]
             order = sorted(refused, key=lambda number: -refused[number])
             names = tuple(name(number, os.uname().machine) or f"number {number}" for number in order)
-        return states.how_it_ended(ended, names, self.settings.get("memory"))
+        return states.how_it_ended(ended, names, self.settings["timeout"], self.settings["memory"])
 
     def _tell(self, *message: Any) -> None:
         """Tell whoever has it started that it could not be."""
@@ -411,6 +404,12 @@ class Supervised:
         facts, known = self.settings["facts"], load(self.id)
         name = facts["name"] if known is None else known.name  # whoever renames it does not tell us
         emit("container", action, self.id, {"image": facts["image"], "name": name, **facts["labels"], **more})
+
+
+def _settings_of(known: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    """What its start was told, as far as it is written down."""
+    facts = {"keep": known["keep"], "facts": facts_of(known), "entry": state["entry"]}
+    return {**facts, "timeout": 0.0, "memory": None}
 
 
 def _wait_status(found: process.Exit) -> int:
