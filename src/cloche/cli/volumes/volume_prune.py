@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 
 from cloche.cli import human
+from cloche.cli.asking import agreed
 from cloche.cli.volumes.filtering import make_prune_test
+from cloche.engine.events import emit
 from cloche.engine.trees import Remover
 from cloche.engine.volume_uses import remove_unused, sweep
 
@@ -14,8 +16,8 @@ if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
 
 WARNING = {
-    False: "WARNING! This will remove anonymous local volumes not used by at least one container.\n",
-    True: "WARNING! This will remove all local volumes not used by at least one container.\n",
+    False: "WARNING! This will remove anonymous local volumes not used by at least one container.",
+    True: "WARNING! This will remove all local volumes not used by at least one container.",
 }
 
 
@@ -23,18 +25,13 @@ def volume_prune(parsed: Parsed) -> int:
     """Carry out `volume prune`."""
     everything = parsed.flag("all")
     test = make_prune_test(parsed.all("filter"), everything=everything)
-    if not parsed.flag("force") and not _agreed(everything=everything):
+    if not parsed.flag("force") and not agreed(WARNING[everything]):
         return 0
     with Remover() as remover:
         sweep(remover)
         names, freed = remove_unused(test, remover)
+    emit("volume", "prune", "", {"reclaimed": str(freed)})
     if names:
         sys.stdout.write("Deleted Volumes:\n" + "".join(f"{name}\n" for name in names) + "\n")
     sys.stdout.write(f"Total reclaimed space: {human.size(freed)}\n")
     return 0
-
-
-def _agreed(*, everything: bool) -> bool:
-    sys.stdout.write(WARNING[everything] + "Are you sure you want to continue? [y/N] ")
-    sys.stdout.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}

@@ -176,12 +176,12 @@ class Supervised:
     def _is_command(self, attested: dict[str, str], notes: list[tuple[str, str]]) -> None:
         self.executed = True
         self.began = self.begun_here = time.monotonic()
+        self._emit("start")  # before anybody hears of it who may have more to tell
         if self.starter is not None:
             self.starter.send("started", self.state["pid"], attested, notes)
             if self.starter not in self.streams.attached:
                 self.starter.finish()
             self.starter = None
-        self._emit("start")
 
     def _fail(self, why: str) -> None:
         """It could not be made."""
