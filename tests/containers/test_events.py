@@ -23,12 +23,18 @@ if TYPE_CHECKING:
 
 __all__ = ["workshop"]
 # what is not told of the same things: docker has networks, and tells of each signal that stop sends
-LIFE = "create start die pause unpause rename restart stop destroy".split()
+LIFE = "create attach start die pause unpause rename restart stop destroy top export archive-path".split()
+EXECS = ("exec_create", "exec_start", "exec_die")
 SCRIPT = """
 ENGINE create --network none --name first -l color=red localhost/box:1 sh -c 'exit 3'
-ENGINE start first >/dev/null; ENGINE wait first
+ENGINE start -a first || true
 ENGINE run --network none -d --stop-signal KILL --name second localhost/box:1 sleep 1000
+ENGINE exec second sh -c 'exit 4' || true
+ENGINE exec -d second true
+ended() { ENGINE events --since SINCE --until $(date +%s.%N) -f event=exec_die --format '{{.Action}}'; }
+while [ $(ended | wc -l) -lt 2 ]; do :; done
 ENGINE pause second; ENGINE unpause second
+ENGINE top second >/dev/null; ENGINE export second >/dev/null; ENGINE cp second:/etc - >/dev/null
 ENGINE rename second third
 ENGINE restart -t 0 third
 ENGINE kill -s KILL third; ENGINE wait third
@@ -47,7 +53,7 @@ def told(workshop: Workshop) -> dict[str, list[dict[str, Any]]]:
         since = f"{time.time():.9f}"
         if engine == "cloche":
             workshop.sh("cloche load -q -i box.tar", store)
-        workshop.sh(SCRIPT.replace("ENGINE", engine), store)
+        workshop.sh(SCRIPT.replace("ENGINE", engine).replace("SINCE", since), store)
         asked = f"{engine} events --since {since} --until {time.time():.9f} --format json -f type=container"
         found[engine] = [json.loads(line) for line in workshop.sh(asked, store).splitlines()]
     return found
@@ -57,16 +63,19 @@ def lives(events: list[dict[str, Any]]) -> list[tuple[str, dict[str, str]]]:
     """Actions and attributes, but for how long it took, which docker tells since 23."""
     found = []
     for event in events:
-        if event["Action"] in LIFE:
-            attributes = event["Actor"]["Attributes"]
-            found.append((event["Action"], {key: attributes[key] for key in attributes if key != "execDuration"}))
+        if event["Action"] in LIFE or event["Action"].startswith(EXECS):
+            attributes = {**event["Actor"]["Attributes"]}
+            attributes.pop("execDuration", None)
+            assert len(attributes.pop("execID", "x" * 64)) == 64
+            found.append((event["Action"], attributes))
     return found
 
 
 def test_a_life_is_told_as_docker_does(told: dict[str, list[dict[str, Any]]]) -> None:
     assert lives(told["cloche"]) == lives(told["docker"])
     for event in told["cloche"]:
-        assert (event["Actor"]["Attributes"].get("execDuration") in {"0", "1"}) == (event["Action"] == "die")
+        lasted = event["Actor"]["Attributes"].get("execDuration", "")
+        assert lasted.isdecimal() == (event["Action"] == "die")
 
 
 def test_events_have_dockers_members(told: dict[str, list[dict[str, Any]]]) -> None:

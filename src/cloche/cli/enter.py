@@ -72,7 +72,7 @@ def _enter(parsed: Parsed) -> int:
         first=ids.first(),
         keep_groups=ids.deny_setgroups and "user" in kinds,
     )
-    return making.follow(entry, lambda _pid: lambda: None, interactive=interactive)
+    return making.follow(entry, lambda _pid: lambda _code: None, interactive=interactive)
 
 
 def _container(container: Container, parsed: Parsed, argv: tuple[str, ...], *, tty: bool, interactive: bool) -> int:

@@ -16,11 +16,10 @@ from contextlib import contextmanager
 
 from cloche.engine import pausing, views
 from cloche.engine.changes import mount_places
-from cloche.engine.events import emit
-from cloche.engine.removing import attributes
+from cloche.engine.events import tell
 from cloche.engine.walking import OPEN, Scope, walk, write_tar
 from cloche.errors import ConflictError, UnsupportedError
-from cloche.images import local
+from cloche.images import local, telling
 from cloche.images.changes import apply_changes
 from cloche.images.documents import LARGEST, LARGEST_CONFIG
 from cloche.images.importing import now, store_layer
@@ -30,7 +29,6 @@ from cloche.images.store import names
 from cloche.images.store.crew import unpack_all
 from cloche.images.store.layout import Layout, store_dir
 from cloche.images.store.stacks import stack
-from cloche.images.telling import tell
 from cloche.images.unpack.apply import OPAQUE, WHITEOUT
 from cloche.images.unpack.tar import CHARACTER, DIRECTORY, FILE, Entry
 from cloche.images.unpack.worker import Worker
@@ -94,9 +92,9 @@ def commit(container: Container, asked: Commit, unpacking: Unpacking, worker: Fi
     finally:
         discard(layout, stored)
     more = {"comment": asked.message, "imageID": image_id, "imageRef": asked.name}
-    emit("container", "commit", container.id, {**attributes(container), **more})
+    tell(container, "commit", **more)
     if asked.name:
-        tell(layout, "tag", image_id, parse_reference(asked.name).familiar)
+        telling.tell(layout, "tag", image_id, parse_reference(asked.name).familiar)
     return image_id
 
 

@@ -22,10 +22,9 @@ import stat
 from contextlib import contextmanager, nullcontext
 
 from cloche.engine import fileworker, making, views
-from cloche.engine.events import emit
+from cloche.engine.events import tell
 from cloche.engine.fileworker import DIRECTORY, LINK, NOTHING, FileWorker
 from cloche.engine.placing import Giving, Placer
-from cloche.engine.removing import attributes
 from cloche.engine.walking import Scope, walk
 from cloche.errors import ClocheError, ConflictError, ForbiddenError, NotFoundError, SpecError
 from cloche.linux import files
@@ -185,7 +184,7 @@ def _seen(container: Container, unpacking: Unpacking) -> Iterator[FileWorker]:
 
 
 def _tell(container: Container, action: str) -> None:
-    emit("container", action, container.id, attributes(container))
+    tell(container, action)
 
 
 def check_output(path: str) -> None:

@@ -7,9 +7,8 @@ and of one that has other trees below it, only what it sees itself can be read, 
 from __future__ import annotations
 
 from cloche.engine import views
-from cloche.engine.events import emit
+from cloche.engine.events import tell
 from cloche.engine.fileworker import FileWorker
-from cloche.engine.removing import attributes
 from cloche.engine.walking import Scope
 
 TYPE_CHECKING = False
@@ -32,5 +31,5 @@ def export(container: Container, unpacking: Unpacking, out: int) -> dict[str, in
         left_out = worker.pack(b"", Scope(noted=not unpacking.powers.own, mounts=mounts), out)
     finally:
         worker.close()
-    emit("container", "export", container.id, attributes(container))
+    tell(container, "export")
     return left_out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cloche.engine import making
 from cloche.engine.containers import Container
-from cloche.engine.events import emit
+from cloche.engine.events import tell
 from cloche.engine.supervisor import client
 from cloche.errors import ConflictError
 
@@ -37,7 +37,7 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
             break
     if volumes and container.known["volumes"]:
         _remove_volumes(container.known["volumes"])
-    emit("container", "destroy", container.id, attributes(container))
+    tell(container, "destroy")
 
 
 def _remove_volumes(names: list[str]) -> None:
@@ -47,9 +47,3 @@ def _remove_volumes(names: list[str]) -> None:
     with Remover() as remover:
         for path in discard(names):
             remover(path)
-
-
-def attributes(container: Container) -> dict[str, str]:
-    """What docker's events say of a container."""
-    known = container.known
-    return {**known["labels"], "image": str(known.get("image", "")), "name": container.name}

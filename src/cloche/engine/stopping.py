@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from cloche.engine.containers import Container
+from cloche.engine.events import tell
 from cloche.engine.keeping import STOP_TIMEOUT
-from cloche.engine.removing import attributes
 from cloche.engine.signals import signal_number
 from cloche.engine.supervisor import client
 from cloche.errors import ConflictError
-from cloche.images.store.events import emit
 from cloche.linux import process
 from cloche.stage.cleaning import end_groups
 
@@ -33,7 +32,7 @@ def stop(container: Container, signal: str | int | None, timeout: float | None) 
         _stop_throwaway(container, number, patience)
     else:
         client.ask("stop", container.id, number, patience)
-    emit("container", "stop", container.id, attributes(container))
+    tell(container, "stop")
 
 
 def kill(container: Container, number: int) -> None:
@@ -45,7 +44,7 @@ def kill(container: Container, number: int) -> None:
             process.pidfd_send_signal(pidfd.number, number)
     else:
         client.ask("signal", container.id, number, number == KILL or number == signal_number(_stop_signal(container)))
-    emit("container", "kill", container.id, {**attributes(container), "signal": str(number)})
+    tell(container, "kill", signal=str(number))
 
 
 def wait(container: Container) -> int | None:

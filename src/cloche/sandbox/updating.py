@@ -11,10 +11,9 @@ from errno import EBUSY, EINVAL
 
 from cloche.engine import making
 from cloche.engine.containers import Container
-from cloche.engine.removing import attributes
+from cloche.engine.events import tell
 from cloche.engine.supervisor import client
 from cloche.errors import ClocheError, ConflictError, SpecError, UnsupportedError
-from cloche.images.store.events import emit
 from cloche.linux.reading import read_bytes
 from cloche.runtime.cgroups.update import update_limits
 from cloche.runtime.containers import write_atomically
@@ -74,7 +73,7 @@ def update(container: Container, limits: dict[str, str], restart: tuple[str, int
         making.write_known(container)
     if restart is not None and container.status in {*ALIVE, "restarting"}:
         client.ask("policy", container.id, *restart)
-    emit("container", "update", container.id, attributes(container))
+    tell(container, "update")
 
 
 def changed(before: Options, limits: dict[str, str], container_id: str) -> Options:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from cloche.engine import containers
+from cloche.engine.events import tell
 from cloche.engine.supervisor import client
 from cloche.errors import ConflictError, UnsupportedError
 
@@ -40,5 +41,6 @@ def attach_to(container: Container, *, interactive: bool, proxy: bool, keys: str
     session = client.connect()
     if session.ask("attach", container.id)[0] != "attached":
         raise ConflictError(f"container {container.id} is not running")
+    tell(container, "attach")
     tty = container.known["options"]["tty"]
     return Attached(session, container.id, tty=tty, interactive=interactive, proxy=proxy, keys=keys).run() or 0

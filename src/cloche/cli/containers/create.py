@@ -7,8 +7,7 @@ import sys
 from cloche.cli.keeping import keep_of
 from cloche.cli.request import options_of
 from cloche.cli.run import fetch_wanted, write_cidfile
-from cloche.engine.removing import attributes
-from cloche.images.store.events import emit
+from cloche.engine.events import tell
 from cloche.sandbox.keeping import create as make
 
 TYPE_CHECKING = False
@@ -26,6 +25,6 @@ def create(parsed: Parsed) -> int:
         return code
     container = make(options, keep)
     write_cidfile(options.cidfile, container.id)
-    emit("container", "create", container.id, attributes(container))
+    tell(container, "create")
     sys.stdout.write(f"{container.id}\n")
     return 0

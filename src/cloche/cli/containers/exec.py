@@ -15,6 +15,7 @@ from cloche.cli.detaching import Matcher, parse_keys
 from cloche.cli.output import print_error
 from cloche.cli.request import lines_of
 from cloche.engine import containers, execs
+from cloche.engine.events import tell
 from cloche.errors import ConflictError, StageError
 from cloche.ids import new_id
 
@@ -67,9 +68,18 @@ def exec(parsed: Parsed) -> int:
 def carry_out(container: Container, asked: Asked, *, interactive: bool, matcher: Matcher | None) -> int:
     """Have it made and stay until its end, or leave it; returns its exit code. Raises NotExecutedError, StageError."""
 
-    def record(pid: int) -> Callable[[], None]:
-        path = execs.add(container.id, new_id(), pid, asked)
-        return lambda: execs.forget(path)
+    def record(pid: int) -> Callable[[int | None], None]:
+        exec_id, (program, *rest) = new_id(), asked.argv
+        path = execs.add(container.id, exec_id, pid, asked)
+        for what in ("exec_create", "exec_start"):
+            tell(container, f"{what}: {program} {' '.join(rest)}", execID=exec_id)
+
+        def forget(code: int | None) -> None:
+            execs.forget(path)
+            if code is not None:
+                tell(container, "exec_die", execID=exec_id, exitCode=str(code))
+
+        return forget
 
     entry = execs.entry_of(container, asked)
     if not entry.stays:

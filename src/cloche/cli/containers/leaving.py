@@ -129,12 +129,13 @@ class _Keeper:
             self.master = console.master
             forget = record(made.pid)
             point("exec recorded")
+            code: int | None = None
             try:
                 let_go(made)
                 process.set_name("cloche exec")
-                self._wait(made)
+                code = self._wait(made)
             finally:
-                forget()
+                forget(code)
         except NotExecutedError as error:
             self._say("not executed", str(error), error.errno, error.hint)
         except ConflictError as error:
@@ -148,7 +149,7 @@ class _Keeper:
         except OSError:
             pass  # who made us has ended
 
-    def _wait(self, made: Made) -> None:
+    def _wait(self, made: Made) -> int:
         self._say("made", made.pid, fds=(self.master,) if self.master >= 0 else ())
         self.poll.register(made.pidfd, select.POLLIN)
         self.poll.register(self.sock.fileno(), select.POLLIN)
@@ -164,7 +165,7 @@ class _Keeper:
                     assert ended is not None
                     code = ended.status if ended.code == process.CLD_EXITED else 128 + ended.status
                     self._say("ended", {"exit_code": code})
-                    return
+                    return code
                 if fd == self.master:
                     self._drain()
                 else:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from cloche.runtime.entering import Entry
 
-    Record = Callable[[int], Callable[[], None]]  # told the pid; what it returns is called at the end
+    # told the pid; what it returns is called at the end with the exit code, None where there was no command
+    Record = Callable[[int], Callable[[int | None], None]]
 else:
     import _signal
 
@@ -124,10 +125,12 @@ def follow(entry: Entry, record: Record, *, interactive: bool) -> int:
     run = Direct(made)
     with front.passing_signals(run, streams, tty=tty):
         forget = record(made.pid)
+        code: int | None = None
         try:
             let_go(made)
             if terminal.master >= 0:
                 streams.connect(terminal.master)
-            return int(streams.relay(run, front.Observer(), lambda _pid: None)["exit_code"])
+            code = int(streams.relay(run, front.Observer(), lambda _pid: None)["exit_code"])
+            return code
         finally:
-            forget()
+            forget(code)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from cloche.engine import containers, making, names
-from cloche.engine.removing import attributes
+from cloche.engine.events import tell
 from cloche.errors import ConflictError
 from cloche.ids import check_name
-from cloche.images.store.events import emit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,5 +27,5 @@ def rename(parsed: Parsed) -> int:
         container.known["name"] = new
         making.write_known(container)
         names.give_up(old, container.id)
-    emit("container", "rename", container.id, {**attributes(container), "oldName": f"/{old}"})
+    tell(container, "rename", oldName=f"/{old}")
     return 0

@@ -5,9 +5,8 @@ from __future__ import annotations
 from cloche.cli.containers.each import for_each
 from cloche.cli.containers.stop import seconds
 from cloche.engine import containers
-from cloche.engine.removing import attributes
+from cloche.engine.events import tell
 from cloche.engine.stopping import stop
-from cloche.images.store.events import emit
 from cloche.sandbox import keeping
 
 TYPE_CHECKING = False
@@ -23,7 +22,7 @@ def restart(parsed: Parsed) -> int:
         container = containers.find(word)
         stop(container, signal, timeout)
         keeping.start(containers.find(container.id))
-        emit("container", "restart", container.id, attributes(container))
+        tell(container, "restart")
         return word
 
     return for_each(parsed.positionals, one)

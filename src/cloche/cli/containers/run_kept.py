@@ -9,9 +9,8 @@ from cloche.cli import front
 from cloche.cli.keeping import keep_of
 from cloche.cli.request import options_of
 from cloche.cli.run import check_terminal, fetch_wanted, write_cidfile
-from cloche.engine.removing import attributes
+from cloche.engine.events import tell
 from cloche.errors import ConflictError, NotExecutedError
-from cloche.images.store.events import emit
 from cloche.sandbox import keeping
 
 TYPE_CHECKING = False
@@ -37,7 +36,9 @@ def run_kept(verb: Verb, parsed: Parsed) -> int:
 
     def made(container: Container) -> None:
         write_cidfile(options.cidfile, container.id)
-        emit("container", "create", container.id, attributes(container))
+        tell(container, "create")
+        if not detach:
+            tell(container, "attach")
 
     try:
         started = keeping.run(options, keep, size=size, attach=not detach, made=made)

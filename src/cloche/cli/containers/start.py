@@ -5,6 +5,7 @@ from __future__ import annotations
 from cloche.cli import front
 from cloche.cli.containers.each import for_each
 from cloche.engine import containers
+from cloche.engine.events import tell
 from cloche.errors import ConflictError
 from cloche.sandbox import keeping
 
@@ -33,6 +34,8 @@ def _start_attached(parsed: Parsed) -> int:
 
     container = containers.find(parsed.positionals[0])
     options = container.known["options"]
+    if not container.running:
+        tell(container, "attach")
     started = keeping.start(container, size=front.terminal_size() if options["tty"] else (0, 0), attach=True)
     interactive = parsed.flag("interactive") and options["interactive"]
     keys = parsed.text("detach_keys") or container.known["keep"]["detach_keys"]

@@ -9,6 +9,7 @@ import sys
 
 from cloche.cli.output import plain, width
 from cloche.engine import containers
+from cloche.engine.events import tell
 from cloche.engine.processes import COLUMNS, SAME, machine, pids_in, read_process
 from cloche.errors import SpecError
 
@@ -39,6 +40,7 @@ def top(parsed: Parsed) -> int:
     on = machine(container)
     found = (read_process(pid) for pid in pids_in(container))
     rows = [[COLUMNS[key][1](process, on) for _, key in wanted] for process in found if process is not None]
+    tell(container, "top")
     sys.stdout.write(table([[heading for heading, _ in wanted], *rows]))
     return 0
 
