@@ -128,7 +128,7 @@ def test_headings_of_templates(cli: Cli, several: Store) -> None:
     [
         ("{{.Nope}}", "there is no .Nope"),
         ("{{.Names", "without }}"),
-        ("{{.Label}}{{.Label 1 2}}", "does not fit"),
+        ("{{.Label}}{{.Label 1 2}}", "a method cannot work with what it is given"),
         ('{{.Names "x"}}', "behind what is no function"),
     ],
 )

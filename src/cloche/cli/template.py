@@ -365,10 +365,7 @@ def _method(whole: str, method: Value, arguments: list[Value]) -> Value:
         function = method(scope)
         if not callable(function):
             raise _wrong(whole, "has something behind what is no function")
-        try:
-            return function(*(argument(scope) for argument in arguments))
-        except (TypeError, ValueError) as error:
-            raise SpecError(f"what is given there does not fit: {error}") from None
+        return _call("a method", function, arguments)(scope)
 
     return run
 
