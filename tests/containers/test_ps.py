@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.containers.conftest import Alive
 from tests.containers.made import IMAGE_ID, Store, at
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.conftest import Cli
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\nx\ty"
@@ -314,19 +319,19 @@ def test_a_document_that_is_damaged(cli: Cli, store: Store, content: bytes, ther
 
 
 def test_what_does_not_run_any_more_is_not_said_to(cli: Cli, store: Store) -> None:
-    """The machine was started anew, or the process has another's number."""
+    """The machine was started anew, or the process has another's number; and there is no supervisor."""
     store.run("web")
     for name, lie in (
         ("boot", {"boot": "another"}),
         ("pid", {"pid": 4194304, "start": 5}),
         ("start", {"start": 1}),
-        ("waits", {"status": "restarting", "pid": 0, "boot": "another"}),
     ):
         store.run(name, state=lie)
     assert names(cli, store) == ["web"]
-    assert set(ps(cli, store, "-a", "--format", "{{.Names}} {{.Status}}").splitlines()[:4]) == {
-        f"{name} Exited (unknown)" for name in ("boot", "pid", "start", "waits")
-    }
+    said = dict(line.split(" ", 1) for line in ps(cli, store, "-a", "--format", "{{.Names}} {{.Status}}").splitlines())
+    assert said.pop("web") == "Up 5 minutes"
+    assert said.keys() == {"boot", "pid", "start"}
+    assert {text.partition(")")[0] for text in said.values()} == {"Exited (unknown"}
 
 
 def test_one_that_waits_for_its_next_start(cli: Cli, store: Store) -> None:
@@ -354,3 +359,54 @@ def test_many(cli: Cli, store: Store) -> None:
         (store.run if number % 2 else store.end)(f"c{number}")
     assert len(ps(cli, store, "-a").splitlines()) == 201
     assert len(names(cli, store)) == 100
+
+
+def test_a_container_that_was_killed_with_its_supervisor(alive: Alive) -> None:
+    """Whoever looks has another supervisor find out how it ended, and what runs goes on."""
+    alive("run", "-d", "--name", "gone", "host", "sleep", "1000")
+    alive("run", "-d", "--name", "web", "host", "sleep", "1000")
+    pids = [int(alive("inspect", "-f", "{{.State.Pid}}", name)) for name in ("gone", "web")]
+    for process in of_state(alive.env["CLOCHE_STATE"]):
+        os.kill(process, signal.SIGKILL)
+    os.kill(pids[0], signal.SIGKILL)
+    lines = dict(line.split(" ", 1) for line in alive("ps", "-a", "--format", "{{.Names}} {{.Status}}").splitlines())
+    assert lines["web"].startswith("Up ")
+    assert lines["gone"].startswith("Exited (")
+    assert int(alive("inspect", "-f", "{{.State.Pid}}", "web")) == pids[1]
+
+
+def of_state(state: str) -> list[int]:
+    """The processes of cloche that were told of a state directory: the supervisor."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            try:
+                environment = Path(f"/proc/{name}/environ").read_bytes()
+                words = Path(f"/proc/{name}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if f"CLOCHE_STATE={state}".encode() in environment.split(b"\0") and b"supervisor.main" in words:
+                found.append(int(name))
+    return found
+
+
+@pytest.fixture
+def someones(anyone: Cli, shared_dir: Path) -> Iterator[Alive]:
+    """Real containers, as three kinds of user."""
+    top = shared_dir / f"looks-{anyone.kind}"
+    top.mkdir()
+    top.chmod(0o777)
+    made = Alive(anyone, top)
+    yield made
+    made.end()
+
+
+def test_three_kinds_of_user(someones: Alive) -> None:
+    someones("run", "-d", "--name", "web", "-l", "a=b", "host", "sh", "-c", "echo x >/tmp/file; exec sleep 1000")
+    assert someones("ps", "--format", '{{.Names}} {{.Image}} {{.State}} {{.Label "a"}}') == "web host running b\n"
+    assert re.search(r"\d+B|kB", someones("ps", "-s").splitlines()[1])
+    found = someones.document("web")
+    assert found["State"]["Running"] is True
+    assert found["Receipt"]["user"]["detail"]
+    assert someones("why", "web").startswith("web: `sh -c ")
+    assert someones("container", "ls", "-aq").strip() == found["Id"][:12]

@@ -104,6 +104,24 @@ for names in BUNDLES["exec"]:
     assert "cloche.cli.containers.exec" in own
 
 
+def test_ps_loads_what_it_may_and_no_more() -> None:
+    """Neither what starts containers nor what a template or a filter alone needs."""
+    own, others = loaded("""
+from cloche.cli.main import BUNDLES
+for names in BUNDLES["ps"]:
+    for name in names:
+        __import__(name)
+""")
+    assert others <= RUN | {"_signal"}
+    rooms = {".".join(name.split(".")[:2]) for name in own}
+    assert rooms <= {f"cloche.{room}" for room in "cli engine errors images linux records spec stage".split()} | {
+        "cloche"
+    }
+    left_out = "cloche.cli.template cloche.cli.options_run cloche.images.listing cloche.engine.supervisor.client"
+    assert not own & set(left_out.split())
+    assert len(own) < 45
+
+
 @pytest.mark.parametrize("bundle", ["runtime", "small"])
 def test_a_command_of_the_runtime_loads_what_it_may_and_no_more(bundle: str) -> None:
     own, others = loaded(f"""

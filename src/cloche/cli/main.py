@@ -53,15 +53,13 @@ EVERY_RUN = ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.s
 WHEN_ASKED = (
     "cloche.images.store.uses",
     *(f"cloche.cli.images.{room}" for room in ("images", "image_inspect")),
-    *(
-        f"cloche.cli.containers.{verb}"
-        for verb in ("run_kept", "attaching", "create", "start", "rm", "stop", "kill", "ps")
-    ),
-    *("cloche.cli.options_containers", "cloche.cli.options_looks"),
+    *(f"cloche.cli.containers.{verb}" for verb in ("run_kept", "attaching", "create", "start", "rm", "stop", "kill")),
+    "cloche.cli.options_containers",
 )
 EXEC = ("cloche.cli.main", "cloche.cli.options_exec", "cloche.cli.containers.exec")
 OF_TERMINALS = ("cloche.cli.containers.leaving", "cloche.stage.operations.filesystems")
-BUNDLES = {"run": (EVERY_RUN, WHEN_ASKED), "exec": (EXEC, OF_TERMINALS)}
+PS = ("cloche.cli.main", "cloche.cli.options_looks", "cloche.cli.containers.ps")
+BUNDLES = {"run": (EVERY_RUN, WHEN_ASKED), "exec": (EXEC, OF_TERMINALS), "ps": (PS, ())}
 
 
 def main(argv: list[str]) -> int:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from cloche.cli.options import make_group
-from cloche.cli.options_run import RUN
-from cloche.cli.table import ABSENT, FLAG, LIST, VALUE, Operand, Option, Verb, renamed
+from cloche.cli.table import FLAG, LIST, VALUE, Operand, Option, Verb, renamed
 
 OPTIONS = "Options"
 FILTERS = "ancestor= before= exited= expose= health= id= is-task= label= name= network= publish= since= status= volume="
@@ -103,42 +102,6 @@ PORT = Verb(
     operands=(NAME, Operand("PORT", "only where this port of it is published, such as 80 or 53/udp")),
     examples=(("cloche port web 80", "where its port 80 is to be found"),),
 )
-RESTART = Option(
-    ("--restart",),
-    VALUE,
-    OPTIONS,
-    "POLICY",
-    "start it again when it ends: no, always, unless-stopped, on-failure[:TIMES]",
-    complete="no always unless-stopped on-failure",
-)
-UNSUPPORTED = "real-time scheduling is not limited here"
-CHANGED = (
-    "blkio_weight cpu_period cpu_quota cpu_shares cpus cpuset_cpus cpuset_mems memory memory_reservation memory_swap"
-    " pids_limit"
-).split()
-UPDATE = Verb(
-    "update",
-    "change the limits of containers, or their restart policy",
-    ("cloche update [OPTIONS] CONTAINER...",),
-    (
-        "What is not given stays as it is. One that runs is held to its new limits at once; one that cannot be is left"
-        " with the old ones, and that is an error.",
-    ),
-    (
-        *(option for option in RUN.options if option.dest in CHANGED),
-        RESTART,
-        Option(("--cpu-rt-period",), ABSENT, OPTIONS, "", UNSUPPORTED, hint="--cpus and --cpu-shares limit the others"),
-        Option(
-            ("--cpu-rt-runtime",), ABSENT, OPTIONS, "", UNSUPPORTED, hint="--cpus and --cpu-shares limit the others"
-        ),
-    ),
-    operands=(NAMES,),
-    examples=(
-        ("cloche update --memory 1g --cpus 2 web", "more for one that runs"),
-        ("cloche update --restart no web", "it is not started again"),
-    ),
-)
-
 CONTAINER = make_group(
     "container",
     "what has to do with containers",

@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 
 from cloche.engine import records
-from cloche.errors import ConflictError, NotFoundError, SpecError
+from cloche.errors import ClocheError, ConflictError, NotFoundError, SpecError
 from cloche.images.store.layout import store_dir
 from cloche.linux.reading import boot_id, read_bytes
 from cloche.spec.reader import read_json
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Known = dict[str, Any]
 
 HEX = frozenset("0123456789abcdef")
+TRIES = 20  # a hundredth of a second each
 ALIVE = {"running", "paused", "restarting"}
 CREATED: Known = {
     "status": "created",
@@ -204,12 +205,32 @@ def facts_of(known: Known) -> Known:
 
 
 def settled(container: Container) -> Container:
-    """The same as it truly is: what should run and does not, as a machine was started anew, has ended somehow."""
+    """The same as it truly is. What should run and does not has ended: the supervisor says how, if anybody can."""
     if container.status not in ALIVE or _holds(container.state) or _holds(container.read_state().state):
         return container
-    if container.status in ALIVE:
+    if not _concluded(container):
         container.state = {**container.state, "status": "exited", "pid": 0, "exit_code": None}
     return container
+
+
+def _concluded(container: Container) -> bool:
+    """Have a supervisor look, which is started where there is none, and wait until it has written down what it saw."""
+    from time import sleep
+
+    from cloche.engine.supervisor.client import revive
+
+    if not container.kept:
+        return False
+    try:
+        revive()
+    except (ClocheError, OSError):
+        return False  # as where nothing may be written
+    for _ in range(TRIES):
+        status = container.read_state().status
+        if status not in ALIVE or status == "restarting" or _holds(container.state):
+            return True
+        sleep(0.01)
+    return False
 
 
 def _holds(state: Known) -> bool:
