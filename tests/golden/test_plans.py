@@ -56,6 +56,13 @@ SETS: dict[str, tuple[dict[str, object], tuple[tuple[str, str], ...]]] = {
         },
         SAME,
     ),
+    "named-volumes": (
+        {
+            "volume": ("golden-data:/data", "golden-data:/data/in:ro,nocopy", "/unnamed"),
+            "mount": ("type=volume,src=golden-data,dst=/part,volume-subpath=a/b",),
+        },
+        SAME,
+    ),
     "names": (
         {
             "hostname": "box",

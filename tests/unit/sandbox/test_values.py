@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -243,3 +244,46 @@ def test_a_number_of_bytes_is_itself(number: int) -> None:
 @given(st.integers(0, 2**53))
 def test_a_number_of_bytes_as_text_is_the_same(number: int) -> None:
     assert values.size(str(number), "x") == values.size(number, "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("/in", values.Volume("", "/in")),
+        ("data:/in", values.Volume("", "/in", name="data")),
+        ("data:/in:ro,nocopy", values.Volume("", "/in", True, name="data", copy=False)),
+        ("data.x:/in:z", values.Volume("", "/in", name="data.x")),
+        (".data:/in", values.Volume("/base/.data", "/in")),
+        ("~/data:/in", values.Volume("/base/~/data", "/in")),
+        ("a/b:/in", values.Volume("", "/in", name="a/b")),  # no name, as is said when it is looked for
+    ],
+)
+def test_what_is_a_path_and_what_a_name(text: str, expected: values.Volume) -> None:
+    assert values.volume(text, "/base") == expected
+
+
+@pytest.mark.parametrize("option", ["rslave", "private", "bind"])
+def test_what_means_nothing_for_a_volume(option: str) -> None:
+    with pytest.raises(ConflictError):
+        values.volume(f"data:/in:{option}", "/")
+
+
+@given(st.lists(st.text(), min_size=1))
+def test_fields_are_read_as_they_are_written(fields: list[str]) -> None:
+    assert values.fields(",".join(map(values.quoted, fields))) == fields
+
+
+@given(st.text('a",', min_size=1, max_size=12))
+def test_fields_are_those_of_csv(text: str) -> None:
+    try:
+        found = values.fields(text)
+    except SpecError:
+        return
+    assert found == next(csv.reader([text], strict=True))
+
+
+def test_what_is_given_repeatedly() -> None:
+    words = values.mount_words('type=volume,dst=/a,volume-label=a=b,"volume-label=c,d",volume-opt=type=tmpfs')
+    assert values.repeated(words, "volume-label") == ["a=b", "c,d"]
+    assert values.repeated(words, "volume-opt") == ["type=tmpfs"]
+    assert values.repeated(words, "source") == []
