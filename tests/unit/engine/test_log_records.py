@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloche.engine.logs.records import LONGEST, Clock, Record, cut, decode, decode_all, encode, middle_of, parse_time
@@ -24,6 +24,7 @@ def encoded(data: bytes, stream: str = "stdout") -> bytes:
     return encode(data, middle_of(stream, {}), STAMP)
 
 
+@settings(deadline=None)
 @given((BYTES | LONG).filter(bool))
 def test_whatever_is_said_comes_back(data: bytes) -> None:
     lines = encoded(data).splitlines(keepends=True)
@@ -36,6 +37,7 @@ def test_whatever_is_said_comes_back(data: bytes) -> None:
 RUNS = st.lists(st.tuples(BYTES.filter(bool), st.sampled_from(["stdout", "stderr"]), st.integers(1, 3)), max_size=8)
 
 
+@settings(deadline=None)
 @given(RUNS, st.sampled_from([b"", b"no record\n", b"\n", b'{"log":"x\\n","stream":"', b"\xff\n"]))
 def test_records_that_are_read_together_are_those_that_are_there(
     runs: list[tuple[bytes, str, int]], noise: bytes
@@ -61,6 +63,7 @@ def test_lines_that_came_together_are_read_together() -> None:
     assert record.text == b'a "quoted" \\n line\n\xc3\xa9\n' * 5000
 
 
+@settings(deadline=None)
 @given((BYTES | LONG).filter(bool))
 def test_others_read_it_with_a_mark_for_what_is_no_text(data: bytes) -> None:
     records = [json.loads(line) for line in encoded(data).decode().splitlines() if line]
@@ -69,6 +72,7 @@ def test_others_read_it_with_a_mark_for_what_is_no_text(data: bytes) -> None:
     assert all(record["time"] == STAMP.decode() for record in records)
 
 
+@settings(deadline=None)
 @given(BYTES | LONG)
 def test_parts_are_all_of_what_was_read_and_none_is_too_long(data: bytes) -> None:
     parts, rest = cut(data)

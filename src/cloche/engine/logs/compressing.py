@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import posix as os
 
+from cloche.linux.files import Fd
 from cloche.linux.places import dirname, exists
 
 TYPE_CHECKING = False
@@ -49,27 +50,18 @@ class Lock:
 
 
 def begin(path: str, files: int) -> None:
-    """Start to compress one file of this log that is not yet, unless somebody is at it; the caller holds the lock.
+    """Start to compress what of this log is not yet, unless somebody is at it; the caller holds the lock.
 
     Without it, what is made by a process that is just ending could be taken for what one has left that was killed.
     """
     reap()
-    number = _next(path, files)
-    if not number:
-        return
-    fds = []
     try:
-        made = os.open(f"{path}{NEW}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fds.append(made)
-        if _lock(made, wait=False):
-            os.ftruncate(made, 0)  # what one that was killed has left
-            fds.append(os.open(f"{path}.{number}", os.O_RDONLY | os.O_CLOEXEC))
-            _fork(fds[1], made, path, files)
-    except OSError:
-        pass  # no room for another file or process: it stays as it is until the next time
-    finally:
-        for fd in fds:
-            os.close(fd)
+        job = _take(path, files)
+        if job is not None:
+            with job:
+                _fork(job, path, files)
+    except (OSError, ImportError):
+        pass  # no room for another file or process, no zlib: it stays as it is until the next time
 
 
 def reap() -> None:
@@ -83,19 +75,48 @@ def reap() -> None:
             _children.remove(pid)
 
 
+class _Job:
+    """A file that is to be compressed, and what is made of it, whose lock says that somebody is at it."""
+
+    def __init__(self, source: Fd, made: Fd) -> None:
+        self.source, self.made = source, made
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.source.close()
+        self.made.close()
+
+
+def _take(path: str, files: int) -> _Job | None:
+    """The next file to compress, with the lock of the folder held; None where there is none, or somebody is at it."""
+    number = _next(path, files)
+    if not number:
+        return None
+    made = Fd(os.open(f"{path}{NEW}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    if not _lock(made.number, wait=False):
+        made.close()
+        return None
+    try:
+        os.ftruncate(made.number, 0)  # what one that was killed has left
+        return _Job(Fd(os.open(f"{path}.{number}", os.O_RDONLY | os.O_CLOEXEC)), made)
+    except OSError:
+        made.close()
+        raise
+
+
 def _next(path: str, files: int) -> int:
-    """The oldest file that is not compressed; what is there in both forms was left so by one that was killed."""
-    found = 0
+    """The newest file that is not compressed: it stays longest. In both forms one is that a killed process has left."""
     for number in range(1, files):
-        if not exists(f"{path}.{number}"):
-            continue
-        found = number
-        if exists(f"{path}.{number}.gz"):
-            os.unlink(f"{path}.{number}.gz")
-    return found
+        if exists(f"{path}.{number}"):
+            if exists(f"{path}.{number}.gz"):
+                os.unlink(f"{path}.{number}.gz")
+            return number
+    return 0
 
 
-def _fork(source: int, made: int, path: str, files: int) -> None:
+def _fork(job: _Job, path: str, files: int) -> None:
     import zlib  # noqa: F401 - now, so that the new process has nothing to look for
 
     pid = os.fork()
@@ -104,19 +125,34 @@ def _fork(source: int, made: int, path: str, files: int) -> None:
         return
     code = 1
     try:
-        for number in (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP):
-            _signal.signal(number, _signal.SIG_DFL)
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-        os.dup2(source, 0)
-        os.dup2(made, 1)
-        os.closerange(3, MOST_FDS)
-        os.nice(19)
-        compress(0, 1)
-        os.fsync(1)
-        _put_in_place(path, files)
+        _become_small(job)
+        _work(job, path, files)
         code = 0
     finally:
         os._exit(code)
+
+
+def _become_small(job: _Job) -> None:
+    """Hold nothing of the writer's but the two files, and be in nobody's way."""
+    for number in (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP):
+        _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    os.dup2(job.source.number, 0)
+    os.dup2(job.made.number, 1)
+    os.closerange(3, MOST_FDS)
+    job.source, job.made = Fd(0), Fd(1)
+    os.nice(19)
+
+
+def _work(first: _Job, path: str, files: int) -> None:
+    job: _Job | None = first
+    while job is not None:
+        with job:
+            compress(job.source.number, job.made.number)
+            os.fsync(job.made.number)
+            with Lock(dirname(path), wait=True):
+                _put_in_place(job, path, files)
+                job = _take(path, files)
 
 
 def compress(source: int, target: int) -> None:
@@ -153,23 +189,22 @@ def _write(target: int, data: bytes) -> None:
         data = data[os.write(target, data) :]
 
 
-def _put_in_place(path: str, files: int) -> None:
-    """Replace the file that standard input is, whatever number it has by now; nothing where it is gone."""
-    with Lock(dirname(path), wait=True):
-        if not _is(f"{path}{NEW}", 1):
+def _put_in_place(job: _Job, path: str, files: int) -> None:
+    """Replace the file that was compressed, whatever number it has by now; nothing where it is gone."""
+    if not _is(f"{path}{NEW}", job.made):
+        return
+    for number in range(1, files):
+        if _is(f"{path}.{number}", job.source):
+            os.rename(f"{path}{NEW}", f"{path}.{number}.gz")
+            os.unlink(f"{path}.{number}")
             return
-        for number in range(1, files):
-            if _is(f"{path}.{number}", 0):
-                os.rename(f"{path}{NEW}", f"{path}.{number}.gz")
-                os.unlink(f"{path}.{number}")
-                return
-        os.unlink(f"{path}{NEW}")
+    os.unlink(f"{path}{NEW}")
 
 
-def _is(path: str, fd: int) -> bool:
+def _is(path: str, file: Fd) -> bool:
     """Whether an open file is still called so."""
     try:
-        there, opened = os.lstat(path), os.fstat(fd)
+        there, opened = os.lstat(path), os.fstat(file.number)
     except FileNotFoundError:
         return False
     return (there.st_dev, there.st_ino) == (opened.st_dev, opened.st_ino)
