@@ -29,7 +29,7 @@ LOGS = Verb(
         Option(("--names",), FLAG, OPTIONS, "", "begin each line with the name of the container"),
     ),
     operands=(
-        Operand("CONTAINER", "by name or ID, or the beginning of it", required=True, many=True, complete="<container>"),
+        Operand("CONTAINER", "by name or ID, or the beginning of it", required=True, many=True, complete="<kept>"),
     ),
     examples=(
         ("cloche logs web", "all of it"),
