@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -73,6 +75,24 @@ def test_a_real_container(someone: Cli) -> None:
     assert [line.split(" ", 1)[1] for line in lines] == ["one", "two and three", "end"]
     assert someone("logs", "--until", "1h", name).stdout == ""
     assert someone("logs", "--since", "1h", name).stdout == "one\ntwo and three\nend"
+
+
+def test_the_commands_of_the_document_succeed(someone: Cli, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs/containers.md").read_text()
+    found = re.search(r"^## Logs\n.*?^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert found
+    tmp_path.chmod(0o755)
+    (tmp_path / "cloche").write_text(f'#!/bin/sh\nexec {shlex.join(someone.argv)} "$@"\n')
+    (tmp_path / "cloche").chmod(0o755)
+    env = {**someone._environment, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    said = []
+    for command in found[1].splitlines():
+        done = subprocess.run(["sh", "-c", command], env=env, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        said.append(done.stdout)
+    assert said[1] == "1\n2\n3\nbye\n"
+    assert [line.split(" ")[1] for line in said[2].splitlines()] == ["3", "bye"]
+    assert said[4].startswith("talks 1\n")
 
 
 def test_it_is_shown_while_it_runs_and_ends_with_it(root: Cli) -> None:
