@@ -3,7 +3,7 @@
 An entry is one datagram: to the journal lines of FIELD=VALUE, or FIELD, its length and any bytes (systemd, "Native
 Journal Protocol"); to syslog <priority>time tag[pid]: text, as docker's driver has it. All containers share one socket.
 Whoever does not keep up is waited for a moment only, since one writer's wait is that of every container; what is lost
-so is counted, and told when it is taken again.
+so is counted, and told when there is room again.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from cloche.engine.logs.writers import Facts
 
 PLACES = {"journald": "/run/systemd/journal/socket", "syslog": "/dev/log"}
-PATIENCE = 0.2  # seconds
+PATIENCE = 0.2  # seconds that one entry waits for a reader who does not keep up
+HURRY = 5.0  # seconds in which no other does, after that
 PRIORITIES = {"stdout": 6, "stderr": 3}  # syslog.h: LOG_INFO, LOG_ERR
 LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 CLOCK = Clock()
-_sockets: list[_socket.socket] = []
 
 
 class Datagrams(Writer):
@@ -68,11 +68,11 @@ class Datagrams(Writer):
     def _send(self, stream: str, line: bytes, now_ns: int, *, last: bool) -> None:
         if self.lost:
             note = f"cloche: {self.lost} bytes lost: {self.place} did not take them".encode()
-            if not _deliver(self.place, self._entry("stderr", note, now_ns, b"")):
+            if not _post.deliver(self.place, self._entry("stderr", note, now_ns, b"")):
                 self.lost += len(line) + last
                 return
             self.lost = 0
-        if not _deliver(self.place, self._entry(stream, line, now_ns, self._part(stream, last=last))):
+        if not _post.deliver(self.place, self._entry(stream, line, now_ns, self._part(stream, last=last))):
             self.lost += len(line) + last
 
     def _part(self, stream: str, *, last: bool) -> bytes:
@@ -121,12 +121,28 @@ def _field(name: str, value: bytes) -> bytes:
     return name.encode() + b"=" + value + b"\n"
 
 
-def _deliver(place: str, entry: bytes) -> bool:
-    if not _sockets:
-        _sockets.append(_socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC))
-        _sockets[0].settimeout(PATIENCE)
-    try:
-        _sockets[0].sendto(entry, place)
-    except OSError:  # nobody listens, or does not keep up
-        return False
-    return True
+class _Post:
+    """The socket that all writers share, and until when nobody is waited for, since somebody did not keep up."""
+
+    def __init__(self) -> None:
+        self.socket: _socket.socket | None = None
+        self.hurried = 0.0
+
+    def deliver(self, place: str, entry: bytes) -> bool:
+        """Send an entry; returns whether it was taken."""
+        if self.socket is None:
+            self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+        now = time.monotonic()
+        try:
+            self.socket.settimeout(0.0 if now < self.hurried else PATIENCE)
+            self.socket.sendto(entry, place)
+        except (BlockingIOError, TimeoutError):
+            if now >= self.hurried:
+                self.hurried = now + HURRY
+            return False
+        except OSError:
+            return False  # nobody listens
+        return True
+
+
+_post = _Post()
