@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cloche.engine.logs import Facts, open_writer
+from cloche.engine.logs import Facts, datagrams, open_writer
 from tests.conftest import Cli, system_python
 from tests.engines.conftest import require
 from tests.engines.daemons import IMAGE, Docker, Room, make_image, succeed
+from tests.unit.engine.test_log_datagrams import fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -386,3 +388,54 @@ def test_we_read_what_docker_writes(docker: Docker, cli: Cli, store: Store, opti
     for more in ((), ("-n", "20"), ("--since", "1h"), ("--since", "2024-01-31", "--details", "-n", "30")):
         assert raw(cli, store, *more, "box") == docker_logs(docker, *more, name), more
     succeed(docker("rm", name))
+
+
+LISTEN = """
+import os, socket, sys
+os.makedirs("/run/systemd/journal", exist_ok=True)
+sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+sock.bind("/run/systemd/journal/socket")
+os.mkdir(sys.argv[1])
+number = 0
+while True:
+    entry = sock.recv(1 << 20)
+    with open(f"{sys.argv[1]}/.new", "wb") as file:
+        file.write(entry)
+    os.rename(f"{sys.argv[1]}/.new", f"{sys.argv[1]}/{number:03}")
+    number += 1
+"""
+OF_DOCKER_ALONE = {"CONTAINER_PARTIAL_ID", "CONTAINER_LOG_EPOCH", "CONTAINER_LOG_ORDINAL", "SYSLOG_TIMESTAMP"}
+
+
+def test_the_journal_gets_what_docker_sends(docker: Docker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    entries = docker.room.folder / "entries"
+    docker.room.start("journal.log", "python3", "-c", LISTEN, str(entries)).await_file(entries)
+    options = {"labels": "a.tier", "env": "WHO", "tag": "{{.Name}}/{{.ID}}"}
+    given = [word for name, value in options.items() for word in ("--log-opt", f"{name}={value}")]
+    script = "echo one; sleep 0.3; echo two >&2; sleep 0.3; head -c 20000 /dev/zero | tr '\\0' x; echo; printf end"
+    facts = ("--label", "a.tier=web", "-e", "WHO=me", "--name", "talks")
+    succeed(docker("run", "-d", "--log-driver", "journald", *given, *facts, IMAGE, "sh", "-c", script))
+    succeed(docker("wait", "talks"))
+    theirs = [fields_of(path.read_bytes()) for path in sorted(entries.glob("[0-9]*"))]
+    assert len(theirs) == 5
+    about = Facts(
+        id=docker.identity("talks"), name="talks", image=IMAGE, labels={"a.tier": "web"}, env=("WHO=me", "PATH=/")
+    )
+    monkeypatch.setattr(datagrams, "PLACES", {"journald": str(tmp_path / "socket")})
+    monkeypatch.setattr(datagrams, "_post", datagrams._Post())
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "socket"))
+        writer = open_writer("journald", options, "", about)
+        for stream, data in (("stdout", b"one\n"), ("stderr", b"two\n"), ("stdout", b"x" * 20000 + b"\nend")):
+            writer.write(stream, data, NOON)
+        writer.flush(NOON)
+        ours = [fields_of(sock.recv(1 << 20)) for _ in theirs]
+    assert datagrams._post.socket
+    datagrams._post.socket.close()
+    for entry in theirs:
+        for name in OF_DOCKER_ALONE:
+            entry.pop(name, None)
+    for entry in ours:
+        entry.pop("SYSLOG_TIMESTAMP")
+    assert ours == theirs
+    succeed(docker("rm", "talks"))
