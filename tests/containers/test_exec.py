@@ -330,6 +330,9 @@ def test_detached_it_goes_on(anyone: Cli, rootfs: Path) -> None:
         assert until(lambda: anyone("exec", inside.name, "cat", "/dev/shm/file").stdout == "done\n")
         assert len(records(anyone)) == 1
         pid = processes(inside).pop()
+        keeper = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        open_there = {os.readlink(path) for path in Path(f"/proc/{keeper}/fd").iterdir()}
+        assert {path.partition(":")[0] for path in open_there} <= {"/dev/null", "anon_inode", "socket"}, open_there
         os.kill(pid, signal.SIGKILL)
         assert until(lambda: not os.path.exists(f"/proc/{pid}")), "nobody has waited for it"
         assert until(lambda: records(anyone) == [])

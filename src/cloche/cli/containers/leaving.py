@@ -122,10 +122,12 @@ class _Keeper:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         for fd in range(3):
             os.dup2(null, fd)
+        process.close_range(3, self.sock.fileno() - 1)  # what the caller has left open for its own children, too
+        process.close_range(self.sock.fileno() + 1)
         default_signals()
         console = Terminal()
         try:
-            made = carry_out(entry, [null, null, null], console)
+            made = carry_out(entry, [0, 1, 2], console)
             self.master = console.master
             forget = record(made.pid)
             point("exec recorded")
@@ -186,6 +188,7 @@ class _Keeper:
 
     def _be_left(self, *, hung_up: bool) -> None:
         self.poll.unregister(self.sock.fileno())
+        self.sock.close()
         if self.outer is not None:
             if hung_up:
                 try:
