@@ -2,6 +2,7 @@
 # make test   everything that proves it works
 # make test-vm  what needs a pure cgroup v2 machine or systemd, in machines of software; seven minutes
 # make test-debian  a whole Debian made of packages, which apt fetches from its mirror; two minutes
+# make soak   a thousand exec in a row, which leave nothing; some minutes
 # make bench  the tables of docs/benchmarks.md
 # make bench-images  its section about images, beside docker, podman, skopeo and umoci; a quarter of an hour, as root
 
@@ -9,7 +10,7 @@ PYTHON ?= $(shell for p in /usr/bin/python3 python3; do command -v $$p && break;
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: try test test-vm test-debian lint unit bench bench-images clean packages
+.PHONY: try test test-vm test-debian soak lint unit bench bench-images clean packages
 
 try: $(VENV)/try.stamp
 	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/cloche shell || true; \
@@ -24,6 +25,9 @@ test-vm: $(VENV)/dev.stamp
 
 test-debian: $(VENV)/dev.stamp
 	$(BIN)/python -X dev -m pytest -q -o timeout=900 tests/debian/minbase.py
+
+soak: $(VENV)/dev.stamp
+	CLOCHE_SOAK=1000 $(BIN)/python -X dev -m pytest -q -o timeout=900 tests/containers/test_exec.py -k in_a_row
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check

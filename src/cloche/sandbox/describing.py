@@ -65,7 +65,8 @@ class Facts:
     """What is not in the container's own documents.
 
     `image` is the `config` of its image, `layers` the directories of that, the highest first; `receipt` its
-    receipt.json; `sizes` bytes it has written and bytes with the image, None where nobody asked.
+    receipt.json; `sizes` bytes it has written and bytes with the image, None where nobody asked; `execs` the ids of
+    what `exec` runs in it.
     """
 
     image: Document
@@ -73,6 +74,7 @@ class Facts:
     receipt: Document
     networks: tuple[str, ...]
     sizes: tuple[int, int] | None = None
+    execs: tuple[str, ...] = ()
 
 
 def describe(container: Container, facts: Facts) -> Document:
@@ -100,7 +102,7 @@ def describe(container: Container, facts: Facts) -> Document:
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "",
-        "ExecIDs": None,
+        "ExecIDs": list(facts.execs) or None,
         "HostConfig": host_config(options, keep),
         "GraphDriver": {"Data": _layers(container, facts), "Name": "overlay2"},
     }

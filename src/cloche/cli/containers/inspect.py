@@ -7,7 +7,7 @@ import sys
 
 from cloche.cli.format import unescaped
 from cloche.cli.output import plain_lines, print_error
-from cloche.engine import containers, volumes
+from cloche.engine import containers, execs, volumes
 from cloche.engine.filtering import networks_of
 from cloche.engine.sizes import image_sizes, written
 from cloche.errors import ClocheError, NotFoundError, SpecError
@@ -74,7 +74,8 @@ def _container(name: str, sizes: bool) -> Document:
     if sizes:
         own = written(container)
         measured = own, own + image_sizes().get(str(container.known["image_id"]), 0)
-    return describe(container, Facts(image, layers, receipt, tuple(networks_of(container)), measured))
+    running = tuple(str(record["id"]) for record in execs.of(container.id))
+    return describe(container, Facts(image, layers, receipt, tuple(networks_of(container)), measured, running))
 
 
 def _image_of(layout: Layout, image_id: str) -> tuple[Document, tuple[str, ...]]:
