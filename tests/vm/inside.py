@@ -242,6 +242,45 @@ def alive(pid: int) -> bool:
         return False
 
 
+def check_exec_is_born_in_the_group_and_stats_count_it() -> None:
+    env = {"PATH": os.environ["PATH"], "HOME": "/", "CLOCHE_STATE": "/tmp/state"}
+    limits = ("--memory", "64m", "--memory-swap", "64m", "--pids-limit", "2")
+    words = [*CLOCHE, "run", "-i", "--name", "watched", *limits, *in_rootfs("sh", "-c", "echo up; exec cat")]
+    front = subprocess.Popen(words, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert front.stdout is not None
+        assert front.stdin is not None
+        assert front.stdout.readline() == b"up\n"
+        done = cloche("exec", "watched", "cat", "/proc/self/cgroup")
+        assert (done.returncode, done.stdout) == (0, "0::/\n"), done.stderr
+        done = cloche("exec", "watched", "sh", "-c", "true; (true); echo went on")
+        assert "went on" not in done.stdout, "the limit on processes does not count it"
+        done = cloche("exec", "watched", "sh", "-c", f"exec {GREEDY}")
+        assert done.returncode == 137, (done.returncode, done.stderr)
+        assert cloche("exec", "-d", "watched", "sh", "-c", "while :; do :; done").returncode == 0
+        members = {pid for path in groups() for pid in (Path(path) / "cgroup.procs").read_text().split()}
+        assert len(members) == 2, members
+        table = cloche("top", "watched", "-o", "pid,args").stdout.splitlines()
+        assert {line.split()[0] for line in table[1:]} == members, table
+        form = "{{.CPUPerc}} {{.MemUsage}} {{.PIDs}} {{.BlockIO}}"
+        percent, used, _, limit, pids, *disk = cloche(
+            "stats", "--no-stream", "--format", form, "watched"
+        ).stdout.split()
+        assert float(percent.removesuffix("%")) > 5, percent
+        assert (used.endswith("iB"), limit, pids) == (True, "64MiB", "2"), (used, limit, pids)
+        assert "--" not in disk or "io" not in (TOP / "cgroup.controllers").read_text(), disk
+        (Path(groups()[0]) / "cgroup.freeze").write_text("1")
+        done = cloche("exec", "watched", "true")
+        assert (done.returncode, "is paused" in done.stderr) == (1, True), done.stderr
+        (Path(groups()[0]) / "cgroup.freeze").write_text("0")
+        front.stdin.close()
+        assert front.wait(60) == 0
+    finally:
+        front.kill()
+        front.wait()
+    assert not groups(), groups()
+
+
 def check_a_user_without_delegation_is_told() -> None:
     done = cloche("run", "--memory", "32m", *in_rootfs("true"), prefix=AS_USER)
     assert done.returncode == 125, done.stderr
