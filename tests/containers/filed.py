@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -49,6 +50,13 @@ def box(cli: Cli, busybox: str, place: Path) -> str:
 def create(cli: Cli, name: str, *options: str, image: str = BOX, command: tuple[str, ...] = ("sh",)) -> str:
     """A container that was created and not started; returns its id."""
     return succeed(cli, "create", "--name", name, *options, image, *command).strip()
+
+
+def raw(cli: Cli, *words: str) -> bytes:
+    """The output as bytes."""
+    done = subprocess.run([*cli.argv, *words], capture_output=True, check=False, env=cli._environment, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def members(archive: bytes) -> dict[str, tarfile.TarInfo]:

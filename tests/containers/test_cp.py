@@ -6,7 +6,6 @@ import io
 import os
 import shutil
 import stat
-import subprocess
 import tarfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.containers.filed import BOX, box, create, members, succeed
+from tests.containers.filed import BOX, box, create, members, raw, succeed
 from tests.integration.background import running, uid_of
 
 if TYPE_CHECKING:
@@ -98,13 +97,6 @@ def look(top: Path) -> dict[str, object]:
 
 def copy(cli: Cli, *words: str, input: bytes = b"") -> None:
     succeed(cli, "cp", *words, input=input)
-
-
-def raw(cli: Cli, *words: str) -> bytes:
-    """The output as bytes."""
-    done = subprocess.run([*cli.argv, *words], capture_output=True, check=False, env=cli._environment, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("state", STATES)
