@@ -16,8 +16,9 @@ CP = Verb(
         " that is in it: into DST where that is a directory, else under that name; of SRC/. what is in it alone."
         " A path here that has a colon begins with ./ or /.",
         "- in place of DST writes a tar to the output, in place of SRC takes one from the input. What is copied into a"
-        " container belongs to its root, and what is copied out of it to you, without set-uid, set-gid and file"
-        " capabilities; -a keeps all that, as far as you may give files away. Devices and sockets stay where they are.",
+        " container belongs to its root, and what is copied out of it to you; set-uid, set-gid and file capabilities"
+        " go with another owner. -a keeps all that, as far as you may give files away. Devices and sockets stay where"
+        " they are.",
     ),
     (
         Option(("-a", "--archive"), FLAG, OPTIONS, "", "keep owners, and the powers of programs"),

@@ -27,6 +27,7 @@ from cloche.engine.fileworker import DIRECTORY, LINK, NOTHING, FileWorker
 from cloche.engine.placing import Giving, Placer
 from cloche.engine.walking import Scope, walk
 from cloche.errors import ClocheError, ConflictError, ForbiddenError, NotFoundError, SpecError
+from cloche.images.unpack.tar import BadArchive
 from cloche.linux import files
 from cloche.records import record, values
 
@@ -166,6 +167,8 @@ def stream_in(container: Container, source: int, target: str, unpacking: Unpacki
         try:
             # an archive says whose its files are, as docker has it, too
             copied = Copied(0, worker.extract(Giving(None), source))
+        except BadArchive as error:
+            raise SpecError(f"the archive {error}", hint="a tar is wanted; what came before that was copied") from None
         except OSError as error:
             raise _refused(container, error) from None
     _tell(container, IN)
@@ -179,6 +182,9 @@ def _seen(container: Container, unpacking: Unpacking) -> Iterator[FileWorker]:
         worker = FileWorker(unpacking.users, views.view_of(container))
         try:
             yield worker
+        except BaseException:
+            worker.kill()  # it may wait for something of the container's, which need not end
+            raise
         finally:
             worker.close()
 

@@ -13,8 +13,8 @@ import stat
 from cloche.engine.walking import BENEATH, LOOK, OPEN, PART, open_below
 from cloche.errors import ConflictError
 from cloche.images.exporting import KINDS
-from cloche.images.unpack.naming import is_wanted, split, times_of
-from cloche.images.unpack.tar import DEVICES, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, Entry
+from cloche.images.unpack.naming import is_wanted, shown, split, times_of
+from cloche.images.unpack.tar import DEVICES, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, BadArchive, Entry
 from cloche.linux import files
 from cloche.records import record
 
@@ -35,7 +35,7 @@ NO_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EBADF, 
 @record
 class Giving:
     """What files get of what an entry says: `owner` (uid, gid) for all of them, or None for that of the entry; whether
-    set-uid, set-gid and the powers of a file stay."""
+    set-uid, set-gid and the powers of a file stay, where the owner does, and lists of users (ACLs)."""
 
     owner: tuple[int, int] | None
     privileges: bool = True
@@ -153,7 +153,7 @@ class Placer:
         os.unlink(name, dir_fd=parent)
 
     def _is_same(self, there: os.stat_result, entry: Entry) -> bool:
-        parts = split(entry.link)
+        parts = _linked(entry)
         folder = open_below(self.base, b"/".join(parts[:-1]))
         if folder is None:
             return False
@@ -178,7 +178,7 @@ class Placer:
             self._dress(made.number, entry)
 
     def _hard_link(self, parent: int, name: bytes, entry: Entry) -> None:
-        parts = split(entry.link)
+        parts = _linked(entry)
         above = b"/".join(parts[:-1])
         with files.Fd(self._reach(above)) as other:
             try:
@@ -216,18 +216,26 @@ class Placer:
                 if error.errno not in {errno.EPERM, errno.EINVAL}:
                     raise
                 self._skip("owners")  # a user who does not exist here, or whom we may not give files to
+        powers = self.giving.privileges and self._owner(entry) == (entry.uid, entry.gid)
         for name, value in entry.xattrs:
             text = os.fsdecode(name)
-            if is_wanted(text) and (self.giving.privileges or not text.startswith("security.")):
+            if is_wanted(text) and (powers or text.startswith("user.")):
                 try:
                     os.setxattr(fd, text, value)
                 except OSError as error:
                     if error.errno not in {errno.ENOTSUP, errno.EPERM, errno.EINVAL}:
                         raise
                     self._skip(f"attributes {text}")
-        special = 0 if self.giving.privileges or entry.kind == DIRECTORY else PRIVILEGES
+        special = 0 if powers or entry.kind == DIRECTORY else PRIVILEGES
         os.fchmod(fd, entry.mode & 0o7777 & ~special)
         os.utime(fd, ns=times_of(entry.mtime))
+
+
+def _linked(entry: Entry) -> list[bytes]:
+    parts = split(entry.link)
+    if not parts:
+        raise BadArchive(f"has {shown(entry.name)}, a link to the root")
+    return parts
 
 
 def place_archive(archive: Archive, placer: Placer) -> None:

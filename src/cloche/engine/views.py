@@ -144,6 +144,7 @@ def _join(pid: int, first: int, start: int) -> int:
         except PermissionError:
             pass  # only those in its user namespace may
         if os.stat("/proc/self/ns/user").st_ino != os.stat(f"/proc/{pid}/ns/user").st_ino:
+            process.set_dumpable(False)  # with the host's pids in it, it could look at us from then on
             namespaces.setns(held.number, process.CLONE_NEWUSER)
             process.die_with_parent()  # new powers take that away
             _become_root()
