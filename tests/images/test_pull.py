@@ -71,7 +71,9 @@ def test_listed_and_removed(fresh: Cli, filled: Registry) -> None:
     assert done.returncode in {0, 1}
     assert fresh("rmi", "-f", f"{filled.host}/changed:1", f"{filled.host}/box:1").returncode == 0
     assert fresh("images", "-q").stdout == ""
-    assert {path.name for path in everything(Path(fresh.root))} == {"index.json", "oci-layout", "lock", "spare"}
+    assert {path.name for path in everything(Path(fresh.root))} == {
+        *("index.json", "oci-layout", "lock", "spare", "events.log")
+    }
 
 
 def test_shared_layers_are_kept(fresh: Cli, filled: Registry) -> None:

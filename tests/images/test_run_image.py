@@ -230,7 +230,7 @@ def test_which_signal_stops_it(box: Cli, name: str, options: tuple[str, ...], nu
 def test_labels_and_ports_are_written_down(box: Cli, tmp_path: Path) -> None:
     """Those of the image under those asked for, where others find the container."""
     (tmp_path / "labels").write_text("# mine\nc=file\n\nb=file\n")
-    words = ("run", "-i", "--name", "noted", "-l", "b=mine", "--label-file", str(tmp_path / "labels"))
+    words = ("run", "--rm", "-i", "--name", "noted", "-l", "b=mine", "--label-file", str(tmp_path / "labels"))
     child = box.popen(*words, "--expose", "9000", "localhost/noted:1", "sh", "-c", "echo up; cat", stdin=-1, stdout=-1)
     assert child.stdout
     assert child.stdout.readline() == b"up\n"
