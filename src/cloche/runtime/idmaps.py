@@ -269,6 +269,7 @@ class Lease:
     def __init__(self, path: str) -> None:
         self.path = path
         self.fd = -1
+        self.slot: int | None = None
 
     def take(self, slots: int, usable: Callable[[int], bool] = lambda _: True) -> int:
         """Lock a free slot of `slots`, one that is `usable`, and return its number."""
@@ -289,8 +290,20 @@ class Lease:
                 fcntl.fcntl(self.fd, F_OFD_SETLK, _flock(slot))
             except (BlockingIOError, PermissionError):
                 continue
+            self.slot = slot
             return slot
         raise ConflictError("every id range is in use", hint="end some containers, or give root more in /etc/subuid")
+
+    def take_again(self, slot: int | None) -> None:
+        """Lock a slot that was somebody's who is gone, and whose container is still there; None for none."""
+        if slot is None:
+            return
+        try:
+            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.fcntl(self.fd, F_OFD_SETLK, _flock(slot))
+            self.slot = slot
+        except OSError:
+            pass  # another container has it by now, and the two share their ids
 
     def close(self) -> None:
         """Let go; a fork's copy may hold on."""

@@ -160,7 +160,7 @@ def _begin(container: Container, prepared: Prepared, *, attach: bool) -> Started
         "facts": facts_of(known),
         "timeout": prepared.plan.timeout,
         "memory": resources.memory.limit if resources and resources.memory else None,
-        "entry": prepared.record(options, 0),
+        "entry": {**prepared.record(options, 0), "range": prepared.lease.slot if prepared.lease is not None else None},
     }
     held = [prepared.lease.fd] if prepared.lease is not None and prepared.lease.fd >= 0 else []
     session = client.connect()

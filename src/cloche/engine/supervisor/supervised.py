@@ -11,15 +11,16 @@ import os
 import time
 
 from cloche.engine import clock
-from cloche.engine.containers import facts_of, is_alive, load
+from cloche.engine.containers import facts_of, load
 from cloche.engine.records import start_time
-from cloche.engine.supervisor import states
+from cloche.engine.supervisor import orphans, states
 from cloche.engine.supervisor.streams import Streams
 from cloche.errors import StageError
 from cloche.images.store.events import emit
 from cloche.linux import process
 from cloche.linux.reading import boot_id
 from cloche.runtime.cgroups import freezing
+from cloche.runtime.idmaps import Lease
 from cloche.stage.cleaning import end_groups
 from cloche.stage.points import point
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     Ended = dict[str, Any]
 
 KILL = 9
-TRIES, SHORTLY = 40, 0.05  # how often it is asked for an end that was not reaped yet, every so many seconds
 FIRST_DELAY, LONGEST_DELAY, LONG_ENOUGH = 0.1, 60.0, 10.0  # seconds between restarts; when one counts as a success
 
 
@@ -49,6 +49,7 @@ class Supervised:
         self.settings: dict[str, Any] = {}
         self.run: Run | None = None
         self.pidfd = -1
+        self.lease: Lease | None = None
         self.streams = Streams(supervisor.loop, self.place, self._close_input)
         self.waiting: list[Connection] = []  # for its end
         self.starter: Connection | None = None
@@ -249,44 +250,23 @@ class Supervised:
             self._fail("the stage was killed")
 
     def _watch_orphan(self) -> None:
-        """Watch one whose stage is gone by a pidfd of our own."""
+        """Watch one whose stage is gone by a pidfd of our own, and hold its range of ids, which that did."""
         if self.pidfd < 0:
-            try:
-                self.pidfd = process.pidfd_open(self.state["pid"])
-            except OSError:
-                self.pidfd = -1
-            if self.pidfd >= 0 and not is_alive(self.state):  # the number is somebody else's by now
-                os.close(self.pidfd)
-                self.pidfd = -1
+            self.pidfd = orphans.find(self.state)
         if self.pidfd < 0:
             self.supervisor.loop.after(0, lambda: self._ended(None))
             return
-        self.supervisor.loop.watch(self.pidfd, lambda _events: self._orphan_ended())
+        self.lease = Lease(f"{self.supervisor.state}/id-ranges")
+        self.lease.take_again(self.state["entry"].get("range"))
+        orphans.watch(self.supervisor.loop, self.pidfd, self._orphan_ended)
 
-    def _orphan_ended(self, tries: int = 0) -> None:
-        self.supervisor.loop.forget(self.pidfd)
-        status: int | None = None
-        try:
-            found = process.wait_pidfd(self.pidfd)  # it is our child: stages leave theirs to us
-            status = None if found is None else _wait_status(found)
-        except ChildProcessError:
-            try:
-                status = process.exit_status(self.pidfd)  # another supervisor's stage had it: init reaps it
-                if status is None and tries < TRIES:
-                    self.supervisor.loop.after(SHORTLY, lambda: self._orphan_ended(tries + 1))
-                    return
-            except OSError:
-                pass  # before Linux 6.15 nobody can say
-        os.close(self.pidfd)
+    def _orphan_ended(self, ended: Ended | None) -> None:
         self.pidfd = -1
         end_groups(self._groups())
-        if status is None:
-            self._ended(None)
-            return
-        killed = status & 0x7F
-        code = process.CLD_KILLED if killed else process.CLD_EXITED
-        report = {"timed_out": False, "code": code, "status": killed or status >> 8, "counters": {}, "refused": {}}
-        self._ended(report)
+        if self.lease is not None:
+            self.lease.close()
+            self.lease = None
+        self._ended(ended)
 
     def _groups(self) -> tuple[str, ...]:
         return tuple(str(group) for group in self.state["entry"].get("groups", ()))
@@ -410,8 +390,3 @@ def _settings_of(known: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]
     """What its start was told, as far as it is written down."""
     facts = {"keep": known["keep"], "facts": facts_of(known), "entry": state["entry"]}
     return {**facts, "timeout": 0.0, "memory": None}
-
-
-def _wait_status(found: process.Exit) -> int:
-    """As wait(2) has it."""
-    return found.status << 8 if found.code == process.CLD_EXITED else found.status

@@ -1,0 +1,72 @@
+"""Containers whose stage was killed: they go on, and their end is seen by a pidfd.
+
+our own stage's      our children from then on (PR_SET_CHILD_SUBREAPER): waitid(2) says how they end
+another's            init's: on Linux 6.15 the pidfd itself says it once init has waited for them, before that nobody
+"""
+
+from __future__ import annotations
+
+import os
+
+from cloche.engine.containers import is_alive
+from cloche.linux import process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from cloche.engine.supervisor.loop import Loop
+
+    Ended = dict[str, Any]
+
+TRIES, SHORTLY = 40, 0.05  # how often it is asked for an end that was not reaped yet, every so many seconds
+
+
+def find(state: dict[str, Any]) -> int:
+    """A pidfd of the very process that a state names; -1 where it has ended."""
+    try:
+        pidfd = process.pidfd_open(state["pid"])
+    except OSError:
+        return -1
+    if is_alive(state):
+        return pidfd
+    os.close(pidfd)  # the number is somebody else's by now
+    return -1
+
+
+def watch(loop: Loop, pidfd: int, ended: Callable[[Ended | None], None]) -> None:
+    """Call `ended` with a report like a stage's when the process has ended, with None where nobody can say how.
+
+    Closes the pidfd before that.
+    """
+    loop.watch(pidfd, lambda _events: _look(loop, pidfd, ended, TRIES))
+
+
+def _look(loop: Loop, pidfd: int, ended: Callable[[Ended | None], None], tries: int) -> None:
+    loop.forget(pidfd)
+    status: int | None = None
+    try:
+        found = process.wait_pidfd(pidfd)
+        status = None if found is None else _wait_status(found)
+    except ChildProcessError:
+        try:
+            status = process.exit_status(pidfd)
+            if status is None and tries:
+                loop.after(SHORTLY, lambda: _look(loop, pidfd, ended, tries - 1))
+                return
+        except OSError:
+            pass  # before Linux 6.15
+    os.close(pidfd)
+    ended(None if status is None else _report(status))
+
+
+def _report(status: int) -> Ended:
+    killed = status & 0x7F
+    code = process.CLD_KILLED if killed else process.CLD_EXITED
+    return {"timed_out": False, "code": code, "status": killed or status >> 8, "counters": {}, "refused": {}}
+
+
+def _wait_status(found: process.Exit) -> int:
+    """As wait(2) has it."""
+    return found.status << 8 if found.code == process.CLD_EXITED else found.status
