@@ -118,7 +118,7 @@ class Streams:
 
     def _listen(self, fd: int, number: int) -> None:
         self.outputs[fd] = number
-        self.loop.watch(fd, lambda events: self._ready(fd, events))
+        self.loop.watch(fd, lambda events: self._ready(fd, events), self._wanted(fd))
 
     def _ready(self, fd: int, events: int) -> None:
         if events & WRITE:
@@ -159,6 +159,10 @@ class Streams:
         self.unfinished = None
         if self.writer is not None:
             self.writer.flush(time.time_ns())
+
+    def hold(self) -> None:
+        """Take nothing until somebody is there who is to have all of it (`go_on`)."""
+        self.held_up = True
 
     def go_on(self) -> None:
         """There may be room again at whoever was slow."""

@@ -53,6 +53,7 @@ class Supervised:
         self.streams = Streams(supervisor.loop, self.place, self._close_input)
         self.waiting: list[Connection] = []  # for its end
         self.starter: Connection | None = None
+        self.attaching = False  # the starter is to have all it writes, but first it hears that it runs
         self.executed = False
         self.began = 0.0
         self.begun_here = 0.0  # when its command was executed; 0 where another supervisor has seen that
@@ -75,8 +76,9 @@ class Supervised:
         self.state = states.fresh(restarts=restarts, entry=settings["entry"], exit_code=self.state["exit_code"])
         self.starter, self.executed = starter, False
         self.streams.set_log(settings["keep"], f"{self.folder}/log", settings["facts"])
+        self.attaching = attach
         if attach:
-            self.streams.attach(starter)
+            self.streams.hold()
         try:
             self._make_place()
             stdio, ends = self.streams.open(tty=settings["tty"], interactive=settings["interactive"])
@@ -180,9 +182,12 @@ class Supervised:
         self._emit("start")  # before anybody hears of it who may have more to tell
         if self.starter is not None:
             self.starter.send("started", self.state["pid"], attested, notes)
-            if self.starter not in self.streams.attached:
+            if self.attaching:
+                self.streams.attach(self.starter)
+            else:
                 self.starter.finish()
             self.starter = None
+        self.streams.go_on()
 
     def _fail(self, why: str) -> None:
         """It could not be made."""
