@@ -180,13 +180,13 @@ class Supervised:
         self.executed = True
         self.began = self.begun_here = time.monotonic()
         self._emit("start")  # before anybody hears of it who may have more to tell
-        if self.starter is not None:
-            self.starter.send("started", self.state["pid"], attested, notes)
-            if self.attaching:
-                self.streams.attach(self.starter)
-            else:
-                self.starter.finish()
-            self.starter = None
+        starter, self.starter = self.starter, None
+        if starter is not None:
+            starter.send("started", self.state["pid"], attested, notes)
+            if not self.attaching:
+                starter.finish()
+            elif starter.open:
+                self.streams.attach(starter)
         self.streams.go_on()
 
     def _fail(self, why: str) -> None:
@@ -307,11 +307,10 @@ class Supervised:
 
     def _tell(self, *message: Any) -> None:
         """Tell whoever has it started that it could not be."""
-        if self.starter is not None:
-            self.starter.send(*message)
-            self.starter.finish()
-            self.streams.let_go(self.starter)
-            self.starter = None
+        starter, self.starter = self.starter, None
+        if starter is not None:
+            starter.send(*message)
+            starter.finish()
 
     def _conclude(self, news: dict[str, Any]) -> None:
         """Write down where it stands now, tell everybody, and see to what comes next."""
