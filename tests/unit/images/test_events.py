@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cloche.images.store import events
 from cloche.images.store.events import LARGEST, LONGEST, emit, line_of
 
 if TYPE_CHECKING:
@@ -143,6 +144,19 @@ def test_a_file_that_has_grown_gives_way_to_a_new_one_once(store: Path) -> None:
     assert [process.wait(60) for process in processes] == [0] * 16
     assert {path.name for path in store.iterdir()} == {"events.log", "events.log.1"}
     assert len(lines(store)) == 16 * 20
+
+
+def test_who_comes_too_late_does_not_rename_the_new_file(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = writer("slow", 1, 1, CLOCHE_FAILPOINT="event-written:sleep")
+    while not (store / "events.log").exists() or not lines(store):
+        time.sleep(0.02)
+    monkeypatch.setattr(events, "LARGEST", 1)
+    emit("container", "start", "quick", {})
+    monkeypatch.setattr(events, "LARGEST", LARGEST)
+    emit("container", "start", "next", {})
+    assert slow.wait(30) == 0
+    assert [line["id"] for line in lines(store)] == ["slow", "quick", "next"]
+    assert (store / "events.log").read_text().count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["event-opened", "event-written", "event-locked", "event-renamed"])
