@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.containers.boxes import write_box
 from tests.containers.conftest import Alive
 from tests.containers.made import IMAGE_ID, Store, at
 
@@ -164,6 +165,23 @@ def test_images(cli: Cli, store: Store) -> None:
     shown = ps(cli, store, "--format", "{{.Image}}").splitlines()
     assert shown == ["/srv/root", "<no image>", "1d" * 6, "box:1", "box:1"]
     assert ps(cli, store, "--no-trunc", "--format", "{{.Image}}").splitlines()[2:4] == [IMAGE_ID, f"box:1{digest}"]
+
+
+def test_a_name_that_stands_for_another_image_by_now(alive: Alive, tmp_path: Path) -> None:
+    """As docker has it: then it is the ID that says what a container is made of."""
+    box = write_box(tmp_path / "box.tar")
+    for name, image in (("first", "box"), ("second", "box"), ("third", "other:2")):
+        done = alive.cli("import", "-c", f"LABEL n={name}", "-", image, input=box.read_bytes(), env=alive.env)
+        assert done.returncode == 0, done.stderr
+        alive("create", "--name", name, image, "true")
+    alive("tag", "other:2", "spare:1")
+    alive("rmi", "other:2")
+    rows = dict(line.split() for line in alive("ps", "-a", "--format", "{{.Names}} {{.Image}}").splitlines())
+    assert rows["second"] == "box"
+    for name in ("first", "third"):
+        assert alive("inspect", "-f", "{{.Image}}", name).startswith(f"sha256:{rows[name]}")
+    full = alive("ps", "-a", "--no-trunc", "--filter", "name=first", "--format", "{{.Image}}").strip()
+    assert full == alive("inspect", "-f", "{{.Image}}", "first").strip()
 
 
 def test_sizes(cli: Cli, store: Store) -> None:

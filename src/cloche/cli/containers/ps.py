@@ -12,6 +12,9 @@ from cloche.cli.output import plain, width
 from cloche.engine import containers
 from cloche.engine.filtering import make_test, means_all, networks_of, parse_filters
 from cloche.errors import ClocheError, SpecError
+from cloche.images.store.layout import store_dir
+from cloche.linux.reading import read_bytes
+from cloche.spec.reader import read_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     Row = dict[str, Any]
 
 SHORT, SHORT_COMMAND, SHORT_MOUNT = 12, 20, 15
+LIST, PREFIXES = "a list", ("", "docker.io/library/", "docker.io/")
 COLUMNS = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
 HEADINGS = {
     "ID": "CONTAINER ID",
@@ -58,8 +62,8 @@ def ps(parsed: Parsed) -> int:
         return 0
     form = parsed.text("format") or ""
     sizes = parsed.flag("size")
-    now = time.time()
-    rows = [shown(container, now, full=full) for container in found]
+    now, index = time.time(), _index() if any(container.known["image_id"] for container in found) else None
+    rows = [shown(container, now, index, full=full) for container in found]
     if form not in {"", "table"}:
         rows = [_with_more(container, row, full=full) for container, row in zip(found, rows, strict=True)]
     if sizes or ".Size" in form:
@@ -90,13 +94,13 @@ def _images(text: str) -> set[str]:
         return {text}  # an image that is gone has containers all the same
 
 
-def shown(container: Container, now: float, *, full: bool = False) -> Row:
-    """A container as a row of the table, by docker's names."""
+def shown(container: Container, now: float, index: dict[str, str] | None = None, *, full: bool = False) -> Row:
+    """A container as a row of the table, by docker's names; `index` says what names of images stand for by now."""
     known = container.known
     return {
         "Command": quoted(_command(known, full=full)),
         "ID": shown_id(container.id, full=full),
-        "Image": _image(known, full=full),
+        "Image": _image(known, index, full=full),
         "Names": container.name,
         "Ports": "",
         "RunningFor": human.ago(str(known["created"]), now),
@@ -164,13 +168,38 @@ def _command(known: Row, *, full: bool) -> str:
     return text if full else cut(text, SHORT_COMMAND)
 
 
-def _image(known: Row, *, full: bool) -> str:
+def _image(known: Row, index: dict[str, str] | None, *, full: bool) -> str:
+    """The name it was asked for by, or its ID where that is another's name by now."""
     name = str(known["image"] or known["options"].get("rootfs") or "<no image>")
+    image_id = str(known["image_id"])
+    if index is not None and image_id and _digest(name, index) not in {str(known["image_digest"]), LIST}:
+        name = image_id
     if full:
         return name
     if name.startswith("sha256:"):
         return name[7:][:SHORT]
     return name.removeprefix("docker.io/library/").partition("@")[0]
+
+
+def _digest(name: str, index: dict[str, str]) -> str:
+    """The digest of what has a name as people write it; a name with a digest stands for nothing else."""
+    if "@" in name:
+        return LIST
+    tagged = name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+    return next((index[full] for prefix in PREFIXES if (full := f"{prefix}{tagged}") in index), "")
+
+
+def _index() -> dict[str, str] | None:
+    """The digests of what is in the store by its names in full; of a list of images LIST; None for no store."""
+    try:
+        raw = read_json(read_bytes(f"{store_dir()}/index.json"))
+    except SpecError:
+        return None
+    found = {}
+    for item in raw.get("manifests", ()) if isinstance(raw, dict) else ():
+        name = (item.get("annotations") or {}).get("org.opencontainers.image.ref.name", "")
+        found[name] = LIST if "index" in item.get("mediaType", "") or "list" in item["mediaType"] else item["digest"]
+    return found
 
 
 def _platform(known: Row) -> str:
