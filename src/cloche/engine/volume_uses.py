@@ -13,6 +13,8 @@ from __future__ import annotations
 import os
 
 from cloche.engine import containers, volumes
+from cloche.engine.events import emit
+from cloche.engine.trees import Remover
 from cloche.engine.volumes import GONE, NEW, USERS, Volume
 from cloche.errors import ConflictError
 from cloche.images.store.layout import sync_directory, unique
@@ -23,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Remover = Callable[[str], None]  # removes a tree whose files may be those of other ids
+    Removal = Callable[[str], None]  # removes a tree whose files may be those of other ids
 
 
 class Hold:
@@ -73,7 +75,7 @@ def _holds(volume: Volume) -> list[str]:
         return []
 
 
-def remove(name: str, remover: Remover) -> None:
+def remove(name: str, remover: Removal) -> None:
     """Remove a volume with all in it. Raises NotFoundError, and ConflictError where a container uses it."""
     with volumes.locked():
         volume = volumes.find(name)
@@ -86,19 +88,19 @@ def remove(name: str, remover: Remover) -> None:
     remover(gone)
 
 
-def remove_unused(meant: Callable[[Volume], bool], remover: Remover) -> tuple[list[str], int]:
-    """Remove all that are meant and that nobody uses; returns their names, and how many bytes they had.
-
-    `remover` is called when the lock is open again: it may take its time.
-    """
-    with volumes.locked():
-        used = uses()
-        found = [volume for volume in volumes.every() if volume.name not in used and meant(volume)]
-        size = sum(map(size_of, found))
-        gone = [_out_of_the_way(volume) for volume in found]
-    for path in gone:
-        remover(path)
-    return [volume.name for volume in found], size
+def prune(meant: Callable[[Volume], bool]) -> tuple[list[str], int]:
+    """Remove all that are meant and that nobody uses; returns their names, and how many bytes they had."""
+    with Remover() as remover:
+        sweep(remover)
+        with volumes.locked():
+            used = uses()
+            found = [volume for volume in volumes.every() if volume.name not in used and meant(volume)]
+            freed = sum(map(size_of, found))
+            gone = [_out_of_the_way(volume) for volume in found]
+        for path in gone:  # with the lock open again: it may take its time
+            remover(path)
+    emit("volume", "prune", "", {"reclaimed": str(freed)})
+    return [volume.name for volume in found], freed
 
 
 def discard(names: list[str]) -> list[str]:
@@ -113,7 +115,7 @@ def discard(names: list[str]) -> list[str]:
         return [_out_of_the_way(volume) for volume in found if volume.anonymous]
 
 
-def sweep(remover: Remover) -> None:
+def sweep(remover: Removal) -> None:
     """Remove what was left by somebody who was killed while he made, removed or used a volume."""
     top = volumes.volumes_dir()
     if not os.path.isdir(top):

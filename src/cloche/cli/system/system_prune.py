@@ -10,10 +10,8 @@ from cloche.cli.images.image_prune import prune_images
 from cloche.cli.output import plain
 from cloche.cli.times import SECOND, time_of
 from cloche.cli.volumes.filtering import make_prune_test
-from cloche.engine.events import emit
+from cloche.engine import volume_uses
 from cloche.engine.pruning import OF_PRUNING, make_test, prune
-from cloche.engine.trees import Remover
-from cloche.engine.volume_uses import remove_unused, sweep
 from cloche.errors import SpecError
 from cloche.images import filtering
 from cloche.images.store.layout import Layout, store_dir
@@ -21,7 +19,6 @@ from cloche.images.store.layout import Layout, store_dir
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
-    from cloche.cli.volumes.filtering import Test
 
     Filters = list[tuple[str, str]]
 
@@ -44,7 +41,7 @@ def system_prune(parsed: Parsed) -> int:
     gone, freed = prune(meant)
     _say("Containers", gone)
     if volumes:
-        names, size = _prune_volumes(of_volumes)
+        names, size = volume_uses.prune(of_volumes)
         _say("Volumes", names)
         freed += size
     layout = Layout(store_dir())
@@ -67,14 +64,6 @@ def _warning(filters: Filters, *, everything: bool, volumes: bool) -> str:
 def _with_moments(filters: Filters) -> Filters:
     """Times as seconds since 1970, which who asks images understands too."""
     return [(key, f"{time_of(value) / SECOND:.6f}" if key == "until" else value) for key, value in filters]
-
-
-def _prune_volumes(test: Test) -> tuple[list[str], int]:
-    with Remover() as remover:
-        sweep(remover)
-        names, freed = remove_unused(test, remover)
-    emit("volume", "prune", "", {"reclaimed": str(freed)})
-    return names, freed
 
 
 def _say(kind: str, lines: list[str]) -> None:

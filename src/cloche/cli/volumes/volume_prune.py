@@ -7,9 +7,7 @@ import sys
 from cloche.cli import human
 from cloche.cli.asking import agreed
 from cloche.cli.volumes.filtering import make_prune_test
-from cloche.engine.events import emit
-from cloche.engine.trees import Remover
-from cloche.engine.volume_uses import remove_unused, sweep
+from cloche.engine.volume_uses import prune
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,10 +25,7 @@ def volume_prune(parsed: Parsed) -> int:
     test = make_prune_test(parsed.all("filter"), everything=everything)
     if not parsed.flag("force") and not agreed(WARNING[everything]):
         return 0
-    with Remover() as remover:
-        sweep(remover)
-        names, freed = remove_unused(test, remover)
-    emit("volume", "prune", "", {"reclaimed": str(freed)})
+    names, freed = prune(test)
     if names:
         sys.stdout.write("Deleted Volumes:\n" + "".join(f"{name}\n" for name in names) + "\n")
     sys.stdout.write(f"Total reclaimed space: {human.size(freed)}\n")
