@@ -138,6 +138,7 @@ class _Keeper:
                 code = self._wait(made)
             finally:
                 forget(code)
+            self._say("ended", {"exit_code": code})
         except NotExecutedError as error:
             self._say("not executed", str(error), error.errno, error.hint)
         except ConflictError as error:
@@ -152,6 +153,7 @@ class _Keeper:
             pass  # who made us has ended
 
     def _wait(self, made: Made) -> int:
+        """Until it has ended; returns its exit code."""
         self._say("made", made.pid, fds=(self.master,) if self.master >= 0 else ())
         self.poll.register(made.pidfd, select.POLLIN)
         self.poll.register(self.sock.fileno(), select.POLLIN)
@@ -165,9 +167,7 @@ class _Keeper:
                 if fd == made.pidfd:
                     ended = process.wait_pidfd(fd)
                     assert ended is not None
-                    code = ended.status if ended.code == process.CLD_EXITED else 128 + ended.status
-                    self._say("ended", {"exit_code": code})
-                    return code
+                    return ended.status if ended.code == process.CLD_EXITED else 128 + ended.status
                 if fd == self.master:
                     self._drain()
                 else:
