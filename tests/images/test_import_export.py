@@ -383,7 +383,7 @@ def test_mistakes(quick: Forks, tmp_path: Path) -> None:
         (("import", "--platform", "a/b/c/d", "-"), "is not a platform"),
         (("import", str(tmp_path / "none")), "none cannot be read: No such file"),
         (("import", str(tmp_path)), "is a directory, not an archive"),
-        (("export", "none:1"), "no such image: none:1"),
+        (("export", "none:1"), "No such container: none:1"),
     ):
         done = quick.fed(*words, input=good, env=env)
         assert done.returncode == 1, words
