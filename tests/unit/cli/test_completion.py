@@ -101,7 +101,7 @@ WORDS_AND_OFFERS = [
     (["image", "inspect", "--for"], ["--format"]),
     (["image", "inspect", "-f", "js"], ["json"]),
     (["image", "prune", "--al"], ["--all"]),
-    (["container", "l"], ["ls"]),
+    (["container", "ls"], ["ls"]),
     (["ps", "--filter", "stat"], ["status="]),
 ]
 
