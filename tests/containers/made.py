@@ -41,7 +41,7 @@ class Store:
             "version": 1,
             "id": container_id,
             "name": name,
-            "created": at(1000 - self.made),
+            "created": at(990 - self.made),
             "options": options,
             "image": "box:1",
             "image_id": IMAGE_ID,

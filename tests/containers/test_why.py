@@ -11,7 +11,7 @@ import pytest
 from cloche.cli.containers.why import story
 from cloche.engine.containers import ASKED, CREATED, Container
 from cloche.linux.reading import boot_id
-from tests.containers.made import Store, at
+from tests.containers.made import Store
 
 if TYPE_CHECKING:
     from tests.conftest import Cli
@@ -29,15 +29,23 @@ BLOCKED = {
 UNKNOWN = {"kind": "unknown", "text": "it ended while nobody was there to see how", "hint": ""}
 
 
+NOW = 1_700_000_000.0
+
+
+def at(seconds_ago: float) -> str:
+    """A time as containers have it, so long before NOW."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW - seconds_ago))
+
+
 def tell(state: dict[str, Any], *actions: str, **known: Any) -> tuple[str, str, str]:
     """The story of a container called web."""
     whole = {**CREATED, "boot": boot_id(), **state}
     asked = {**ASKED, "id": "ab" * 32, "name": "web", "created": at(7200), "image": "box:1", "command": ["sleep", "9"]}
     told = [
-        {"Action": action, "timeNano": int((time.time() - 30) * 1e9), "Actor": {"Attributes": {"exitCode": "5"}}}
+        {"Action": action, "timeNano": int((NOW - 30) * 1e9), "Actor": {"Attributes": {"exitCode": "5"}}}
         for action in actions
     ]
-    return story(Container("/x", {**asked, **known}, whole), told, time.time())
+    return story(Container("/x", {**asked, **known}, whole), told, NOW)
 
 
 def ended(code: int | None, reason: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
