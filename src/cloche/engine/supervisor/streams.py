@@ -51,7 +51,6 @@ class Streams:
         """Where its output is written down: opened when there is some."""
 
         def begin() -> Writer:
-            os.makedirs(folder, mode=0o700, exist_ok=True)
             about = {**facts, "env": tuple(facts["env"])}
             return open_writer(keep["log_driver"], keep["log_options"], folder, Facts(**about))
 
