@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 HEX = frozenset("0123456789abcdef")
 TRIES = 20  # a hundredth of a second each
 ALIVE = {"running", "paused", "restarting"}
+TRANSIENT = {*ALIVE, "removing"}  # what somebody has to watch
 CREATED: Known = {
     "status": "created",
     "pid": 0,
@@ -166,7 +167,7 @@ def find(word: str) -> Container:
 
 def running(word: str) -> Container:
     """The same, if it runs. Raises ConflictError where it does not."""
-    container = find(word)
+    container = settled(find(word))
     if not container.running:
         raise ConflictError(
             f"container {container.id} is not running", hint=f"cloche start {container.name or container.id[:12]}"
@@ -180,10 +181,10 @@ def not_found(word: str) -> NotFoundError:
 
 
 def load(container_id: str, *, everything: bool = True) -> Container | None:
-    """A kept container by its whole id; None where there is none, or, unless `everything`, none that runs."""
+    """A kept container by its whole id; None where there is none, or, unless `everything`, none that runs or is to go."""
     folder = folder_of(container_id)
     state = _state(read_bytes(f"{folder}/state.json"))
-    if not everything and state["status"] not in ALIVE:
+    if not everything and state["status"] not in TRANSIENT:
         return None
     try:
         known = read_json(read_bytes(f"{folder}/container.json"))
@@ -206,9 +207,9 @@ def facts_of(known: Known) -> Known:
 
 def settled(container: Container) -> Container:
     """The same as it truly is. What should run and does not has ended: the supervisor says how, if anybody can."""
-    if container.status not in ALIVE or _holds(container.state) or _holds(container.read_state().state):
+    if container.status not in TRANSIENT or _holds(container.state) or _holds(container.read_state().state):
         return container
-    if not _concluded(container):
+    if not _concluded(container) and container.status != "removing":
         container.state = {**container.state, "status": "exited", "pid": 0, "exit_code": None}
     return container
 

@@ -31,6 +31,7 @@ def make(known: Known) -> Container:
     folder = folder_of(known["id"])
     layout = Layout(store_dir())
     layout.make()
+    sweep()
     try:
         os.makedirs(containers_dir(), mode=0o700, exist_ok=True)
         os.mkdir(folder, 0o700)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloche.engine import containers
+from cloche.engine import containers, making
 from cloche.engine.events import emit
 from cloche.engine.removing import remove
 from cloche.engine.sizes import written
@@ -49,6 +49,7 @@ def prune(test: Test) -> tuple[list[str], int]:
     """
     gone: list[str] = []
     freed = 0
+    making.sweep()
     for container in containers.every(everything=True):
         if not container.kept or containers.settled(container).status not in ENDED or not test(container):
             continue

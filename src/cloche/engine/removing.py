@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from cloche.engine import making
-from cloche.engine.containers import Container
+from cloche.engine.containers import Container, settled
 from cloche.engine.events import tell
 from cloche.engine.supervisor import client
 from cloche.errors import ConflictError
 
 KILL, NEVER = 9, -1.0
+TRIES = 20
 
 
 def remove(container: Container, *, force: bool = False, volumes: bool = False) -> None:
@@ -21,8 +22,8 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
             f'cannot remove container "/{container.name}": container is running: it removes itself when it ends',
             hint=f"cloche stop {container.name or container.id[:12]}",
         )
-    while True:
-        if container.running or container.status == "restarting":
+    for _ in range(TRIES):
+        if _runs(container):
             if not force:
                 raise ConflictError(
                     f'cannot remove container "/{container.name}": container is running: '
@@ -31,13 +32,21 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
                 )
             client.ask("stop", container.id, KILL, NEVER)
         with making.lock(container):
-            if container.running or container.status == "restarting":
+            if _runs(container):
                 continue  # somebody has started it meanwhile
             making.take_apart(container)
             break
+    else:
+        raise ConflictError(
+            f'cannot remove container "/{container.name}": it is started again and again', hint="run it again"
+        )
     if volumes and container.known["volumes"]:
         _remove_volumes(container.known["volumes"])
     tell(container, "destroy")
+
+
+def _runs(container: Container) -> bool:
+    return settled(container).running or container.status == "restarting"
 
 
 def _remove_volumes(names: list[str]) -> None:

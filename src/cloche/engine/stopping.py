@@ -37,13 +37,15 @@ def stop(container: Container, signal: str | int | None, timeout: float | None) 
 
 def kill(container: Container, number: int) -> None:
     """Send a signal to its first process. Raises ConflictError where it does not run."""
+    why = f"cannot kill container: {container.name}: container {container.id} is not running"
     if not container.running:
-        raise ConflictError(f"cannot kill container: {container.name}: container {container.id} is not running")
+        raise ConflictError(why)
+    final = number in {KILL, signal_number(_stop_signal(container))}
     if not container.kept:
         with _pidfd(container) as pidfd:
             process.pidfd_send_signal(pidfd.number, number)
-    else:
-        client.ask("signal", container.id, number, number == KILL or number == signal_number(_stop_signal(container)))
+    elif client.ask("signal", container.id, number, final)[0] != "ok":
+        raise ConflictError(why)
     tell(container, "kill", signal=str(number))
 
 

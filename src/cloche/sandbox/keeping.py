@@ -10,6 +10,7 @@ import os
 
 from cloche.engine import making
 from cloche.engine.containers import Container, facts_of, folder_of
+from cloche.engine.containers import settled as settled_state
 from cloche.engine.keeping import STOP_TIMEOUT, Keep
 from cloche.engine.records import state_dir
 from cloche.engine.removing import remove
@@ -91,8 +92,10 @@ def start(container: Container, *, size: tuple[int, int] = (0, 0), attach: bool 
     if not container.kept:
         return None
     with making.lock(container):
-        if container.pid:
+        if settled_state(container).pid:
             return None
+        if container.status == "removing":
+            raise ConflictError(f"container {container.name} is marked for removal and cannot be started")
         options = options_of(container)
         prepared = prepare(options, size=size, kept=_kept(container.id))
         try:

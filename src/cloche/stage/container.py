@@ -310,6 +310,7 @@ class Container:
     def finish(self, ended: process.Exit | None) -> None:
         """Give everything back and tell the caller how it ended."""
         result = self.result
+        reach(self.plan.failpoint, "stage-ended")
         result["wall"] = (time.monotonic_ns() - self.started) / 1e9
         if ended is not None:
             result["code"], result["status"] = ended.code, ended.status
@@ -328,12 +329,14 @@ class Container:
             step_back(self.plan.made_room)
         if self.kept:
             self._leave_word()
+        reach(self.plan.failpoint, "stage-written")
         for path in self.plan.unlink:
             try:
                 os.unlink(path)
             except OSError:
                 pass  # who looks for it next finds out that it is stale
         said = self._say(("ended", result))
+        reach(self.plan.failpoint, "stage-said")
         if not said and self.kept:
             self._save_output()
         for fd in (self.scene.pidfd, self.console, *self.held.values()):

@@ -89,10 +89,10 @@ class Server:
             self._forget(container.caller.fileno())
             ours, theirs = wire.pair()
             news = ("adopted", container.plan.keeping, container.scene.pid)
-            wire.send(control, news, [theirs.fileno(), *container.take_over(ours)])
+            _tell(control, news, [theirs.fileno(), *container.take_over(ours)])
             theirs.close()
             self._hear(container)
-        wire.send(control, ("all",))
+        _tell(control, ("all",))
 
     def _hear(self, container: Container) -> None:
         self._watch(container.caller.fileno(), lambda: self._on_caller(container), container)
@@ -172,6 +172,13 @@ class Server:
             for container in list(self.containers):
                 if container.deadline and container.deadline <= now:
                     container.time_out()
+
+
+def _tell(owner: _socket.socket, message: tuple[object, ...], fds: list[int] | None = None) -> None:
+    try:
+        wire.send(owner, message, fds or [])
+    except OSError:
+        pass  # it was killed meanwhile, as the end of its stream is going to say
 
 
 def serve(control: _socket.socket, listener: _socket.socket | None = None) -> None:

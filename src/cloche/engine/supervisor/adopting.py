@@ -58,9 +58,12 @@ def take_over(supervisor: Supervisor, adopted: dict[str, Adopted]) -> None:
 
 
 def _take(supervisor: Supervisor, container: Container, found: Adopted | None) -> None:
+    state = container.state
+    if state["status"] == "removing":
+        supervisor.remove(container.id)
+        return
     item = Supervised(supervisor, container.id, container.folder)
     supervisor.items[container.id] = item
-    state = container.state
     if found is not None or (state["pid"] and is_alive(state)):
         item.resume(container.known, state, found.run if found else None, found.console if found else -1)
     else:
@@ -83,15 +86,17 @@ def _remove_rest(supervisor: Supervisor) -> None:
     except FileNotFoundError:
         return
     for name in names:
-        place = f"{supervisor.places}/{name}"
         item = supervisor.items.get(name)
-        if item is not None and item.busy:
-            continue
-        try:
-            with open(f"{place}/groups", encoding="utf-8") as file:
-                end_groups(tuple(file.read().split("\n")))
-        except FileNotFoundError:
-            pass
-        for file_name in os.listdir(place):
-            os.unlink(f"{place}/{file_name}")
-        os.rmdir(place)
+        if item is None or not item.busy:
+            guarded(lambda place=f"{supervisor.places}/{name}": _remove_place(place))  # type: ignore[misc]
+
+
+def _remove_place(place: str) -> None:
+    try:
+        with open(f"{place}/groups", encoding="utf-8") as file:
+            end_groups(tuple(file.read().split("\n")))
+    except FileNotFoundError:
+        pass
+    for name in os.listdir(place):
+        os.unlink(f"{place}/{name}")
+    os.rmdir(place)

@@ -30,6 +30,7 @@ else:
     import _signal
 
 IDLE = 1.0  # seconds
+REMOVALS = 5  # how often it is tried to remove what goes with its end, a second after each other
 NOFILE = 7  # RLIMIT_NOFILE
 TERM, HUP, INT = 15, 1, 2
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
@@ -47,6 +48,7 @@ class Supervisor:
         self.connections: set[Connection] = set()
         self.listener: _socket.socket | None = None
         self.children = 0
+        self.removals: set[str] = set()  # ids of what is being removed, or to be removed once more
         self.going = False
 
     def place_of(self, container_id: str) -> str:
@@ -146,6 +148,18 @@ class Supervisor:
 
         self.loop.watch(pidfd, over)
 
+    def remove(self, container_id: str, tries: int = REMOVALS) -> None:
+        """Have one removed that goes with its end; once more, where that was killed or found no room."""
+        self.removals.add(container_id)
+
+        def over(code: int) -> None:
+            if code and tries > 1:
+                self.loop.after(IDLE, lambda: self.remove(container_id, tries - 1))
+            else:
+                self.removals.discard(container_id)
+
+        self.command("rm", "-v", "-f", container_id, ended=over)
+
     # its own end
 
     def settle(self, item: Supervised) -> None:
@@ -162,7 +176,8 @@ class Supervisor:
     @property
     def needed(self) -> bool:
         """Whether there is anything to wait for."""
-        return bool(self.connections or self.children or any(item.busy for item in self.items.values()))
+        busy = self.connections or self.children or self.removals
+        return bool(busy or any(item.busy for item in self.items.values()))
 
     def _perhaps_go(self) -> None:
         if not self.needed:
@@ -175,15 +190,20 @@ class Supervisor:
             self.loop.turn()
         assert self.listener is not None
         # whoever has connected by now and was not greeted finds out, and starts another
-        for path in (SOCKET, "stage.sock", "stage-sealed.sock"):
-            try:
-                os.unlink(f"{self.state}/{path}")
-            except FileNotFoundError:
-                continue
+        self._unlink(SOCKET)
         self.listener.close()
-        if not any(item.busy for item in self.items.values()):
-            for stage in self.stages.values():
-                stage.close()
+        if any(item.busy for item in self.items.values()):
+            return  # we were asked to go: the next one finds the stages, and what runs in them
+        for path in ("stage.sock", "stage-sealed.sock"):
+            self._unlink(path)
+        for stage in self.stages.values():
+            stage.close()
+
+    def _unlink(self, name: str) -> None:
+        try:
+            os.unlink(f"{self.state}/{name}")
+        except FileNotFoundError:
+            pass
 
 
 def main(ready: int) -> None:

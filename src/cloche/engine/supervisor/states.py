@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from cloche.engine.containers import CREATED
 from cloche.engine.reason import Reason, exit_code_of, oom_kills, reason_of
@@ -16,25 +17,29 @@ if TYPE_CHECKING:
 
     State = dict[str, Any]
 
+ROOM = 1024  # bytes: what the end of one that runs says more than its beginning
 UNKNOWN = "it ended while nobody was there to see how"
 
 
-def write_state(folder: str, state: State, *, sync: bool) -> None:
-    """Replace state.json as a whole; `sync` has it on the disk when this returns.
+def write_state(folder: str, state: State, *, sync: bool) -> bool:
+    """Replace state.json as a whole; `sync` has it on the disk when this returns. Whether it could be written.
 
-    Where the disk is full it is written over instead: a reader may then find none for a moment.
+    Where the disk is full it is written over instead, where there is ROOM for an end: what can be read meanwhile may be
+    broken for a moment. Never raises: whoever waits for an end has to hear of it, whatever the disk says.
     """
-    content = write_json(state).encode()
+    content = write_json(state).encode() + b" " * (ROOM if state["pid"] else 0)
     path = f"{folder}/state.json"
-    point("state-begun")
     try:
+        point("state-begun")
         _write(f"{path}.new", content, sync=sync)
         os.rename(f"{path}.new", path)
     except FileNotFoundError:
-        return  # the container has been removed meanwhile
-    except OSError:
-        _write(path, content, sync=False)
+        pass  # the container has been removed meanwhile
+    except OSError as error:
+        if not _write_over(path, content, error):
+            return False
     point("state-written")
+    return True
 
 
 def _write(path: str, content: bytes, *, sync: bool) -> None:
@@ -44,6 +49,20 @@ def _write(path: str, content: bytes, *, sync: bool) -> None:
             view = view[os.write(file.number, view) :]
         if sync:
             os.fdatasync(file.number)
+
+
+def _write_over(path: str, content: bytes, why: OSError) -> bool:
+    """The blocks that it has are enough for as many bytes as there are."""
+    try:
+        if os.path.exists(f"{path}.new"):
+            os.unlink(f"{path}.new")
+        with files.Fd(os.open(path, os.O_WRONLY | os.O_CLOEXEC)) as file:
+            size = os.fstat(file.number).st_size
+            os.pwrite(file.number, content.ljust(size), 0)
+    except OSError as error:
+        sys.stderr.write(f"{path} could not be written: {error.strerror}, after {why.strerror}\n")
+        return False
+    return True
 
 
 def how_it_ended(ended: dict[str, Any], names: tuple[str, ...], timeout: float, memory: int | None) -> State:

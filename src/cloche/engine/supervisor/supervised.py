@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     Ended = dict[str, Any]
 
 KILL = 9
+ENOSPC = 28
 FIRST_DELAY, LONGEST_DELAY, LONG_ENOUGH = 0.1, 60.0, 10.0  # seconds between restarts; when one counts as a success
 
 
@@ -172,7 +173,10 @@ class Supervised:
             status="running", pid=pid, start=entry["start"], boot=entry["boot"], started_at=clock.now(), entry=entry
         )
         point("before-state")
-        states.write_state(self.folder, self.state, sync=False)
+        if not states.write_state(self.folder, self.state, sync=False):
+            self._tell("failed", (-1, ENOSPC, "state.json cannot be written", self.folder, []))
+            self.run.send("kill")
+            return
         point("after-state")
         self.run.send("go")
 
@@ -210,7 +214,10 @@ class Supervised:
         if self.run is not None:
             self.run.send("signal", number)
         elif self.pidfd >= 0:
-            process.pidfd_send_signal(self.pidfd, number)
+            try:
+                process.pidfd_send_signal(self.pidfd, number)
+            except ProcessLookupError:
+                pass  # it has just ended, as we are about to hear
             if number == KILL:
                 end_groups(self._groups())
 
@@ -319,6 +326,8 @@ class Supervised:
         if delay is not None:
             self.state.update(status="restarting", restarts=self.state["restarts"] + 1)
         keep = self.settings["keep"]
+        if keep["auto_remove"] and self.state["status"] == "exited":
+            self.state["status"] = "removing"
         point("end-begun")
         states.write_state(self.folder, self.state, sync=not keep["auto_remove"])
         point("end-written")
@@ -329,8 +338,8 @@ class Supervised:
         self.streams.attached, self.waiting = [], []
         if delay is not None:
             self.timer = self.supervisor.loop.after(delay, self._again)
-        elif keep["auto_remove"] and self.state["status"] == "exited":
-            self.supervisor.command("rm", "-v", "-f", self.id)
+        elif self.state["status"] == "removing":
+            self.supervisor.remove(self.id)
         self.supervisor.settle(self)
 
     def _remove_place(self) -> None:

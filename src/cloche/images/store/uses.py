@@ -84,10 +84,11 @@ def pin(layout: Layout, owner: str, image: str) -> None:
 
 def unpin(layout: Layout, owner: str) -> None:
     """Let go of what `pin` has held."""
-    try:
-        os.unlink(f"{layout.path}/pins/{owner}")
-    except FileNotFoundError:
-        pass
+    for name in (owner, f"{owner}.new"):  # the latter of somebody who was killed
+        try:
+            os.unlink(f"{layout.path}/pins/{name}")
+        except FileNotFoundError:
+            continue
 
 
 def pinned(layout: Layout) -> dict[str, str]:

@@ -1,0 +1,231 @@
+"""A store and a state directory of a test's own, in which things go wrong: who runs there, and what may not be left.
+
+    ground("ps")              a command, to its end
+    ground.kill("stage")      SIGKILL of the supervisor, the stage, or both, found by what they listen to
+    ground.left()             what is there although no container is: processes, groups, names, pins, pipes, locks
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.containers.boxes import write_box
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from subprocess import CompletedProcess
+
+    from tests.conftest import Cli
+
+SOCKETS = {"supervisor": "supervisor.sock", "stage": "stage.sock"}
+BAR = 2.0  # seconds, after which everything is to be as it should
+ROUNDS = int(os.environ.get("CLOCHE_SOAK") or 0)  # of each fault, by `make soak`
+
+
+def patience() -> float:
+    """The bar, and more of it where others want this machine's processors too."""
+    return BAR * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+class Ground:
+    """The command line with a store of its own, in which the image `box` is."""
+
+    def __init__(self, cli: Cli, top: Path, *, image: bool = True) -> None:
+        self.cli, self.top = cli, top
+        self.store, self.state = top / "store", top / "state"
+        self.mark = f"GROUND={uuid.uuid4().hex}"  # in the environment of all that runs in its containers
+        self.env = {"CLOCHE_ROOT": str(self.store), "CLOCHE_STATE": str(self.state)}
+        self.seen: set[str] = set()
+        self.stages: set[tuple[int, str]] = set()
+        if image:
+            done = cli("import", "-", "box", input=write_box(top / "box.tar").read_bytes(), env=self.env)
+            assert done.returncode == 0, done.stderr
+
+    def __call__(self, *words: str, env: Mapping[str, str] | None = None) -> CompletedProcess[str]:
+        """Run to the end; a traceback is never right."""
+        try:
+            done = self.cli(*words, env={**self.env, **(env or {})}, timeout=60)
+        finally:
+            self._look()
+        assert "Traceback" not in done.stderr, (words, done.stderr)
+        return done
+
+    def well(self, *words: str, **env: str) -> str:
+        """What a command prints that has to succeed."""
+        done = self(*words, env=env)
+        assert done.returncode == 0, (words, done.stdout, done.stderr, self.log())
+        return done.stdout
+
+    def begin(self, *words: str, **env: str) -> subprocess.Popen[bytes]:
+        """Start a command, and return at once."""
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return self.cli.popen(*words, env={**self.env, **env}, **pipes)
+
+    def run(self, name: str, *more: str, command: tuple[str, ...] = ("sleep", "1000")) -> str:
+        """Start a container that goes on; returns its id."""
+        return self.well("run", "-d", "--name", name, "-e", self.mark, *more, "box", *command).strip()
+
+    def create(self, name: str, *more: str, command: tuple[str, ...] = ("sleep", "1000"), **env: str) -> str:
+        """Make one; returns its id."""
+        return self.well("create", "--name", name, "-e", self.mark, *more, "box", *command, **env).strip()
+
+    def truth(self) -> dict[str, tuple[str, int | None]]:
+        """The status and exit code of each container, by its name, as `inspect` and `ps` agree on it."""
+        form = "{{.Names}} {{.State}} {{.ID}}"
+        lines = [line.split(" ") for line in self.well("ps", "-a", "--no-trunc", "--format", form).splitlines()]
+        if not lines:
+            return {}
+        found = {}
+        for document in json.loads(self.well("inspect", *(words[2] for words in lines))):
+            state = document["State"]
+            found[document["Name"].removeprefix("/")] = (state["Status"], state["ExitCode"], state["Pid"])
+        for name, status, _ in lines:
+            assert found[name][0] == status, (found, lines)
+            assert bool(found[name][2]) == (status in {"running", "paused"}), found
+        return {name: values[:2] for name, values in found.items()}
+
+    def of(self, name: str) -> dict[str, object]:
+        """state.json of a container."""
+        folder = self.store / "containers" / os.readlink(self.store / "names" / name)
+        found = json.loads((folder / "state.json").read_text())
+        assert isinstance(found, dict)
+        return found
+
+    def until(self, name: str, *wanted: str) -> None:
+        """Wait until a container stands like this."""
+        deadline = time.monotonic() + 30
+        while (found := self.well("inspect", "-f", "{{.State.Status}}", name).strip()) not in wanted:
+            assert time.monotonic() < deadline, f"{name} is {found}"
+            time.sleep(0.02)
+
+    def log(self) -> str:
+        """What the supervisor had to say."""
+        path = self.state / "supervisor.log"
+        return path.read_text() if path.exists() else ""
+
+    # who runs
+
+    def pid(self, who: str) -> int:
+        """The process that listens: "supervisor" or "stage"; 0 for none."""
+        return next((pid for pid in self._pids(self.state / SOCKETS[who])), 0)
+
+    def _pids(self, path: Path) -> Iterator[int]:
+        lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+        inodes = {f"socket:[{line[6]}]" for line in lines if line[-1] == str(path) and line[3] == "00010000"}
+        for pid in filter(str.isdigit, os.listdir("/proc") if inodes else ()):
+            with contextlib.suppress(OSError):
+                links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+                if inodes & set(links) and b"cloche" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    yield int(pid)
+
+    def kill(self, *who: str) -> None:
+        """SIGKILL at once, and wait until they are gone."""
+        for pid in [pid for name in who if (pid := self.pid(name))]:
+            end(pid)
+
+    def _look(self) -> None:
+        for place in (self.store / "containers", self.state / "run"):
+            if place.exists():
+                self.seen.update(os.listdir(place))
+        if pid := self.pid("stage"):
+            self.stages.add((pid, started(pid)))
+
+    # what is left
+
+    def orphans(self) -> list[str]:
+        """Processes of containers, and stages, that are there."""
+        found = [f"process {pid}: {words}" for pid, words in _living(self.mark.encode())]
+        return found + [f"stage {pid}" for pid, start in self.stages if start and started(pid) == start]
+
+    def left(self) -> list[str]:
+        """Whatever is there although there is no container any more."""
+        found = self.orphans()
+        for place in ("store/containers", "store/pins", "store/uses", "state/run", "state/containers"):
+            folder = self.top / place
+            for name in os.listdir(folder) if folder.exists() else ():
+                if not name.startswith(".") and not (place == "store/uses" and not _is_locked(folder / name)):
+                    found.append(f"{place}/{name}")
+        names = self.store / "names"
+        found += [f"name {name}" for name in os.listdir(names) if name != ".lock"] if names.exists() else []
+        found += [str(path) for path in (self.store / "volumes").glob("*/users/*") if _is_locked(path)]
+        found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.top) in line]
+        groups = {f"cloche-kept-{name[:32]}" for name in self.seen}
+        found += [f"{top}/{name}" for top, names_, _ in os.walk("/sys/fs/cgroup") for name in names_ if name in groups]
+        ranges = self.state / "id-ranges"
+        if ranges.exists():
+            found += [f"lease: {line}" for line in _locks_of(ranges)]
+        return found
+
+    def settles(self) -> None:
+        """With no container left, nothing is left within the bar, but for what goes by itself a second later."""
+        deadline = time.monotonic() + patience() + 1
+        while found := self.left():
+            assert time.monotonic() < deadline, (found, self.log())
+            time.sleep(0.02)
+
+    def clear(self) -> None:
+        """Remove all containers; then nothing is left."""
+        ids = self.well("ps", "-aq", "--no-trunc").split()
+        self.well("rm", "-f", "-v", "of-which-there-is-none", *ids)  # what was half made goes with it
+        self.settles()
+
+
+def end(pid: int) -> None:
+    """SIGKILL, and until it is gone."""
+    fd = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(fd, signal.SIGKILL)
+        deadline = time.monotonic() + 5
+        while started(pid):
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(fd)
+
+
+def started(pid: int) -> str:
+    """When a process began, in clock ticks; "" for a zombie or none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in {b"Z", b"X"} else fields[19].decode()
+
+
+def _living(mark: bytes) -> list[tuple[int, str]]:
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes()
+            ours = mark in Path(f"/proc/{pid}/environ").read_bytes() and b"cloche.cli" not in words
+            if ours and started(int(pid)):
+                found.append((int(pid), words.replace(b"\0", b" ").decode(errors="replace")))
+    return found
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
+
+
+def _locks_of(path: Path) -> list[str]:
+    status = os.stat(path)
+    where = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    return [line for line in Path("/proc/locks").read_text().splitlines() if where in line]

@@ -1,0 +1,188 @@
+"""Killed at any point of a container's life: command, stage and supervisor, each alone and together.
+
+The next commands find the old state or the new, within two seconds; the container can be used and removed, its exit
+code is its own or unknown, and nothing is left. The points are those of the code, so that one that is added is tested
+by itself. `make soak` does each fifty times (CLOCHE_SOAK).
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import random
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import cloche.engine
+from cloche.stage.operations.classes import CLASSES
+from tests.conftest import Cli, system_python
+from tests.containers.ground import ROUNDS, Ground, patience
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(cloche.engine.__file__).parent.parent
+SOURCES = (*(PACKAGE / "engine").rglob("*.py"), PACKAGE / "sandbox/keeping.py", PACKAGE / "stage/container.py")
+# what else tests: volumes, and files whose owners are somebody else's
+ELSEWHERE = ("volume-", "tree-")
+# who comes to a point, by the beginning of its name; all others are steps of a start
+VERBS = {
+    "container-": "create",
+    "begin-": "start",
+    "supervisor-start": "start",
+    "before-state": "start",
+    "after-state": "start",
+    "state-": "restart",
+    "stage-": "stop",
+    "end-": "stop",
+    "over-": "rm --rm",
+    "remov": "rm",
+}
+# ends with 7 when it is asked to
+COMMAND = ("sh", "-c", "trap 'exit 7' TERM; sleep 1000 & wait")
+OPTIONS = ("-v", "/anonymous", "--tmpfs", "/t", "--init", "--memory", "64m", "--ulimit", "nofile=99")
+VICTIMS = (("command",), ("stage",), ("supervisor",), ("supervisor", "stage"))
+STEPS = ("create", "start", "exec", "stop", "restart", "rm", "rm -f", "run", "rename", "pause")
+UNKNOWN = None
+
+
+def points() -> list[str]:
+    """The names of all points in the code that a container comes to."""
+    found = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+                continue
+            if node.func.id in {"point", "reach"} and node.args and isinstance(node.args[-1], ast.Constant):
+                found.add(str(node.args[-1].value))
+    return sorted(name for name in found if not name.startswith(ELSEWHERE))
+
+
+def verb_of(name: str) -> str:
+    return next((verb for start, verb in VERBS.items() if name.startswith(start)), "start")
+
+
+@pytest.fixture(scope="module")
+def ground(shared_dir: Path) -> Iterator[Ground]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to see who listens")
+    top = Path(tempfile.mkdtemp(dir="/tmp"))
+    try:
+        made = Ground(Cli("root", shared_dir / "src", system_python()), top)
+        yield made
+        made.clear()
+        assert "Traceback" not in made.log()
+    finally:
+        shutil.rmtree(top)
+
+
+def begin(ground: Ground, verb: str) -> None:
+    """What there has to be before a verb is disturbed."""
+    ground.clear()
+    if verb in {"stop", "restart", "exec", "rm -f", "pause"}:
+        ground.run("one", *OPTIONS, command=COMMAND)
+    elif verb not in {"create", "run", "rm --rm"}:
+        ground.create("one", *OPTIONS, command=COMMAND)
+
+
+def words_of(ground: Ground, verb: str) -> list[str]:
+    made = ["-e", ground.mark, "--name", "one", *OPTIONS, "box", *COMMAND]
+    if verb in {"create", "run"}:
+        return ["create", *made] if verb == "create" else ["run", "-d", *made]
+    if verb == "rm --rm":
+        return ["run", "-d", "--rm", *made[:-3], "true"]
+    return {
+        "exec": ["exec", "-d", "one", "sleep", "1000"],
+        "rename": ["rename", "one", "two"],
+        "rm -f": ["rm", "-f", "-v", "one"],
+        "rm": ["rm", "-v", "one"],
+    }.get(verb, [verb, "one"])
+
+
+def converges(ground: Ground, verb: str) -> None:
+    """What there is is true, in time, and can be used as if nothing had been."""
+    begun = time.monotonic()
+    truth = ground.truth()
+    took = time.monotonic() - begun
+    assert took < patience() * 1.5, took  # `ps` and `inspect`, of which the bar is for one
+    assert len(truth) <= 1, truth
+    for status, code in truth.values():
+        if status == "exited":
+            assert code in {7, 137, 143, UNKNOWN}, truth
+            assert verb not in {"create", "rename", "rm"}, truth
+        assert status in {"created", "running", "paused", "exited"}, truth
+    if not truth:
+        assert verb in {"create", "run", "rm", "rm -f", "rm --rm"}
+    running = [name for name, (status, _) in truth.items() if status in {"running", "paused"}]
+    if not running:
+        deadline = time.monotonic() + patience()
+        while found := [line for line in ground.orphans() if line.startswith("process")]:
+            assert time.monotonic() < deadline, (found, truth)
+    for name, (status, _) in truth.items():
+        if status == "paused":
+            ground.well("unpause", name)
+        ground.well("start", name)
+        assert ground.well("exec", name, "echo", "there") == "there\n"
+        ground.well("stop", name)
+        assert ground.truth()[name] == ("exited", 7)
+        ground.well("rm", "-v", name)
+    ground.create("one")  # its name is free
+    ground.well("rm", "one")
+    ground.settles()
+
+
+@pytest.mark.parametrize("name", points())
+def test_a_point(ground: Ground, name: str) -> None:
+    """The process that comes there is killed: a command, the supervisor that it starts, or the stage of that."""
+    verb = verb_of(name)
+    for _ in range(ROUNDS or 1):
+        fail = {"CLOCHE_FAILPOINT": f"{name}:kill"}
+        if name.startswith("stage-"):  # its start tells the stage
+            begin(ground, "start")
+            ground.well("start", "one", **fail)
+            done = ground("stop", "one")
+        else:
+            begin(ground, verb)
+            ground.kill("supervisor")  # so that the command starts one which has the point
+            done = ground(*words_of(ground, verb), env=fail)
+        alone = not ground.pid("supervisor") or not ground.pid("stage")
+        assert done.returncode or alone, f"{verb} does not come to {name}"
+        ground.kill("supervisor")  # the next one has it no more
+        converges(ground, verb)
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_a_step(ground: Ground, name: str) -> None:
+    """The stage, or the new process, is killed at a step of the plan."""
+    for _ in range(ROUNDS or 1):
+        begin(ground, "start")
+        done = ground("start", "one", env={"CLOCHE_FAILPOINT": f"{name}:kill"})
+        if not done.returncode:
+            return  # not a step of this plan
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) <= 2, done.stderr
+        assert ground.truth()["one"][0] == "created"
+        converges(ground, "start")
+
+
+@pytest.mark.parametrize("verb", STEPS)
+@pytest.mark.parametrize("who", VICTIMS, ids="+".join)
+def test_at_any_moment(ground: Ground, verb: str, who: tuple[str, ...]) -> None:
+    """Not where we say, but when it happens to be."""
+    for _ in range(ROUNDS or 1):
+        begin(ground, verb)
+        command = ground.begin(*words_of(ground, verb))
+        time.sleep(random.uniform(0, 0.4))
+        if who == ("command",):
+            command.kill()
+        else:
+            ground.kill(*who)
+        _, err = command.communicate(timeout=30)
+        assert b"Traceback" not in err
+        assert len(err.splitlines()) <= 2, err
+        converges(ground, verb)
