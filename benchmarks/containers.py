@@ -1,9 +1,9 @@
 """Containers that stay, beside docker and podman: a section of docs/benchmarks.md.
 
 Each command is a process from start to exit; the engines take turns in every round, those of others in a room of their
-own (tests/engines/daemons.py), with the same image of busybox and no network. Then a hundred times `run -d` and `rm -f`,
-and what a hundred containers that sleep take up: of docker dockerd, containerd and its shims, of podman its conmons, of
-cloche the supervisor and its stage. Memory is PSS.
+own (tests/engines/daemons.py), with the same image of busybox and no network. Then a hundred times `run -d` and
+`rm -f`, and what a hundred containers that sleep take up: of docker dockerd, containerd and its shims, of podman its
+conmons, of cloche the supervisor and its stage. Memory is PSS.
 
     benchmarks/containers.py [--rounds N] [--many N] [--write]        needs root, docker, podman and runc
 """

@@ -181,7 +181,7 @@ def not_found(word: str) -> NotFoundError:
 
 
 def load(container_id: str, *, everything: bool = True) -> Container | None:
-    """A kept container by its whole id; None where there is none, or, unless `everything`, none that runs or is to go."""
+    """A kept container by its whole id; None where there is none, or, unless `everything`, none that runs or is to."""
     folder = folder_of(container_id)
     state = _state(read_bytes(f"{folder}/state.json"))
     if not everything and state["status"] not in TRANSIENT:
