@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import time
 
-from cloche.engine.logs import Facts, open_writer
+from cloche.engine.logs import DEFAULT, Facts, open_writer
 from cloche.engine.supervisor.loop import READ, WRITE
+from cloche.errors import SpecError
 from cloche.linux import terminal
 from cloche.stage.container import OUTPUTS, REST
 
@@ -44,6 +45,7 @@ class Streams:
         self.typed = b""  # what it has not taken yet
         self.typist: Connection | None = None  # who is told when it has
         self.unfinished: Timer | None = None
+        self.more = False  # something was written since that was set
         self.attached: list[Connection] = []
         self.held_up = False
 
@@ -52,7 +54,10 @@ class Streams:
 
         def begin() -> Writer:
             about = {**facts, "env": tuple(facts["env"])}
-            return open_writer(keep["log_driver"], keep["log_options"], folder, Facts(**about))
+            try:
+                return open_writer(keep["log_driver"], keep["log_options"], folder, Facts(**about))
+            except SpecError:  # somebody has written into container.json since it was checked
+                return open_writer(DEFAULT, {}, folder, Facts(**about))
 
         self.log = begin
 
@@ -146,17 +151,25 @@ class Streams:
             self.writer = self.log()
         if self.writer is not None:
             self.writer.write(NAMES[number], data, time.time_ns())
+            self.more = True
             if data[-1:] != b"\n" and self.unfinished is None:
-                self.unfinished = self.loop.after(SOON, self._finish_line)
+                self._finish_line_soon()
         for conn in self.attached:
             conn.send("out", number, data)
         if any(conn.full for conn in self.attached) and not self.held_up:
             self.held_up = True
             self._listen_again()
 
+    def _finish_line_soon(self) -> None:
+        self.more = False
+        self.unfinished = self.loop.after(SOON, self._finish_line)
+
     def _finish_line(self) -> None:
+        """What is unfinished is written down, unless more has come since: then the end of that is waited for."""
         self.unfinished = None
-        if self.writer is not None:
+        if self.more:
+            self._finish_line_soon()
+        elif self.writer is not None:
             self.writer.flush(time.time_ns())
 
     def hold(self) -> None:
