@@ -1,8 +1,8 @@
 """A store and a state directory of a test's own, in which things go wrong: who runs there, and what may not be left.
 
-    ground("ps")              a command, to its end
-    ground.kill("stage")      SIGKILL of the supervisor, the stage, or both, found by what they listen to
-    ground.left()             what is there although no container is: processes, groups, names, pins, pipes, locks
+ground("ps")              a command, to its end
+ground.kill("stage")      SIGKILL of the supervisor, the stage, or both, found by what they listen to
+ground.left()             what is there although no container is: processes, groups, names, pins, pipes, locks
 """
 
 from __future__ import annotations

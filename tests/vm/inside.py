@@ -849,7 +849,7 @@ def main(found: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
-    from tests.vm import layered
+    from tests.vm import kept, layered
 
     prepare()
-    sys.exit(main(globals() | vars(layered)))
+    sys.exit(main(globals() | vars(layered) | vars(kept)))

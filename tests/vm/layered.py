@@ -55,7 +55,7 @@ def run_all(root: str, prefix: list[str], layers: list[bytes], script: str) -> s
     words = ["--root", root]
     done = cloche(*words, "load", "-i", path, prefix=prefix)
     assert done.returncode == 0, done.stderr
-    done = cloche(*words, "run", "layered:1", "/bin/sh", "-c", script, prefix=prefix)
+    done = cloche(*words, "run", "--rm", "layered:1", "/bin/sh", "-c", script, prefix=prefix)
     assert done.returncode == 0, done.stderr
     assert cloche(*words, "rmi", "-f", "layered:1", prefix=prefix).returncode == 0
     return done.stdout
