@@ -232,7 +232,10 @@ class Supervised:
     def _let_run(self) -> None:
         """A signal is only seen by what is not frozen."""
         if self.state["status"] == "paused":
-            self.pause(on=False)
+            try:
+                self.pause(on=False)
+            except OSError:
+                pass  # it has just ended, and its groups with it
 
     def pause(self, *, on: bool) -> None:
         """Freeze everything inside, or let it go on. Raises OSError."""
