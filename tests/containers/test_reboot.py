@@ -1,4 +1,4 @@
-"""The machine was started anew, or a number is somebody else's by now: nothing of a state is believed that is not so."""
+"""The machine was started anew, or a number is somebody else's by now: no state is believed that is not so."""
 
 from __future__ import annotations
 

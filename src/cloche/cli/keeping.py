@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from cloche.engine.keeping import RESTARTS, Keep
+from cloche.engine.keeping import ON_FAILURE, RESTARTS, Keep
 from cloche.errors import ConflictError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cloche.cli.grammar import Parsed
+
+TIMES = ("interval", "timeout", "start_period", "start_interval")
+SHORTEST = 0.001  # seconds
 
 
 def keep_of(parsed: Parsed) -> Keep:
@@ -27,15 +32,26 @@ def keep_of(parsed: Parsed) -> Keep:
         restart_most=most,
         log_driver=driver,
         log_options=options,
-        health_cmd=parsed.text("health_cmd") or "",
-        health_interval=_duration(parsed, "health_interval"),
-        health_timeout=_duration(parsed, "health_timeout"),
-        health_retries=_whole(parsed.text("health_retries") or "0", "--health-retries"),
-        health_start_period=_duration(parsed, "health_start_period"),
-        health_start_interval=_duration(parsed, "health_start_interval"),
-        no_healthcheck=parsed.flag("no_healthcheck"),
         detach_keys=parsed.text("detach_keys") or "",
+        **_health_of(parsed),
     )
+
+
+def _health_of(parsed: Parsed) -> dict[str, Any]:
+    """What is asked of its health. Raises SpecError, ConflictError."""
+    off = parsed.flag("no_healthcheck")
+    if off and any(parsed.text(f"health_{name}") for name in ("cmd", "retries", *TIMES)):
+        raise ConflictError("--no-healthcheck conflicts with --health-* options", hint="leave one of them out")
+    on_failure = parsed.text("health_on_failure") or "none"
+    if on_failure not in ON_FAILURE:
+        raise SpecError(f"--health-on-failure {on_failure!r} is unknown", hint=f"there are {', '.join(ON_FAILURE)}")
+    return {
+        "health_cmd": parsed.text("health_cmd") or "",
+        "health_retries": _whole(parsed.text("health_retries") or "0", "--health-retries"),
+        **{f"health_{name}": _duration(parsed, f"health_{name}") for name in TIMES},
+        "health_on_failure": on_failure,
+        "no_healthcheck": off,
+    }
 
 
 def restart_of(text: str) -> tuple[str, int]:
@@ -62,5 +78,8 @@ def _whole(text: str, what: str) -> int:
 def _duration(parsed: Parsed, dest: str) -> float:
     from cloche.sandbox.values import duration
 
-    text = parsed.text(dest)
-    return duration(text, f"--{dest.replace('_', '-')}") if text else 0.0
+    text, what = parsed.text(dest), f"--{dest.replace('_', '-')}"
+    found = duration(text, what) if text else 0.0
+    if 0 < found < SHORTEST:
+        raise SpecError(f"{what} {text} is too short", hint="1ms is the least, as docker has it")
+    return found

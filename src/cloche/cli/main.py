@@ -42,11 +42,12 @@ ROOMS |= {verb: f"system.{verb.rpartition(' ')[2]}" for verb in ("events", "info
 ROOMS |= {f"{verb} prune": f"system.{verb}_prune" for verb in ("system", "container")}
 ROOMS |= {"system df": "system.system_df"}
 ROOMS |= {f"container {verb}": f"containers.{verb}" for verb in CONTAINERS}
+ROOMS |= {"healthcheck run": "containers.healthcheck_run"}
 ROOMS |= {"container ls": "containers.ps", "container inspect": "containers.container_inspect"}
 # rooms that need no library of others', which takes 5 ms to look for
 ALONE = {f"images.{room}" for room in "images history image_inspect image_tree image_exists tag".split()}
 ALONE |= {f"system.{room}" for room in ("events", "info", "system_df", "container_prune")}
-ALONE |= {f"containers.{verb}" for verb in CONTAINERS if verb != "commit"}
+ALONE |= {f"containers.{verb}" for verb in (*CONTAINERS, "healthcheck_run") if verb != "commit"}
 ALONE |= {room for room in ROOMS.values() if room.startswith("volumes.")}
 # what the bundles have of modules: loaded by every run, and when they are asked for
 EVERY_RUN = ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server")

@@ -27,6 +27,7 @@ MODULES = {
     **dict.fromkeys("create start stop restart kill rm wait attach pause unpause rename".split(), LIFE),
     **dict.fromkeys("ps inspect why port container".split(), LOOKS),
     "update": "cloche.cli.options_update",
+    **dict.fromkeys(("healthcheck", "healthcheck run"), LIFE),
     "enter": "cloche.cli.options_other",
     **dict.fromkeys("cp diff commit export".split(), FILES),
     **dict.fromkeys("pull images rmi push save load import tag".split(), IMAGES),

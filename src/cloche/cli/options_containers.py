@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cloche.cli.options import make_group
 from cloche.cli.options_keep import DETACH_KEYS
 from cloche.cli.options_run import CREATE_OPTIONS, RUN
 from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb
@@ -148,4 +149,19 @@ RENAME = Verb(
     (),
     operands=(NAME, Operand("NAME", "the new name", required=True)),
     examples=(("cloche rename web old-web", "make room for another web"),),
+)
+
+HEALTHCHECK = make_group("healthcheck", "look at the health of containers", ("As podman has it.",))
+
+HEALTHCHECK_RUN = Verb(
+    "healthcheck run",
+    "look at the health of a container now",
+    ("cloche healthcheck run CONTAINER",),
+    (
+        "Runs the command of --health-cmd, or of the image, in the container. Ends with 0 where it succeeds and with 1"
+        " where it fails. It counts like any other look.",
+    ),
+    (),
+    operands=(NAME,),
+    examples=(("cloche healthcheck run web && echo well", "is it well?"),),
 )

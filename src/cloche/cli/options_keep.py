@@ -35,6 +35,15 @@ OPTIONS = (
     Option(("--health-retries",), VALUE, HEALTH, "NUMBER", "how many have to fail in a row"),
     Option(("--health-start-period",), VALUE, HEALTH, "DURATION", "how long failures do not count after its start"),
     Option(("--health-start-interval",), VALUE, HEALTH, "DURATION", "the time between looks in that period"),
+    Option(
+        ("--health-on-failure",),
+        VALUE,
+        HEALTH,
+        "ACTION",
+        "what is done when it is not well any more: none, kill, restart, stop",
+        default="none",
+        complete="none kill restart stop",
+    ),
     Option(("--no-healthcheck",), FLAG, HEALTH, "", "do not look, whatever the image says"),
 )
 DESTS = tuple(option.dest for option in OPTIONS)

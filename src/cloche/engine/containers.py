@@ -63,6 +63,7 @@ ASKED: Known = {
     "stop_signal": "SIGTERM",
     "stop_timeout": 10,
     "keep": {},
+    "check": {},
     "mounts": [],
     "volumes": [],
 }
@@ -207,6 +208,9 @@ def facts_of(known: Known) -> Known:
 
 def settled(container: Container) -> Container:
     """The same as it truly is. What should run and does not has ended: the supervisor says how, if anybody can."""
+    if container.status == "restarting" and not container.pid and container.kept:
+        _concluded(container)  # who was to start it again may have been killed
+        return container
     if container.status not in TRANSIENT or _holds(container.state) or _holds(container.read_state().state):
         return container
     if not _concluded(container) and container.status != "removing":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cloche.records import record
 
 RESTARTS = ("no", "always", "unless-stopped", "on-failure")
+ON_FAILURE = ("none", "kill", "restart", "stop")
 STOP_TIMEOUT = 10.0  # seconds, as docker's
 
 
@@ -18,6 +19,7 @@ class Keep:
     log_driver      json-file, local, journald, none
     log_options     max-size, max-file, compress, …
     health_*        --health-cmd and the like, times in seconds; "" and 0 for what the image says, or docker's defaults
+    health_on_failure  what is done with one that is not well any more: none, kill, restart, stop (podman's)
     no_healthcheck  none, whatever the image says
     detach_keys     the keys that leave a terminal, as docker writes them: ctrl-p,ctrl-q
     """
@@ -33,5 +35,6 @@ class Keep:
     health_retries: int = 0
     health_start_period: float = 0.0
     health_start_interval: float = 0.0
+    health_on_failure: str = "none"
     no_healthcheck: bool = False
     detach_keys: str = ""

@@ -160,6 +160,7 @@ def _begin(container: Container, prepared: Prepared, *, attach: bool) -> Started
         "interactive": options.interactive,
         "sealed": prepared.sealed,
         "keep": known["keep"],
+        "check": known["check"],
         "facts": facts_of(known),
         "timeout": prepared.plan.timeout,
         "memory": resources.memory.limit if resources and resources.memory else None,

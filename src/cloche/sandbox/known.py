@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cloche.engine import clock
+from cloche.engine.checks import check_of
 from cloche.engine.keeping import STOP_TIMEOUT
 from cloche.sandbox import values
 from cloche.sandbox.image_config import image_volumes
@@ -38,6 +39,7 @@ def known_of(options: Options, keep: Keep, prepared: Prepared) -> dict[str, Any]
         "stop_signal": prepared.stop_signal,
         "stop_timeout": STOP_TIMEOUT if timeout is None else values.duration(timeout, "--stop-timeout"),
         "keep": dict(vars(keep)),
+        "check": check_of(keep, image.config.config if image is not None else None),
         "mounts": _mounts(options, image),
         "volumes": list(prepared.volumes.anonymous) if prepared.volumes is not None else [],
     }

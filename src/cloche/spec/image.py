@@ -82,6 +82,7 @@ class Healthcheck(Document):
     Interval: i64 | None = None
     Timeout: i64 | None = None
     StartPeriod: i64 | None = None
+    StartInterval: i64 | None = None
     Retries: i64 | None = None
 
 
@@ -98,6 +99,7 @@ class Execution(Document):
     Labels: dict[str, str] | None = None
     StopSignal: str | None = None
     Healthcheck: Healthcheck | None = None
+    Shell: list[str] | None = None
 
 
 class Layers(Document):

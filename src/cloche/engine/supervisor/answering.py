@@ -8,6 +8,7 @@ signal ID NUMBER USER                  ─▶ ok; USER: somebody wants its end, 
 stop ID NUMBER SECONDS                 ─▶ ended CODE REASON
 pause ID | unpause ID                  ─▶ ok | failed TEXT
 policy ID RESTART MOST                 ─▶ ok
+check ID                               ─▶ looked CODE OUTPUT | no check
 what is not there, or does not run     ─▶ not running
 """
 
@@ -57,7 +58,7 @@ def _start(
     attach: bool,
 ) -> None:
     item = supervisor.items.get(container_id)
-    if item is not None and (item.run is not None or item.pidfd >= 0):
+    if item is not None and (item.is_there or item.refuses(conn)):
         for fd in fds:
             os.close(fd)
         conn.send("running")
@@ -80,6 +81,8 @@ def _signal(item: Supervised, conn: Connection, number: int, user: bool) -> None
     if user:
         item.give_up()
     item.signal(number)
+    if user:
+        item.let_run()
     conn.send("ok")
 
 
@@ -107,8 +110,15 @@ def _freeze(item: Supervised, conn: Connection, *, on: bool) -> None:
 
 
 def _policy(item: Supervised, conn: Connection, restart: str, most: int) -> None:
-    item.settings["keep"] = {**item.settings["keep"], "restart": restart, "restart_most": most}
+    item.set_policy(restart, most)
     conn.send("ok")
+
+
+def _check(item: Supervised, conn: Connection) -> None:
+    if item.checker is None or item.state["status"] != "running":
+        conn.send("no check" if not item.settings["check"] else "not running")
+    else:
+        item.checker.ask(conn)
 
 
 WORDS: dict[str, Callable[..., None]] = {
@@ -119,6 +129,7 @@ WORDS: dict[str, Callable[..., None]] = {
     "pause": _pause,
     "unpause": _unpause,
     "policy": _policy,
+    "check": _check,
 }
 
 

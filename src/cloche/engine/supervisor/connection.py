@@ -25,7 +25,7 @@ LARGEST = 64 << 20  # bytes of a message: a plan with the longest command line t
 
 
 class Connection:
-    """One command: `heard` is called with each message and its descriptors, `gone` at the end."""
+    """One command, process `pid`: `heard` is called with each message and its descriptors, `gone` at the end."""
 
     def __init__(
         self,
@@ -33,9 +33,10 @@ class Connection:
         loop: Loop,
         heard: Callable[[Connection, Message, list[int]], None],
         gone: Callable[[Connection], None],
+        pid: int,
     ) -> None:
         sock.setblocking(False)
-        self.sock, self.loop, self.heard, self.gone = sock, loop, heard, gone
+        self.sock, self.loop, self.heard, self.gone, self.pid = sock, loop, heard, gone, pid
         self.input = bytearray()
         self.fds: list[int] = []
         self.output: list[bytes] = []

@@ -16,6 +16,7 @@ import sys
 from cloche.engine.records import state_dir
 from cloche.engine.supervisor import adopting, answering
 from cloche.engine.supervisor.client import SOCKET, address
+from cloche.engine.supervisor.commands import Command
 from cloche.engine.supervisor.connection import Connection
 from cloche.engine.supervisor.loop import Loop
 from cloche.engine.supervisor.supervised import Supervised
@@ -25,14 +26,15 @@ from cloche.stage.client import Adopted, Stage, spawn_stage
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
-    from collections.abc import Callable
+
+    from cloche.engine.supervisor.commands import Ended, Said
 else:
     import _signal
 
 IDLE = 1.0  # seconds
 REMOVALS = 5  # how often it is tried to remove what goes with its end, a second after each other
 NOFILE = 7  # RLIMIT_NOFILE
-TERM, HUP, INT = 15, 1, 2
+TERM, HUP, INT, CHLD = 15, 1, 2, 17
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 
 
@@ -47,7 +49,7 @@ class Supervisor:
         self.stages: dict[bool, Stage] = {}
         self.connections: set[Connection] = set()
         self.listener: _socket.socket | None = None
-        self.children = 0
+        self.commands: set[Command] = set()
         self.removals: set[str] = set()  # ids of what is being removed, or to be removed once more
         self.going = False
 
@@ -87,7 +89,7 @@ class Supervisor:
         if int.from_bytes(credentials[4:8], "little") not in {0, os.geteuid()}:
             sock.close()
             return
-        conn = Connection(sock, self.loop, self._heard, self._gone)
+        conn = Connection(sock, self.loop, self._heard, self._gone, int.from_bytes(credentials[:4], "little"))
         self.connections.add(conn)
         conn.send("hello")
 
@@ -128,31 +130,47 @@ class Supervisor:
 
     # commands that it starts
 
-    def command(self, *words: str, ended: Callable[[int], None] = lambda _code: None) -> None:
-        """Start a command of ours, and hear of its exit code."""
-        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-        code = f"import sys; sys.path.insert(0, {root!r}); from cloche.cli.main import entry; entry()"
-        argv = [sys.executable, "-I", "-S", "-B", "-c", code, *words]
-        env = dict(os.environ)
-        pid = os.posix_spawn(sys.executable, argv, env)
-        pidfd = process.pidfd_open(pid)
-        self.children += 1
+    def command(self, *words: str, ended: Ended | None = None) -> Command:
+        """Start a command of ours, and hear of its exit code and of what it said."""
 
-        def over(_events: int) -> None:
-            self.loop.forget(pidfd)
-            found = process.wait_pidfd(pidfd)
-            os.close(pidfd)
-            self.children -= 1
-            ended(128 if found is None or found.code != process.CLD_EXITED else found.status)
+        def over(code: int, said: Said) -> None:
+            self.commands.discard(command)
+            if ended is not None:
+                ended(code, said)
+            elif code:
+                sys.stderr.write(said.text())
+            self.reap()
             self.rest()
 
-        self.loop.watch(pidfd, over)
+        command = Command(self.loop, words, over)
+        self.commands.add(command)
+        return command
+
+    def reap(self) -> None:
+        """Wait for those that have lost their parent and are ours now, such as a health check that was killed.
+
+        One that nobody waits for keeps its container from ending. Whoever has a pidfd waits for itself.
+        """
+        try:
+            with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+                children = {int(word) for word in file.read().split()}
+        except OSError:
+            return  # a kernel without CONFIG_PROC_CHILDREN
+        for pid in children - self._ours():
+            try:
+                os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                continue
+
+    def _ours(self) -> set[int]:
+        pids = {command.pid for command in self.commands} | {stage.pid for stage in self.stages.values()}
+        return pids | {int(item.state["pid"]) for item in self.items.values()}
 
     def remove(self, container_id: str, tries: int = REMOVALS) -> None:
         """Have one removed that goes with its end; once more, where that was killed or found no room."""
         self.removals.add(container_id)
 
-        def over(code: int) -> None:
+        def over(code: int, _said: Said) -> None:
             if code and tries > 1:
                 self.loop.after(IDLE, lambda: self.remove(container_id, tries - 1))
             else:
@@ -176,12 +194,27 @@ class Supervisor:
     @property
     def needed(self) -> bool:
         """Whether there is anything to wait for."""
-        busy = self.connections or self.children or self.removals
+        busy = self.connections or self.commands or self.removals
         return bool(busy or any(item.busy for item in self.items.values()))
 
     def _perhaps_go(self) -> None:
         if not self.needed:
             self.going = True
+
+    def hear_signals(self) -> None:
+        """SIGTERM and SIGINT end it, containers go on; SIGCHLD may be of somebody that nobody waits for."""
+        read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        _signal.signal(HUP, _signal.SIG_IGN)
+        for number in (TERM, INT):
+            _signal.signal(number, lambda *_: setattr(self, "going", True))
+        _signal.signal(CHLD, lambda *_: None)
+        _signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+
+        def heard(_events: int) -> None:
+            os.read(read, 4096)
+            self.reap()
+
+        self.loop.watch(read, heard)
 
     def serve(self) -> None:
         """Until nobody needs us."""
@@ -222,9 +255,7 @@ def main(ready: int) -> None:
     limit = scheduling.get_rlimit(NOFILE)[1]
     scheduling.set_rlimit(NOFILE, limit, limit)
     supervisor = Supervisor(state)
-    _signal.signal(HUP, _signal.SIG_IGN)
-    for number in (TERM, INT):
-        _signal.signal(number, lambda *_: setattr(supervisor, "going", True))
+    supervisor.hear_signals()
     supervisor.take_over()
     supervisor.open()
     os.close(ready)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     State = dict[str, Any]
 
 ROOM = 1024  # bytes: what the end of one that runs says more than its beginning
+SHORT = 200  # characters of what a health check said
 UNKNOWN = "it ended while nobody was there to see how"
 
 
@@ -81,6 +82,15 @@ def how_it_ended(ended: dict[str, Any], names: tuple[str, ...], timeout: float, 
 def unknown_end() -> State:
     """The same where nobody has seen it."""
     return {"exit_code": None, "oom": False, "reason": {"kind": "unknown", "text": UNKNOWN, "hint": ""}}
+
+
+def unhealthy(failing: int, output: str) -> State:
+    """The reason of one that was ended for its health."""
+    said = output.strip().partition("\n")[0][:SHORT]
+    text = "a health check failed" if failing == 1 else f"{failing} health checks in a row failed"
+    text = f"{text}: {said}" if said else text
+    hint = "cloche inspect shows what the last ones said, in State.Health"
+    return {"kind": "unhealthy", "text": text, "hint": hint, "blocked": []}
 
 
 def as_members(reason: Reason) -> State:

@@ -1,4 +1,4 @@
-"""One container in the supervisor's hands: from its start to its end, and to its next start.
+"""One container in the supervisor's hands: from its start to its end, and to its next start (long: one life).
 
 start    pipes made, plan to the stage ─▶ "ready": written down ─▶ "go" ─▶ "executed": the command may go home
 streams  what it writes goes to its log, and to the commands that are attached to it (`streams`)
@@ -13,7 +13,8 @@ import time
 from cloche.engine import clock
 from cloche.engine.containers import facts_of, load
 from cloche.engine.records import start_time
-from cloche.engine.supervisor import orphans, states
+from cloche.engine.signals import signal_number
+from cloche.engine.supervisor import orphans, restarts, states
 from cloche.engine.supervisor.streams import Streams
 from cloche.errors import StageError
 from cloche.images.store.events import emit
@@ -28,7 +29,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cloche.engine.supervisor.commands import Command, Said
     from cloche.engine.supervisor.connection import Connection
+    from cloche.engine.supervisor.health import Checker
     from cloche.engine.supervisor.loop import Timer
     from cloche.engine.supervisor.main import Supervisor
     from cloche.stage.client import Run
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 
 KILL = 9
 ENOSPC = 28
-FIRST_DELAY, LONGEST_DELAY, LONG_ENOUGH = 0.1, 60.0, 10.0  # seconds between restarts; when one counts as a success
+FAILED = 128  # the exit code of one that could not be started, as docker has it
 
 
 class Supervised:
@@ -56,15 +59,22 @@ class Supervised:
         self.starter: Connection | None = None
         self.attaching = False  # the starter is to have all it writes, but first it hears that it runs
         self.executed = False
-        self.began = 0.0
         self.begun_here = 0.0  # when its command was executed; 0 where another supervisor has seen that
-        self.delay = FIRST_DELAY
+        self.backoff = restarts.Backoff()
+        self.checker: Checker | None = None
+        self.unhealthy: dict[str, Any] | None = None  # the reason, where it was ended for its health
+        self.restart: Command | None = None  # that is to start it again
         self.timer: Timer | None = None  # of the next restart, or of the end of patience
 
     @property
     def busy(self) -> bool:
         """Whether there is something to wait for: it runs, or is to run again."""
-        return self.run is not None or self.pidfd >= 0 or self.state["status"] == "restarting"
+        return self.is_there or self.restart is not None or self.state["status"] == "restarting"
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it runs, or is being started."""
+        return self.run is not None or self.pidfd >= 0
 
     # its start
 
@@ -114,7 +124,7 @@ class Supervised:
         options = known["options"]
         self.settings = _settings_of(known, state)
         self.state, self.run, self.executed = state, run, True
-        self.began = time.monotonic()
+        self.backoff.begin()
         if run is not None:
             self.pidfd = run.pidfd
             self.supervisor.loop.watch(run.fileno(), lambda _events: self._news())
@@ -125,13 +135,14 @@ class Supervised:
             self.streams.take_console(console)
         elif not options["tty"]:
             self.streams.open_again(interactive=options["interactive"])
+        self._look_after_health()
 
     def find_ended(self, known: dict[str, Any], state: dict[str, Any], word: Ended | None) -> None:
         """One that was running, or was to run again, and does not: `word` is what its stage has written down."""
         self.settings = _settings_of(known, state)
         self.state, self.executed = state, True
         if state["status"] == "restarting":
-            self.timer = self.supervisor.loop.after(FIRST_DELAY, self._again)
+            self.timer = self.supervisor.loop.after(self.backoff.next(), self._again)
             return
         end_groups(self._groups())
         self.streams.set_log(known["keep"], f"{self.folder}/log", self.settings["facts"])
@@ -182,8 +193,10 @@ class Supervised:
 
     def _is_command(self, attested: dict[str, str], notes: list[tuple[str, str]]) -> None:
         self.executed = True
-        self.began = self.begun_here = time.monotonic()
-        self._emit("start")  # before anybody hears of it who may have more to tell
+        self.begun_here = time.monotonic()
+        self.backoff.begin()
+        self.emit("start")  # before anybody hears of it who may have more to tell
+        self._look_after_health()
         starter, self.starter = self.starter, None
         if starter is not None:
             starter.send("started", self.state["pid"], attested, notes)
@@ -197,7 +210,13 @@ class Supervised:
         """It could not be made."""
         self.streams.end()
         self._tell("failed", (-1, 0, why, "", []))
-        self._conclude({"status": "created", "exit_code": 128, "error": why})
+        self._conclude(self._not_started(why))
+
+    def _not_started(self, why: str, *, exit_code: int = FAILED) -> dict[str, Any]:
+        """What is written down then: of one that had run, and was to run again, that it has ended."""
+        if self.state["restarts"]:
+            return {"status": "exited", "exit_code": exit_code, "error": why, "finished_at": clock.now()}
+        return {"status": "created", "exit_code": exit_code, "error": why}
 
     def let_go(self, conn: Connection) -> None:
         """A command is gone, or has enough."""
@@ -227,9 +246,9 @@ class Supervised:
         self.signal(number)
         if patience >= 0:
             self.timer = self.supervisor.loop.after(patience, lambda: self.signal(KILL))
-        self._let_run()
+        self.let_run()
 
-    def _let_run(self) -> None:
+    def let_run(self) -> None:
         """A signal is only seen by what is not frozen."""
         if self.state["status"] == "paused":
             try:
@@ -246,7 +265,30 @@ class Supervised:
             freezing.thaw(paths)
         self.state["status"] = "paused" if on else "running"
         states.write_state(self.folder, self.state, sync=False)
-        self._emit("pause" if on else "unpause")
+        self.emit("pause" if on else "unpause")
+        if self.checker is not None:
+            self.checker.hold() if on else self.checker.go_on()
+
+    def _look_after_health(self) -> None:
+        """From now on, where that is asked for."""
+        if self.settings["check"]:
+            from cloche.engine.supervisor.health import Checker
+
+            self.checker = Checker(self, self.settings["check"])
+            if self.state["status"] == "running":
+                self.checker.go_on()
+
+    def is_unhealthy(self, failing: int, output: str) -> None:
+        """So many looks at its health have failed: do with it what --health-on-failure says."""
+        wanted = self.settings["keep"].get("health_on_failure", "none")
+        if wanted == "none":
+            return
+        self.state["by"], self.unhealthy = "health", states.unhealthy(failing, output)
+        known = load(self.id)
+        if wanted == "kill" or known is None:
+            self.signal(KILL)
+        else:
+            self.stop(signal_number(known.known["stop_signal"]), float(known.known["stop_timeout"]))
 
     def _lost_stage(self) -> None:
         """The stage was killed: what is written down goes on without it, the rest has died with it."""
@@ -290,19 +332,24 @@ class Supervised:
         """It is over; `ended` is the stage's report, None where nobody has seen how."""
         self.streams.end()
         self._cancel()
+        if self.checker is not None:
+            self.checker.end()
+            self.checker = None
         if ended is not None and "failed" in ended:
             self._tell("failed", ended["failed"])
-            self._conclude({"status": "created", "exit_code": 126, "error": str(ended["failed"][2])})
+            self._conclude(self._not_started(str(ended["failed"][2]), exit_code=126))
             return
         how = states.unknown_end() if ended is None else self._how(ended)
+        if self.state["by"] == "health" and self.unhealthy is not None:
+            how["reason"] = self.unhealthy
         if ended is not None and "not executed" in ended and not self.executed:
             self._tell("not executed", ended["not executed"])
-            self._conclude({**how, "status": "created", "error": str(ended["not executed"][2])})
+            self._conclude({**how, **self._not_started(str(ended["not executed"][2]), exit_code=how["exit_code"])})
             return
         if how["oom"]:
-            self._emit("oom")
+            self.emit("oom")
         lasted = {"execDuration": str(int(time.monotonic() - self.begun_here))} if self.begun_here else {}
-        self._emit("die", exitCode="unknown" if how["exit_code"] is None else str(how["exit_code"]), **lasted)
+        self.emit("die", exitCode="unknown" if how["exit_code"] is None else str(how["exit_code"]), **lasted)
         self._conclude({**how, "status": "exited", "finished_at": clock.now()})
 
     def _how(self, ended: Ended) -> dict[str, Any]:
@@ -325,8 +372,8 @@ class Supervised:
     def _conclude(self, news: dict[str, Any]) -> None:
         """Write down where it stands now, tell everybody, and see to what comes next."""
         self.state.update(news, pid=0, start=0)
-        delay = self._delay()
-        if delay is not None:
+        again = restarts.is_wanted(self.settings["keep"], self.state)
+        if again:
             self.state.update(status="restarting", restarts=self.state["restarts"] + 1)
         keep = self.settings["keep"]
         if keep["auto_remove"] and self.state["status"] == "exited":
@@ -339,8 +386,8 @@ class Supervised:
             conn.send("ended", self.state["exit_code"], self.state["reason"])
             conn.finish()
         self.streams.attached, self.waiting = [], []
-        if delay is not None:
-            self.timer = self.supervisor.loop.after(delay, self._again)
+        if again:
+            self.timer = self.supervisor.loop.after(self.backoff.next(), self._again)
         elif self.state["status"] == "removing":
             self.supervisor.remove(self.id)
         self.supervisor.settle(self)
@@ -359,36 +406,41 @@ class Supervised:
 
     # its next start
 
-    def _delay(self) -> float | None:
-        """Seconds until it is to run again; None if it is not."""
-        keep, state = self.settings["keep"], self.state
-        policy, code = keep["restart"], state["exit_code"]
-        if state["by"] == "user" or (state["status"] == "created" and not state["restarts"]):
-            return None
-        most = keep["restart_most"]
-        if policy == "on-failure" and (code == 0 or (most and state["restarts"] >= most)):
-            return None
-        if policy not in {"always", "unless-stopped", "on-failure"}:
-            return None
-        if self.began and time.monotonic() - self.began >= LONG_ENOUGH:
-            self.delay = FIRST_DELAY
-        delay, self.delay = self.delay, min(self.delay * 2, LONGEST_DELAY)
-        return delay
-
     def _again(self) -> None:
         self.timer = None
-        self.supervisor.command("start", self.id, ended=self._restart_failed)
+        self.restart = self.supervisor.command("start", self.id, ended=self._restarted)
 
-    def _restart_failed(self, code: int) -> None:
-        """The command that was to start it again has ended."""
-        if code and self.state["status"] == "restarting" and self.run is None:
-            self._conclude({"status": "exited"})
+    def _restarted(self, code: int, said: Said) -> None:
+        """The command that was to start it again has ended; where it did not come to us, that was in vain."""
+        self.restart = None
+        if self.state["status"] == "restarting" and not self.is_there:
+            if load(self.id) is None:
+                self.state["by"] = "user"  # who has removed it
+            said_first = said.text().partition("\n")[0].removeprefix("cloche: ")
+            self._conclude(self._not_started(said_first or f"cloche start has ended with {code}"))
+        else:
+            self.supervisor.settle(self)
+
+    def refuses(self, conn: Connection) -> bool:
+        """Whether that is the command that was to start it again, and somebody has asked for its end meanwhile."""
+        ours = self.restart is not None and self.restart.pid == conn.pid
+        return ours and self.state["status"] != "restarting"
 
     def give_up(self) -> None:
         """Whoever asked for its end: it is not to run again."""
         self.state["by"] = "user"
-        if self.state["status"] == "restarting" and self.run is None:
+        self._stay_down()
+
+    def set_policy(self, restart: str, most: int) -> None:
+        """When it is to run again from now on."""
+        self.settings["keep"] = {**self.settings["keep"], "restart": restart, "restart_most": most}
+        if restart == "no" or not restarts.is_wanted(self.settings["keep"], {**self.state, "status": "exited"}):
+            self._stay_down()
+
+    def _stay_down(self) -> None:
+        if self.state["status"] == "restarting" and not self.is_there:
             self._cancel()
+            self.state["restarts"] -= 1  # the one that does not take place
             self._conclude({"status": "exited"})
 
     def _cancel(self) -> None:
@@ -396,7 +448,8 @@ class Supervised:
             self.timer.cancel()
             self.timer = None
 
-    def _emit(self, action: str, **more: str) -> None:
+    def emit(self, action: str, **more: str) -> None:
+        """Write down that something has happened to it."""
         facts, known = self.settings["facts"], load(self.id)
         name = facts["name"] if known is None else known.name  # whoever renames it does not tell us
         emit("container", action, self.id, {"image": facts["image"], "name": name, **facts["labels"], **more})
@@ -404,5 +457,5 @@ class Supervised:
 
 def _settings_of(known: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
     """What its start was told, as far as it is written down."""
-    facts = {"keep": known["keep"], "facts": facts_of(known), "entry": state["entry"]}
+    facts = {"keep": known["keep"], "check": known["check"], "facts": facts_of(known), "entry": state["entry"]}
     return {**facts, "timeout": 0.0, "memory": None}
