@@ -32,6 +32,7 @@ def keep_of(parsed: Parsed) -> Keep:
         restart_most=most,
         log_driver=driver,
         log_options=options,
+        stdin_once=parsed.flag("interactive") and parsed.values.get("detach") is not True,
         detach_keys=parsed.text("detach_keys") or "",
         **_health_of(parsed),
     )

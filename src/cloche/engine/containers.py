@@ -169,6 +169,11 @@ def find(word: str) -> Container:
 def running(word: str) -> Container:
     """The same, if it runs. Raises ConflictError where it does not."""
     container = settled(find(word))
+    if container.status == "restarting" and not container.running:
+        raise ConflictError(
+            f"Container {container.id} is restarting, wait until the container is running",
+            hint=f"cloche why {container.name} says why it ended",
+        )
     if not container.running:
         raise ConflictError(
             f"container {container.id} is not running", hint=f"cloche start {container.name or container.id[:12]}"

@@ -21,6 +21,7 @@ class Keep:
     health_*        --health-cmd and the like, times in seconds; "" and 0 for what the image says, or docker's defaults
     health_on_failure  what is done with one that is not well any more: none, kill, restart, stop (podman's)
     no_healthcheck  none, whatever the image says
+    stdin_once      its stdin ends when that of a command does that is attached to it: it was not made with --detach
     detach_keys     the keys that leave a terminal, as docker writes them: ctrl-p,ctrl-q
     """
 
@@ -37,4 +38,5 @@ class Keep:
     health_start_interval: float = 0.0
     health_on_failure: str = "none"
     no_healthcheck: bool = False
+    stdin_once: bool = False
     detach_keys: str = ""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 def attach(parsed: Parsed) -> int:
     """Carry out `attach`; returns the command's exit code."""
     container = containers.find(parsed.positionals[0])
+    if container.status == "restarting" and not container.running:
+        raise ConflictError("You cannot attach to a restarting container, wait until it is running")
     if not container.running:
         raise ConflictError(
             "You cannot attach to a stopped container, start it first", hint=f"cloche start -a {container.name}"

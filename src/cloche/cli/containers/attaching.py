@@ -44,6 +44,7 @@ class Attached:
         raw = self.tty and self.interactive and os.isatty(0)
         self.poll.register(self.session.fileno(), select.POLLIN)
         if self.interactive:
+            self.session.send("keyboard")
             self.poll.register(0, select.POLLIN)
         if self.tty:
             self.resize()

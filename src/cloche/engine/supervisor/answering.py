@@ -3,7 +3,8 @@
 start ID FOLDER PLAN SETTINGS ATTACH   ─▶ started PID ATTESTED | failed STEP… | not executed … ; then as attach
 attach ID                              ─▶ out 1|2 BYTES … ended CODE REASON
 wait ID                                ─▶ ended CODE REASON
-in BYTES | eof | resize ROWS COLUMNS   what an attached command sends; `in` is answered by: taken
+keyboard                               an attached command, whose stdin is to be the container's: it will send
+in BYTES | eof | resize ROWS COLUMNS   `in` is answered by: taken; eof, or its going, may be the end of the stdin
 signal ID NUMBER USER                  ─▶ ok; USER: somebody wants its end, and it is not to be started again
 stop ID NUMBER SECONDS                 ─▶ ended CODE REASON
 pause ID | unpause ID                  ─▶ ok | failed TEXT
@@ -137,9 +138,12 @@ def _type(item: Supervised, conn: Connection, data: bytes) -> None:
     item.streams.type(conn, data)
 
 
+def _keyboard(item: Supervised, conn: Connection) -> None:
+    item.streams.keyboards.append(conn)
+
+
 def _end_of_input(item: Supervised, conn: Connection) -> None:
-    del conn
-    item.streams.no_more_input()
+    item.streams.end_of(conn)
 
 
 def _resize(item: Supervised, conn: Connection, rows: int, columns: int) -> None:
@@ -147,4 +151,4 @@ def _resize(item: Supervised, conn: Connection, rows: int, columns: int) -> None
     item.streams.resize(rows, columns)
 
 
-ATTACHED: dict[str, Callable[..., None]] = {"in": _type, "eof": _end_of_input, "resize": _resize}
+ATTACHED: dict[str, Callable[..., None]] = {"keyboard": _keyboard, "in": _type, "eof": _end_of_input, "resize": _resize}

@@ -43,14 +43,17 @@ class Streams:
         self.outputs: dict[int, int] = {}  # descriptor to read from: 1 or 2
         self.input = -1
         self.typed = b""  # what it has not taken yet
-        self.typist: Connection | None = None  # who is told when it has
+        self.typists: list[Connection] = []  # who are told when it has
+        self.keyboards: list[Connection] = []  # whose stdin is its stdin
+        self.once, self.ending = False, False  # its stdin ends with the first of them; that has come
         self.unfinished: Timer | None = None
         self.more = False  # something was written since that was set
         self.attached: list[Connection] = []
         self.held_up = False
 
-    def set_log(self, keep: dict[str, Any], folder: str, facts: dict[str, Any]) -> None:
-        """Where its output is written down: opened when there is some."""
+    def set_up(self, keep: dict[str, Any], folder: str, facts: dict[str, Any]) -> None:
+        """Where its output is written down, opened when there is some; and whether its input ends with who types."""
+        self.once = keep.get("stdin_once", False)
 
         def begin() -> Writer:
             about = {**facts, "env": tuple(facts["env"])}
@@ -197,7 +200,7 @@ class Streams:
             conn.send("taken")
             return
         self.typed += data
-        self.typist = conn
+        self.typists.append(conn)
         self._feed()
 
     def _feed(self) -> None:
@@ -213,9 +216,20 @@ class Streams:
             self.loop.forget(self.input)
         elif self.input not in self.loop.handlers:
             self.loop.watch(self.input, lambda _events: self._feed(), WRITE)
-        if not self.typed and self.typist is not None:
-            self.typist.send("taken")
-            self.typist = None
+        if not self.typed:
+            for conn in self.typists:
+                conn.send("taken")
+            self.typists = []
+            if self.ending:
+                self.no_more_input()
+
+    def end_of(self, conn: Connection) -> None:
+        """Somebody types nothing more; that is the end of its stdin if it was made for one (docker's StdinOnce)."""
+        if conn in self.keyboards:
+            self.keyboards.remove(conn)
+            self.ending = self.ending or self.once
+            if self.ending and not self.typed:
+                self.no_more_input()
 
     def no_more_input(self) -> None:
         """The end of its stdin; a terminal has none."""
@@ -241,8 +255,9 @@ class Streams:
         """A command is gone, or has enough."""
         if conn in self.attached:
             self.attached.remove(conn)
-        if conn is self.typist:
-            self.typist = None
+        if conn in self.typists:
+            self.typists.remove(conn)
+        self.end_of(conn)
         self.go_on()
 
     # the end
@@ -263,6 +278,7 @@ class Streams:
             self.writer.close()
             self.writer = None
         self.held_up, self.typed = False, b""
+        self.typists, self.keyboards, self.ending = [], [], False
 
     def remove(self) -> None:
         """Remove the pipes."""

@@ -86,7 +86,7 @@ class Supervised:
         self.settings = settings
         self.state = states.fresh(restarts=restarts, entry=settings["entry"], exit_code=self.state["exit_code"])
         self.starter, self.executed = starter, False
-        self.streams.set_log(settings["keep"], f"{self.folder}/log", settings["facts"])
+        self.streams.set_up(settings["keep"], f"{self.folder}/log", settings["facts"])
         self.attaching = attach
         if attach:
             self.streams.hold()
@@ -130,7 +130,7 @@ class Supervised:
             self.supervisor.loop.watch(run.fileno(), lambda _events: self._news())
         else:
             self._watch_orphan()
-        self.streams.set_log(known["keep"], f"{self.folder}/log", self.settings["facts"])
+        self.streams.set_up(known["keep"], f"{self.folder}/log", self.settings["facts"])
         if console >= 0:
             self.streams.take_console(console)
         elif not options["tty"]:
@@ -145,7 +145,7 @@ class Supervised:
             self.timer = self.supervisor.loop.after(self.backoff.next(), self._again)
             return
         end_groups(self._groups())
-        self.streams.set_log(known["keep"], f"{self.folder}/log", self.settings["facts"])
+        self.streams.set_up(known["keep"], f"{self.folder}/log", self.settings["facts"])
         self.streams.take_rest()
         self._ended(word)
 
@@ -440,7 +440,6 @@ class Supervised:
     def _stay_down(self) -> None:
         if self.state["status"] == "restarting" and not self.is_there:
             self._cancel()
-            self.state["restarts"] -= 1  # the one that does not take place
             self._conclude({"status": "exited"})
 
     def _cancel(self) -> None:
