@@ -251,7 +251,7 @@ def test_the_id_is_written_to_a_file(anyone: Cli, rootfs: Path) -> None:
     assert set(text) <= set("0123456789abcdef")
     done = anyone("run", "--cidfile", str(file), "--rootfs", str(rootfs), "echo", "never")
     assert (done.returncode, done.stdout) == (125, "")
-    assert f"--cidfile {file} is there already" in done.stderr
+    assert f"container ID file found, make sure the other container isn't running or delete {file}" in done.stderr
     assert file.read_text() == text
     file.unlink()
 

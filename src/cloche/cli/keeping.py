@@ -33,7 +33,7 @@ def keep_of(parsed: Parsed) -> Keep:
         log_driver=driver,
         log_options=options,
         stdin_once=parsed.flag("interactive") and parsed.values.get("detach") is not True,
-        detach_keys=parsed.text("detach_keys") or "",
+        detach_keys=checked_keys(parsed.text("detach_keys")),
         **_health_of(parsed),
     )
 
@@ -53,6 +53,15 @@ def _health_of(parsed: Parsed) -> dict[str, Any]:
         "health_on_failure": on_failure,
         "no_healthcheck": off,
     }
+
+
+def checked_keys(text: str | None) -> str:
+    """Detach keys as they were given, "" for those that are usual. Raises SpecError."""
+    if text:
+        from cloche.cli.detaching import parse_keys
+
+        parse_keys(text)
+    return text or ""
 
 
 def restart_of(text: str) -> tuple[str, int]:

@@ -13,12 +13,13 @@ from __future__ import annotations
 import os
 
 from cloche.cli import front
+from cloche.cli.idfiles import IdFile, check_pidfile
 from cloche.cli.request import options_of
 from cloche.engine import records
 from cloche.engine.keeping import Keep
 from cloche.engine.names import generate
 from cloche.engine.signals import signal_number
-from cloche.errors import ConflictError, ForbiddenError
+from cloche.errors import ConflictError
 from cloche.sandbox import values
 from cloche.sandbox.image import to_fetch
 from cloche.sandbox.known import known_of
@@ -57,8 +58,9 @@ def run(verb: Verb, parsed: Parsed) -> int:
     if prepared.sealed:
         _seal()
     try:
-        write_cidfile(options.cidfile, prepared.id)
-        _check_pidfile(options)
+        check_pidfile(options.pidfile)
+        with IdFile(options.cidfile) as file:
+            file.write(prepared.id)
         observer = _observer(parsed, prepared) if watch else front.Observer()
         result = _drive(options, prepared, observer)
     finally:
@@ -138,20 +140,6 @@ def check_terminal(options: Options, *, step: bool) -> None:
         raise ConflictError("--step waits for a key, and stdin is not a terminal", hint="use --explain")
 
 
-def write_cidfile(path: str, container_id: str) -> None:
-    """Write a container's id to a file that is not there yet; "" for none."""
-    if not path:
-        return
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    except FileExistsError:
-        raise ConflictError(f"--cidfile {path} is there already", hint="remove it first") from None
-    except OSError as error:
-        raise ForbiddenError(f"--cidfile {path} cannot be written: {error.strerror}") from None
-    with os.fdopen(fd, "w") as file:
-        file.write(container_id)
-
-
 def _is_kept(parsed: Parsed) -> bool:
     """Whether the container stays, or goes on without this command: images are docker's, what is the host's is not."""
     if parsed.flag("detach"):
@@ -159,17 +147,6 @@ def _is_kept(parsed: Parsed) -> bool:
     if parsed.values["rm"] is not None:
         return not parsed.flag("rm")
     return not (parsed.text("rootfs") or (parsed.positionals or ["host"])[0] == "host")
-
-
-def _check_pidfile(options: Options) -> None:
-    """Before anything is started: whether it can be written; it stays as it is."""
-    if not options.pidfile:
-        return
-    folder = os.path.dirname(os.path.abspath(options.pidfile))
-    place = options.pidfile if os.path.exists(options.pidfile) else folder
-    if not os.access(place, os.W_OK):
-        why = "it may not be written" if os.path.exists(place) else f"{folder} is not there"
-        raise ForbiddenError(f"--pidfile {options.pidfile} cannot be written: {why}")
 
 
 def _observer(parsed: Parsed, prepared: Prepared) -> front.Observer:

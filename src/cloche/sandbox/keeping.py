@@ -11,12 +11,11 @@ import os
 from cloche.engine import making
 from cloche.engine.containers import Container, facts_of, folder_of
 from cloche.engine.containers import settled as settled_state
-from cloche.engine.keeping import STOP_TIMEOUT, Keep
+from cloche.engine.keeping import Keep
 from cloche.engine.records import state_dir
 from cloche.engine.removing import remove
-from cloche.engine.signals import signal_number
 from cloche.engine.supervisor import client
-from cloche.errors import ConflictError, NotExecutedError, StageError
+from cloche.errors import ConflictError, ForbiddenError, NotExecutedError, StageError
 from cloche.ids import new_id
 from cloche.records import record
 from cloche.runtime.containers import write_atomically
@@ -122,6 +121,8 @@ def settled(options: Options) -> Options:
         whole = not colon or mode not in {"rw", "ro"}
         path = options.rootfs if whole else path
         changed["rootfs"] = values.absolute(path, base) + ("" if whole else f":{mode}")
+    if options.pidfile:
+        changed["pidfile"] = values.absolute(options.pidfile, base)
     changed["volume"] = tuple(_absolute_source(text, base) for text in options.volume)
     changed["env"] = tuple(_with_value(text) for text in options.env if "=" in text or text in os.environ)
     return Options(**{**vars(options), **changed})
@@ -181,6 +182,8 @@ def _begin(container: Container, prepared: Prepared, *, attach: bool) -> Started
         if word != "started":
             raise StageError(f"the supervisor answered {word}")
         _write_receipt(container, prepared, rest[1], rest[2])
+        if options.pidfile:
+            _write_pid(options.pidfile, rest[0])
     except BaseException:
         session.close()
         raise
@@ -197,8 +200,9 @@ def _write_receipt(
     write_atomically(f"{container.folder}/receipt.json", write_json(receipt.to_dict()).encode())
 
 
-def stop_words(container: Container, signal: str | int | None, timeout: float | None) -> tuple[int, float]:
-    """The signal and the patience to stop it with: those given, else its own."""
-    known = container.known
-    number = signal_number(known.get("stop_signal", "SIGTERM") if signal is None else signal)
-    return number, float(known.get("stop_timeout", STOP_TIMEOUT) if timeout is None else timeout)
+def _write_pid(path: str, pid: int) -> None:
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(str(pid))
+    except OSError as error:
+        raise ForbiddenError(f"--pidfile {path} cannot be written: {error.strerror}") from None

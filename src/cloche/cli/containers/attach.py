@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from cloche.cli.keeping import checked_keys
 from cloche.engine import containers
 from cloche.engine.events import tell
 from cloche.engine.supervisor import client
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 def attach(parsed: Parsed) -> int:
     """Carry out `attach`; returns the command's exit code."""
+    given = checked_keys(parsed.text("detach_keys"))
     container = containers.find(parsed.positionals[0])
     if container.status == "restarting" and not container.running:
         raise ConflictError("You cannot attach to a restarting container, wait until it is running")
@@ -31,7 +33,7 @@ def attach(parsed: Parsed) -> int:
     options = container.known["options"]
     if options["tty"] and options["interactive"] and not parsed.flag("no_stdin") and not os.isatty(0):
         raise ConflictError("the input device is not a TTY", hint="--no-stdin only listens")
-    keys = parsed.text("detach_keys") or container.known["keep"]["detach_keys"]
+    keys = given or container.known["keep"]["detach_keys"]
     interactive = options["interactive"] and not parsed.flag("no_stdin")
     return attach_to(container, interactive=interactive, proxy=parsed.flag("sig_proxy"), keys=keys)
 

@@ -32,7 +32,10 @@ class Attached:
     def __init__(
         self, session: Session, container_id: str, *, tty: bool, interactive: bool, proxy: bool, keys: str
     ) -> None:
-        self.session, self.id, self.tty, self.interactive, self.proxy = session, container_id, tty, interactive, proxy
+        self.session, self.id, self.tty, self.interactive = session, container_id, tty, interactive
+        self.proxy = (
+            proxy and not tty
+        )  # as docker has it: who is at a terminal types them, and a closed window is no end
         self.keys = _matcher(keys or DEFAULT_KEYS) if interactive and os.isatty(0) and tty else None
         self.poll = select.poll()
         self.code: int | None = None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from cloche.cli.idfiles import IdFile, check_pidfile
 from cloche.cli.keeping import keep_of
 from cloche.cli.request import options_of
-from cloche.cli.run import fetch_wanted, write_cidfile
+from cloche.cli.run import fetch_wanted
 from cloche.engine.events import tell
 from cloche.sandbox.keeping import create as make
 
@@ -23,8 +24,10 @@ def create(parsed: Parsed) -> int:
     keep = keep_of(parsed)
     if code := fetch_wanted(options, quiet=parsed.flag("quiet")):
         return code
-    container = make(options, keep)
-    write_cidfile(options.cidfile, container.id)
+    check_pidfile(options.pidfile)
+    with IdFile(options.cidfile) as file:
+        container = make(options, keep)
+        file.write(container.id)
     tell(container, "create")
     sys.stdout.write(f"{container.id}\n")
     return 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from cloche.cli import front
+from cloche.cli.idfiles import IdFile, check_pidfile
 from cloche.cli.keeping import keep_of
 from cloche.cli.request import options_of
-from cloche.cli.run import check_terminal, fetch_wanted, write_cidfile
+from cloche.cli.run import check_terminal, fetch_wanted
 from cloche.engine.events import tell
 from cloche.errors import ConflictError, NotExecutedError
 from cloche.sandbox import keeping
@@ -28,27 +28,25 @@ def run_kept(verb: Verb, parsed: Parsed) -> int:
         raise ConflictError("--explain and --step watch a container that ends with this command", hint="add --rm")
     if not detach:
         check_terminal(options, step=False)
-    if options.cidfile and os.path.exists(options.cidfile):
-        raise ConflictError(f"--cidfile {options.cidfile} is there already", hint="remove it first")
+    check_pidfile(options.pidfile)
     if code := fetch_wanted(options, quiet=parsed.flag("quiet")):
         return code
     size = front.terminal_size() if options.tty else (0, 0)
 
     def made(container: Container) -> None:
-        write_cidfile(options.cidfile, container.id)
+        file.write(container.id)
         tell(container, "create")
         if not detach:
             tell(container, "attach")
 
     try:
-        started = keeping.run(options, keep, size=size, attach=not detach, made=made)
+        with IdFile(options.cidfile) as file:
+            started = keeping.run(options, keep, size=size, attach=not detach, made=made)
     except NotExecutedError as error:
         from cloche.cli.output import print_error
 
         print_error(error)
         return error.code
-    if options.pidfile:
-        front.write_file(options.pidfile, str(started.pid))
     if detach:
         sys.stdout.write(f"{started.container.id}\n")
         return 0

@@ -31,14 +31,16 @@ def _start(word: str) -> str:
 def _start_attached(parsed: Parsed) -> int:
     from cloche.cli.containers.attach import attach_to
     from cloche.cli.containers.attaching import Attached
+    from cloche.cli.keeping import checked_keys
 
+    given = checked_keys(parsed.text("detach_keys"))
     container = containers.find(parsed.positionals[0])
     options = container.known["options"]
     if not container.running:
         tell(container, "attach")
     started = keeping.start(container, size=front.terminal_size() if options["tty"] else (0, 0), attach=True)
     interactive = parsed.flag("interactive") and options["interactive"]
-    keys = parsed.text("detach_keys") or container.known["keep"]["detach_keys"]
+    keys = given or container.known["keep"]["detach_keys"]
     if started is None:
         return attach_to(container, interactive=interactive, proxy=parsed.flag("sig_proxy"), keys=keys)
     attached = Attached(
