@@ -42,6 +42,7 @@ VERBS = {
     "end-": "stop",
     "over-": "rm --rm",
     "remov": "rm",
+    "rename-": "rename",
 }
 # ends with 7 when it is asked to
 COMMAND = ("sh", "-c", "trap 'exit 7' TERM; sleep 1000 & wait")

@@ -65,10 +65,31 @@ def _furnish(layout: Layout, folder: str, known: Known) -> Container:
 
 
 def write_known(container: Container) -> None:
-    """Write container.json anew, whole and synced; whoever changes it holds the lock."""
+    """Write container.json anew, whole and synced; whoever changes it holds the lock. Raises StageError without room."""
     content = write_json(container.known).encode()
-    write_once(f"{container.folder}/container.json", content)
+    try:
+        write_once(f"{container.folder}/container.json", content)
+    except OSError as error:
+        if is_full(error):
+            raise full(store_dir()) from None
+        raise
     point("container-written")
+
+
+def rename(container: Container, new: str) -> None:
+    """Give a container another name; call it with its lock. Raises ConflictError for one that is taken."""
+    old = container.name
+    names.take(new, container.id)
+    point("rename-taken")
+    container.known["name"] = new
+    try:
+        write_known(container)
+    except BaseException:
+        container.known["name"] = old
+        names.give_up(new, container.id)
+        raise
+    point("rename-written")
+    names.give_up(old, container.id)
 
 
 def lock(container: Container) -> files.Fd:
@@ -105,6 +126,8 @@ def _take_apart(layout: Layout, container: Container) -> None:
     point("removed-layers")
     uses.unpin(layout, container.id)
     names.give_up(container.name, container.id)
+    while name := names.name_of(container.id):  # one that a command took that was killed before it was the container's
+        names.give_up(name, container.id)
     point("removed-name")
     _remove_folder(container.folder)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloche.engine import containers, making, names
+from cloche.engine import containers, making
 from cloche.engine.events import tell
 from cloche.errors import ConflictError
 from cloche.ids import check_name
@@ -23,9 +23,6 @@ def rename(parsed: Parsed) -> int:
         old = container.name
         if old == new:
             raise ConflictError("Renaming a container with the same name as its current name")
-        names.take(new, container.id)
-        container.known["name"] = new
-        making.write_known(container)
-        names.give_up(old, container.id)
+        making.rename(container, new)
     tell(container, "rename", oldName=f"/{old}")
     return 0

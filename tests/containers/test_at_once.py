@@ -1,0 +1,109 @@
+"""Many commands at once on few names: each does what it says or says in a line why not, and nothing is broken."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import Cli, system_python
+from tests.containers.ground import ROUNDS, Ground
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+AT_ONCE = 64
+NAMES = ("one", "two", "three", "four")
+# what a command may find, when others change the same containers
+SAID = (
+    "No such container",
+    "is already in use by container",
+    "container is running",
+    "is not running",
+    "is being started by somebody else",
+    "same name as its current name",
+    "marked for removal",
+    "it is started again and again",
+    "it ended while",
+)
+
+
+@pytest.fixture(scope="module")
+def ground(shared_dir: Path) -> Iterator[Ground]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to see who listens")
+    top = Path(tempfile.mkdtemp(dir="/tmp"))
+    made = Ground(Cli("root", shared_dir / "src", system_python()), top)
+    yield made
+    made.clear()
+    assert "Traceback" not in made.log()
+    shutil.rmtree(top)
+
+
+def command_of(ground: Ground) -> list[str]:
+    """A command at random."""
+    name, other = random.sample(NAMES, 2)
+    made = ["--name", name, "-e", ground.mark, "box", "sleep", "1000"]
+    return random.choice(
+        (
+            ["create", *made],
+            ["run", "-d", *made],
+            ["run", "-d", "--rm", *made],
+            ["start", name],
+            ["stop", "-t", "0", name],
+            ["restart", "-t", "0", name],
+            ["kill", name],
+            ["rm", name],
+            ["rm", "-f", name],
+            ["ps", "-a"],
+            ["inspect", name],
+            ["rename", name, other],
+            ["exec", name, "true"],
+            ["logs", name],
+            ["wait", "--", "nobody"],
+        )
+    )
+
+
+def test_on_few_names(ground: Ground) -> None:
+    for _ in range(ROUNDS or 1):
+        words = [command_of(ground) for _ in range(AT_ONCE)]
+        commands = [ground.begin(*item) for item in words]
+        for item, command in zip(words, commands, strict=True):
+            _, err = command.communicate(timeout=120)
+            said = err.decode()
+            lines = [line for line in said.splitlines() if not line.startswith("  hint: ")]
+            assert "Traceback" not in said, (item, said)
+            assert "locked" not in said, (item, said)
+            if command.returncode:
+                assert len(lines) == 1, (item, said)
+                assert any(text in said for text in SAID), (item, said)
+        ground._look()
+        truth = ground.truth()
+        assert set(truth) <= set(NAMES)
+        names = set(os.listdir(ground.store / "names")) - {".lock"}
+        assert names == set(truth)
+        for name, (status, _) in truth.items():
+            assert status in {"created", "running", "exited"}, truth
+            assert (ground.well("exec", name, "echo", "there") == "there\n") if status == "running" else True
+    ground.clear()
+
+
+def test_one_name_is_for_one(ground: Ground) -> None:
+    """Of many that want it, and one container is started by one of many."""
+    commands = [ground.begin("create", "--name", "one", "-e", ground.mark, "box", "sleep", "1000") for _ in range(16)]
+    codes = [command.communicate(timeout=60) and command.returncode for command in commands]
+    assert sorted(codes) == [0] + [1] * 15
+    commands = [ground.begin("start", "one") for _ in range(16)]
+    said = [command.communicate(timeout=60)[1] for command in commands]
+    assert ground.truth() == {"one": ("running", 0)}
+    assert all(b"Traceback" not in err for err in said)
+    commands = [ground.begin("rm", "-f", "one") for _ in range(16)]
+    said = [command.communicate(timeout=60)[1] for command in commands]
+    assert said == [b""] * 16
+    ground.clear()
