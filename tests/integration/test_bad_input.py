@@ -92,7 +92,6 @@ WRONG: dict[str, tuple[str, ...]] = {
     "volume over the root": ("-v", "/tmp:/", "host", "true"),
     "volume that is missing": ("-v", "/no/such:/x", "host", "true"),
     "volume with an option": ("-v", "/tmp:/x:fast", "host", "true"),
-    "named volume": ("-v", "data:/x", "host", "true"),
     "mount": ("--mount", "what=ever", "host", "true"),
     "mount type": ("--mount", "type=nfs,dst=/x", "host", "true"),
     "mount without a source": ("--mount", "type=bind,dst=/x", "host", "true"),
@@ -126,7 +125,6 @@ WRONG: dict[str, tuple[str, ...]] = {
     "user beyond the map": ("-u", "4000000", "--rootfs", ROOTFS, "true"),
     "user below zero": ("-u", "-1", "--rootfs", ROOTFS, "true"),
     "unknown group": ("--group-add", "nobody-here", "--rootfs", ROOTFS, "true"),
-    "detached": ("-d", "host", "true"),
     "published": ("-p", "80:80", "host", "true"),
 }
 

@@ -278,7 +278,7 @@ def test_a_name_is_one_containers_only(anyone: Cli, rootfs: Path) -> None:
         until(lambda: list(Path(anyone.state, "containers").glob("*.json")), "the record is written")
         done = anyone("run", "--name", name, "--rootfs", str(rootfs), "echo", "never")
         assert (done.returncode, done.stdout) == (125, "")
-        assert f"the name '{name}' is in use by container" in done.stderr
+        assert f'The container name "/{name}" is already in use by container' in done.stderr
     assert anyone("run", "--name", name, "--rootfs", str(rootfs), "echo", "now").stdout == "now\n"
     assert list(Path(anyone.state, "containers").glob("*.json")) == []
 
