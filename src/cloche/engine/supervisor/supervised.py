@@ -64,6 +64,7 @@ class Supervised:
         self.checker: Checker | None = None
         self.unhealthy: dict[str, Any] | None = None  # the reason, where it was ended for its health
         self.restart: Command | None = None  # that is to start it again
+        self.reached = False  # it has come to us for that
         self.timer: Timer | None = None  # of the next restart, or of the end of patience
 
     @property
@@ -83,6 +84,7 @@ class Supervised:
         again = self.state["status"] == "restarting"
         restarts = self.state["restarts"] if again else 0
         self._cancel()
+        self.reached = True
         self.settings = settings
         self.state = states.fresh(restarts=restarts, entry=settings["entry"], exit_code=self.state["exit_code"])
         self.starter, self.executed = starter, False
@@ -407,13 +409,16 @@ class Supervised:
     # its next start
 
     def _again(self) -> None:
-        self.timer = None
+        if self.restart is not None:  # the last one has started it, and has not ended yet
+            self.timer = self.supervisor.loop.after(restarts.FIRST, self._again)
+            return
+        self.timer, self.reached = None, False
         self.restart = self.supervisor.command("start", self.id, ended=self._restarted)
 
     def _restarted(self, code: int, said: Said) -> None:
         """The command that was to start it again has ended; where it did not come to us, that was in vain."""
         self.restart = None
-        if self.state["status"] == "restarting" and not self.is_there:
+        if self.state["status"] == "restarting" and not self.reached:
             if load(self.id) is None:
                 self.state["by"] = "user"  # who has removed it
             said_first = said.text().partition("\n")[0].removeprefix("cloche: ")
