@@ -22,6 +22,7 @@ NAMES = ("one", "two", "three", "four")
 # what a command may find, when others change the same containers
 SAID = (
     "No such container",
+    "No such object",
     "is already in use by container",
     "container is running",
     "is not running",

@@ -34,14 +34,28 @@ def make(known: Known) -> Container:
     sweep()
     try:
         os.makedirs(containers_dir(), mode=0o700, exist_ok=True)
-        os.mkdir(folder, 0o700)
-        with files.Fd(_open_lock(folder)) as lock:
-            fcntl.flock(lock.number, fcntl.LOCK_EX)
+        with _claimed(folder):
             return _furnish(layout, folder, known)
     except OSError as error:
         if is_full(error):
             raise full(layout.path) from None
         raise
+
+
+def _claimed(folder: str) -> files.Fd:
+    """Make a directory and hold its lock; before that whoever sweeps may have taken it for a rest: it is made again."""
+    while True:
+        held = None
+        try:
+            os.makedirs(folder, 0o700, exist_ok=True)
+            held = files.Fd(_open_lock(folder))
+            fcntl.flock(held.number, fcntl.LOCK_EX)
+            if os.stat(f"{folder}/lock").st_ino == os.fstat(held.number).st_ino:
+                return held
+        except FileNotFoundError:
+            pass
+        if held is not None:
+            held.close()
 
 
 def _furnish(layout: Layout, folder: str, known: Known) -> Container:
