@@ -1,4 +1,4 @@
-"""Terminals: pseudo-terminals of a given devpts, window size, raw mode, who is in the foreground.
+"""Terminals: pseudo-terminals of a given devpts, window size, raw mode, who is in the foreground; what waits in pipes.
 
 The attributes are kept as the kernel's bytes: the `termios` module would raise an error class of
 its own, and a stage has no need to load it.
@@ -17,6 +17,7 @@ from cloche.linux import kernel
 # asm-generic/ioctls.h
 TCGETS, TCSETS = 0x5401, 0x5402
 TIOCSCTTY = 0x540E
+FIONREAD = 0x541B
 TIOCGPGRP, TIOCSPGRP = 0x540F, 0x5410
 TIOCGWINSZ, TIOCSWINSZ = 0x5413, 0x5414
 TIOCSPTLCK = 0x40045431
@@ -52,6 +53,11 @@ def open_pty(devpts: int) -> tuple[int, int]:
 def pty_number(master: int) -> int:
     """ioctl_tty(2) TIOCGPTN: the slave's name in its devpts instance, a number."""
     return int.from_bytes(_read("TIOCGPTN", master, TIOCGPTN, 4), "little")
+
+
+def bytes_waiting(fd: int) -> int:
+    """FIONREAD (pipe(7)): how many bytes there are to read now, of a pipe."""
+    return int.from_bytes(_read("FIONREAD", fd, FIONREAD, 4), "little")
 
 
 def window_size(fd: int) -> tuple[int, int]:

@@ -276,7 +276,7 @@ class Lease:
         if self.fd < 0:
             folder = dirname(self.path)
             try:
-                makedirs(folder, 0o755)
+                makedirs(folder, 0o700)
                 self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except OSError as error:
                 why = f"the state directory {folder} cannot be used: {error.strerror}"

@@ -151,6 +151,8 @@ def prepare(
     image, use = (image_of(options), None) if dry else use_image(options)
     asked = options
     container_id = new_id() if kept is None else kept[0]
+    if not dry:
+        records.containers_dir()  # surely ours, before anything is opened below it
     lease = None if dry else idmaps.Lease(f"{records.state_dir()}/id-ranges")
     settled = None
     try:

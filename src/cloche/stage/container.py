@@ -370,10 +370,12 @@ class Container:
             if fd < 0:
                 continue
             os.set_blocking(fd, False)
+            left = terminal.bytes_waiting(fd)  # and no more, where somebody else can write into it, too
             try:
                 with open(f"{self.plan.keeping}/{name}{REST}", "wb", buffering=0) as file:
-                    while data := os.read(fd, CHUNK):
+                    while left > 0 and (data := os.read(fd, min(left, CHUNK))):
                         file.write(data)
+                        left -= len(data)
             except OSError:
                 continue  # EAGAIN: that was all; or the disk is full
 

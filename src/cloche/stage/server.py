@@ -76,6 +76,9 @@ class Server:
         """Somebody comes to own this stage; whoever owned it before does not any more."""
         assert self.listener is not None
         control = _socket.socket(fileno=self.listener._accept()[0])  # type: ignore[attr-defined]
+        if not wire.is_ours(control):
+            control.close()
+            return
         control.setblocking(True)
         if self.open:
             self._forget(self.control.fileno())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import _socket
 import marshal
-from posix import close
+from posix import close, geteuid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SCM_RIGHTS = 1
 SOL_SOCKET = 1
+SO_PEERCRED = 17
 MSG_CMSG_CLOEXEC = 0x40000000
 MSG_NOSIGNAL = 0x4000
 MAX_FDS = 240  # the kernel's SCM_MAX_FD is 253
@@ -27,6 +28,18 @@ MAX_FDS = 240  # the kernel's SCM_MAX_FD is 253
 def pair() -> tuple[_socket.socket, _socket.socket]:
     """A connected pair of stream sockets, closed on exec."""
     return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+
+
+def peer(sock: _socket.socket) -> tuple[int, int]:
+    """Process and user at the other end of a connection to a path, as it was when that listened or connected
+    (SO_PEERCRED, unix(7))."""
+    credentials = sock.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)
+    return int.from_bytes(credentials[:4], "little"), int.from_bytes(credentials[4:8], "little")
+
+
+def is_ours(sock: _socket.socket) -> bool:
+    """Whether that user is this one, or root: of nobody else a message is read, which marshal may not survive."""
+    return peer(sock)[1] in {0, geteuid()}
 
 
 def send(sock: _socket.socket, message: Any, fds: tuple[int, ...] | list[int] = ()) -> None:

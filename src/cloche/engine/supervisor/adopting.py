@@ -15,6 +15,7 @@ import os
 from cloche.engine.containers import containers_dir, is_alive, load
 from cloche.engine.supervisor.loop import guarded
 from cloche.engine.supervisor.supervised import Supervised
+from cloche.stage import wire
 from cloche.stage.cleaning import end_groups
 from cloche.stage.client import Adopted, Stage, adopt_stage
 from cloche.stage.container import ENDED
@@ -32,11 +33,12 @@ def reach_stage(path: str) -> tuple[Stage, list[Adopted]] | None:
     control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
         control.connect(path)
-        credentials = control.getsockopt(_socket.SOL_SOCKET, 17, 12)  # SO_PEERCRED: who listens there
-        return adopt_stage(control, int.from_bytes(credentials[:4], "little"))
+        if wire.is_ours(control):
+            return adopt_stage(control, wire.peer(control)[0])
     except OSError:
-        control.close()
-        return None
+        pass  # nobody listens
+    control.close()
+    return None
 
 
 def take_over(supervisor: Supervisor, adopted: dict[str, Adopted]) -> None:

@@ -13,7 +13,7 @@ import sys
 import time
 
 from cloche.engine.records import containers_dir, state_dir
-from cloche.errors import StageError
+from cloche.errors import ForbiddenError, StageError
 from cloche.images.store.layout import store_dir
 from cloche.stage import wire
 
@@ -91,6 +91,8 @@ def reach() -> Session | None:
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
         sock.connect(address(f"{state_dir()}/{SOCKET}"))
+        if not wire.is_ours(sock):
+            raise ForbiddenError(f"{state_dir()}/{SOCKET} is somebody else's", hint="give another: --state-dir")
         if wire.receive(sock) is not None:  # it says hello as soon as it has seen us; one that is going does not
             return Session(sock)
     except OSError:

@@ -21,6 +21,7 @@ from cloche.engine.supervisor.connection import Connection
 from cloche.engine.supervisor.loop import Loop
 from cloche.engine.supervisor.supervised import Supervised
 from cloche.linux import process, scheduling
+from cloche.stage import wire
 from cloche.stage.client import Adopted, Stage, spawn_stage
 
 TYPE_CHECKING = False
@@ -85,8 +86,7 @@ class Supervisor:
         except (BlockingIOError, ConnectionAbortedError):
             return
         sock = _socket.socket(fileno=fd)
-        credentials = sock.getsockopt(_socket.SOL_SOCKET, 17, 12)  # SO_PEERCRED: pid, uid, gid
-        if int.from_bytes(credentials[4:8], "little") not in {0, os.geteuid()}:
+        if not wire.is_ours(sock):
             sock.close()
             return
         conn = Connection(sock, self.loop, self._heard, self._gone, int.from_bytes(credentials[:4], "little"))
@@ -241,6 +241,7 @@ class Supervisor:
 
 def main(ready: int) -> None:
     """Be the supervisor, unless there is one; never returns."""
+    process.close_range(ready + 1)  # what the command's own caller has left open is not to stay open for months
     os.umask(0o077)
     os.chdir("/")
     state = state_dir()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 CHUNK = 1 << 16
 NAMES = {1: "stdout", 2: "stderr"}
 PIPES = dict(enumerate(OUTPUTS, 1))
+MOST_ON_TERMINAL = 1 << 18  # bytes: more than its buffers hold
 SOON = 0.05  # seconds: an unfinished line is written down when nothing followed
 
 
@@ -135,19 +136,19 @@ class Streams:
 
     # what it writes
 
-    def _read(self, fd: int) -> bool:
-        """Take what there is; False when there was nothing, or never will be."""
+    def _read(self, fd: int, most: int = CHUNK) -> int:
+        """Take what there is; returns how many bytes, 0 when there was nothing, or never will be."""
         try:
-            data = os.read(fd, CHUNK)
+            data = os.read(fd, min(most, CHUNK))
         except BlockingIOError:
-            return False
+            return 0
         except OSError:
             data = b""  # EIO: the last process on the terminal is gone
         if not data:
             self._close_output(fd)
-            return False
+            return 0
         self._pass_on(self.outputs[fd], data)
-        return True
+        return len(data)
 
     def _pass_on(self, number: int, data: bytes) -> None:
         if self.writer is None and self.log is not None:
@@ -265,8 +266,10 @@ class Streams:
     def end(self) -> None:
         """Everybody who could write has ended: take what is left, and close all."""
         for fd in list(self.outputs):
-            while fd in self.outputs and self._read(fd):
-                pass
+            # it may have given its end to somebody who goes on: what comes from now on is not its own
+            left = MOST_ON_TERMINAL if fd == self.console else terminal.bytes_waiting(fd)
+            while fd in self.outputs and left > 0 and (taken := self._read(fd, left)):
+                left -= taken
         for fd in list(self.outputs):
             self._close_output(fd)
         self.no_more_input()
