@@ -87,9 +87,21 @@ def run(
 
 
 def start(container: Container, *, size: tuple[int, int] = (0, 0), attach: bool = False) -> Started | None:
-    """Start one that does not run; None for one that does."""
+    """Start one that does not run; None for one that does.
+
+    One that is to be removed with its end is so where it could not be started.
+    """
     if not container.kept:
         return None
+    try:
+        return _start(container, size, attach=attach)
+    except StageError:
+        if container.known["keep"]["auto_remove"] and not settled_state(container.read_state()).running:
+            remove(container, volumes=True)
+        raise
+
+
+def _start(container: Container, size: tuple[int, int], *, attach: bool) -> Started | None:
     with making.lock(container):
         if settled_state(container).pid:
             return None

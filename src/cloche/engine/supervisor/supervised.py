@@ -251,7 +251,7 @@ class Supervised:
         self.let_run()
 
     def let_run(self) -> None:
-        """A signal is only seen by what is not frozen."""
+        """Let it go on where it stands still: a signal is only seen by what is not frozen."""
         if self.state["status"] == "paused":
             try:
                 self.pause(on=False)
