@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tests.conftest import Cli, system_python
 from tests.containers.ground import ROUNDS, Ground
@@ -186,4 +194,4 @@ def test_lives(ground: Ground) -> None:
         phases=[Phase.generate],  # what fails says all its steps; a shorter life would cost minutes
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(Life, settings=chosen)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(Life, settings=chosen)

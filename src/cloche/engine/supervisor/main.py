@@ -89,7 +89,7 @@ class Supervisor:
         if not wire.is_ours(sock):
             sock.close()
             return
-        conn = Connection(sock, self.loop, self._heard, self._gone, int.from_bytes(credentials[:4], "little"))
+        conn = Connection(sock, self.loop, self._heard, self._gone, wire.peer(sock)[0])
         self.connections.add(conn)
         conn.send("hello")
 
