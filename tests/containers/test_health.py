@@ -187,3 +187,15 @@ def test_what_is_not_well_is_started_again(alive: Alive) -> None:
 )
 def test_what_cannot_be_meant(alive: Alive, words: tuple[str, ...], said: str) -> None:
     assert said in alive("run", "-d", *words, "host", "true", code=125)
+
+
+def test_one_in_the_foreground_is_looked_at(alive: Alive) -> None:
+    """Also where it is removed at its end, which no supervisor would have to see else."""
+    words = ("--health-cmd", "false", "--health-retries", "1", *OFTEN, "--health-on-failure", "stop")
+    script = "trap 'echo asked; exit 4' TERM; while :; do sleep 0.1; done"
+    done = alive.cli("run", "--rm", "--name", "web", *words, "host", "sh", "-c", script, env=alive.env)
+    assert (done.returncode, done.stdout) == (4, "asked\n")
+    assert "a health check failed" in done.stderr
+    deadline = time.monotonic() + 20
+    while alive("ps", "-aq"):
+        assert time.monotonic() < deadline

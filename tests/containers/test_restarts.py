@@ -195,5 +195,8 @@ def test_it_is_given_the_surroundings_it_had(alive: Alive, tmp_path: Path) -> No
 
 
 def test_removal_contradicts(alive: Alive) -> None:
-    assert "--rm" in alive("run", "-d", "--rm", "--restart", "always", "host", "true", code=125)
+    for words in (("-d",), ()):
+        said = alive("run", *words, "--rm", "--restart", "always", "host", "true", code=125)
+        assert "cannot specify both --restart and --rm" in said
+    alive("run", "--rm", "--restart", "no", "host", "true")
     assert "invalid restart policy" in alive("create", "--restart", "sometimes", "host", "true", code=1)

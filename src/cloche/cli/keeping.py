@@ -22,7 +22,7 @@ def keep_of(parsed: Parsed) -> Keep:
     restart, most = restart_of(parsed.text("restart") or "no")
     auto_remove = parsed.flag("rm")
     if auto_remove and restart != "no":
-        raise ConflictError("--rm contradicts --restart", hint="leave one of them out")
+        raise contradiction()
     driver = parsed.text("log_driver") or "json-file"
     options = dict(_key_value(text) for text in parsed.all("log_opt"))
     check_options(driver, options)
@@ -53,6 +53,11 @@ def _health_of(parsed: Parsed) -> dict[str, Any]:
         "health_on_failure": on_failure,
         "no_healthcheck": off,
     }
+
+
+def contradiction() -> ConflictError:
+    """What is removed at its end cannot be started again; docker's sentence."""
+    return ConflictError("conflicting options: cannot specify both --restart and --rm", hint="leave one of them out")
 
 
 def checked_keys(text: str | None) -> str:

@@ -40,6 +40,10 @@ def run(verb: Verb, parsed: Parsed) -> int:
         from cloche.cli.containers.run_kept import run_kept
 
         return run_kept(verb, parsed)
+    if verb.name == "run" and (parsed.text("restart") or "no") != "no":
+        from cloche.cli.keeping import contradiction
+
+        raise contradiction()
     step = parsed.flag("step")
     watch = parsed.flag("explain") or step
     options = options_of(verb, parsed, trace=watch, step=step)
@@ -141,8 +145,11 @@ def check_terminal(options: Options, *, step: bool) -> None:
 
 
 def _is_kept(parsed: Parsed) -> bool:
-    """Whether the container stays, or goes on without this command: images are docker's, what is the host's is not."""
-    if parsed.flag("detach"):
+    """Whether the container stays, or goes on without this command: images are docker's, what is the host's is not.
+
+    What has to be looked at meanwhile is not this command's alone.
+    """
+    if parsed.flag("detach") or parsed.text("health_cmd"):
         return True
     if parsed.values["rm"] is not None:
         return not parsed.flag("rm")

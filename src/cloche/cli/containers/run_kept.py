@@ -35,6 +35,8 @@ def run_kept(verb: Verb, parsed: Parsed) -> int:
 
     def made(container: Container) -> None:
         file.write(container.id)
+        if detach:  # as docker has it, also where it cannot be started
+            sys.stdout.write(f"{container.id}\n")
         tell(container, "create")
         if not detach:
             tell(container, "attach")
@@ -48,7 +50,6 @@ def run_kept(verb: Verb, parsed: Parsed) -> int:
         print_error(error)
         return error.code
     if detach:
-        sys.stdout.write(f"{started.container.id}\n")
         return 0
     from cloche.cli.containers.attaching import Attached
 
