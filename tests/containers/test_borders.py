@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,3 +141,37 @@ def test_what_is_removed_with_its_end_is_so_where_it_cannot_start(ground: Ground
     assert "/no/such/command" in done.stderr
     assert "never" not in ground.truth()
     assert ground.well("volume", "ls", "-q") == ""
+
+
+def test_its_time_is_over_where_it_stands_still_too(ground: Ground) -> None:
+    ground.run("timed", "--timeout", "2")
+    ground.well("pause", "timed")
+    ground.until("timed", "exited")
+    assert ground.of("timed")["reason"] is not None
+    ground.well("rm", "timed")
+
+
+def test_who_is_frozen_while_its_end_is_waited_for_ends_all_the_same(ground: Ground) -> None:
+    ground.run("stops", command=("sh", "-c", "trap 'echo asked' TERM; while :; do sleep 0.1; done"))
+    stop = ground.begin("stop", "-t", "3", "stops")
+    while "asked" not in ground.well("logs", "stops"):
+        time.sleep(0.05)
+    ground.well("pause", "stops")
+    assert stop.communicate(timeout=30)[0] == b"stops\n"
+    ground.until("stops", "exited")
+    ground.well("rm", "stops")
+
+
+def test_namespaces_of_one_that_is_kept_are_joined_by_its_name(ground: Ground) -> None:
+    ground.run("first", command=("sh", "-c", "exec sleep 1000"))
+    theirs = ground.well("exec", "first", "stat", "-Lc", "%i", "/proc/self/ns/net", "/proc/self/ns/ipc")
+    options = ("--network", "container:first", "--ipc", "container:first")
+    line = ("stat", "-Lc", "%i", "/proc/self/ns/net", "/proc/self/ns/ipc")
+    assert ground.well("run", "--name", "second", *options, "box", *line) == theirs
+    ground.well("stop", "-t", "0", "first")
+    done = ground("start", "second")
+    assert done.returncode == 1
+    assert "is not running" in done.stderr
+    done = ground("run", "--network", "container:nobody", "box", "true")
+    assert "No such container: nobody" in done.stderr
+    ground.well("rm", "first", "second")

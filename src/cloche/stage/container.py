@@ -304,8 +304,8 @@ class Container:
         """End everything inside at once."""
         if self.scene.pidfd >= 0:
             self.signal(9)
-        if not self.plan.own_pids:
-            kill_groups(self.plan.groups)
+        if self.kept or not self.plan.own_pids:
+            kill_groups(self.plan.groups)  # one that is kept may be frozen, and then a signal alone waits
 
     def finish(self, ended: process.Exit | None) -> None:
         """Give everything back and tell the caller how it ended."""

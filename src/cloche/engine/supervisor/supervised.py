@@ -247,8 +247,12 @@ class Supervised:
         self._cancel()
         self.signal(number)
         if patience >= 0:
-            self.timer = self.supervisor.loop.after(patience, lambda: self.signal(KILL))
+            self.timer = self.supervisor.loop.after(patience, self._end_now)
         self.let_run()
+
+    def _end_now(self) -> None:
+        self.signal(KILL)
+        self.let_run()  # somebody may have frozen it while it was waited for
 
     def let_run(self) -> None:
         """Let it go on where it stands still: a signal is only seen by what is not frozen."""
