@@ -1,4 +1,4 @@
-"""A store on a disk that is full: what is there can be looked at and removed, what runs goes on."""
+"""A store on a disk that is full: what is there can be looked at and removed, what runs goes on, and its end is known."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def disk(request: pytest.FixtureRequest, shared_dir: Path) -> Iterator[Ground]:
 
 @pytest.fixture
 def full(disk: Ground) -> Iterator[Ground]:
-    """The same, with two containers, and full to the last byte: one that runs and talks, and one that ended."""
+    """The same, with two containers, and full to the last byte: one that runs and says something, and one that ended."""
     disk.run("talker", command=("sh", "-c", "while sleep 0.05; do echo still there; done"))
     disk.run("ender", command=("sh", "-c", "trap 'exit 5' TERM; sleep 1000 & wait"))
     disk.run("ended", command=("sh", "-c", "echo said; exit 3"))
@@ -91,15 +91,8 @@ def test_looking_and_making(full: Ground) -> None:
     assert full.truth()["ended"] == ("exited", 3)
     assert full.well("logs", "ended") == "said\n"
     assert "still there" in full.well("logs", "talker")
-    looks: list[tuple[str, ...]] = [
-        ("why", "ended"),
-        ("system", "df"),
-        ("images",),
-        ("stats", "--no-stream"),
-        ("top", "talker"),
-    ]
-    for words in looks:
-        assert full.well(*words)
+    for line in ("why ended", "system df", "images", "stats --no-stream", "top talker"):
+        assert full.well(*line.split())
     assert full.well("exec", "talker", "echo", "here") == "here\n"
     before = set(os.listdir(full.store / "containers"))
     names = set(os.listdir(full.store / "names"))

@@ -241,6 +241,8 @@ class Supervised:
                 pass  # it has just ended, as we are about to hear
             if number == KILL:
                 end_groups(self._groups())
+        if number == KILL:
+            self.let_run()  # what cgroup v1 has frozen does not die
 
     def stop(self, number: int, patience: float) -> None:
         """Ask it to end, and end everything inside when it has not within so many seconds; negative: never."""

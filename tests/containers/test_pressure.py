@@ -1,0 +1,155 @@
+"""Much at once: output at full speed before readers that are slow, and many containers that do nothing.
+
+`make soak` takes a GiB and a thousand (CLOCHE_SOAK).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import Cli, system_python
+from tests.containers.ground import ROUNDS, Ground
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LINE = 1016  # bytes of a line, beside its number
+LINES = (1 << 20) if ROUNDS else (1 << 16)  # about a KiB each
+MANY = 1000 if ROUNDS else 100
+AT_ONCE = 4
+SPEAK = f"busybox yes $(printf %0{LINE}d 7) | head -n {LINES} | cat -n"
+
+
+@pytest.fixture(scope="module")
+def ground(shared_dir: Path) -> Iterator[Ground]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to see who listens")
+    top = Path(tempfile.mkdtemp(dir="/tmp"))
+    made = Ground(Cli("root", shared_dir / "src", system_python()), top)
+    yield made
+    made.clear()
+    assert "Traceback" not in made.log()
+    shutil.rmtree(top)
+
+
+class Reader(threading.Thread):
+    """Reads what a command prints, to the end, with a rest after each piece."""
+
+    def __init__(self, process: subprocess.Popen[bytes], rest: float) -> None:
+        super().__init__()
+        self.process, self.rest = process, rest
+        self.digest = hashlib.sha256()
+        self.size = 0
+        self.start()
+
+    def run(self) -> None:
+        assert self.process.stdout
+        while data := os.read(self.process.stdout.fileno(), 1 << 16):
+            self.digest.update(data)
+            self.size += len(data)
+            time.sleep(self.rest)
+
+    def whole(self) -> bool:
+        """Whether it was all that is said."""
+        self.join(timeout=900)
+        self.process.communicate()
+        return (self.size, self.digest.digest()) == (SIZE, EXPECTED)
+
+
+def said() -> tuple[int, bytes]:
+    digest, size = hashlib.sha256(), 0
+    tail = b"\t" + b"7".zfill(LINE) + b"\n"
+    for number in range(1, LINES + 1):
+        line = b"%6d" % number + tail
+        digest.update(line)
+        size += len(line)
+    return size, digest.digest()
+
+
+SIZE, EXPECTED = said()
+
+
+@pytest.mark.timeout(1800 if ROUNDS else 180)
+def test_all_that_is_said_arrives(ground: Ground) -> None:
+    """In the log, at a slow `logs -f`, which holds nobody up, and at a slow `attach`, which does."""
+    ground.create("talker", command=("sh", "-c", SPEAK))
+    slow = Reader(ground.begin("start", "-a", "talker"), 0.0005)
+    ground.until("talker", "running", "exited")
+    late = Reader(ground.begin("logs", "-f", "talker"), 0.002)
+    assert slow.whole(), slow.size
+    ground.until("talker", "exited")
+    assert ground.truth()["talker"] == ("exited", 0)
+    assert Reader(ground.begin("logs", "talker"), 0).whole()
+    assert late.whole(), late.size
+    ground.clear()
+
+
+@pytest.mark.timeout(1800 if ROUNDS else 180)
+def test_nobody_who_reads_the_log_holds_it_up(ground: Ground) -> None:
+    """One that reads nothing at all."""
+    ground.create("talker", command=("sh", "-c", SPEAK))
+    ground.well("start", "talker")
+    stuck = ground.begin("logs", "-f", "talker")
+    ground.well("wait", "talker")
+    supervisor = ground.pid("supervisor")
+    stuck.kill()
+    stuck.communicate()
+    assert supervisor == 0 or memory(supervisor)[0] < 60 << 20
+    assert Reader(ground.begin("logs", "talker"), 0).whole()
+    ground.clear()
+
+
+def memory(pid: int) -> tuple[int, int]:
+    """Bytes that are resident, and that are this process' part of what several share (proc_pid_smaps(5))."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    sizes = {line.split(":")[0]: int(line.split()[1]) << 10 for line in lines[1:]}
+    return sizes["Rss"], sizes["Pss"]
+
+
+@pytest.mark.timeout(3600 if ROUNDS else 180)
+def test_many(ground: Ground) -> None:
+    """Containers that do nothing cost little: descriptors, memory, and time to start one more."""
+    took: list[float] = []
+    ground.run("first")
+    before = {who: (descriptors(ground.pid(who)), *memory(ground.pid(who))) for who in ("supervisor", "stage")}
+    for first in range(0, MANY, AT_ONCE):
+        begun = time.monotonic()
+        commands = [ground.begin("run", "-d", "-e", ground.mark, "box", "sleep", "10000") for _ in range(AT_ONCE)]
+        for command in commands:
+            _, err = command.communicate(timeout=60)
+            assert command.returncode == 0, (first, err)
+        took.append((time.monotonic() - begun) / AT_ONCE)
+    for who, (fds, resident, share) in before.items():
+        now, rss, pss = descriptors(ground.pid(who)), *memory(ground.pid(who))
+        each = {"descriptors": (now - fds) / MANY, "rss": (rss - resident) / MANY, "pss": (pss - share) / MANY}
+        print(f"{who}: {rss >> 10} KiB resident, {pss >> 10} KiB its own part; each {each}")
+        assert each["descriptors"] <= 8, (who, each)
+        assert resident <= 30 << 20, (who, resident)
+        assert each["rss"] <= 100 << 10, (who, each)
+    early, late = sorted(took[:3])[1], sorted(took[-25:])[-1]
+    print(f"start {early * 1000:.0f} ms at first, {late * 1000:.0f} ms at last (worst of 25)")
+    if ROUNDS:
+        assert sorted(took[-100:])[-2] <= 2 * early, (early, took[-100:])
+    assert ground.well("ps", "-q").count("\n") == MANY + 1
+    ground._look()
+    ground.kill("supervisor")
+    begun = time.monotonic()
+    assert ground.well("ps", "-q").count("\n") == MANY + 1
+    ground.well("exec", "first", "true")
+    print(f"taken over in {time.monotonic() - begun:.1f} s")
+    ground.well("rm", "-f", *ground.well("ps", "-aq").split())
+    ground.clear()
+
+
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
