@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloche.engine.keeping import ON_FAILURE, RESTARTS, Keep
+from cloche.engine.keeping import ON_FAILURE, Keep, restart_of, whole
 from cloche.errors import ConflictError, SpecError
 
 TYPE_CHECKING = False
@@ -48,7 +48,7 @@ def _health_of(parsed: Parsed) -> dict[str, Any]:
         raise SpecError(f"--health-on-failure {on_failure!r} is unknown", hint=f"there are {', '.join(ON_FAILURE)}")
     return {
         "health_cmd": parsed.text("health_cmd") or "",
-        "health_retries": _whole(parsed.text("health_retries") or "0", "--health-retries"),
+        "health_retries": whole(parsed.text("health_retries") or "0", "--health-retries"),
         **{f"health_{name}": _duration(parsed, f"health_{name}") for name in TIMES},
         "health_on_failure": on_failure,
         "no_healthcheck": off,
@@ -69,25 +69,11 @@ def checked_keys(text: str | None) -> str:
     return text or ""
 
 
-def restart_of(text: str) -> tuple[str, int]:
-    """A restart policy and how often at most, 0 for always: on-failure:3. Raises SpecError."""
-    policy, colon, times = text.partition(":")
-    if policy not in RESTARTS or (colon and policy != "on-failure"):
-        raise SpecError(f"invalid restart policy {text!r}", hint="no, always, unless-stopped, on-failure[:TIMES]")
-    return policy, _whole(times, "--restart on-failure:") if colon else 0
-
-
 def _key_value(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise SpecError(f"--log-opt {text!r} is not KEY=VALUE", hint="such as max-size=10m")
     return key, value
-
-
-def _whole(text: str, what: str) -> int:
-    if not text.isascii() or not text.isdecimal() or len(text) > 9:
-        raise SpecError(f"{what} {text!r} is not a number")
-    return int(text)
 
 
 def _duration(parsed: Parsed, dest: str) -> float:

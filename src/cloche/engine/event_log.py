@@ -38,17 +38,18 @@ def read(
     until_ns: int | None = None,
     *,
     follow: bool = False,
+    leave: int = -1,
     is_meant: Callable[[Event], bool] = lambda _: True,
 ) -> Iterator[Event]:
     """The events from `since_ns` to `until_ns`, nanoseconds since 1970, that are meant, in the order they were written.
 
-    Without `since_ns`, those from now on. With `follow` it waits for more, to `until_ns` or for ever. One that is
-    written late can come behind one that has happened after it.
+    Without `since_ns`, those from now on. With `follow` it waits for more, to `until_ns`, until the descriptor
+    `leave` can be read, or for ever. One that is written late can come behind one that has happened after it.
     """
     store = store_dir()
     if follow:
         os.makedirs(store, mode=0o700, exist_ok=True)
-    with _Ear(store if follow else "") as ear:
+    with _Ear(store if follow else "", leave) as ear:
         log = _Log(store)
         try:
             if since_ns is None:
@@ -62,7 +63,7 @@ def read(
                     in_time = since_ns <= event["timeNano"] and (until_ns is None or event["timeNano"] <= until_ns)
                     if in_time and is_meant(event):
                         yield event
-                if left <= 0:
+                if left <= 0 or ear.is_left():
                     return
                 ear.wait(left)
         finally:
@@ -104,7 +105,8 @@ def _left(until_ns: int | None) -> float:
 class _Ear:
     """Waits for changes in a directory ("" for none); where that cannot be had, for a while."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, leave: int) -> None:
+        self._leave = leave
         self._watch: inotify.Watch | None = None
         if not folder:
             return
@@ -117,10 +119,14 @@ class _Ear:
     def wait(self, seconds: float) -> None:
         """Until something has changed, or for so long, or a few seconds."""
         if self._watch is None:
-            time.sleep(min(seconds, IMPATIENCE))
+            inotify.wait_for([self._leave], min(seconds, IMPATIENCE))
         else:
-            self._watch.wait(min(seconds, PATIENCE))
+            self._watch.wait(min(seconds, PATIENCE), self._leave)
             self._watch.read()
+
+    def is_left(self) -> bool:
+        """Whether nobody wants to hear more."""
+        return self._leave >= 0 and inotify.wait_for([self._leave], 0)
 
     def __enter__(self) -> _Ear:
         return self

@@ -7,7 +7,8 @@ ancestor=IMAGE    volume=NAME|PATH   network=NAME                 publish=, expo
 
 from __future__ import annotations
 
-from cloche.errors import SpecError
+from cloche.engine import containers
+from cloche.errors import ClocheError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +42,33 @@ def parse_filters(texts: list[str]) -> Filters:
         found.setdefault(key, []).append(value.strip())
     _check(found)
     return found
+
+
+def chosen(filters: Filters, *, everything: bool = False) -> list[Container]:
+    """The containers that are meant, as they truly are, those made last first: of those that run, or of all.
+
+    Raises NotFoundError for one that a filter names and that is not there.
+    """
+    everything = everything or means_all(filters)
+    found = [containers.settled(container) for container in containers.every(everything)]
+    if not everything:
+        found = [container for container in found if container.status in containers.ALIVE]
+    if filters:
+        test = make_test(filters, containers.find, _images)
+        found = [container for container in found if test(container)]
+    return found
+
+
+def _images(text: str) -> set[str]:
+    """The IDs of what `ancestor=` names."""
+    from cloche.images import local
+    from cloche.images.store.layout import Layout, store_dir
+
+    layout = Layout(store_dir())
+    try:
+        return {local.id_of(layout, local.find_entry(layout, text))}
+    except ClocheError:
+        return {text}  # an image that is gone has containers all the same
 
 
 def means_all(filters: Filters) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cloche.errors import SpecError
 from cloche.records import record
 
 RESTARTS = ("no", "always", "unless-stopped", "on-failure")
@@ -40,3 +41,18 @@ class Keep:
     no_healthcheck: bool = False
     stdin_once: bool = False
     detach_keys: str = ""
+
+
+def restart_of(text: str) -> tuple[str, int]:
+    """A restart policy and how often at most, 0 for always: on-failure:3. Raises SpecError."""
+    policy, colon, times = text.partition(":")
+    if policy not in RESTARTS or (colon and policy != "on-failure"):
+        raise SpecError(f"invalid restart policy {text!r}", hint="no, always, unless-stopped, on-failure[:TIMES]")
+    return policy, whole(times, "--restart on-failure:") if colon else 0
+
+
+def whole(text: str, what: str) -> int:
+    """A whole number of at most nine digits. Raises SpecError, which says of `what` it is none."""
+    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+        raise SpecError(f"{what} {text!r} is not a number")
+    return int(text)

@@ -9,6 +9,7 @@ were killed, the next command removes it, and the groups it names.
 
 from __future__ import annotations
 
+import _thread
 import fcntl
 import os
 import stat
@@ -28,9 +29,19 @@ if TYPE_CHECKING:
 UNFINISHED = ".new"
 
 
+_own = _thread._local()
+
+
+def use_state(path: str) -> str:
+    """Have run-time state elsewhere in this thread, "" for where it usually is; returns where it was."""
+    before: str = getattr(_own, "path", "")
+    _own.path = path
+    return before
+
+
 def state_dir() -> str:
-    """Where run-time state lives: CLOCHE_STATE, or /run/cloche, or $XDG_RUNTIME_DIR/cloche."""
-    given = os.environ.get("CLOCHE_STATE")
+    """Where run-time state lives: this thread's own, CLOCHE_STATE, /run/cloche, or $XDG_RUNTIME_DIR/cloche."""
+    given: str = getattr(_own, "path", "") or os.environ.get("CLOCHE_STATE", "")
     if given:
         return os.path.abspath(given)
     if os.geteuid() == 0:

@@ -16,7 +16,7 @@ from cloche.engine import containers, volumes
 from cloche.engine.events import emit
 from cloche.engine.trees import Remover
 from cloche.engine.volumes import GONE, NEW, USERS, Volume
-from cloche.errors import ConflictError
+from cloche.errors import ConflictError, UnsupportedError
 from cloche.images.store.layout import sync_directory, unique
 from cloche.images.store.locks import is_locked, lock
 from cloche.stage.points import point
@@ -73,6 +73,25 @@ def _holds(volume: Volume) -> list[str]:
         return os.listdir(f"{volume.folder}/{USERS}")
     except FileNotFoundError:
         return []
+
+
+def create(name: str, labels: dict[str, str], options: dict[str, str], *, driver: str = volumes.DRIVER) -> Volume:
+    """The volume of this name, made where there is none; one that nobody gives a name gets 64 digits.
+
+    Raises UnsupportedError for another driver than the local one, ConflictError where there is one with other options,
+    and what `volumes.make` raises.
+    """
+    if driver != volumes.DRIVER:
+        raise UnsupportedError(f"the volume driver {driver}", needs="a plugin of docker's; the driver here is local")
+    with Remover() as remover:
+        sweep(remover)
+    volume, made = volumes.make(name, labels, options)
+    if not made and options and options != volume.options:
+        raise ConflictError(
+            f"create {name}: there is a volume of this name with other options",
+            hint=f"cloche volume inspect {name} shows them; volume rm takes it away",
+        )
+    return volume
 
 
 def remove(name: str, remover: Removal) -> None:

@@ -32,6 +32,7 @@ from cloche.stage.points import point
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 DRIVER = "local"
 ANONYMOUS = "com.docker.volume.anonymous"  # the label of those that nobody gave a name, as docker's
@@ -260,6 +261,19 @@ def _loaded(names: list[str]) -> Iterator[Volume]:
     for name in names:
         if (found := load(name)) is not None:
             yield found
+
+
+def describe(volume: Volume) -> dict[str, Any]:
+    """A volume with docker's members; null where docker has null."""
+    return {
+        "CreatedAt": volume.created,
+        "Driver": DRIVER,
+        "Labels": volume.labels or None,
+        "Mountpoint": volume.mountpoint,
+        "Name": volume.name,
+        "Options": volume.options or None,
+        "Scope": "local",
+    }
 
 
 def tell(action: str, name: str, attributes: dict[str, str] | None = None) -> None:

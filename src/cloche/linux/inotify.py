@@ -68,8 +68,15 @@ class Watch(Fd):
                 found.append((watched, mask, name))
                 at = end
 
-    def wait(self, seconds: float) -> bool:
-        """Wait until there is something to be read, at most so long; returns whether there is."""
-        poll = select.poll()
-        poll.register(self.number, select.POLLIN)
-        return bool(poll.poll(max(0, int(seconds * 1000 + 0.999))))
+    def wait(self, seconds: float, other: int = -1) -> bool:
+        """Wait until there is something to be read, here or from another descriptor, at most so long; whether it is."""
+        return wait_for([self.number, other], seconds)
+
+
+def wait_for(descriptors: list[int], seconds: float) -> bool:
+    """Wait until there is something to be read from one of them, at most so long; those below 0 are none."""
+    poll = select.poll()
+    for number in descriptors:
+        if number >= 0:
+            poll.register(number, select.POLLIN)
+    return bool(poll.poll(max(0, int(seconds * 1000 + 0.999))))

@@ -24,6 +24,7 @@ from cloche.engine.keeping import Keep
 from cloche.errors import RunError, SpecError
 from cloche.linux.files import hold_standard_descriptors
 from cloche.sandbox.image import fetch_image, to_fetch
+from cloche.sandbox.keywords import command_of, options_of
 from cloche.sandbox.known import known_of
 from cloche.sandbox.options import Options
 from cloche.sandbox.running import Prepared, Result, conclude, is_recorded, prepare
@@ -147,49 +148,13 @@ _DEFAULTS: dict[str, Any] = {
 
 def _options(args: Sequence[str] | str, image: str, given: Mapping[str, Any], more: Mapping[str, Any]) -> Options:
     """Options from the keywords of `run`."""
-    command = ("/bin/sh", "-c", args) if isinstance(args, str) else tuple(os.fspath(word) for word in args)
-    if not all(isinstance(word, str) for word in command):
-        raise SpecError("every argument of the command has to be a str")
+    command = command_of(args)
     if not command and not more.get("entrypoint"):
         raise SpecError("the command is empty", hint="such as cloche.run(['id', '-u'])")
-    values: dict[str, Any] = {"command": command, "image": "" if given["rootfs"] else image}
-    known = Options.__annotations__
-    for name, value in more.items():
-        if name not in known or name in _COMMAND_LINE_ONLY:
-            raise TypeError(f"run() got an unexpected keyword argument {name!r}")
-        values[name] = _several(value, name) if str(known[name]).startswith("tuple") else value
-    if given["rootfs"]:
-        values["rootfs"] = os.fspath(given["rootfs"])
-    values["env"] = tuple(_variable(key, value) for key, value in (given["env"] or {}).items())
-    values["volume"] = (*values.get("volume", ()), *_several(given["volumes"], "volumes"))
-    names = (("memory", "memory"), ("cpus", "cpus"), ("pids", "pids_limit"), ("timeout", "timeout"))
-    for name, option in (*names, ("network", "network"), ("workdir", "workdir"), ("user", "user")):
-        if given[name] is not None:
-            values[option] = str(given[name]) if name == "user" else given[name]
-    return Options(**values)
+    return options_of("run", command, image, {**{k: given[k] for k in _DEFAULTS}, **more}, without=_COMMAND_LINE_ONLY)
 
 
-_COMMAND_LINE_ONLY = {"tty", "interactive", "command", "step", "trace", "cidfile", "pidfile"}
-
-
-def _several(value: Any, name: str) -> tuple[str, ...]:
-    """The items of a list; a str is one item."""
-    try:
-        items = (value,) if isinstance(value, str) else tuple(value)
-    except TypeError:
-        raise SpecError(f"{name} {value!r} is not a list of str") from None
-    for item in items:
-        if not isinstance(item, str):
-            raise SpecError(f"{name}: {item!r} is not a str")
-    return items
-
-
-def _variable(key: object, value: object) -> str:
-    if not isinstance(key, str) or not isinstance(value, str):
-        raise SpecError(f"env: {key!r}: {value!r} is not a str with a str", hint="leave out what is not to be set")
-    if not key or "=" in key:
-        raise SpecError(f"env: {key!r} is not a variable's name", hint="one character at least, and no =")
-    return f"{key}={value}"
+_COMMAND_LINE_ONLY = frozenset({"tty", "interactive"})
 
 
 class _Session:

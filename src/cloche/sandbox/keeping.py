@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from cloche.engine import making
-from cloche.engine.containers import Container, facts_of, folder_of
+from cloche.engine.containers import Container, facts_of, find, folder_of
 from cloche.engine.containers import settled as settled_state
 from cloche.engine.keeping import Keep
 from cloche.engine.records import state_dir
@@ -113,6 +113,16 @@ def _start(container: Container, size: tuple[int, int], *, attach: bool) -> Star
             return _begin(container, prepared, attach=attach)
         finally:
             prepared.close()
+
+
+def restart(container: Container, signal: str | int | None = None, timeout: float | None = None) -> None:
+    """End it, as `stop` does, and start it again."""
+    from cloche.engine.events import tell
+    from cloche.engine.stopping import stop
+
+    stop(container, signal, timeout)
+    start(find(container.id))
+    tell(container, "restart")
 
 
 def options_of(container: Container) -> Options:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import sys
 
 from cloche.engine import committing, containers
-from cloche.engine.fileworker import FileWorker
-from cloche.errors import StageError
 from cloche.images.tagging import new_name
-from cloche.sandbox.image import unpacking
+from cloche.sandbox import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,15 +22,6 @@ def commit(parsed: Parsed) -> int:
         parsed.text("message") or "",
         tuple(parsed.all("change")),
     )
-    container = containers.find(word)
-    who = unpacking()
-    with committing.standing_still(container, wanted=parsed.flag("pause")):
-        worker = FileWorker(who.users, ("nothing",))
-        try:
-            made = committing.commit(container, asked, who, worker)
-        except OSError as error:
-            raise StageError(f"{container.name} cannot be committed: {error.strerror or error}") from None
-        finally:
-            worker.close()
+    made = files.commit(containers.find(word), asked, pause=parsed.flag("pause"))
     sys.stdout.write(made + "\n")
     return 0

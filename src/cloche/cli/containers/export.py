@@ -6,9 +6,9 @@ import sys
 
 from cloche.cli.images.files import writing
 from cloche.cli.output import message
-from cloche.engine import containers, exporting
-from cloche.errors import NotFoundError, StageError
-from cloche.sandbox.image import unpacking
+from cloche.engine import containers
+from cloche.errors import NotFoundError
+from cloche.sandbox import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,12 +29,7 @@ def export(parsed: Parsed) -> int:
             raise NotFoundError(str(missing), hint="cloche ps -a and cloche images list what there is") from None
     with writing(parsed.text("output") or "") as out:
         out.flush()
-        try:
-            skipped = exporting.export(container, unpacking(), out.fileno())
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise StageError(f"{container.name} cannot be exported: {error.strerror or error}") from None
+        skipped = files.export(container, out.fileno())
     if skipped:
         counts = ", ".join(f"{what} ({often})" for what, often in sorted(skipped.items()))
         sys.stderr.write(f"cloche: {message(f'not in the export: {counts}')}\n")

@@ -7,17 +7,12 @@ import sys
 
 from cloche.cli.format import unescaped
 from cloche.cli.output import plain_lines, print_error
-from cloche.engine import containers, execs, volumes
-from cloche.engine.filtering import networks_of
-from cloche.engine.sizes import image_sizes, written
+from cloche.engine import containers, volumes
 from cloche.errors import ClocheError, NotFoundError, SpecError
 from cloche.images import local
 from cloche.images.describing import describe as describe_image
-from cloche.images.describing import parts_of
 from cloche.images.store.layout import Layout, store_dir
-from cloche.linux.reading import read_bytes
-from cloche.sandbox.describing import Facts, describe
-from cloche.spec.reader import read_json
+from cloche.sandbox.inspecting import inspect_container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,37 +61,7 @@ def _find(name: str, kind: str | None, *, sizes: bool) -> Document:
 
 
 def _container(name: str, sizes: bool) -> Document:
-    container = containers.settled(containers.find(name))
-    layout = Layout(store_dir())
-    image, layers = _image_of(layout, str(container.known["image_id"]))
-    receipt = _read(f"{container.folder}/receipt.json") if container.kept else {}
-    measured = None
-    if sizes:
-        own = written(container)
-        measured = own, own + image_sizes().get(str(container.known["image_id"]), 0)
-    running = tuple(str(record["id"]) for record in execs.of(container.id))
-    return describe(container, Facts(image, layers, receipt, tuple(networks_of(container)), measured, running))
-
-
-def _image_of(layout: Layout, image_id: str) -> tuple[Document, tuple[str, ...]]:
-    """The config of a container's image, and its layers, the highest first; nothing of one that is gone."""
-    if not image_id:
-        return {}, ()
-    try:
-        own = parts_of(layout, local.find_entry(layout, image_id)).raw.get("config")
-        layers = local.find(layout, image_id).layers
-    except ClocheError:
-        return {}, ()
-    return own if isinstance(own, dict) else {}, tuple(f"{layer}/fs" for layer in reversed(layers))
-
-
-def _read(path: str) -> Document:
-    """A document of ours; empty for none."""
-    try:
-        raw = read_json(read_bytes(path) or b"{}")
-    except SpecError:
-        return {}
-    return raw if isinstance(raw, dict) else {}
+    return inspect_container(containers.settled(containers.find(name)), sizes=sizes)
 
 
 def _image(name: str, sizes: bool) -> Document:
@@ -107,11 +72,9 @@ def _image(name: str, sizes: bool) -> Document:
 
 
 def _volume(name: str, sizes: bool) -> Document:
-    from cloche.cli.volumes.volume_inspect import describe as describe_volume
-
     if sizes:
         sys.stderr.write("WARNING: --size ignored for volume\n")
-    return describe_volume(volumes.find(name))
+    return volumes.describe(volumes.find(name))
 
 
 _LOOK = {"container": _container, "image": _image, "volume": _volume}

@@ -2,71 +2,37 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import time
 
 from cloche.cli.output import plain
 from cloche.cli.times import time_of
-from cloche.engine.containers import ALIVE, Container, find, is_alive
-from cloche.engine.logs import readable
-from cloche.engine.logs.following import follow
-from cloche.engine.logs.reading import NEVER, Log, merged
-from cloche.engine.logs.records import Clock, Record
-from cloche.errors import ConflictError, SpecError
+from cloche.engine import saying
+from cloche.engine.containers import find
+from cloche.engine.logs.records import Clock
+from cloche.errors import SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cloche.cli.grammar import Parsed
+    from cloche.engine.containers import Container
+    from cloche.engine.logs.records import Record
 
 MUCH = 1 << 16  # bytes that are written at once
-LOST = 5.0  # seconds a process may be gone before nobody is left who will say that the container has ended
 
 
 def logs(parsed: Parsed) -> int:
     """Carry out `logs`."""
     containers = [find(word) for word in parsed.positionals]
-    for container in containers:
-        _check(container)
     since, until = (time_of(text) if (text := parsed.text(name)) else None for name in ("since", "until"))
     if since is not None and until is not None and since > until:
         raise SpecError("--since is after --until", hint="--since is the earlier one")
-    lines = _lines(parsed.text("tail"))
-    found = [
-        Log(f"{each.folder}/log", each.id, since_ns=since or 0, until_ns=NEVER if until is None else until)
-        for each in containers
-    ]
-    if lines is not None:
-        for log in found:
-            log.skip_to_tail(lines)
-    if parsed.flag("follow"):
-        folders = [path for each in containers for path in (each.folder, f"{each.folder}/log")]
-        ends = [_End(each) for each in containers]
-        records = follow(
-            found, folders, lambda index: ends[index].has_come(), until_ns=NEVER if until is None else until
-        )
-    else:
-        records = merged(log.records() for log in found)
-    _show(records, _Prefix(parsed, containers))
+    said = saying.said(
+        containers, since_ns=since, until_ns=until, tail=_lines(parsed.text("tail")), follow=parsed.flag("follow")
+    )
+    _show(said, _Prefix(parsed, containers))
     return 0
-
-
-def _check(container: Container) -> None:
-    """Raise where there is nothing that could be read."""
-    if not container.kept:
-        raise ConflictError(
-            f"what {container.name or container.id[:12]} says is not kept: it is removed when it ends",
-            hint="cloche run -d keeps it, and what is said",
-        )
-    driver = container.known.get("keep", {}).get("log_driver", "json-file")
-    if not readable(driver):
-        hint = {
-            "journald": f"journalctl CONTAINER_ID_FULL={container.id} shows what it has said",
-            "syslog": f"it is in the log of this machine, below {container.id[:12]}",
-        }.get(driver, "the driver none keeps nothing; --log-driver json-file does")
-        raise ConflictError("configured logging driver does not support reading", hint=hint)
 
 
 def _lines(text: str | None) -> int | None:
@@ -77,26 +43,6 @@ def _lines(text: str | None) -> int | None:
     if not digits.isascii() or not digits.isdecimal() or len(digits) > 18:
         raise SpecError(f"--tail {text!r} is not a number of lines", hint="such as 10, or all")
     return None if text.startswith("-") else int(text)
-
-
-class _End:
-    """When there is nothing more to come from a container."""
-
-    def __init__(self, container: Container) -> None:
-        self._container = container
-        self._gone = 0.0
-
-    def has_come(self) -> bool:
-        """Whether all it will ever say is written; a process of which nobody says that it has ended is waited for."""
-        state = self._container.read_state().state
-        if state["status"] not in ALIVE or not os.path.exists(self._container.folder):
-            return True
-        if not state["pid"] or is_alive(state):
-            self._gone = 0.0
-            return False
-        now = time.monotonic()
-        self._gone = self._gone or now
-        return now - self._gone > LOST
 
 
 class _Prefix:

@@ -9,9 +9,8 @@ from cloche.cli import human
 from cloche.cli.containers.states import health_of, short_reason, status_text
 from cloche.cli.format import Methods, render
 from cloche.cli.output import plain, width
-from cloche.engine import containers
-from cloche.engine.filtering import make_test, means_all, networks_of, parse_filters
-from cloche.errors import ClocheError, SpecError
+from cloche.engine.filtering import chosen, networks_of, parse_filters
+from cloche.errors import SpecError
 from cloche.images.store.layout import store_dir
 from cloche.linux.reading import read_bytes
 from cloche.spec.reader import read_json
@@ -47,13 +46,7 @@ def ps(parsed: Parsed) -> int:
     """Carry out `ps`."""
     filters = parse_filters(parsed.all("filter"))
     count = _count(parsed)
-    everything = parsed.flag("all") or count > 0 or means_all(filters)
-    found = [containers.settled(container) for container in containers.every(everything)]
-    if not everything:
-        found = [container for container in found if container.status in containers.ALIVE]
-    if filters:
-        test = make_test(filters, containers.find, _images)
-        found = [container for container in found if test(container)]
+    found = chosen(filters, everything=parsed.flag("all") or count > 0)
     if count > 0:
         found = found[:count]
     full = parsed.flag("no_trunc")
@@ -80,18 +73,6 @@ def _count(parsed: Parsed) -> int:
     if not (text.isascii() and text.removeprefix("-").isdecimal()):
         raise SpecError(f"--last {text!r} is not a number", hint="such as --last 5")
     return max(0, int(text))
-
-
-def _images(text: str) -> set[str]:
-    """The IDs of what `ancestor=` names."""
-    from cloche.images import local
-    from cloche.images.store.layout import Layout, store_dir
-
-    layout = Layout(store_dir())
-    try:
-        return {local.id_of(layout, local.find_entry(layout, text))}
-    except ClocheError:
-        return {text}  # an image that is gone has containers all the same
 
 
 def shown(container: Container, now: float, index: dict[str, str] | None = None, *, full: bool = False) -> Row:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from cloche.cli.containers.each import for_each
 from cloche.cli.containers.stop import seconds
 from cloche.engine import containers
-from cloche.engine.events import tell
-from cloche.engine.stopping import stop
 from cloche.sandbox import keeping
 
 TYPE_CHECKING = False
@@ -19,10 +17,7 @@ def restart(parsed: Parsed) -> int:
     signal, timeout = parsed.text("signal"), seconds(parsed)
 
     def one(word: str) -> str:
-        container = containers.find(word)
-        stop(container, signal, timeout)
-        keeping.start(containers.find(container.id))
-        tell(container, "restart")
+        keeping.restart(containers.find(word), signal, timeout)
         return word
 
     return for_each(parsed.positionals, one)

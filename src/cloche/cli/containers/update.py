@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cloche.cli.containers.each import for_each
-from cloche.cli.keeping import restart_of
 from cloche.engine import containers
+from cloche.engine.keeping import restart_of
 from cloche.errors import SpecError
 from cloche.sandbox import updating
 

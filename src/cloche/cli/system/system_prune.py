@@ -9,9 +9,9 @@ from cloche.cli.asking import agreed
 from cloche.cli.images.image_prune import prune_images
 from cloche.cli.output import plain
 from cloche.cli.times import SECOND, time_of
-from cloche.cli.volumes.filtering import make_prune_test
 from cloche.engine import volume_uses
 from cloche.engine.pruning import OF_PRUNING, make_test, prune
+from cloche.engine.volume_filters import make_prune_test
 from cloche.errors import SpecError
 from cloche.images import filtering
 from cloche.images.store.layout import Layout, store_dir

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cloche.cli.grammar import Parsed
-    from cloche.engine.volumes import Volume
 
 
 def volume_inspect(parsed: Parsed) -> int:
@@ -25,7 +24,7 @@ def volume_inspect(parsed: Parsed) -> int:
     failed = 0
     for name in parsed.positionals:
         try:
-            found.append(describe(volumes.find(name)))
+            found.append(volumes.describe(volumes.find(name)))
         except ClocheError as error:
             failed = 1
             print_error(error)
@@ -39,19 +38,6 @@ def volume_inspect(parsed: Parsed) -> int:
         render = compile_template(unescaped(form))
         sys.stdout.write("".join(_shown(render(item)) + "\n" for item in found))
     return failed
-
-
-def describe(volume: Volume) -> dict[str, Any]:
-    """A volume with docker's members; null where docker has null."""
-    return {
-        "CreatedAt": volume.created,
-        "Driver": volumes.DRIVER,
-        "Labels": volume.labels or None,
-        "Mountpoint": volume.mountpoint,
-        "Name": volume.name,
-        "Options": volume.options or None,
-        "Scope": "local",
-    }
 
 
 def _shown(text: str) -> str:

@@ -20,7 +20,7 @@ def volume_ls(parsed: Parsed) -> int:
     """Carry out `volume ls`."""
     found = volumes.every()
     if parsed.all("filter"):
-        from cloche.cli.volumes.filtering import make_test
+        from cloche.engine.volume_filters import make_test
 
         test = make_test(parsed.all("filter"))
         found = [volume for volume in found if test(volume)]

@@ -6,7 +6,7 @@ import sys
 
 from cloche.cli import human
 from cloche.cli.asking import agreed
-from cloche.cli.volumes.filtering import make_prune_test
+from cloche.engine.volume_filters import make_prune_test
 from cloche.engine.volume_uses import prune
 
 TYPE_CHECKING = False

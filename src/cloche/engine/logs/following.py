@@ -13,7 +13,7 @@ from cloche.linux import inotify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from cloche.engine.logs.reading import Log
     from cloche.engine.logs.records import Record
@@ -24,16 +24,17 @@ IMPATIENCE = 0.2  # the same where nobody can call
 
 
 def follow(
-    logs: list[Log], folders: list[str], has_ended: Callable[[int], bool], *, until_ns: int = NEVER
-) -> Iterator[tuple[int, Record | None]]:
-    """What is there and what is said from now on, with the index of the log, until all have ended or `until_ns`.
+    logs: list[Log], folders: list[str], has_ended: Callable[[int], bool], *, until_ns: int = NEVER, leave: int = -1
+) -> Generator[tuple[int, Record | None]]:
+    """What is there and what is said from now on, with the index of the log, until all have ended or `until_ns`,
+    or the descriptor `leave` can be read.
 
     A None says that there is nothing more at the moment: whatever was given is to be shown before it waits.
     `folders` are those whose changes are listened to.
     """
     waiting = dict.fromkeys(range(len(logs)))
-    with _Ear(folders) as ear:
-        while waiting:
+    with _Ear(folders, leave) as ear:
+        while waiting and not ear.is_left():
             ear.clear()
             over = [index for index in waiting if has_ended(index) or time.time_ns() > until_ns]
             order = list(waiting)
@@ -50,8 +51,8 @@ def follow(
 class _Ear:
     """Hears of changes in folders, of which some may not be there yet."""
 
-    def __init__(self, folders: list[str]) -> None:
-        self._missing = list(folders)
+    def __init__(self, folders: list[str], leave: int) -> None:
+        self._missing, self._leave = list(folders), leave
         self._watch: inotify.Watch | None = None
         try:
             self._watch = inotify.Watch()
@@ -73,9 +74,13 @@ class _Ear:
     def wait(self, seconds: float) -> None:
         """Until something has changed, or for so long."""
         if self._watch is None:
-            time.sleep(min(seconds, IMPATIENCE))
+            inotify.wait_for([self._leave], min(seconds, IMPATIENCE))
         else:
-            self._watch.wait(seconds)
+            self._watch.wait(seconds, self._leave)
+
+    def is_left(self) -> bool:
+        """Whether nobody wants to hear more."""
+        return self._leave >= 0 and inotify.wait_for([self._leave], 0)
 
     def __enter__(self) -> _Ear:
         return self

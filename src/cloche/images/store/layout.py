@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import fcntl
 import os
 from errno import ENOSPC
@@ -20,9 +21,19 @@ FOLDERS = ("blobs/sha256", "blobs/sha512", "incoming", "layers/sha256")
 SPARE = 1 << 16
 
 
+_own = _thread._local()
+
+
+def use_store(path: str) -> str:
+    """Have another store in this thread, "" for the usual one; returns which one it had."""
+    before: str = getattr(_own, "path", "")
+    _own.path = path
+    return before
+
+
 def store_dir() -> str:
-    """Where the store is: CLOCHE_ROOT, or /var/lib/cloche, or $XDG_DATA_HOME/cloche."""
-    given = os.environ.get("CLOCHE_ROOT")
+    """Where the store is: this thread's own (`use_store`), CLOCHE_ROOT, /var/lib/cloche, or $XDG_DATA_HOME/cloche."""
+    given: str = getattr(_own, "path", "") or os.environ.get("CLOCHE_ROOT", "")
     if given:
         return os.path.abspath(given)
     if os.geteuid() == 0:

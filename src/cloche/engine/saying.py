@@ -1,0 +1,99 @@
+"""What kept containers have said, and say from now on, as records with their time and stream."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import closing
+
+from cloche.engine.containers import ALIVE, Container, is_alive
+from cloche.engine.logs import readable
+from cloche.engine.logs.following import follow as following
+from cloche.engine.logs.reading import NEVER, Log, merged
+from cloche.errors import ConflictError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from cloche.engine.logs.records import Record
+
+LOST = 5.0  # seconds a process may be gone before nobody is left who will say that the container has ended
+
+
+def said(
+    containers: Sequence[Container],
+    *,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+    tail: int | None = None,
+    follow: bool = False,
+    leave: int = -1,
+) -> Iterator[tuple[int, Record | None]]:
+    """What they have said between two times, nanoseconds since 1970, with the index of who said it.
+
+    `tail` is how many of the last lines of each, None for all. With `follow` it goes on until all have ended, or
+    until the descriptor `leave` can be read; a None says that there is nothing more at the moment. Raises
+    ConflictError, at once, where there is nothing that could be read.
+    """
+    for container in containers:
+        _check(container)
+    until = NEVER if until_ns is None else until_ns
+    logs = [Log(f"{each.folder}/log", each.id, since_ns=since_ns or 0, until_ns=until) for each in containers]
+    if tail is not None:
+        for log in logs:
+            log.skip_to_tail(tail)
+    return _read(list(containers), logs, until, follow=follow, leave=leave)
+
+
+def _read(
+    containers: list[Container], logs: list[Log], until: int, *, follow: bool, leave: int
+) -> Iterator[tuple[int, Record | None]]:
+    try:
+        if not follow:
+            yield from merged(log.records() for log in logs)
+            return
+        folders = [path for each in containers for path in (each.folder, f"{each.folder}/log")]
+        ends = [_End(each) for each in containers]
+        found = following(logs, folders, lambda index: ends[index].has_come(), until_ns=until, leave=leave)
+        with closing(found):
+            yield from found
+    finally:
+        for log in logs:
+            log.close()
+
+
+def _check(container: Container) -> None:
+    """Raise where there is nothing that could be read."""
+    if not container.kept:
+        raise ConflictError(
+            f"what {container.name or container.id[:12]} says is not kept: it is removed when it ends",
+            hint="cloche run -d keeps it, and what is said",
+        )
+    driver = container.known.get("keep", {}).get("log_driver", "json-file")
+    if not readable(driver):
+        hint = {
+            "journald": f"journalctl CONTAINER_ID_FULL={container.id} shows what it has said",
+            "syslog": f"it is in the log of this machine, below {container.id[:12]}",
+        }.get(driver, "the driver none keeps nothing; --log-driver json-file does")
+        raise ConflictError("configured logging driver does not support reading", hint=hint)
+
+
+class _End:
+    """When there is nothing more to come from a container."""
+
+    def __init__(self, container: Container) -> None:
+        self._container = container
+        self._gone = 0.0
+
+    def has_come(self) -> bool:
+        """Whether all it will ever say is written; a process of which nobody says that it has ended is waited for."""
+        state = self._container.read_state().state
+        if state["status"] not in ALIVE or not os.path.exists(self._container.folder):
+            return True
+        if not state["pid"] or is_alive(state):
+            self._gone = 0.0
+            return False
+        now = time.monotonic()
+        self._gone = self._gone or now
+        return now - self._gone > LOST

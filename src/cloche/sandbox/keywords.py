@@ -1,0 +1,112 @@
+"""From keywords, as a Python program gives them, to the records of what is asked: Options, and Keep.
+
+Names are those of `cloche run`, with underscores; a few are what a program would rather have:
+
+    env={"A": "1"}     labels={"a": "b"}     volumes=["/srv:/srv:ro"]     pids=100     log_options={"max-size": "1m"}
+"""
+
+from __future__ import annotations
+
+import os
+
+from cloche.engine.keeping import Keep, restart_of
+from cloche.engine.logs import check_options
+from cloche.errors import ConflictError, SpecError
+from cloche.sandbox.options import Options
+from cloche.sandbox.values import duration
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from typing import Any
+
+# what `options_of` is given in another way, and what only a command line has
+NOT_KEYWORDS = frozenset("command image step trace cidfile pidfile".split())
+RENAMED = {"pids": "pids_limit"}  # as keyword: as option
+SHELL = ("/bin/sh", "-c")
+LENGTHS = ("health_interval", "health_timeout", "health_start_period", "health_start_interval")
+KEPT = frozenset((*LENGTHS, *"restart log_driver log_options health_cmd health_retries no_healthcheck".split()))
+
+
+def command_of(args: Sequence[str] | str) -> tuple[str, ...]:
+    """The words of a command; a str is one for `sh -c`. Raises SpecError."""
+    command = (*SHELL, args) if isinstance(args, str) else tuple(os.fspath(word) for word in args)
+    if not all(isinstance(word, str) for word in command):
+        raise SpecError("every argument of the command has to be a str")
+    return command
+
+
+def options_of(
+    function: str,
+    command: tuple[str, ...],
+    image: str,
+    given: Mapping[str, Any],
+    *,
+    without: Collection[str] = (),
+) -> Options:
+    """The Options that the keywords of a function ask for; None stands for what was not given.
+
+    Raises TypeError for a keyword it does not have, or that is one of `without`, and SpecError for what is wrong with
+    another one.
+    """
+    values: dict[str, Any] = {"command": command, "image": "" if given.get("rootfs") else image}
+    known = Options.__annotations__
+    for name, value in given.items():
+        if name in _OWN:
+            continue
+        if name not in known or name in NOT_KEYWORDS or name in without:
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
+        if value is not None:
+            values[name] = _several(value, name) if str(known[name]).startswith("tuple") else value
+    if given.get("rootfs"):
+        values["rootfs"] = os.fspath(given["rootfs"])
+    else:
+        values.pop("rootfs", None)
+    if given.get("user") is not None:
+        values["user"] = str(given["user"])
+    for name, option in RENAMED.items():
+        if given.get(name) is not None:
+            values[option] = given[name]
+    values["env"] = tuple(_pair(key, value, "env") for key, value in (given.get("env") or {}).items())
+    pairs = tuple(_pair(key, value, "labels") for key, value in (given.get("labels") or {}).items())
+    values["label"] = (*values.get("label", ()), *pairs)
+    values["volume"] = (*values.get("volume", ()), *_several(given.get("volumes") or (), "volumes"))
+    return Options(**values)
+
+
+_OWN = frozenset({"rootfs", "user", "env", "labels", "volumes", *RENAMED})
+
+
+def keep_of(given: Mapping[str, Any], *, auto_remove: bool = False) -> Keep:
+    """The Keep that keywords ask for, of those in KEPT. Raises SpecError, ConflictError."""
+    values = {name: value for name, value in given.items() if value is not None}
+    policy, most = restart_of(values.pop("restart", "no"))
+    if auto_remove and policy != "no":
+        raise ConflictError("remove=True contradicts restart", hint="leave one of them out")
+    for name in LENGTHS:
+        if name in values:
+            values[name] = duration(values[name], name)
+    keep = Keep(auto_remove=auto_remove, restart=policy, restart_most=most, **values)
+    check_options(keep.log_driver, keep.log_options)
+    return keep
+
+
+def _several(value: Any, name: str) -> tuple[str, ...]:
+    """The items of a list; a str is one item."""
+    try:
+        items = (value,) if isinstance(value, str) else tuple(value)
+    except TypeError:
+        raise SpecError(f"{name} {value!r} is not a list of str") from None
+    for item in items:
+        if not isinstance(item, str):
+            raise SpecError(f"{name}: {item!r} is not a str")
+    return items
+
+
+def _pair(key: object, value: object, what: str) -> str:
+    if not isinstance(key, str) or not isinstance(value, str):
+        raise SpecError(f"{what}: {key!r}: {value!r} is not a str with a str", hint="leave out what is not to be set")
+    if not key or "=" in key:
+        thing = "a variable's name" if what == "env" else "a label's name"
+        raise SpecError(f"{what}: {key!r} is not {thing}", hint="one character at least, and no =")
+    return f"{key}={value}"
