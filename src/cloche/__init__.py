@@ -5,6 +5,11 @@
     result = cloche.run(["sh", "-c", "hostname; id -u"])
     print(result.stdout, result.reason, result.receipt)
 
+    engine = cloche.Engine()
+    box = engine.containers.run("host", ["sleep", "60"], detach=True)
+    print(box.name, box.exec(["hostname"]).stdout)
+    box.remove(force=True)
+
 Names are loaded when they are first used, so that the command line and the stage, which live in
 this package too, do not pay for them.
 """
@@ -30,6 +35,10 @@ if TYPE_CHECKING:
     )
     from cloche.runtime.receipt import Receipt
     from cloche.sandbox.api import DEVNULL, PIPE, run, run_async
+    from cloche.sandbox.engine import Engine
+    from cloche.sandbox.engine_containers import Container, Said
+    from cloche.sandbox.engine_values import Finished
+    from cloche.sandbox.engine_volumes import Volume
     from cloche.sandbox.running import Result
 
 __all__ = [
@@ -37,6 +46,9 @@ __all__ = [
     "PIPE",
     "ClocheError",
     "ConflictError",
+    "Container",
+    "Engine",
+    "Finished",
     "ForbiddenError",
     "NotExecutedError",
     "NotFoundError",
@@ -45,16 +57,22 @@ __all__ = [
     "RegistryError",
     "Result",
     "RunError",
+    "Said",
     "SpecError",
     "StageError",
     "UnsupportedError",
     "Usage",
+    "Volume",
     "run",
     "run_async",
 ]
 
 _HOMES = {
     "cloche.sandbox.api": ("DEVNULL", "PIPE", "run", "run_async"),
+    "cloche.sandbox.engine": ("Engine",),
+    "cloche.sandbox.engine_containers": ("Container", "Said"),
+    "cloche.sandbox.engine_values": ("Finished",),
+    "cloche.sandbox.engine_volumes": ("Volume",),
     "cloche.sandbox.running": ("Result",),
     "cloche.engine.reason": ("Reason", "Usage"),
     "cloche.runtime.receipt": ("Receipt",),

@@ -14,7 +14,7 @@ from cloche.errors import ConflictError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
     from cloche.engine.logs.records import Record
 
@@ -29,7 +29,7 @@ def said(
     tail: int | None = None,
     follow: bool = False,
     leave: int = -1,
-) -> Iterator[tuple[int, Record | None]]:
+) -> Generator[tuple[int, Record | None]]:
     """What they have said between two times, nanoseconds since 1970, with the index of who said it.
 
     `tail` is how many of the last lines of each, None for all. With `follow` it goes on until all have ended, or
@@ -48,7 +48,7 @@ def said(
 
 def _read(
     containers: list[Container], logs: list[Log], until: int, *, follow: bool, leave: int
-) -> Iterator[tuple[int, Record | None]]:
+) -> Generator[tuple[int, Record | None]]:
     try:
         if not follow:
             yield from merged(log.records() for log in logs)

@@ -7,15 +7,18 @@ from cloche.engine.events import tell
 from cloche.engine.keeping import STOP_TIMEOUT
 from cloche.engine.signals import signal_number
 from cloche.engine.supervisor import client
-from cloche.errors import ConflictError
+from cloche.errors import ConflictError, StageError
 from cloche.linux import process
+from cloche.linux.inotify import wait_for
 from cloche.stage.cleaning import end_groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cloche.engine.supervisor.client import Message
     from cloche.linux.files import Fd
 
 KILL = 9
+BUSY = {"running", "paused", "restarting"}
 
 
 def stop(container: Container, signal: str | int | None, timeout: float | None) -> None:
@@ -26,7 +29,7 @@ def stop(container: Container, signal: str | int | None, timeout: float | None) 
     known = container.known
     number = signal_number(known.get("stop_signal", "SIGTERM") if signal is None else signal)
     patience = float(known.get("stop_timeout", STOP_TIMEOUT)) if timeout is None else timeout
-    if container.status not in {"running", "paused", "restarting"}:
+    if container.status not in BUSY:
         return
     if not container.kept:
         _stop_throwaway(container, number, patience)
@@ -49,17 +52,40 @@ def kill(container: Container, number: int) -> None:
     tell(container, "kill", signal=str(number))
 
 
-def wait(container: Container) -> int | None:
-    """Wait until it does not run; returns its exit code, None where nobody has seen it."""
+def wait(container: Container, *, leave: int = -1) -> int | None:
+    """Wait until it does not run; returns its exit code, None where nobody has seen it.
+
+    A supervisor that is killed meanwhile is followed by another one, which is asked again. The wait ends, with None,
+    when the descriptor `leave` can be read.
+    """
     if not container.kept:
         with _pidfd(container) as pidfd:
-            _await(pidfd.number, -1.0)
+            wait_for([pidfd.number, leave])
         return None
-    if container.status in {"running", "paused", "restarting"}:
-        word, *rest = client.ask("wait", container.id)
-        if word == "ended":
-            return None if rest[0] is None else int(rest[0])
-    return container.read_state().state["exit_code"]  # type: ignore[no-any-return]
+    while container.read_state().status in BUSY:
+        answer = _ask_for_end(container.id, leave)
+        if answer is None:
+            continue
+        if answer[0] == "ended":
+            return None if answer[1] is None else int(answer[1])
+        if container.read_state().status in BUSY:
+            return None  # it is gone, with all that was known of its end
+    return container.state["exit_code"]  # type: ignore[no-any-return]
+
+
+def _ask_for_end(container_id: str, leave: int) -> Message | None:
+    """What a supervisor says of its end; None where that was killed itself."""
+    session = client.connect()
+    try:
+        session.send("wait", container_id)
+        wait_for([session.fileno(), leave])
+        if leave >= 0 and wait_for([leave], 0):
+            return "ended", None
+        return session.receive()
+    except StageError:
+        return None
+    finally:
+        session.close()
 
 
 def _stop_signal(container: Container) -> str | int:

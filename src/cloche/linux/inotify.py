@@ -73,10 +73,13 @@ class Watch(Fd):
         return wait_for([self.number, other], seconds)
 
 
-def wait_for(descriptors: list[int], seconds: float) -> bool:
-    """Wait until there is something to be read from one of them, at most so long; those below 0 are none."""
+def wait_for(descriptors: list[int], seconds: float | None = None) -> bool:
+    """Wait until there is something to be read from one of them, at most so long, None: for ever.
+
+    Descriptors below 0 are none. Returns whether there is something.
+    """
     poll = select.poll()
     for number in descriptors:
         if number >= 0:
             poll.register(number, select.POLLIN)
-    return bool(poll.poll(max(0, int(seconds * 1000 + 0.999))))
+    return bool(poll.poll(None if seconds is None else max(0, int(seconds * 1000 + 0.999))))

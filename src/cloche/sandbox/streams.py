@@ -16,8 +16,17 @@ from cloche.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
-    from cloche.stage.client import Run
+    class Running(Protocol):
+        """What runs with the streams: `stage.client.Run`, and its like."""
+
+        def fileno(self) -> int:
+            """Readable when there is news."""
+
+        def receive(self) -> tuple[tuple[Any, ...], list[int]]:
+            """The next message and its descriptors: the last one is "ended" with a report."""
+
 
 PIPE = -1  # as subprocess has them
 DEVNULL = -3
@@ -162,7 +171,7 @@ class Streams:
         if not self._input:
             self._end(self._input_fd)
 
-    def wait(self, run: Run, heard: Callable[[tuple[Any, ...]], None]) -> dict[str, Any]:
+    def wait(self, run: Running, heard: Callable[[tuple[Any, ...]], None]) -> dict[str, Any]:
         """Feed and drain until the container has ended; returns the stage's report."""
         ended: dict[str, Any] | None = None
         while ended is None:
@@ -181,7 +190,7 @@ class Streams:
         self._drain()
         return ended
 
-    async def wait_async(self, run: Run, heard: Callable[[tuple[Any, ...]], None]) -> dict[str, Any]:
+    async def wait_async(self, run: Running, heard: Callable[[tuple[Any, ...]], None]) -> dict[str, Any]:
         """The same on the running event loop; cancelling it leaves, and the stage ends the container."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
@@ -243,7 +252,7 @@ class Streams:
             self._close_ended()
 
 
-def _news(run: Run, heard: Callable[[tuple[Any, ...]], None]) -> dict[str, Any] | None:
+def _news(run: Running, heard: Callable[[tuple[Any, ...]], None]) -> dict[str, Any] | None:
     message, fds = run.receive()
     for fd in fds:
         os.close(fd)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SOCKET = "supervisor.sock"
 PATIENCE = 10.0  # seconds, until it must have come up
 LONGEST_ADDRESS = 107  # of sun_path (unix(7))
+_children: list[int] = []  # those we have started
 
 
 class Session:
@@ -125,6 +126,7 @@ def address(path: str) -> str:
 def _start() -> None:
     """Start a supervisor, and wait until it listens, or has found that another one does."""
     containers_dir()  # surely ours
+    _children[:] = filter(_is_there, _children)
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     code = f"import sys; sys.path.insert(0, {root!r}); from cloche.engine.supervisor.main import main; main(3)"
     env = {"LD_BIND_NOW": "1", "CLOCHE_STATE": state_dir(), "CLOCHE_ROOT": store_dir()}
@@ -142,7 +144,8 @@ def _start() -> None:
         (os.POSIX_SPAWN_DUP2, write, 3),
     ]
     try:
-        os.posix_spawn(sys.executable, [sys.executable, "-I", "-S", "-c", code], env, file_actions=actions, setsid=True)
+        argv = [sys.executable, "-I", "-S", "-c", code]
+        _children.append(os.posix_spawn(sys.executable, argv, env, file_actions=actions, setsid=True))
         os.close(write)
         write = -1
         os.read(read, 1)
@@ -150,6 +153,14 @@ def _start() -> None:
         for fd in (read, write, null, log):
             if fd >= 0:
                 os.close(fd)
+
+
+def _is_there(pid: int) -> bool:
+    """Whether one that we have started still runs; a program that lives long is to have no more than one zombie."""
+    try:
+        return os.waitpid(pid, os.WNOHANG) == (0, 0)
+    except ChildProcessError:
+        return False  # somebody else has reaped it, or we are a fork
 
 
 def _gone() -> StageError:
