@@ -17,7 +17,8 @@ def check_name(name: str) -> str:
     first, rest = name[:1], name[1:]
     good = name.isascii() and first.isalnum() and rest and all(c.isalnum() or c in "_.-" for c in rest)
     if not good or len(name) > 255:
-        raise SpecError(f"{name!r} is not a name", hint="letters, digits, _ . and -, starting with a letter or digit")
+        hint = "two characters at least, and 255 at most"
+        raise SpecError(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", hint=hint)
     return name
 
 

@@ -290,7 +290,7 @@ def test_a_malformed_name(cli: Cli, rootfs: Path, name: str) -> None:
         assert done.returncode in {0, 125}
         return
     assert done.returncode == 125
-    assert "is not a name" in done.stderr
+    assert f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed" in done.stderr
 
 
 def test_a_timeout_ends_everything_inside(anyone: Cli, rootfs: Path) -> None:

@@ -254,7 +254,7 @@ def test_a_terminal_without_a_keyboard(person: Cli, rootfs: Path) -> None:
 def test_a_terminal_and_a_keyboard_need_a_terminal(person: Cli, rootfs: Path) -> None:
     done = person(*in_rootfs(rootfs, "echo never"))
     assert (done.returncode, done.stdout) == (125, "")
-    assert done.stderr.startswith("cloche: stdin is not a terminal\n  hint: ")
+    assert done.stderr.startswith("cloche: the input device is not a TTY\n  hint: ")
 
 
 @pytest.mark.parametrize("options", [(), ("-i",)])

@@ -70,7 +70,11 @@ def main(argv: list[str]) -> int:
     try:
         top = parse(CLOCHE, argv)
         debug = top.flag("debug")
-        if top.positionals[:1] and (top.positionals[0] in ROOMS or is_group(top.positionals[0])):
+        if (
+            top.positionals[:2] != ["container", "run"]
+            and top.positionals[:1]
+            and (top.positionals[0] in ROOMS or is_group(top.positionals[0]))
+        ):
             failed = 1  # as docker has it: there is no command whose code it could be taken for
         _set_directories(top)
         if top.flag("version"):
@@ -119,7 +123,7 @@ def _call(name: str, argv: list[str]) -> int:
 
 
 def _implementation(verb: Verb, parsed: Parsed) -> int:
-    if verb.name in {"run", "shell"}:
+    if verb.name in {"run", "shell", "container run"}:
         from cloche import bundle
 
         bundle.load_all()

@@ -51,8 +51,10 @@ MODULES = {
     "version": "cloche.cli.options_other",
 }
 # docker's other names for verbs about containers
-CONTAINERS = "create start stop restart kill rm wait attach pause unpause rename inspect exec top stats logs".split()
-CONTAINERS += "port update cp diff commit export".split()
+CONTAINERS = (
+    "run create start stop restart kill rm wait attach pause unpause rename inspect exec top stats logs".split()
+)
+CONTAINERS += "why port update cp diff commit export".split()
 MODULES |= {f"container {verb}": MODULES[verb] for verb in CONTAINERS} | {"container ls": LOOKS}
 
 CLOCHE = Verb(
@@ -82,7 +84,7 @@ CLOCHE = Verb(
             complete="<dir>",
         ),
         Option(("--debug",), FLAG, "Options", "", "show where in the program an error came from"),
-        Option(("--version",), FLAG, "Options", "", "show which version this is"),
+        Option(("-v", "--version"), FLAG, "Options", "", "show which version this is"),
     ),
     operands=(
         Operand("VERB", "what to do", complete="<verb>"),
@@ -107,7 +109,17 @@ ALIASES = {  # docker's, not shown
     "container ps": "container ls",
 }
 HINT = "cloche --help lists what there is"
-KNOWN_ELSEWHERE = {"build": "images are made by others here: cloche pull, load, import, commit"}
+KNOWN_ELSEWHERE = dict.fromkeys(
+    ("build", "buildx", "builder"), "images are made by others here: cloche pull, load, import, commit"
+)
+KNOWN_ELSEWHERE |= {
+    "network": "networks of containers are not here yet: --network none, host, ns:PATH or container:NAME",
+    "compose": "each container by itself: cloche run -d; --network container:NAME has two share one network",
+    "context": "there is no daemon to choose: --root and --state-dir say where containers and images are",
+    "plugin": "there are no plugins: volumes and logs have the drivers that cloche run --help names",
+    "checkpoint": "a container can stand still: cloche pause",
+    **dict.fromkeys("swarm node service stack secret config".split(), "containers of this machine alone"),
+}
 
 
 def find(name: str) -> Verb:
@@ -120,7 +132,7 @@ def find(name: str) -> Verb:
     if module is None:
         from cloche.cli.grammar import nearest
 
-        similar = nearest(name, list(MODULES))
+        similar = "" if name in KNOWN_ELSEWHERE else nearest(name, list(MODULES))
         asked = f", did you mean {similar}?" if similar else ""
         group, space, _ = name.partition(" ")
         hint = f"cloche {group} --help lists what there is" if space else KNOWN_ELSEWHERE.get(name, HINT)

@@ -39,6 +39,8 @@ def options_of(verb: Verb, parsed: Parsed, *, trace: bool = False, step: bool = 
         given["entrypoint"] = ""  # a shell, and not what an image starts with
     given["command"] = tuple(words)
     given["label"] = (*lines_of("--label-file", parsed.all("label_file"), "label"), *parsed.all("label"))
+    if nameless := [text for text in parsed.all("label") if text.partition("=")[0] == ""]:
+        raise SpecError(f"invalid label '{nameless[0]}': empty name", hint="KEY=VALUE, or KEY")
     given["env"] = (
         *lines_of("--env-file", parsed.all("env_file"), "variable"),
         *_shell_prompt(verb, parsed),

@@ -36,14 +36,12 @@ if TYPE_CHECKING:
 
 def run(verb: Verb, parsed: Parsed) -> int:
     """Carry out the verb; returns the exit code."""
-    if verb.name == "run" and _is_kept(parsed):
-        from cloche.cli.containers.run_kept import run_kept
+    if verb.name != "shell":
+        if _is_kept(parsed):
+            from cloche.cli.containers.run_kept import run_kept
 
-        return run_kept(verb, parsed)
-    if verb.name == "run" and (parsed.text("restart") or "no") != "no":
-        from cloche.cli.keeping import contradiction
-
-        raise contradiction()
+            return run_kept(verb, parsed)
+        _check_keeping(parsed)
     step = parsed.flag("step")
     watch = parsed.flag("explain") or step
     options = options_of(verb, parsed, trace=watch, step=step)
@@ -139,7 +137,9 @@ def _started(options: Options, prepared: Prepared, pid: int) -> None:
 def check_terminal(options: Options, *, step: bool) -> None:
     """What a terminal is needed for has to be one. Raises ConflictError."""
     if options.tty and options.interactive and not os.isatty(0):
-        raise ConflictError("stdin is not a terminal", hint="leave -t out, as with: cloche run -i host sh < script")
+        raise ConflictError(
+            "the input device is not a TTY", hint="leave -t out, as with: cloche run -i host sh < script"
+        )
     if step and not os.isatty(0):
         raise ConflictError("--step waits for a key, and stdin is not a terminal", hint="use --explain")
 
@@ -154,6 +154,16 @@ def _is_kept(parsed: Parsed) -> bool:
     if parsed.values["rm"] is not None:
         return not parsed.flag("rm")
     return not (parsed.text("rootfs") or (parsed.positionals or ["host"])[0] == "host")
+
+
+def _check_keeping(parsed: Parsed) -> None:
+    """What only containers that stay have, is to make sense at least, and is not to be lost without a word."""
+    if not any(parsed.values[dest] for dest in ("restart", "log_driver", "log_opt")):
+        return
+    from cloche.cli.keeping import keep_of
+
+    if keep_of(parsed).restart != "no":
+        raise ConflictError("--restart is for containers that stay", hint="add -d, or --rm=false")
 
 
 def _observer(parsed: Parsed, prepared: Prepared) -> front.Observer:

@@ -181,6 +181,17 @@ def running(word: str) -> Container:
     return container
 
 
+def find_process(word: str) -> tuple[int, int]:
+    """(pid, start time) of a running container's first process, by name or id, or of any process by its number."""
+    start = records.start_time(int(word)) if word.isdecimal() and len(word) < 10 else None
+    if start is not None:
+        return int(word), start
+    state = running(word).state
+    pid = records.within_reach(int(state["pid"]))
+    start = records.start_time(pid)
+    return pid, int(state["start"]) if start is None else start
+
+
 def not_found(word: str) -> NotFoundError:
     """docker's sentence for what is not there."""
     return NotFoundError(f"No such container: {word}", hint="cloche ps -a lists what there is")

@@ -14,7 +14,7 @@ import fcntl
 import os
 import stat
 
-from cloche.errors import ConflictError, ForbiddenError, NotFoundError, SpecError
+from cloche.errors import ConflictError, ForbiddenError, SpecError
 from cloche.linux import files
 from cloche.linux.reading import boot_id
 from cloche.spec.reader import read_json, write_json
@@ -137,40 +137,6 @@ def any_there() -> bool:
         return any(name.endswith((".json", UNFINISHED)) for name in os.listdir(f"{state_dir()}/containers"))
     except OSError:
         return False
-
-
-def find(word: str) -> Record:
-    """The running container with this name, id, or unambiguous beginning of an id."""
-    records = every()
-    exact = [r for r in records if word in {r.get("name"), r["id"]}]
-    matches = exact or [r for r in records if r["id"].startswith(word)]
-    if len(matches) > 1:
-        raise ConflictError(f"{word!r} is the beginning of {len(matches)} containers' ids", hint="write more of it")
-    if not matches:
-        raise NotFoundError(f"No such container: {word}", hint="it must be running, and started by the same user")
-    return matches[0]
-
-
-def meant_by(word: str) -> Record | None:
-    """The record of the running container that a name, id, beginning of an id or pid stands for, if any."""
-    for record in every():
-        if str(record["pid"]) == word:
-            return record
-    try:
-        return find(word)
-    except NotFoundError:
-        return None
-
-
-def find_process(word: str) -> tuple[int, int]:
-    """(pid, start time) of a container's first process, by name or id, or of any process by its number."""
-    start = start_time(int(word)) if word.isdecimal() and len(word) < 10 else None
-    if start is not None:
-        return int(word), start
-    record = find(word)
-    pid = within_reach(int(record["pid"]))
-    start = start_time(pid)
-    return pid, int(record["start"]) if start is None else start
 
 
 def within_reach(pid: int) -> int:

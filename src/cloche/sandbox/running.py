@@ -13,7 +13,7 @@ from cloche.engine import records
 from cloche.engine.names import reserve
 from cloche.engine.reason import Reason, Usage, exit_code_of, oom_kills, reason_of, usage_of
 from cloche.engine.sweeping import kept_group_name, sweep
-from cloche.errors import NotFoundError, StageError
+from cloche.errors import StageError
 from cloche.ids import check_name, new_id
 from cloche.linux.seccomp import FLAG_WAIT_KILLABLE_RECV, refusing
 from cloche.records import record, values
@@ -163,8 +163,7 @@ def prepare(
 
             settled = settle(options, image, container_id, kept=kept is not None, dry=dry and kept is None)
             options = settled.options
-        find = find_process
-        request = build(options, host, container_id, lease=lease, find=find, size=size, image=image)
+        request = build(options, host, container_id, lease=lease, find=_find_process, size=size, image=image)
         sealed = needs_seal(request.ids)
         extra: dict[str, Any] = {
             "stage_says": "runs from a sealed copy of the interpreter"
@@ -227,25 +226,16 @@ def needs_seal(ids: idmaps.IdMaps) -> bool:
     return any(outside <= owner < outside + count for _, outside, count in ids.uids)
 
 
-def find_process(word: str) -> tuple[int, int]:
-    """(pid, start time) of a running container's first process, kept or not, or of any process by its number.
-
-    Raises NotFoundError, ConflictError.
-    """
-    try:
-        return records.find_process(word)
-    except NotFoundError:
-        from cloche.engine.containers import running
-
-        container = running(word)
-    pid = records.within_reach(container.pid)
-    start = records.start_time(pid)
-    return pid, int(container.state["start"]) if start is None else start
-
-
 def will_need_seal(options: Options) -> bool:
     """Whether a container with these options will need one, before there is its image."""
-    return needs_seal(ids_of(options, probe_host(), find_process))
+    return needs_seal(ids_of(options, probe_host(), _find_process))
+
+
+def _find_process(word: str) -> tuple[int, int]:
+    """The process whose namespaces are to be joined; most containers join none."""
+    from cloche.engine.containers import find_process
+
+    return find_process(word)
 
 
 def conclude(prepared: Prepared, ended: dict[str, Any], stdout: Any = None, stderr: Any = None) -> Result:

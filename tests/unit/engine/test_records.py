@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cloche.engine import records
+from cloche.engine import containers, records
 from cloche.errors import ConflictError, ForbiddenError, NotFoundError
 from cloche.linux.reading import boot_id
 
@@ -23,6 +23,7 @@ ONE, OTHER = "ab" * 32, "ac" * 32
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CLOCHE_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("CLOCHE_ROOT", str(tmp_path / "store"))
     return tmp_path / "state"
 
 
@@ -40,11 +41,11 @@ def record(container_id: str, name: str, pid: int) -> dict[str, object]:
 def test_found_by_name_by_id_and_by_its_beginning() -> None:
     records.add(record(ONE, "one", os.getpid()))
     records.add(record(OTHER, "other", os.getpid()))
-    assert [records.find(word)["id"] for word in ("one", ONE, "ab", OTHER[:10])] == [ONE, ONE, ONE, OTHER]
-    with pytest.raises(ConflictError, match="beginning of 2"):
-        records.find("a")
+    assert [containers.find(word).id for word in ("one", ONE, "ab", OTHER[:10])] == [ONE, ONE, ONE, OTHER]
+    with pytest.raises(ConflictError, match="Multiple IDs found"):
+        containers.find("a")
     with pytest.raises(NotFoundError, match="nobody"):
-        records.find("nobody")
+        containers.find("nobody")
 
 
 def test_a_name_is_taken_once() -> None:
@@ -68,7 +69,7 @@ def test_what_a_killed_writer_left_goes_but_not_what_is_being_written(state: Pat
 
 def test_a_record_goes_with_its_process(sleeper: subprocess.Popen[bytes], state: Path) -> None:
     records.add(record(ONE, "one", sleeper.pid))
-    assert records.find("one")["pid"] == sleeper.pid
+    assert containers.find("one").pid == sleeper.pid
     sleeper.kill()
     sleeper.wait()
     assert records.every() == []
@@ -112,6 +113,6 @@ def test_only_its_user_may_look() -> None:
 
 
 def test_any_process_by_its_number() -> None:
-    assert records.find_process(str(os.getpid())) == (os.getpid(), records.start_time(os.getpid()))
+    assert containers.find_process(str(os.getpid())) == (os.getpid(), records.start_time(os.getpid()))
     records.add(record(ONE, "one", os.getpid()))
-    assert records.find_process("one")[0] == os.getpid()
+    assert containers.find_process("one")[0] == os.getpid()
