@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from errno import EACCES, EDQUOT, ENOSPC, EROFS
 
 from cloche.cli.grammar import parse
 from cloche.cli.options import CLOCHE, find, is_group
@@ -66,6 +67,7 @@ BUNDLES = {"run": (EVERY_RUN, WHEN_ASKED), "exec": (EXEC, OF_TERMINALS), "ps": (
 def main(argv: list[str]) -> int:
     """Run a command line (without the program's name); returns the exit code."""
     hold_standard_descriptors()
+    _hold_streams()
     debug, failed = False, FAILED
     try:
         top = parse(CLOCHE, argv)
@@ -83,7 +85,7 @@ def main(argv: list[str]) -> int:
             from cloche.cli.small import overview
 
             return overview()
-        return _call(top.positionals[0], top.positionals[1:])
+        return _flushed(_call(top.positionals[0], top.positionals[1:]))
     except ClocheError as error:
         if debug:
             raise
@@ -105,8 +107,36 @@ def main(argv: list[str]) -> int:
         what = f"{error.filename}: " if error.filename else ""
         notes = ", ".join(getattr(error, "__notes__", []))
         text = f"{what}{error.strerror or error}{f' ({notes})' if notes else ''}"
-        print_error(StageError(text, hint="run it again with `cloche --debug` for the place in the code"))
+        print_error(StageError(text, hint=_hint(error)))
         return failed
+
+
+def _hold_streams() -> None:
+    """What is written where standard output or error was closed from the start goes nowhere, and is no error."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), "w", encoding="utf-8"))
+
+
+def _flushed(code: int) -> int:
+    """The code, if all that was printed could be written; OSError where there is no room for it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass  # nobody reads it any more
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from None
+    return code
+
+
+def _hint(error: OSError) -> str:
+    from cloche.images.store.layout import store_dir
+
+    if error.errno in {EACCES, EROFS} and str(error.filename).startswith(f"{store_dir()}/"):
+        return "give another store: --root, or CLOCHE_ROOT"
+    if error.errno in {ENOSPC, EDQUOT}:
+        return "make room there"
+    return "run it again with `cloche --debug` for the place in the code"
 
 
 def _call(name: str, argv: list[str]) -> int:
@@ -180,8 +210,8 @@ def entry(bundle: str = "", package: str = "") -> None:
 
         write(package, bundle, *BUNDLES[bundle])
     try:
-        for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it was closed from the start
+        for stream in (sys.stdout, sys.stderr):
             stream.flush()
-    except BrokenPipeError:
-        pass  # nobody reads it any more
+    except OSError:
+        pass  # nobody reads it any more, or it was told already
     os._exit(code)

@@ -1,0 +1,77 @@
+"""Where the output, the store or the home directory is not as usual: one line and a hint, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.containers.made import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Cli
+
+HINT = "--root, or CLOCHE_ROOT\n"
+
+
+def through_shell(cli: Cli, script: str, store: Store, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command by a script in which it is "$@"."""
+    env = {"PATH": os.environ["PATH"], "HOME": "/", **store.env}
+    argv = ["sh", "-c", script, "sh", *cli.argv, *words]
+    return subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("words", [("ps", "-a"), ("volume", "ls"), ("images",), ("events", "--until", "0s"), ("info",)])
+def test_an_output_that_is_closed_or_full(cli: Cli, store: Store, words: tuple[str, ...]) -> None:
+    store.end("job")
+    done = through_shell(cli, 'exec "$@" >&-', store, *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = through_shell(cli, 'exec "$@" >&- 2>&-', store, *words)
+    assert done.returncode == 0
+    done = through_shell(cli, 'exec "$@" >/dev/full', store, *words)
+    if words[0] == "events":
+        return  # there is nothing to be shown
+    assert done.returncode == 1
+    assert done.stderr == "cloche: standard output: No space left on device\n  hint: make room there\n"
+
+
+def test_an_output_that_nobody_reads(cli: Cli, store: Store) -> None:
+    for number in range(100):
+        store.end(f"job{number}")
+    done = through_shell(cli, '"$@" | head -n 1', store, "ps", "-a")
+    assert (done.returncode, done.stderr, len(done.stdout.splitlines())) == (0, "", 1)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
+def test_a_store_that_is_read_only(root: Cli, store: Store) -> None:
+    store.end("job")
+    mount = 'mount --make-rprivate / && mount --bind "$CLOCHE_ROOT" "$CLOCHE_ROOT" && '
+    mount += 'mount -o remount,bind,ro "$CLOCHE_ROOT"'
+    script = f'exec unshare -m sh -c \'{mount} && exec "$@"\' sh "$@"'
+    assert through_shell(root, script, store, "ps", "-aq").stdout
+    assert through_shell(root, script, store, "inspect", "-f", "{{.Name}}", "job").stdout == "/job\n"
+    for words in (("run", "-d", "host", "true"), ("create", "host"), ("run", "--rm", "box:1", "true")):
+        done = through_shell(root, script, store, *words)
+        assert (done.returncode in {1, 125}, done.stdout) == (True, "")
+        assert done.stderr.startswith("cloche: ")
+        assert "Read-only file system" in done.stderr
+        assert done.stderr.endswith(HINT)
+
+
+def test_a_store_of_somebody_else(root: Cli, user: Cli, store: Store, tmp_path: Path) -> None:
+    store.end("job")
+    for folder in (tmp_path, *list(tmp_path.parents)[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o111)
+    (store.root / "containers").chmod(0o700)
+    own = {"CLOCHE_ROOT": str(store.root)}
+    for words in (("ps", "-a"), ("run", "-d", "host", "true")):
+        done = user(*words, env=own)
+        assert (done.returncode in {1, 125}, done.stdout) == (True, "")
+        assert done.stderr.startswith("cloche: ")
+        assert "Permission denied" in done.stderr
+        assert done.stderr.endswith(HINT)
+    assert root("ps", "-aq", env=own).returncode == 0
