@@ -57,7 +57,7 @@ def test_a_store_that_is_read_only(root: Cli, store: Store) -> None:
     for words in (("run", "-d", "host", "true"), ("create", "host"), ("run", "--rm", "box:1", "true")):
         done = through_shell(root, script, store, *words)
         assert (done.returncode in {1, 125}, done.stdout) == (True, "")
-        assert done.stderr.startswith("cloche: ")
+        assert "cloche: the store " in done.stderr or done.stderr.startswith("cloche: ")
         assert "Read-only file system" in done.stderr
         assert done.stderr.endswith(HINT)
 
