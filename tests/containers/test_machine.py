@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from hypothesis.stateful import (
 )
 
 from tests.conftest import Cli, system_python
-from tests.containers.ground import ROUNDS, Ground
+from tests.containers.ground import ROUNDS, Ground, patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,7 +164,9 @@ class Life(RuleBasedStateMachine):
         assert listed(self.ground.store / "names") == set(self.there)
         assert len(listed(self.ground.store / "pins")) == len(self.there)
         running = sum(model.status in {RUNNING, PAUSED} for model in self.there.values())
-        assert len(listed(self.ground.state / "run")) == running
+        deadline = time.monotonic() + patience()  # they go when the end is written down
+        while len(places := listed(self.ground.state / "run")) != running:
+            assert time.monotonic() < deadline, (places, running)
         processes = [line for line in self.ground.orphans() if line.startswith("process")]
         assert running or not processes, processes
 
