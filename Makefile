@@ -2,13 +2,15 @@
 # make test   everything that proves it works
 # make test-vm  what needs a pure cgroup v2 machine or systemd, in machines of software; seven minutes
 # make test-debian  a whole Debian made of packages, which apt fetches from its mirror; two minutes
-# make soak   a thousand exec in a row, which leave nothing; some minutes
+# make soak   a thousand exec in a row, each fault fifty times (ROUNDS), a GiB of output, a thousand containers; hours
 # make bench  the tables of docs/benchmarks.md
 # make bench-images  its section about images, beside docker, podman, skopeo and umoci; a quarter of an hour, as root
 
 PYTHON ?= $(shell for p in /usr/bin/python3 python3; do command -v $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
+ROUNDS ?= 50
+FAULTS := $(patsubst %,tests/containers/test_%.py,killed machine reboot full_disk at_once pressure)
 
 .PHONY: try test test-vm test-debian soak lint unit bench bench-images clean packages
 
@@ -28,6 +30,7 @@ test-debian: $(VENV)/dev.stamp
 
 soak: $(VENV)/dev.stamp
 	CLOCHE_SOAK=1000 $(BIN)/python -X dev -m pytest -q -o timeout=900 tests/containers/test_exec.py -k in_a_row
+	CLOCHE_SOAK=$(ROUNDS) $(BIN)/python -X dev -m pytest -q -o timeout=7200 $(FAULTS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check

@@ -79,19 +79,29 @@ class Ground:
         return self.well("create", "--name", name, "-e", self.mark, *more, "box", *command, **env).strip()
 
     def truth(self) -> dict[str, tuple[str, int | None]]:
-        """The status and exit code of each container, by its name, as `inspect` and `ps` agree on it."""
+        """The status and exit code of each container, by its name, as `inspect` and `ps` agree on it.
+
+        They are two commands: what changes in between is looked at again.
+        """
+        for _ in range(3):
+            listed, found = self._listed()
+            if all(found[name][0] == status for name, status in listed.items()):
+                break
+        assert {name: values[0] for name, values in found.items()} == listed
+        for status, _, pid in found.values():
+            assert bool(pid) == (status in {"running", "paused"}), found
+        return {name: values[:2] for name, values in found.items()}
+
+    def _listed(self) -> tuple[dict[str, str], dict[str, tuple[str, int | None, int]]]:
         form = "{{.Names}} {{.State}} {{.ID}}"
         lines = [line.split(" ") for line in self.well("ps", "-a", "--no-trunc", "--format", form).splitlines()]
+        found: dict[str, tuple[str, int | None, int]] = {}
         if not lines:
-            return {}
-        found = {}
+            return {}, found
         for document in json.loads(self.well("inspect", *(words[2] for words in lines))):
             state = document["State"]
             found[document["Name"].removeprefix("/")] = (state["Status"], state["ExitCode"], state["Pid"])
-        for name, status, _ in lines:
-            assert found[name][0] == status, (found, lines)
-            assert bool(found[name][2]) == (status in {"running", "paused"}), found
-        return {name: values[:2] for name, values in found.items()}
+        return {name: status for name, status, _ in lines}, found
 
     def of(self, name: str) -> dict[str, object]:
         """state.json of a container."""

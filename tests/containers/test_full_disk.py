@@ -1,4 +1,4 @@
-"""A store on a disk that is full: what is there can be looked at and removed, what runs goes on."""
+"""A store on a full disk: what is there can be looked at and removed, what runs goes on, and its end is known."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def disk(request: pytest.FixtureRequest, shared_dir: Path) -> Iterator[Ground]:
 
 @pytest.fixture
 def full(disk: Ground) -> Iterator[Ground]:
-    """The same, with two containers, and full to the last byte: one that runs and talks, and one that ended."""
+    """The same, full to the last byte, with containers: one that says something, one that ended, one to be."""
     disk.run("talker", command=("sh", "-c", "while sleep 0.05; do echo still there; done"))
     disk.run("ender", command=("sh", "-c", "trap 'exit 5' TERM; sleep 1000 & wait"))
     disk.run("ended", command=("sh", "-c", "echo said; exit 3"))

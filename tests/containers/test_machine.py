@@ -186,7 +186,7 @@ def ground(shared_dir: Path) -> Iterator[Ground]:
     shutil.rmtree(top)
 
 
-@pytest.mark.timeout(600 if ROUNDS else 180)
+@pytest.mark.timeout(7200 if ROUNDS else 180)
 def test_lives(ground: Ground) -> None:
     Life.ground = ground
     chosen = settings(

@@ -79,7 +79,7 @@ def _furnish(layout: Layout, folder: str, known: Known) -> Container:
 
 
 def write_known(container: Container) -> None:
-    """Write container.json anew, whole and synced; whoever changes it holds the lock. StageError: no room."""
+    """Write container.json anew, whole and synced; whoever changes it holds the lock. Raises StageError for no room."""
     content = write_json(container.known).encode()
     try:
         write_once(f"{container.folder}/container.json", content)
