@@ -192,6 +192,13 @@ def _implementation(verb: Verb, parsed: Parsed) -> int:
     return small.call(verb, parsed)
 
 
+def _hold_streams() -> None:
+    """Python has no stream where a descriptor was closed from the start; what is written there goes nowhere."""
+    for fd, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(fd, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 - for good
+
+
 def _set_directories(top: Parsed) -> None:
     for option, variable in (("root", "CLOCHE_ROOT"), ("state_dir", "CLOCHE_STATE")):
         value = top.text(option)

@@ -94,7 +94,11 @@ class Supervisor:
         conn.send("hello")
 
     def _heard(self, conn: Connection, message: tuple[object, ...], fds: list[int]) -> None:
-        answering.answer(self, conn, message, fds)
+        try:
+            answering.answer(self, conn, message, fds)
+        except BaseException:
+            conn.close()  # who asked, perhaps for what another version of this has, is not to wait for ever
+            raise
 
     def _gone(self, conn: Connection) -> None:
         self.connections.discard(conn)
