@@ -110,7 +110,7 @@ def test_what_nobody_knows_and_what_cannot_be(engine: cloche.Engine, box: cloche
             "contradicts restart",
         ),
         (lambda: engine.containers.list(filters={"colour": "red"}), cloche.SpecError, "Invalid filter 'colour'"),
-        (lambda: engine.containers.list(filters={"label": [1]}), cloche.SpecError, "no str: 1"),  # type: ignore[dict-item, list-item]
+        (lambda: engine.containers.list(filters={"label": [1]}), cloche.SpecError, "no str: 1"),  # type: ignore[list-item]
         (box.remove, cloche.ConflictError, "container is running"),
         (lambda: box.rename("box"), cloche.ConflictError, "same name"),
         (lambda: box.kill("NOPE"), cloche.SpecError, "not a signal"),
@@ -186,6 +186,7 @@ def test_run_in_the_foreground(engine: cloche.Engine) -> None:
     done = engine.containers.run("host", "echo out; echo err >&2; exit 3", name="first")
     assert (done.exit_code, done.stdout, done.stderr, done.ok) == (3, "out\n", "err\n", False)
     assert str(done.reason) == "exited with 3"
+    assert done.receipt is not None
     assert "seccomp" in done.receipt.enforced
     assert engine.containers.get("first").exit_code == 3
     done = engine.containers.run("host", ["printf", r"\377"], remove=True, text=False)

@@ -111,13 +111,6 @@ def main(argv: list[str]) -> int:
         return failed
 
 
-def _hold_streams() -> None:
-    """What is written where standard output or error was closed from the start goes nowhere, and is no error."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), "w", encoding="utf-8"))
-
-
 def _flushed(code: int) -> int:
     """The code, if all that was printed could be written; OSError where there is no room for it."""
     try:
