@@ -98,7 +98,7 @@ def test_what_nobody_knows_and_what_cannot_be(engine: cloche.Engine, box: cloche
         (lambda: engine.containers.create("host", SLEEP, name="box"), cloche.ConflictError, "box"),
         (lambda: engine.containers.create("host", SLEEP, name="-"), cloche.SpecError, "not a name"),
         (lambda: engine.containers.create("mars", pull="never"), cloche.NotFoundError, "no such image: mars"),
-        (lambda: engine.containers.create("host", ["a", 1]), (TypeError, cloche.SpecError), ""),
+        (lambda: engine.containers.create("host", ["a", 1]), TypeError, "str"),
         (lambda: engine.containers.create("host", SLEEP, colour="red"), TypeError, "create.*'colour'"),
         (lambda: engine.containers.run("host", SLEEP, cidfile="/x"), TypeError, "run.*'cidfile'"),
         (lambda: engine.containers.create("host", SLEEP, labels={"": "x"}), cloche.SpecError, "label's name"),
@@ -114,7 +114,7 @@ def test_what_nobody_knows_and_what_cannot_be(engine: cloche.Engine, box: cloche
         (box.remove, cloche.ConflictError, "container is running"),
         (lambda: box.rename("box"), cloche.ConflictError, "same name"),
         (lambda: box.kill("NOPE"), cloche.SpecError, "not a signal"),
-        (box.unpause, (cloche.ConflictError, cloche.UnsupportedError), ""),
+        (box.unpause, (cloche.ConflictError, cloche.UnsupportedError), "."),
         (lambda: box.exec([]), cloche.SpecError, "the command is empty"),
         (lambda: box.exec(SLEEP, env={"A=": "1"}), cloche.SpecError, "no variable"),
         (lambda: list(box.logs(since=datetime(2024, 1, 1))), cloche.SpecError, "zone"),
@@ -336,7 +336,7 @@ def directory(pid: int) -> str:
 def test_the_supervisor_is_killed_in_between(engine: cloche.Engine) -> None:
     box = shell(engine, "echo one; sleep 1.5; echo two; exit 9", name="box")
     with ThreadPoolExecutor(2) as pool:
-        wait, logs = pool.submit(box.wait), pool.submit(lambda: [said.data for said in box.logs(follow=True)])
+        wait, logs = pool.submit(box.wait), pool.submit(lambda: b"".join(said.data for said in box.logs(follow=True)))
         until(lambda: list(box.logs()) != [], "it has spoken")
         for _ in range(2):
             os.kill(supervisor(engine), signal.SIGKILL)
@@ -344,7 +344,7 @@ def test_the_supervisor_is_killed_in_between(engine: cloche.Engine) -> None:
             assert box.exec(["true"]).ok
             until(lambda: living("cloche.engine.supervisor.main") != [], "there is one again")
         assert wait.result(20) == 9
-        assert logs.result(20) == [b"one\n", b"two\n"]
+        assert logs.result(20) == b"one\ntwo\n"
     assert (box.exit_code, str(box.reason)) == (9, "exited with 9")
 
 
@@ -387,7 +387,7 @@ def test_on_an_event_loop(engine: cloche.Engine) -> None:
     async def work() -> None:
         wait = asyncio.create_task(box.wait_async())
         said = [item.data async for item in box.logs_async(follow=True)]
-        assert said == [b"one\n", b"\n"]
+        assert b"".join(said) == b"one\n\n"
         assert await wait == 4
         assert await box.wait_async() == 4
         found = [event["Action"] async for event in engine.events_async(follow=False)]
@@ -487,8 +487,8 @@ print(json.dumps(found))
 def test_as_anybody(anyone: Cli) -> None:
     """The program is a child process of this user's, with directories from the environment."""
     code = f"import sys; sys.path.insert(0, {str(anyone.source)!r})\n{TOUR}"
-    argv = [*anyone.argv[: anyone.argv.index("-c") + 1], code, anyone.root, anyone.state]
-    argv[argv.index("-S") : argv.index("-S") + 1] = ["-X", "dev", "-W", "error"]
+    begin = anyone.argv[: anyone.argv.index(anyone.python) + 1]
+    argv = [*begin, "-I", "-B", "-X", "dev", "-W", "error", "-c", code, anyone.root, anyone.state]
     env = {**os.environ, "CLOCHE_ROOT": anyone.root, "CLOCHE_STATE": anyone.state}
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, env=env)
     assert (done.returncode, done.stderr) == (0, "")
@@ -496,9 +496,7 @@ def test_as_anybody(anyone: Cli) -> None:
 
 
 def test_the_door_is_light_until_it_is_opened() -> None:
-    code = (
-        "import sys, cloche; before = set(sys.modules); cloche.Engine; print('asyncio' in before, 'argparse' in before)"
-    )
+    code = "import sys, cloche; before = {*sys.modules}; cloche.Engine; print(before & {'asyncio', 'cloche.sandbox'})"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     assert done.stdout == "set()\n"

@@ -199,7 +199,7 @@ class Container:
         tail: int | None = None,
         follow: bool = False,
     ) -> Iterator[Said]:
-        """What it has said, as (time_ns, stream, data): a line each, or a part of a long one.
+        """What it has said, as (time_ns, stream, data): what was said at one time, lines or a part of one.
 
         since, until   seconds since 1970, or a datetime with its zone
         tail           so many lines from the end; None for all
