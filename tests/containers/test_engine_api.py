@@ -286,8 +286,8 @@ def test_two_engines_side_by_side(engine: cloche.Engine, tmp_path: Path) -> None
     try:
         barrier = threading.Barrier(2)
 
-        def life(mine: cloche.Engine, word: str) -> list[str]:
-            found = []
+        def life(mine: cloche.Engine, word: str) -> list[object]:
+            found: list[object] = []
             for _ in range(3):
                 barrier.wait(20)
                 box = shell(mine, f"echo {word}; sleep 600", name="same")
