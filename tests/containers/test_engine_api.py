@@ -98,7 +98,7 @@ def test_what_nobody_knows_and_what_cannot_be(engine: cloche.Engine, box: cloche
         (lambda: engine.containers.create("host", SLEEP, name="box"), cloche.ConflictError, "box"),
         (lambda: engine.containers.create("host", SLEEP, name="-"), cloche.SpecError, "not a name"),
         (lambda: engine.containers.create("mars", pull="never"), cloche.NotFoundError, "no such image: mars"),
-        (lambda: engine.containers.create("host", ["a", 1]), TypeError, "str"),
+        (lambda: engine.containers.create("host", ["a", 1]), TypeError, "str"),  # type: ignore[list-item]
         (lambda: engine.containers.create("host", SLEEP, colour="red"), TypeError, "create.*'colour'"),
         (lambda: engine.containers.run("host", SLEEP, cidfile="/x"), TypeError, "run.*'cidfile'"),
         (lambda: engine.containers.create("host", SLEEP, labels={"": "x"}), cloche.SpecError, "label's name"),
