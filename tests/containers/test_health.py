@@ -79,7 +79,9 @@ def test_one_that_takes_too_long_is_ended(alive: Alive) -> None:
     """And nothing of it stays: what has lost its parent is waited for, else the container could not end."""
     words = ("--health-cmd", "echo slow; sleep 987; true", "--health-timeout", "300ms", "--health-retries", "1")
     alive("run", "-d", "--name", "web", *words, *OFTEN, "host", "sleep", "1000")
-    found = until(alive, "web", status("unhealthy"))
+    found = until(alive, "web", lambda health: len(health["Log"]) >= 3)
+    assert found["Status"] == "unhealthy"
+    assert alive("top", "web").count("echo slow") <= 1
     assert found["Log"][0]["ExitCode"] == -1
     assert found["Log"][0]["Output"] == "Health check exceeded timeout (300ms): slow\n"
     alive("update", "--restart", "no", "web")
