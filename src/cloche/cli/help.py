@@ -62,7 +62,7 @@ def sentence(text: str, option: Option | None = None) -> str:
     notes = []
     if option is not None and option.kind == LIST:
         notes.append("repeatable")
-    if option is not None and option.default:
+    if option is not None and option.default not in {"", "auto"}:
         notes.append(f"default {option.default}")
     return f"{text} ({', '.join(notes)})" if notes else text
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cloche.cli.options import make_group
-from cloche.cli.options_keep import DETACH_KEYS
+from cloche.cli.options_keep import LEAVE_KEYS
 from cloche.cli.options_run import CREATE_OPTIONS, RUN
 from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb
 
@@ -46,7 +46,7 @@ START = Verb(
         Option(("-a", "--attach"), FLAG, OPTIONS, "", "show what it writes, and exit with its exit code"),
         Option(("-i", "--interactive"), FLAG, OPTIONS, "", "pass on what is typed"),
         SIG_PROXY,
-        DETACH_KEYS,
+        LEAVE_KEYS,
     ),
     operands=(NAMES,),
     examples=(("cloche start web", "run it"), ("cloche start -ai box", "run it, and be at its terminal")),
@@ -116,7 +116,7 @@ ATTACH = Verb(
         "What it writes comes here, what is typed goes there, and the exit code is its own. A terminal is left by the"
         " keys ctrl-p ctrl-q, and then it goes on.",
     ),
-    (Option(("--no-stdin",), FLAG, OPTIONS, "", "only listen"), SIG_PROXY, DETACH_KEYS),
+    (Option(("--no-stdin",), FLAG, OPTIONS, "", "only listen"), SIG_PROXY, LEAVE_KEYS),
     operands=(NAME,),
     examples=(("cloche attach box", "back at its terminal"),),
 )

@@ -61,7 +61,7 @@ EXEC = Verb(
         Option(("-w", "--workdir"), VALUE, OPTIONS, "DIR", "start the command in this directory"),
     ),
     operands=(
-        Operand("CONTAINER", "by name or ID", required=True, complete="<kept>"),
+        Operand("CONTAINER", "its name, its id, or the beginning of its id", required=True, complete="<kept>"),
         Operand("COMMAND", "what to run", required=True, complete="<command>"),
         Operand("ARG", "its arguments", many=True),
     ),
@@ -85,7 +85,7 @@ TOP = Verb(
     ),
     (),
     operands=(
-        Operand("CONTAINER", "by name or ID", required=True, complete="<container>"),
+        Operand("CONTAINER", "its name, its id, or the beginning of its id", required=True, complete="<kept>"),
         Operand("PS OPTIONS", "of ps(1), or descriptors", many=True),
     ),
     examples=(
@@ -119,7 +119,7 @@ STATS = Verb(
         Option(("--no-stream",), FLAG, OPTIONS, "", "once, and not again and again"),
         Option(("--no-trunc",), FLAG, OPTIONS, "", "show IDs in full"),
     ),
-    operands=(Operand("CONTAINER", "by name or ID", many=True, complete="<container>"),),
+    operands=(Operand("CONTAINER", "its name, its id, or the beginning of its id", many=True, complete="<kept>"),),
     examples=(
         ("cloche stats", "all that run, until ctrl-c"),
         ("cloche stats --no-stream --format '{{.Name}} {{.CPUPerc}}' web db", "two of them, once"),

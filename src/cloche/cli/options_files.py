@@ -5,7 +5,7 @@ from __future__ import annotations
 from cloche.cli.table import FLAG, LIST, VALUE, Operand, Option, Verb
 
 OPTIONS = "Options"
-CONTAINER = Operand("CONTAINER", "by name or id", required=True, complete="<container>")
+CONTAINER = Operand("CONTAINER", "its name, its id, or the beginning of its id", required=True, complete="<kept>")
 
 CP = Verb(
     "cp",
@@ -88,7 +88,7 @@ EXPORT = Verb(
         " same tar.",
     ),
     (Option(("-o", "--output"), VALUE, OPTIONS, "FILE", "write it there, in place of the output", complete="<file>"),),
-    operands=(Operand("CONTAINER", "a container or an image, by name or id", required=True, complete="<container>"),),
+    operands=(Operand("CONTAINER", "a container or an image, by its name or id", required=True, complete="<kept>"),),
     examples=(
         ("cloche export -o web.tar web", "into a file"),
         ("cloche export box:1 | tar -t", "what files an image has"),

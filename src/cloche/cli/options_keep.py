@@ -9,6 +9,7 @@ KEEPING, HEALTH, LOGS = "Keeping", "Health", "Logs"
 DETACH_KEYS = Option(
     ("--detach-keys",), VALUE, KEEPING, "KEYS", "the keys that leave its terminal, such as ctrl-p,ctrl-q, the default"
 )
+LEAVE_KEYS = Option(DETACH_KEYS.names, VALUE, "Options", "KEYS", DETACH_KEYS.help)
 OPTIONS = (
     Option(
         ("--restart",),

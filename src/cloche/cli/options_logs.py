@@ -29,7 +29,9 @@ LOGS = Verb(
         Option(("--names",), FLAG, OPTIONS, "", "begin each line with the name of the container"),
     ),
     operands=(
-        Operand("CONTAINER", "by name or ID, or the beginning of it", required=True, many=True, complete="<kept>"),
+        Operand(
+            "CONTAINER", "its name, its id, or the beginning of its id", required=True, many=True, complete="<kept>"
+        ),
     ),
     examples=(
         ("cloche logs web", "all of it"),

@@ -72,14 +72,16 @@ INSPECT = Verb(
         SIZE,
         Option(("--type",), VALUE, OPTIONS, "TYPE", "container, image or volume", complete="container image volume"),
     ),
-    operands=(Operand("NAME", "a name, or an id or its beginning", required=True, many=True, complete="<kept>"),),
+    operands=(
+        Operand("NAME", "its name, its id, or the beginning of its id", required=True, many=True, complete="<kept>"),
+    ),
     examples=(
         ("cloche inspect web", "everything"),
         ("cloche inspect -f '{{.State.Status}} {{.Reason}}' web", "two things of it"),
     ),
 )
 
-NAME = Operand("CONTAINER", "a name, or an id or its beginning", required=True, complete="<kept>")
+NAME = Operand("CONTAINER", "its name, its id, or the beginning of its id", required=True, complete="<kept>")
 NAMES = Operand("CONTAINER", NAME.help, required=True, many=True, complete="<kept>")
 WHY = Verb(
     "why",

@@ -541,6 +541,8 @@ RUN = Verb(
         " it is given.",
         "IMAGE is host for this machine's own programs, over which the command writes to a layer that"
         " is thrown away. With --rootfs DIR there is no IMAGE: DIR is the whole file system.",
+        "A container of an image is there until cloche rm removes it; with --rm it is gone when it ends, and so is one"
+        " of host or of --rootfs without -d.",
         "What this machine cannot enforce is an error, not a weaker container. See cloche doctor for what it can.",
     ),
     RUN_OPTIONS,
@@ -559,6 +561,7 @@ RUN = Verb(
         ("cloche run -it --rootfs ./alpine sh", "a shell in an unpacked file system"),
         ("cloche run -m 512m --cpus 1.5 --timeout 30s host make", "make, held to limits"),
         ("cloche run -v $PWD:/src:ro -w /src host ls", "list this directory, lent read-only"),
+        ("cloche run -d --name web --restart always app:1", "in the background; cloche logs web shows what it says"),
         ("cloche run --explain host true", "show every step on the way"),
     ),
     stop=1,

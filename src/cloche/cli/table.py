@@ -18,7 +18,7 @@ class Option:
 
     `names` are as typed, short before long ("-e", "--env"); `aliases` work too but are not shown.
     `dest` is the key in `Parsed.values`, the long name unless told. `help` is one sentence in lower
-    case; `default` is what is shown as the default, and a flag with default "true" starts as True.
+    case; `default` is what is shown as the default, and a flag with default "true" starts as True, with "auto" as None.
     `complete` is what a shell offers: words ("text json"), words that join with commas
     ("net,pid"), or a class ("<file>", "<dir>", "<capability>"); `closed` allows only these words.
     """

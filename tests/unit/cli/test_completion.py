@@ -108,6 +108,7 @@ WORDS_AND_OFFERS = [
 
 NAMES_AND_OFFERS = [
     (["--root", "ROOT", "stop", ""], ["db", "web"]),
+    *((["--root", "ROOT", verb, "w"], ["web"]) for verb in "top stats diff commit export exec logs why".split()),
     (["--root", "ROOT", "container", "inspect", "d"], ["db"]),
     (["--root", "ROOT", "exec", "-it", "w"], ["web"]),
 ]
