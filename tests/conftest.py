@@ -48,6 +48,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--oci-runtime", default="", help="the OCI runtime to test instead of cloche-runtime, a path")
 
 
+SHARED: list[Path] = []
+
+
 class Cli:
     """`cloche` as one kind of user: "root", "user" (one id) or "subuid" (a range from /etc/subuid)."""
 
@@ -114,6 +117,15 @@ class Cli:
         return str(path)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _stores_are_new() -> Iterator[None]:
+    """What a file's tests leave in the stores that all of them share is not there for the next one."""
+    yield
+    for top in SHARED:
+        for store in top.glob("store-*"):
+            shutil.rmtree(store, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def shared_dir() -> Iterator[Path]:
     """A directory every user may read, with a copy of the package in it."""
@@ -128,7 +140,9 @@ def shared_dir() -> Iterator[Path]:
     os.environ[VARIABLE] = str(top / REGISTRIES)
     subprocess.run([system_python(), "-m", "compileall", "-q", str(top / "src")], check=True)
     subprocess.run(["chmod", "-R", "a+rX", str(top)], check=True)
+    SHARED.append(top)
     yield top
+    SHARED.clear()
     del os.environ[VARIABLE]
     shutil.rmtree(top)
 

@@ -157,7 +157,7 @@ def test_kept_containers_share_namespaces(anyone: Cli) -> None:
 
 def test_what_would_be_lost_is_refused(cli: Cli, rootfs: Path) -> None:
     for words, said in (
-        (("--rm", "--restart", "always"), "--rm contradicts --restart"),
+        (("--rm", "--restart", "always"), "cannot specify both --restart and --rm"),
         (("--restart", "always"), "--restart is for containers that stay"),
         (("--log-driver", "bogus"), "no log driver named 'bogus'"),
         (("--log-opt", "foo=bar"), "unknown log opt 'foo' for json-file log driver"),

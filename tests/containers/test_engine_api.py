@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tests.conftest import Cli
 
 SLEEP = ["sleep", "600"]
+THREADS = threading.active_count()  # a worker of several has one that hears of its work
 
 
 def made(top: Path) -> cloche.Engine:
@@ -96,7 +97,7 @@ def test_what_nobody_knows_and_what_cannot_be(engine: cloche.Engine, box: cloche
     for work, error, text in (
         (lambda: engine.containers.get("mars"), cloche.NotFoundError, "No such container: mars"),
         (lambda: engine.containers.create("host", SLEEP, name="box"), cloche.ConflictError, "box"),
-        (lambda: engine.containers.create("host", SLEEP, name="-"), cloche.SpecError, "not a name"),
+        (lambda: engine.containers.create("host", SLEEP, name="-"), cloche.SpecError, "Invalid container name"),
         (lambda: engine.containers.create("mars", pull="never"), cloche.NotFoundError, "no such image: mars"),
         (lambda: engine.containers.create("host", ["a", 1]), TypeError, "str"),  # type: ignore[list-item]
         (lambda: engine.containers.create("host", SLEEP, colour="red"), TypeError, "create.*'colour'"),
@@ -195,7 +196,7 @@ def test_run_in_the_foreground(engine: cloche.Engine) -> None:
         engine.containers.run("host", ["/not/there"], remove=True)
     assert raised.value.code == 127
     assert [box.name for box in engine.containers.list(all=True)] == ["first"], "the others are gone"
-    assert threading.active_count() == 1
+    assert threading.active_count() == THREADS
 
 
 def test_much_output(engine: cloche.Engine) -> None:
@@ -376,7 +377,7 @@ def run_loop(work: Callable[[], Awaitable[None]]) -> None:
         await work()
 
     asyncio.run(main())
-    assert threading.active_count() == 1
+    assert threading.active_count() == THREADS
     assert {name for name in open_files() - before if not name.endswith("/fd")} == set()
     assert children() <= children_before
 

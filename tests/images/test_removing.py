@@ -177,7 +177,8 @@ def test_what_is_just_being_removed_is_not_there(cli: Cli, tmp_path: Path, verb:
         (tmp_path / "store/index.json").write_bytes(EMPTY)
     _, said = child.communicate(timeout=60)
     assert child.returncode == 1
-    assert said.startswith(f"cloche: no such image: {name}\n".encode())
+    what = "No such container" if verb[0] == "export" else "no such image"  # it looks for either
+    assert said.startswith(f"cloche: {what}: {name}\n".encode())
     assert (tmp_path / "store/index.json").read_bytes() == EMPTY
 
 

@@ -290,7 +290,7 @@ def _throwaways() -> list[Container]:
 
 def _throwaway(record: records.Record) -> Container:
     known = record.get("known") or {}
-    known = _sound({"id": record["id"], "name": record.get("name", ""), **known}, ASKED)
+    known = _sound({**known, "id": record["id"], "name": record.get("name", "")}, ASKED)
     state = {**CREATED, "status": "running", "started_at": known["created"], "entry": record}
     state.update({name: record[name] for name in ("pid", "start", "boot")})
     return Container("", known, state)

@@ -227,7 +227,7 @@ def _quietly(remove: object, path: str) -> None:
 def load(name: str) -> Volume | None:
     """The volume of this name, if there is one."""
     folder = f"{volumes_dir()}/{name}"
-    if not name or name[0] not in WORD or "/" in name:
+    if not name or name[0] not in WORD or "/" in name or "\0" in name:
         return None
     text = read_bytes(f"{folder}/{KNOWN}")
     try:

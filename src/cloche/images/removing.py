@@ -188,7 +188,10 @@ def _remove_incoming(layout: Layout) -> list[str]:
             # another may make one of this name as soon as the lock is gone
             folders.append(_out_of_the_way(layout, path))
         else:
-            os.unlink(path)
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                continue  # a list of summaries that has its name now, for which nobody holds the lock
     return folders
 
 

@@ -24,7 +24,7 @@ def test_any_words_parse_or_are_refused(name: str, words: list[str]) -> None:
     except SpecError:
         return
     assert len(parsed.positionals) <= len(words)
-    kinds = {FLAG: bool, VALUE: str | None, LIST: list}
+    kinds = {FLAG: bool | None, VALUE: str | None, LIST: list}
     given = {option.dest: kinds[option.kind] for option in verb.options if option.kind in kinds}
     assert parsed.values.keys() == given.keys()
     assert all(isinstance(value, given[dest]) for dest, value in parsed.values.items())
