@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from tests.conftest import Cli
 
 SLEEP = ["sleep", "600"]
-THREADS = threading.active_count()  # a worker of several has one that hears of its work
 
 
 def made(top: Path) -> cloche.Engine:
@@ -184,6 +183,7 @@ def test_every_option_arrives(engine: cloche.Engine, tmp_path: Path) -> None:
 
 
 def test_run_in_the_foreground(engine: cloche.Engine) -> None:
+    threads = threading.active_count()
     done = engine.containers.run("host", "echo out; echo err >&2; exit 3", name="first")
     assert (done.exit_code, done.stdout, done.stderr, done.ok) == (3, "out\n", "err\n", False)
     assert str(done.reason) == "exited with 3"
@@ -196,7 +196,7 @@ def test_run_in_the_foreground(engine: cloche.Engine) -> None:
         engine.containers.run("host", ["/not/there"], remove=True)
     assert raised.value.code == 127
     assert [box.name for box in engine.containers.list(all=True)] == ["first"], "the others are gone"
-    assert threading.active_count() == THREADS
+    assert threading.active_count() == threads
 
 
 def test_much_output(engine: cloche.Engine) -> None:
@@ -371,13 +371,13 @@ def children() -> set[str]:
 
 def run_loop(work: Callable[[], Awaitable[None]]) -> None:
     """Run it; no thread, descriptor or child is left."""
-    before, children_before = open_files(), children()
+    before, children_before, threads = open_files(), children(), threading.active_count()
 
     async def main() -> None:
         await work()
 
     asyncio.run(main())
-    assert threading.active_count() == THREADS
+    assert threading.active_count() == threads
     assert {name for name in open_files() - before if not name.endswith("/fd")} == set()
     assert children() <= children_before
 

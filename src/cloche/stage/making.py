@@ -23,6 +23,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.stage.operation import Plan
 
+EPIPE = 32
+
 
 class StepFailed(Exception):
     """A step failed: its index in the plan, errno, text, what it was about, and the calls' notes."""
@@ -104,6 +106,8 @@ def make(plan: Plan, stdio: list[int], callbacks: Callbacks) -> Made:
         if last is not None:
             last.failed[4].extend(left)
             raise last from None
+        if error.errno == EPIPE:  # it has ended while something was said to it
+            raise StepFailed(-1, 0, f"its first process {_how_it_ended(plan)} before it was ready", "", left) from None
         culprit = error.filename if isinstance(error.filename, str) else ""
         notes = [*getattr(error, "__notes__", []), *left]
         raise StepFailed(step, error.errno or 0, error.strerror or str(error), culprit, notes) from error

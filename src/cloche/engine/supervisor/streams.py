@@ -126,7 +126,17 @@ class Streams:
 
     def _listen(self, fd: int, number: int) -> None:
         self.outputs[fd] = number
-        self.loop.watch(fd, lambda events: self._ready(fd, events), self._wanted(fd))
+        self._wait_for(fd)
+
+    def _wait_for(self, fd: int) -> None:
+        """Hear of what is wanted now; of nothing not at all, as the end of a pipe would be told all the same."""
+        wanted = self._wanted(fd)
+        if not wanted:
+            self.loop.forget(fd)
+        elif fd in self.loop.handlers:
+            self.loop.change(fd, wanted)
+        else:
+            self.loop.watch(fd, lambda events: self._ready(fd, events), wanted)
 
     def _ready(self, fd: int, events: int) -> None:
         if events & WRITE:
@@ -188,7 +198,7 @@ class Streams:
 
     def _listen_again(self) -> None:
         for fd in self.outputs:
-            self.loop.change(fd, self._wanted(fd))
+            self._wait_for(fd)
 
     def _wanted(self, fd: int) -> int:
         return (0 if self.held_up else READ) | (WRITE if fd == self.console and self.typed else 0)
@@ -212,7 +222,7 @@ class Streams:
         except OSError:
             self.typed = b""  # nobody reads it any more
         if self.input == self.console:
-            self.loop.change(self.input, self._wanted(self.input))
+            self._wait_for(self.input)
         elif not self.typed:
             self.loop.forget(self.input)
         elif self.input not in self.loop.handlers:
