@@ -37,9 +37,9 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# a file's tests stay together, as they share what takes long to make
+# three workers for two cores, as much is waited for; a file's tests stay together, as they share what takes long to make
 unit: $(VENV)/dev.stamp
-	$(BIN)/python -X dev -m pytest -q --dist loadfile --tx '2*popen//python=$(BIN)/python -X dev'
+	$(BIN)/python -X dev -m pytest -q --dist loadfile --tx '3*popen//python=$(BIN)/python -X dev'
 
 packages:
 	@sh tests/packages.sh
