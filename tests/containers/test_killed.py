@@ -11,6 +11,7 @@ import ast
 import os
 import random
 import shutil
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -21,7 +22,7 @@ import pytest
 import cloche.engine
 from cloche.stage.operations.classes import CLASSES
 from tests.conftest import Cli, system_python
-from tests.containers.ground import ROUNDS, Ground, patience
+from tests.containers.ground import ROUNDS, Ground, end, patience, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,6 +156,21 @@ def test_a_point(ground: Ground, name: str) -> None:
         assert done.returncode or alone, f"{verb} does not come to {name}"
         ground.kill("supervisor")  # the next one has it no more
         converges(ground, verb)
+
+
+def test_last_words_are_kept(ground: Ground) -> None:
+    """What it has said is still in its pipes, its stage has told of its end, and who was told had no time to look."""
+    ground.clear()
+    ground.run("one", command=("sh", "-c", "echo first; sleep 0.5; echo last; exit 3"))
+    supervisor = ground.pid("supervisor")
+    os.kill(supervisor, signal.SIGSTOP)
+    pid = int(str(ground.of("one")["pid"]))
+    while started(pid):
+        time.sleep(0.01)
+    time.sleep(0.3)  # the stage has told
+    end(supervisor)
+    assert ground.truth()["one"] == ("exited", 3)
+    assert ground.well("logs", "one") == "first\nlast\n"
 
 
 def test_a_step(ground: Ground) -> None:

@@ -57,6 +57,7 @@ class Container:
         self.started = time.monotonic_ns()
         self.deadline = 0.0
         self.ended_by = 0  # a signal that process 1 would not have noticed
+        self.taken = False  # who was told of its end has all that it wrote
         self.stopping = False  # it was asked to end, and is killed at the deadline
         self.listener = -1
         self.pins = watching.wanted(plan)
@@ -307,8 +308,11 @@ class Container:
         if self.kept or not self.plan.own_pids:
             kill_groups(self.plan.groups)  # one that is kept may be frozen, and then a signal alone waits
 
-    def finish(self, ended: process.Exit | None) -> None:
-        """Give everything back and tell the caller how it ended."""
+    def finish(self, ended: process.Exit | None) -> bool:
+        """Give everything back and tell the caller how it ended.
+
+        True where that may still want what is left in its pipes, see `on_taken`.
+        """
         result = self.result
         reach(self.plan.failpoint, "stage-ended")
         result["wall"] = (time.monotonic_ns() - self.started) / 1e9
@@ -337,13 +341,29 @@ class Container:
                 pass  # who looks for it next finds out that it is stale
         said = self._say(("ended", result))
         reach(self.plan.failpoint, "stage-said")
-        if not said and self.kept:
+        if said and self.kept:
+            return True
+        self.taken = said
+        self.let_go()
+        return False
+
+    def on_taken(self) -> bool:
+        """The caller has taken what was left, or is gone; False when there is nothing to wait for any more."""
+        got = wire.receive(self.caller)
+        if got is not None and got[0][0] != "taken":
+            return True
+        self.taken = got is not None
+        return False
+
+    def let_go(self) -> None:
+        """Close all there is of it; what is left in its pipes, and was not `taken`, is written down."""
+        if not self.taken and self.kept:
             self._save_output()
         for fd in (self.scene.pidfd, self.console, *self.held.values()):
             if fd >= 0:
                 os.close(fd)
         self.scene.pidfd, self.console, self.held = -1, -1, {}
-        if not said:
+        if not self.taken:
             while (got := wire.receive(self.caller)) is not None:
                 if got[0][0] == "terminal":
                     self.terminal = (got[1].pop(), got[0][1])

@@ -38,6 +38,7 @@ class Server:
         self.poll = select.epoll()
         self.handlers: dict[int, tuple[Container | None, Callable[[], None]]] = {}
         self.containers: set[Container] = set()
+        self.leaving: set[Container] = set()  # they have ended, and their owner is taking what is left
         self.open = True
         self.watcher = Watcher()
         self._watch(control.fileno(), self._on_control)
@@ -83,6 +84,10 @@ class Server:
         if self.open:
             self._forget(self.control.fileno())
             self.control.close()
+        for container in self.leaving:
+            self._forget(container.caller.fileno())
+            container.let_go()
+        self.leaving.clear()
         self.control, self.open = control, True
         self._watch(control.fileno(), self._on_control)
         for container in self.containers:
@@ -143,7 +148,16 @@ class Server:
         for fd in (container.scene.pidfd, container.listener, container.caller.fileno()):
             self._forget(fd)
         self.containers.discard(container)
-        container.finish(ended)
+        if container.finish(ended):
+            self.leaving.add(container)
+            self._watch(container.caller.fileno(), lambda: self._on_leaving(container), container)
+
+    def _on_leaving(self, container: Container) -> None:
+        if container.on_taken():
+            return
+        self._forget(container.caller.fileno())
+        self.leaving.discard(container)
+        container.let_go()
 
     def _wait(self) -> float:
         deadlines = [c.deadline for c in self.containers if c.deadline]
@@ -162,7 +176,7 @@ class Server:
 
     def serve(self) -> None:
         """Until the owner is gone and the last container has ended."""
-        while self.open or self.containers:
+        while self.open or self.containers or self.leaving:
             ready = [(fd, self.handlers.get(fd), events) for fd, events in self.poll.poll(self._wait())]
             for fd, entry, events in ready:
                 # an earlier handler of this round may have closed fd, and another opened it anew

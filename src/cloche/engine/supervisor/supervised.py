@@ -171,6 +171,9 @@ class Supervised:
         elif kind == "ended":
             run, self.run = self.run, None
             self.supervisor.loop.forget(run.fileno())
+            point("end-heard")
+            self.streams.end()
+            run.send("taken")
             run.close()
             self.pidfd = -1
             self._ended(dict(message[1]))
