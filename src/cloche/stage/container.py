@@ -14,7 +14,6 @@ What does not belong here: the event loop (`server`), and what the caller makes 
 
 from __future__ import annotations
 
-import marshal
 import os
 import time
 
@@ -22,6 +21,7 @@ from cloche.linux import process, seccomp, terminal
 from cloche.stage import inside, watching, wire
 from cloche.stage.cleaning import kill_groups, remove_groups
 from cloche.stage.delegation import step_back
+from cloche.stage.leaving import leave_word, save_output
 from cloche.stage.operation import OUTSIDE, without_operations
 from cloche.stage.operations.command import Execute
 from cloche.stage.points import reach
@@ -38,9 +38,6 @@ EPERM, ENOENT = 1, 2
 KILL = 9
 ENDING = {1, 2, 3, 10, 12, 13, 14, 15, 16, 26, 27, 29, 30}  # end a process that does nothing about them
 STOPPED = "stopped here, before this step"
-ENDED = "ended"  # the file with word of the end, below `Plan.keeping`
-OUTPUTS, REST = ("out", "err"), ".rest"  # its pipes there, and the files for what was left in them
-CHUNK = 1 << 16
 MOST_REFUSALS = 10_000  # then the listener is closed, and the kernel answers ENOSYS by itself
 
 
@@ -332,7 +329,7 @@ class Container:
         if self.plan.made_room:
             step_back(self.plan.made_room)
         if self.kept:
-            self._leave_word()
+            leave_word(self.plan.keeping, self.result)
         reach(self.plan.failpoint, "stage-written")
         for path in self.plan.unlink:
             try:
@@ -358,7 +355,7 @@ class Container:
     def let_go(self) -> None:
         """Close all there is of it; what is left in its pipes, and was not `taken`, is written down."""
         if not self.taken and self.kept:
-            self._save_output()
+            save_output(self.plan.keeping, self.held)
         for fd in (self.scene.pidfd, self.console, *self.held.values()):
             if fd >= 0:
                 os.close(fd)
@@ -372,32 +369,6 @@ class Container:
         if self.terminal is not None:
             os.close(self.terminal[0])
         self.caller.close()
-
-    def _leave_word(self) -> None:
-        """Write down how it ended, for whoever comes when its caller has been killed."""
-        path = f"{self.plan.keeping}/{ENDED}"
-        try:
-            with open(f"{path}.new", "wb", buffering=0) as file:
-                file.write(marshal.dumps(self.result))
-            os.rename(f"{path}.new", path)
-        except OSError as error:
-            self.result["notes"].append(("end", f"{path} cannot be written: {error.strerror}"))
-
-    def _save_output(self) -> None:
-        """Nobody reads its pipes now, and with us their last end is closed: write down what is left in them."""
-        for name in OUTPUTS:
-            fd = self.held.get(name, -1)
-            if fd < 0:
-                continue
-            os.set_blocking(fd, False)
-            left = terminal.bytes_waiting(fd)  # and no more, where somebody else can write into it, too
-            try:
-                with open(f"{self.plan.keeping}/{name}{REST}", "wb", buffering=0) as file:
-                    while left > 0 and (data := os.read(fd, min(left, CHUNK))):
-                        file.write(data)
-                        left -= len(data)
-            except OSError:
-                continue  # EAGAIN: that was all; or the disk is full
 
     def _say(self, message: tuple[Any, ...], fds: list[int] | None = None) -> bool:
         try:

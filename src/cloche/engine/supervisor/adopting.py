@@ -18,7 +18,7 @@ from cloche.engine.supervisor.supervised import Supervised
 from cloche.stage import wire
 from cloche.stage.cleaning import end_groups
 from cloche.stage.client import Adopted, Stage, adopt_stage
-from cloche.stage.container import ENDED
+from cloche.stage.leaving import ENDED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from cloche.engine.logs import DEFAULT, Facts, open_writer
 from cloche.engine.supervisor.loop import READ, WRITE
 from cloche.errors import SpecError
 from cloche.linux import terminal
-from cloche.stage.container import OUTPUTS, REST
+from cloche.stage.leaving import OUTPUTS, REST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
