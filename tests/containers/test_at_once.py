@@ -31,6 +31,7 @@ SAID = (
     "marked for removal",
     "it is started again and again",
     "it ended while",
+    "has ended",
 )
 
 
@@ -97,6 +98,7 @@ def test_on_few_names(ground: Ground) -> None:
 
 def test_one_name_is_for_one(ground: Ground) -> None:
     """Of many that want it, and one container is started by one of many."""
+    ground.clear()
     commands = [ground.begin("create", "--name", "one", "-e", ground.mark, "box", "sleep", "1000") for _ in range(16)]
     codes = [command.communicate(timeout=60) and command.returncode for command in commands]
     assert sorted(codes) == [0] + [1] * 15
