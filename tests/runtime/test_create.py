@@ -451,12 +451,16 @@ def test_a_create_that_was_killed_can_be_deleted_by_force(runtime: Runtime, bund
     wait_until(lambda: (place / "seen").exists() and (place / "seen").read_text(), "the hook does not run")
     pid = json.loads((place / "seen").read_text())["pid"]
     assert alive(pid)
-    children = Path(f"/proc/{creating.pid}/task/{creating.pid}/children").read_text().split()
-    hooks = [int(child) for child in children if b"sleep" in Path(f"/proc/{child}/cmdline").read_bytes()]
-    assert len(hooks) == 1
+
+    def hooks() -> list[int]:
+        children = Path(f"/proc/{creating.pid}/task/{creating.pid}/children").read_text().split()
+        return [int(child) for child in children if b"sleep\0" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+    wait_until(lambda: len(hooks()) == 1, "the hook is not what it is to become")
+    (hook_pid,) = hooks()
     creating.kill()
     creating.wait()
-    wait_until(lambda: not alive(hooks[0]), "the hook goes on")
+    wait_until(lambda: not alive(hook_pid), "the hook goes on")
     wait_until(lambda: not alive(pid), "the first process goes on")
     runtime.delete(id, "--force")
     nothing_is_left(runtime, id)

@@ -51,7 +51,7 @@ ALONE |= {f"system.{room}" for room in ("events", "info", "system_df", "containe
 ALONE |= {f"containers.{verb}" for verb in (*CONTAINERS, "healthcheck_run") if verb != "commit"}
 ALONE |= {room for room in ROOMS.values() if room.startswith("volumes.")}
 # what the bundles have of modules: loaded by every run, and when they are asked for
-EVERY_RUN = ("cloche.cli.main", "cloche.cli.run", "cloche.stage.main", "cloche.stage.server")
+EVERY_RUN = ("cloche.cli.main", "cloche.stage.main", "cloche.stage.server", "cloche.cli.run")
 WHEN_ASKED = (
     "cloche.images.store.uses",
     *(f"cloche.cli.images.{room}" for room in ("images", "image_inspect")),
@@ -61,6 +61,7 @@ WHEN_ASKED = (
 EXEC = ("cloche.cli.main", "cloche.cli.options_exec", "cloche.cli.containers.exec")
 OF_TERMINALS = ("cloche.cli.containers.leaving", "cloche.stage.operations.filesystems")
 PS = ("cloche.cli.main", "cloche.cli.options_looks", "cloche.cli.containers.ps")
+# a bundle that is missing is made by the first command that loads the last module of its every run
 BUNDLES = {"run": (EVERY_RUN, WHEN_ASKED), "exec": (EXEC, OF_TERMINALS), "ps": (PS, ())}
 
 
