@@ -582,13 +582,14 @@ def test_the_bundle_is_used_however_the_command_is_called(tmp_path: Path, way: s
     assert run("--version").startswith(f"cloche-runtime version {cloche.__version__}\n")
 
 
-@pytest.mark.parametrize("words", [("run", "--rm"), ("run", "-d")], ids=" ".join)
-def test_any_run_makes_the_bundle(tmp_path: Path, words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("words", "name"), [("run --rm", "run"), ("run --detach", "run"), ("run -d", "kept")])
+def test_any_run_makes_its_bundle(tmp_path: Path, words: str, name: str) -> None:
     command = install(tmp_path / "home", "cloche")
     env = {"CLOCHE_STATE": str(tmp_path / "state"), "CLOCHE_ROOT": str(tmp_path / "store"), "PATH": os.environ["PATH"]}
-    for line in ((*words, "host", "true"), ("container", "prune", "-f")):
-        subprocess.run([command, *line], stdout=subprocess.DEVNULL, env=env, check=True)
-    assert list(tmp_path.glob("home/lib/*/site-packages/cloche/__pycache__/run-*.bundle"))
+    for line in (f"{words} host true", "container prune -f"):
+        subprocess.run([command, *line.split()], stdout=subprocess.DEVNULL, env=env, check=True)
+    made = tmp_path.glob("home/lib/*/site-packages/cloche/__pycache__/*.bundle")
+    assert {path.name.partition("-")[0] for path in made} == {name, "verbs"}
 
 
 def test_the_command_of_a_checkout_finds_the_package_there_and_nowhere_above(tmp_path: Path) -> None:

@@ -55,8 +55,8 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from cloche.cli.bundling import write
 if sys.argv[2] == "run":
-    from cloche.cli.main import EVERY_RUN
-    parts = EVERY_RUN,
+    from cloche.cli.main import BUNDLES
+    parts = BUNDLES["run"]
 else:
     from cloche.cli.runtime.main import BUNDLES
     parts = BUNDLES[sys.argv[2]]

@@ -50,19 +50,35 @@ ALONE = {f"images.{room}" for room in "images history image_inspect image_tree i
 ALONE |= {f"system.{room}" for room in ("events", "info", "system_df", "container_prune")}
 ALONE |= {f"containers.{verb}" for verb in (*CONTAINERS, "healthcheck_run") if verb != "commit"}
 ALONE |= {room for room in ROOMS.values() if room.startswith("volumes.")}
-# what the bundles have of modules: loaded by every run, and when they are asked for
-EVERY_RUN = ("cloche.cli.main", "cloche.stage.main", "cloche.stage.server", "cloche.cli.run")
-WHEN_ASKED = (
+# what the bundles have of modules: loaded by every command that has this bundle, and when they are asked for; a bundle
+# that is missing is made by the first command that has loaded the last one of the former
+OF_IMAGES = (
+    "cloche.images.local",
+    "cloche.images.store.stacks",
     "cloche.images.store.uses",
-    *(f"cloche.cli.images.{room}" for room in ("images", "image_inspect")),
-    *(f"cloche.cli.containers.{verb}" for verb in ("run_kept", "attaching", "create", "start", "rm", "stop", "kill")),
-    "cloche.cli.options_containers",
+    "cloche.engine.name_words",
 )
+OF_RUN = ("cloche.cli.main", "cloche.cli.options_run", "cloche.cli.options_keep", *OF_IMAGES)
+RUN = (*OF_RUN, "cloche.stage.main", "cloche.stage.server", "cloche.stage.client", "cloche.cli.run")
+KEPT = (*OF_RUN, "cloche.cli.run", "cloche.cli.containers.run_kept")
 EXEC = ("cloche.cli.main", "cloche.cli.options_exec", "cloche.cli.containers.exec")
 OF_TERMINALS = ("cloche.cli.containers.leaving", "cloche.stage.operations.filesystems")
 PS = ("cloche.cli.main", "cloche.cli.options_looks", "cloche.cli.containers.ps")
-# a bundle that is missing is made by the first command that loads the last module of its every run
-BUNDLES = {"run": (EVERY_RUN, WHEN_ASKED), "exec": (EXEC, OF_TERMINALS), "ps": (PS, ())}
+VERBS = (
+    *(f"cloche.cli.images.{room}" for room in ("images", "image_inspect")),
+    *(
+        f"cloche.cli.containers.{verb}"
+        for verb in "attaching create start stop restart kill rm wait logs inspect".split()
+    ),
+    *(f"cloche.cli.options_{part}" for part in ("containers", "logs", "looks", "images")),
+)
+BUNDLES = {
+    "run": (RUN, ("cloche.cli.containers.run_kept", "cloche.cli.containers.attaching")),
+    "kept": (KEPT, ("cloche.cli.containers.attaching", *RUN)),
+    "exec": (EXEC, OF_TERMINALS),
+    "ps": (PS, ()),
+    "verbs": (("cloche.cli.main",), VERBS),
+}
 
 
 def main(argv: list[str]) -> int:
