@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 
-from cloche.errors import ForbiddenError, StageError
+from cloche.errors import ForbiddenError
 from cloche.linux import terminal
 
 TYPE_CHECKING = False
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol, Self
 
     from cloche.cli.detaching import Matcher
-    from cloche.runtime.receipt import Receipt
+    from cloche.engine.passing import Passing
     from cloche.sandbox.running import Result
     from cloche.stage.operation import Plan
 
@@ -68,6 +67,7 @@ class Streams:
     def __init__(self, *, interactive: bool, tty: bool, matcher: Matcher | None = None) -> None:
         self.tty, self.interactive, self.matcher = tty, interactive, matcher
         self.left = False
+        self.resized: Callable[[int, int], None] = lambda _rows, _columns: None  # is told the size of its terminal
         self.relays: dict[int, int] = {}  # read here, write there
         self.master = -1
         self.poll = select.poll()
@@ -107,7 +107,13 @@ class Streams:
             os.close(fd)
         self._close = []
 
-    def relay(self, run: Relayed, observer: Observer, started: Callable[[int], None]) -> dict[str, Any]:
+    def relay(
+        self,
+        run: Relayed,
+        observer: Observer,
+        started: Callable[[int], None],
+        executed: Callable[[], None] = lambda: None,
+    ) -> dict[str, Any]:
         """Until the container has ended and all it wrote has been passed on; returns the report."""
         poll = self.poll
         for fd in (run.fileno(), *self.relays, *([0] if self.input >= 0 else [])):
@@ -125,7 +131,7 @@ class Streams:
                     break
                 for fd, events in ready:
                     if fd == run.fileno():
-                        ended = self._news(run, observer, started)
+                        ended = self._news(run, observer, started, executed)
                         if ended is not None:
                             poll.unregister(fd)
                             self._no_more_keys()
@@ -193,13 +199,17 @@ class Streams:
             os.close(self.input)
         self.input, self.typed = -1, b""
 
-    def _news(self, run: Relayed, observer: Observer, started: Callable[[int], None]) -> dict[str, Any] | None:
+    def _news(
+        self, run: Relayed, observer: Observer, started: Callable[[int], None], executed: Callable[[], None]
+    ) -> dict[str, Any] | None:
         message, fds = run.receive()
         kind = message[0]
         if kind == "ended":
             return dict(message[1])
         if kind == "started":
             started(message[1])
+        elif kind == "executed":
+            executed()
         elif kind == "step":
             observer.step(message[1], message[2])
         elif kind == "next":
@@ -224,6 +234,7 @@ class Streams:
         if self.master >= 0:
             rows, columns = terminal_size()
             terminal.set_window_size(self.master, rows, columns)
+            self.resized(rows, columns)
 
     def _end_of(self, fd: int) -> None:
         if fd == self.master:
@@ -311,6 +322,7 @@ def drive(
     *,
     interactive: bool,
     tty: bool,
+    told: Passing,
     observer: Observer | None = None,
     started: Callable[[int], None] = lambda _pid: None,
     stop_signal: int = TERM,
@@ -318,17 +330,19 @@ def drive(
 ) -> dict[str, Any]:
     """Have a plan carried out by a stage forked from here, between our streams; returns the stage's report.
 
-    `started` is called with the pid of the first process; the rest as for `passing_signals`.
+    `started` is called with the pid of the first process, `told` hears what becomes of it then, and its end if we are
+    killed; the rest as for `passing_signals`.
     """
     from cloche.stage.client import fork_stage
 
-    stage = fork_stage()
+    stage = fork_stage(told.left)
     try:
         streams = Streams(interactive=interactive, tty=tty)
+        streams.resized = told.resized
         run = stage.run(plan, streams.theirs)
         streams.handed_over()
         with passing_signals(run, streams, tty=tty, stop_signal=stop_signal, patience=patience):
-            return streams.relay(run, observer or Observer(), started)
+            return streams.relay(run, observer or Observer(), started, told.executed)
     finally:
         stage.close()
 
@@ -374,23 +388,3 @@ def write_file(path: str, text: str) -> None:
             file.write(text)
     except OSError as error:
         raise ForbiddenError(f"{path} cannot be written: {error.strerror}") from None
-
-
-def report_unenforced(receipt: Receipt, asked: tuple[str, ...]) -> None:
-    """Say on stderr which limits that were asked for this machine cannot enforce."""
-    given_up = [receipt[name] for name in asked if name in receipt and not receipt[name].enforced]
-    if given_up:
-        from cloche.cli.output import plain
-
-        for layer in given_up:
-            print(f"cloche: not enforced: {layer.name}: {plain(layer.detail)}", file=sys.stderr, flush=True)
-
-
-def report(result: Result) -> None:
-    """Say on stderr why it ended, where the exit code alone does not."""
-    if result.exit_code == 0 or result.reason.kind in {"exited", "signal"}:
-        return
-    from cloche.cli.output import print_error
-
-    print_error(StageError(result.reason.text, hint=result.reason.hint))
-    sys.stderr.flush()

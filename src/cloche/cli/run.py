@@ -11,6 +11,7 @@ terminal and --tty was not asked for, a pipe stands between, so that the termina
 from __future__ import annotations
 
 import os
+import sys
 
 from cloche.cli import front
 from cloche.cli.idfiles import IdFile, check_pidfile
@@ -18,11 +19,12 @@ from cloche.cli.request import options_of
 from cloche.engine import records
 from cloche.engine.keeping import Keep
 from cloche.engine.names import generate
+from cloche.engine.passing import Passing
 from cloche.engine.signals import signal_number
-from cloche.errors import ConflictError
+from cloche.errors import ConflictError, StageError
 from cloche.sandbox import values
 from cloche.sandbox.image import to_fetch
-from cloche.sandbox.known import known_of
+from cloche.sandbox.known import known_of, volumes_of
 from cloche.sandbox.running import Prepared, Result, conclude, prepare, will_need_seal
 
 FETCH_FAILED = 125
@@ -31,6 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
     from cloche.cli.table import Verb
+    from cloche.runtime.receipt import Receipt
     from cloche.sandbox.options import Options
 
 
@@ -56,7 +59,7 @@ def run(verb: Verb, parsed: Parsed) -> int:
     size = front.terminal_size() if options.tty else (0, 0)
     prepared = prepare(options, size=size)
     if options.allow_unenforced and not parsed.flag("quiet"):
-        front.report_unenforced(prepared.receipt, prepared.request.asked)
+        _report_unenforced(prepared.receipt, prepared.request.asked)
     if prepared.sealed:
         _seal()
     try:
@@ -70,7 +73,7 @@ def run(verb: Verb, parsed: Parsed) -> int:
     if watch:
         observer.receipt(result)
     elif not parsed.flag("quiet"):
-        front.report(result)
+        _report(result)
     return result.exit_code
 
 
@@ -114,24 +117,32 @@ def fetch(options: Options, *, quiet: bool) -> int:
 
 
 def _drive(options: Options, prepared: Prepared, observer: front.Observer) -> Result:
-    ended = front.drive(
-        prepared.plan,
-        interactive=options.interactive,
-        tty=options.tty,
-        observer=observer,
-        started=lambda pid: _started(options, prepared, pid),
-        stop_signal=signal_number(prepared.stop_signal),
-        patience=None if options.stop_timeout is None else values.duration(options.stop_timeout, "--stop-timeout"),
-    )
+    labels = dict(text.partition("=")[::2] for text in prepared.labels)
+    about = {**labels, "image": options.image or options.rootfs, "name": options.name}
+    told, ended = Passing(prepared.id, about, volumes_of(options, prepared)), None
+    try:
+        ended = front.drive(
+            prepared.plan,
+            interactive=options.interactive,
+            tty=options.tty,
+            observer=observer,
+            started=lambda pid: _started(options, prepared, told, pid),
+            told=told,
+            stop_signal=signal_number(prepared.stop_signal),
+            patience=None if options.stop_timeout is None else values.duration(options.stop_timeout, "--stop-timeout"),
+        )
+    finally:
+        told.ended(ended)
     return conclude(prepared, ended)
 
 
-def _started(options: Options, prepared: Prepared, pid: int) -> None:
-    """The command's process is there: leave word of it where that was asked for."""
+def _started(options: Options, prepared: Prepared, told: Passing, pid: int) -> None:
+    """The command's process is there: leave word of it, also where that was asked for."""
     if options.pidfile:
         front.write_file(options.pidfile, str(pid))
     known = known_of(options, Keep(auto_remove=True), prepared)
     records.add({**prepared.record(options, pid), "known": known})
+    told.made()
 
 
 def check_terminal(options: Options, *, step: bool) -> None:
@@ -170,3 +181,23 @@ def _observer(parsed: Parsed, prepared: Prepared) -> front.Observer:
     from cloche.cli.explain import Narrator
 
     return Narrator(prepared, as_json=parsed.text("format") == "json")
+
+
+def _report_unenforced(receipt: Receipt, asked: tuple[str, ...]) -> None:
+    """Say on stderr which limits that were asked for this machine cannot enforce."""
+    given_up = [receipt[name] for name in asked if name in receipt and not receipt[name].enforced]
+    if given_up:
+        from cloche.cli.output import plain
+
+        for layer in given_up:
+            print(f"cloche: not enforced: {layer.name}: {plain(layer.detail)}", file=sys.stderr, flush=True)
+
+
+def _report(result: Result) -> None:
+    """Say on stderr why it ended, where the exit code alone does not."""
+    if result.exit_code == 0 or result.reason.kind in {"exited", "signal"}:
+        return
+    from cloche.cli.output import print_error
+
+    print_error(StageError(result.reason.text, hint=result.reason.hint))
+    sys.stderr.flush()

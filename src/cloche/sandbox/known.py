@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cloche.engine import clock
 from cloche.engine.checks import check_of
+from cloche.engine.events import volumes_among
 from cloche.engine.keeping import STOP_TIMEOUT
 from cloche.sandbox import values
 from cloche.sandbox.image_config import image_volumes
@@ -43,6 +44,13 @@ def known_of(options: Options, keep: Keep, prepared: Prepared) -> dict[str, Any]
         "mounts": _mounts(options, image),
         "volumes": list(prepared.volumes.anonymous) if prepared.volumes is not None else [],
     }
+
+
+def volumes_of(options: Options, prepared: Prepared) -> list[dict[str, Any]]:
+    """The volumes of the store that it has, as `inspect` shows them; `options` are what was asked."""
+    if prepared.volumes is None:
+        return []
+    return volumes_among(_mounts(_with_volumes(options, prepared), prepared.image))
 
 
 def _with_volumes(options: Options, prepared: Prepared) -> Options:

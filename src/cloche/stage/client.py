@@ -3,7 +3,7 @@
     stage = fork_stage()            the command line: this lean process forks
     stage = spawn_stage()           a library: a fresh interpreter, resident from the first call on
     run = stage.run(plan, [0, 1, 2])
-    for message, fds in run: …      started, step, next, console, ended
+    for message, fds in run: …      started, step, next, console, executed, ended
 
 Any thread may call `run`; each run has a socket of its own, so nobody waits for another's news.
 """
@@ -23,7 +23,7 @@ from cloche.stage.operation import Plan, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     Message = tuple[tuple[Any, ...], list[int]]
@@ -182,8 +182,11 @@ class Run:
         self.close()
 
 
-def fork_stage() -> Stage:
-    """A stage forked from this process, which must be single-threaded and lean."""
+def fork_stage(left: Callable[[dict[str, Any]], None] | None = None) -> Stage:
+    """A stage forked from this process, which must be single-threaded and lean.
+
+    `left` is called there with the report of a container whose caller is gone; it can import nothing.
+    """
     ours, theirs = wire.pair()
     from cloche.stage.main import freeze_imports
     from cloche.stage.server import serve
@@ -192,7 +195,7 @@ def fork_stage() -> Stage:
     if pid == 0:
         ours.close()
         freeze_imports()
-        serve(theirs)
+        serve(theirs, left=left)
     theirs.close()
     return Stage(ours, pid)
 

@@ -30,6 +30,7 @@ from cloche.stage.scene import Outside
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Callable
     from typing import Any
 
     from cloche.stage.operation import Plan
@@ -44,8 +45,15 @@ MOST_REFUSALS = 10_000  # then the listener is closed, and the kernel answers EN
 class Container:
     """A container being made or running; the server calls it when something happens."""
 
-    def __init__(self, plan: Plan, caller: _socket.socket, stdio: list[int], held: dict[str, int]) -> None:
-        self.plan, self.caller = plan, caller
+    def __init__(
+        self,
+        plan: Plan,
+        caller: _socket.socket,
+        stdio: list[int],
+        held: dict[str, int],
+        left: Callable[[dict[str, Any]], None] | None,
+    ) -> None:
+        self.plan, self.caller, self.left = plan, caller, left
         self.held = held  # kept open as long as it runs, see `client.Stage.pass_on`
         self.console = -1  # its terminal, for the next caller
         self.kept = False  # it is written down, and goes on without a caller
@@ -179,8 +187,7 @@ class Container:
             self._say(("pinned",), [self.mounts])
         if "failed" not in self.result and "not executed" not in self.result:
             self._attest()
-            if self.plan.keeping:
-                self._say(("executed", self.result.get("attested", {}), self.result["notes"]))
+            self._say(("executed", self.result.get("attested", {}), self.result["notes"]))
 
     def _attest(self) -> None:
         """Ask the kernel what is in force in the new process now; it may have ended already."""
@@ -340,6 +347,8 @@ class Container:
         reach(self.plan.failpoint, "stage-said")
         if said and self.kept:
             return True
+        if not said and self.left is not None:
+            self.left(result)
         self.taken = said
         self.let_go()
         return False

@@ -28,13 +28,18 @@ from cloche.stage.watching import Watcher
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
+
+    Left = Callable[[dict[str, Any]], None]
 
 
 class Server:
     """Containers by the descriptors that tell about them."""
 
-    def __init__(self, control: _socket.socket, listener: _socket.socket | None = None) -> None:
-        self.control, self.listener = control, listener
+    def __init__(
+        self, control: _socket.socket, listener: _socket.socket | None = None, left: Left | None = None
+    ) -> None:
+        self.control, self.listener, self.left = control, listener, left
         self.poll = select.epoll()
         self.handlers: dict[int, tuple[Container | None, Callable[[], None]]] = {}
         self.containers: set[Container] = set()
@@ -70,7 +75,9 @@ class Server:
                 os.close(fd)
             return
         caller = _socket.socket(fileno=fds[0])
-        container = Container(decode(message, CLASSES), caller, fds[1:4], dict(zip(names, fds[4:], strict=True)))
+        container = Container(
+            decode(message, CLASSES), caller, fds[1:4], dict(zip(names, fds[4:], strict=True)), self.left
+        )
         self.add(container)
 
     def _on_owner(self) -> None:
@@ -198,14 +205,17 @@ def _tell(owner: _socket.socket, message: tuple[object, ...], fds: list[int] | N
         pass  # it was killed meanwhile, as the end of its stream is going to say
 
 
-def serve(control: _socket.socket, listener: _socket.socket | None = None) -> None:
-    """Be a stage until `control` closes, and what outlives its owner has ended; never returns."""
+def serve(control: _socket.socket, listener: _socket.socket | None = None, left: Left | None = None) -> None:
+    """Be a stage until `control` closes, and what outlives its owner has ended; never returns.
+
+    `left` is called with the report of a container whose caller is gone, and which was not to outlive it.
+    """
     gc.disable()
     gc.freeze()
     inside.default_signals()
     inside.raise_limit()
     os.setsid()
-    server = Server(control, listener)
+    server = Server(control, listener, left)
     server.serve()
     server.watcher.end()
     os._exit(0)

@@ -3,8 +3,9 @@
     STORE/events.log     {"Type": "container", "Action": "start", …, "timeNano": …}
     STORE/events.log.1   what was that, until it had grown to LARGEST
 
-Several processes write at once, each line with one write(2) to the end of the file. A line that was cut short (power,
-a full disk) is followed by the next one without a new line between them: who reads has to find its beginning.
+Several processes write at once, each line, or a few of them, with one write(2) to the end of the file. A line that was
+cut short (power, a full disk) is followed by the next one without a new line between them: who reads has to find its
+beginning.
 
 Who finds the file grown renames it, holding a lock on it, so that it is renamed once. Who has opened it before
 that writes to the old one, whose end is read as well.
@@ -35,9 +36,13 @@ def emit(kind: str, action: str, id: str, attributes: dict[str, str], *, now_ns:
     `kind` is container, image, volume or network; actions and attributes are docker's (docker events): the name, of
     a container its image, labels. Where there is no store, nothing is written; `store` is that of the user unless told.
     """
-    line = line_of(kind, action, id, attributes, now_ns or time.time_ns())
+    emit_all([line_of(kind, action, id, attributes, now_ns or time.time_ns())], store=store)
+
+
+def emit_all(lines: list[bytes], *, store: str = "") -> None:
+    """The same of several events at once, of which there are the lines already (`line_of`)."""
     try:
-        _append(store or store_dir(), line)
+        _append(store or store_dir(), b"".join(lines))
     except OSError:  # a full disk, a store of somebody else's: what has happened has happened
         pass
 

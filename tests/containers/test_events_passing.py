@@ -1,0 +1,172 @@
+"""What is told of a container that is gone when it ends, for which there is no supervisor."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.images.conftest import workshop
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.containers.conftest import Alive
+    from tests.images.workshop import Workshop
+
+__all__ = ["workshop"]
+SCRIPT = """
+ENGINE run --network none --rm --name one -l color=red localhost/box:1 sh -c 'exit 3' || true
+ENGINE run --network none --rm --name two -v data:/data -v more:/a:ro localhost/box:1 true
+ENGINE run --network none --rm --name three -v data:/data localhost/box:1 nosuch 2>/dev/null || true
+"""
+
+
+@pytest.fixture(autouse=True)
+def _there_is_a_store(alive: Alive) -> None:
+    os.mkdir(alive.env["CLOCHE_ROOT"], 0o700)
+
+
+def told(alive: Alive, *words: str) -> list[dict[str, Any]]:
+    """The events of a store."""
+    lines = alive("events", "--since", "1h", "--until", "0s", "--format", "json", *words).splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def actions(alive: Alive) -> list[str]:
+    return [event["Action"] for event in told(alive, "--filter", "type=container")]
+
+
+def until_told(alive: Alive, action: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 20
+    while not (found := told(alive, "--filter", f"event={action}")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found[0]
+
+
+def start(alive: Alive, *words: str) -> subprocess.Popen[bytes]:
+    """`run` in the foreground, and wait until its command runs."""
+    null = subprocess.DEVNULL
+    front = alive.cli.popen("run", *words, env=alive.env, stdin=null, stdout=null, stderr=null)
+    until_told(alive, "start")
+    return front
+
+
+def children(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def lives(lines: str) -> list[tuple[str, str, dict[str, str]]]:
+    """Types, actions and attributes, but for how long it took, which docker tells since 23, and ids.
+
+    docker mounts in any order, and tells of a volume's making each time it is asked for.
+    """
+    found = []
+    for event in map(json.loads, lines.splitlines()):
+        attributes = dict(event["Actor"]["Attributes"])
+        attributes.pop("execDuration", None)
+        if "container" in attributes:
+            assert len(attributes.pop("container")) == 64
+        if event["Type"] == "volume":
+            attributes["volume"] = event["Actor"]["ID"]
+        if event["Type"] != "network" and (event["Type"], event["Action"]) != ("volume", "create"):
+            found.append((event["Type"], event["Action"], attributes))
+    alike = [list(group) for _, group in groupby(found, lambda event: event[:2])]
+    return [event for group in alike for event in sorted(group, key=str)]
+
+
+def test_they_are_told_as_docker_does(workshop: Workshop) -> None:
+    store, found = workshop.store(), {}
+    workshop.sh("cloche load -q -i box.tar", store)
+    for engine in ("docker", "cloche"):
+        since = f"{time.time():.9f}"
+        workshop.sh(SCRIPT.replace("ENGINE", engine), store)
+        time.sleep(0.5)  # docker's client has gone before all is told
+        asked = f"{engine} events --since {since} --until {time.time():.9f} --format json"
+        found[engine] = lives(workshop.sh(asked, store))
+    workshop.sh("docker volume rm data more; cloche volume rm data more", store)
+    assert found["cloche"] == found["docker"]
+    assert [action for _, action, about in found["docker"] if about.get("name") == "one"] == [
+        *("create", "attach", "start", "die", "destroy")
+    ]
+
+
+def test_how_long_it_took_and_in_which_order(alive: Alive) -> None:
+    alive("run", "--name", "web", "host", "sleep", "1.1")
+    events = told(alive)
+    assert [event["Action"] for event in events] == ["create", "attach", "start", "die", "destroy"]
+    assert events[3]["Actor"]["Attributes"] == {"image": "host", "name": "web", "exitCode": "0", "execDuration": "1"}
+    times = [event["timeNano"] for event in events]
+    assert times == sorted(times)
+    assert times[3] - times[2] > 10**9
+    assert len({event["id"] for event in events}) == 1
+
+
+def test_the_exit_code_of_one_that_took_too_long(alive: Alive) -> None:
+    alive("run", "--timeout", "300ms", "host", "sleep", "1000", code=124)
+    assert until_told(alive, "die")["Actor"]["Attributes"]["exitCode"] == "124"
+
+
+def test_too_little_memory(alive: Alive) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root for a limit on any machine")
+    alive("run", "-m", "32m", "host", "tail", "/dev/zero", code=137)
+    assert actions(alive) == ["create", "attach", "start", "oom", "die", "destroy"]
+
+
+def test_its_end_is_told_where_its_command_was_killed(alive: Alive) -> None:
+    front = start(alive, "--name", "web", "host", "sleep", "1000")
+    front.kill()
+    front.wait(10)
+    until_told(alive, "destroy")
+    assert actions(alive) == ["create", "attach", "start", "die", "destroy"]
+    about = until_told(alive, "die")["Actor"]["Attributes"]
+    assert about["exitCode"] == "137"
+    assert about["name"] == "web"
+    assert alive("ps", "-aq") == ""
+
+
+def test_its_end_is_told_where_its_stage_was_killed(alive: Alive) -> None:
+    front = start(alive, "host", "sleep", "1000")
+    (stage,) = children(front.pid)
+    os.kill(stage, signal.SIGKILL)
+    assert front.wait(10) == 125
+    assert actions(alive) == ["create", "attach", "start", "die", "destroy"]
+    assert until_told(alive, "die")["Actor"]["Attributes"]["exitCode"] == "unknown"
+
+
+def test_who_kills_and_who_looks_is_told_between(alive: Alive) -> None:
+    front = start(alive, "--name", "web", "host", "sleep", "1000")
+    alive("exec", "web", "true")
+    alive("kill", "web")
+    assert front.wait(10) == 128 + 9
+    found = actions(alive)
+    assert [action.partition(":")[0] for action in found if action != "kill"] == [
+        *("create", "attach", "start", "exec_create", "exec_start", "exec_die", "die", "destroy")
+    ]
+    assert found.count("kill") == 1
+
+
+@pytest.mark.parametrize("kind", ["directory", "link", "full"])
+def test_it_runs_where_nothing_can_be_told(kind: str, alive: Alive, tmp_path: Path) -> None:
+    log = f"{alive.env['CLOCHE_ROOT']}/events.log"
+    if kind == "directory":
+        os.mkdir(log)
+    else:
+        os.symlink(tmp_path / "other" if kind == "link" else "/dev/full", log)
+    assert alive("run", "host", "echo", "fine") == "fine\n"
+    assert not (tmp_path / "other").exists()
+
+
+def test_no_store_is_made_for_it(alive: Alive) -> None:
+    os.rmdir(alive.env["CLOCHE_ROOT"])
+    assert alive("run", "host", "echo", "fine") == "fine\n"
+    assert not os.path.exists(alive.env["CLOCHE_ROOT"])
