@@ -201,3 +201,69 @@ def test_one_in_the_foreground_is_looked_at(alive: Alive) -> None:
     deadline = time.monotonic() + 20
     while alive("ps", "-aq"):
         assert time.monotonic() < deadline
+
+
+@pytest.fixture
+def well(alive: Alive, tmp_path: Path) -> Alive:
+    """With images in its store: checked:1, whose check succeeds where /tmp/well is, and unchecked:1, which has none."""
+    box = write_box(tmp_path / "box.tar")
+    cli = lambda *words, **more: alive.cli(*words, env=alive.env, **more)  # noqa: E731
+    take_in(cli, box, "checked:1", "HEALTHCHECK --interval=200ms --retries=1 CMD test -e /tmp/well", "VOLUME /kept")  # type: ignore[arg-type]
+    take_in(cli, box, "unchecked:1", "HEALTHCHECK NONE")  # type: ignore[arg-type]
+    return alive
+
+
+def has_supervisor(alive: Alive) -> bool:
+    return os.path.exists(f"{alive.env['CLOCHE_STATE']}/supervisor.lock")
+
+
+def test_the_check_of_an_image_in_the_foreground(well: Alive) -> None:
+    """As docker does; it is gone when it has ended, with all that it had."""
+    script = "while ! test -e /tmp/over; do sleep 0.05; done; exit 7"
+    words = ("run", "--rm", "--name", "web", "--health-interval", "100ms", "checked:1", "sh", "-c", script)
+    front = well.cli.popen(*words, env=well.env)
+    try:
+        deadline = time.monotonic() + 30
+        while "(unhealthy)" not in well("ps", "--format", "{{.Status}}"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert well("exec", "web", "touch", "/tmp/well") == ""
+        until(well, "web", status("healthy"))
+        assert "(healthy)" in well("ps", "--format", "{{.Status}}")
+        well("exec", "web", "touch", "/tmp/over")
+        assert front.wait(20) == 7
+    finally:
+        front.kill()
+        front.wait()
+    told = [action for action in actions(well, "web") if not action.startswith("exec")]
+    assert told[:4] == ["create", "attach", "start", "health_status: unhealthy"]
+    assert "health_status: healthy" in told
+    deadline = time.monotonic() + 20
+    while well("ps", "-aq") or well("volume", "ls", "-q"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_what_is_read_for_it_is_read_once(well: Alive) -> None:
+    """The command finds out late that there is a check; a pipe has nothing more for it then."""
+    read, write = os.pipe()
+    os.write(write, b"WHO=ana\n")
+    os.close(write)
+    words = ("run", "--rm", "--env-file", f"/dev/fd/{read}", "checked:1", "sh", "-c", "echo $WHO")
+    done = well.cli(*words, env=well.env, pass_fds=(read,))
+    os.close(read)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ana\n", "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("run", "--rm", "--no-healthcheck", "checked:1"), ("run", "--rm", "unchecked:1")],
+)
+def test_without_a_check_there_is_no_supervisor(words: tuple[str, ...], well: Alive) -> None:
+    assert well(*words, "true") == ""
+    assert not has_supervisor(well)
+
+
+def test_the_steps_of_one_with_a_check_are_shown_without_it(well: Alive) -> None:
+    assert "pivot_root" in well("run", "--rm", "--explain", "checked:1", "true")
+    assert not has_supervisor(well)

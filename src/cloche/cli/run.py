@@ -17,6 +17,7 @@ from cloche.cli import front
 from cloche.cli.idfiles import IdFile, check_pidfile
 from cloche.cli.request import options_of
 from cloche.engine import records
+from cloche.engine.checks import check_of
 from cloche.engine.keeping import Keep
 from cloche.engine.names import generate
 from cloche.engine.passing import Passing
@@ -43,7 +44,7 @@ def run(verb: Verb, parsed: Parsed) -> int:
         if _is_kept(parsed):
             from cloche.cli.containers.run_kept import run_kept
 
-            return run_kept(verb, parsed)
+            return run_kept(parsed, options_of(verb, parsed))
         _check_keeping(parsed)
     step = parsed.flag("step")
     watch = parsed.flag("explain") or step
@@ -58,6 +59,11 @@ def run(verb: Verb, parsed: Parsed) -> int:
             return code
     size = front.terminal_size() if options.tty else (0, 0)
     prepared = prepare(options, size=size)
+    if not (watch or verb.name == "shell") and _is_checked(parsed, prepared):
+        prepared.close()
+        from cloche.cli.containers.run_kept import run_kept
+
+        return run_kept(parsed, type(options)(**{**vars(options), "pull": "never"}))
     if options.allow_unenforced and not parsed.flag("quiet"):
         _report_unenforced(prepared.receipt, prepared.request.asked)
     if prepared.sealed:
@@ -165,6 +171,14 @@ def _is_kept(parsed: Parsed) -> bool:
     if parsed.values["rm"] is not None:
         return not parsed.flag("rm")
     return not (parsed.text("rootfs") or (parsed.positionals or ["host"])[0] == "host")
+
+
+def _is_checked(parsed: Parsed, prepared: Prepared) -> bool:
+    """Whether the image asks for looks at its health, and nobody has said otherwise: a supervisor has to take them."""
+    image = prepared.image.config.config if prepared.image is not None else None
+    if image is None or image.Healthcheck is None or parsed.flag("no_healthcheck"):
+        return False
+    return bool(check_of(Keep(), image))
 
 
 def _check_keeping(parsed: Parsed) -> None:

@@ -7,7 +7,6 @@ import sys
 from cloche.cli import front
 from cloche.cli.idfiles import IdFile, check_pidfile
 from cloche.cli.keeping import keep_of
-from cloche.cli.request import options_of
 from cloche.cli.run import check_terminal, fetch_wanted
 from cloche.engine.events import tell
 from cloche.errors import ConflictError, NotExecutedError
@@ -16,13 +15,13 @@ from cloche.sandbox import keeping
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
-    from cloche.cli.table import Verb
     from cloche.engine.containers import Container
+    from cloche.sandbox.options import Options
 
 
-def run_kept(verb: Verb, parsed: Parsed) -> int:
+def run_kept(parsed: Parsed, options: Options) -> int:
     """Carry out `run`; returns the exit code: of a container in the foreground its own."""
-    options, keep = options_of(verb, parsed), keep_of(parsed)
+    keep = keep_of(parsed)
     detach = parsed.flag("detach")
     if parsed.flag("explain") or parsed.flag("step"):
         raise ConflictError("--explain and --step watch a container that ends with this command", hint="add --rm")
