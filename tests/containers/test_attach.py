@@ -231,6 +231,27 @@ def test_a_terminal_is_left_and_come_back_to(alive: Alive) -> None:
         assert terminal.ended() == 9
 
 
+def test_who_comes_and_goes_is_told_and_each_size(alive: Alive) -> None:
+    def told() -> list[str]:
+        form = "{{.Action}} {{.Actor.Attributes.height}} {{.Actor.Attributes.width}}"
+        lines = alive("events", "--since", "1m", "--until", "0s", "--format", form).splitlines()
+        return [line.replace(" <no value>", "") for line in lines]
+
+    with at_terminal(alive, *kept("-it", "host", "sh", "-c", "echo ready; sleep 1000"), size=(30, 100)) as terminal:
+        terminal.until("ready")
+        until(lambda: "resize 30 100" in told())
+        terminal.type("\x10\x11")
+        assert terminal.ended() == 0
+    with at_terminal(alive, "attach", "web", size=(40, 99)) as terminal:
+        until(lambda: "resize 40 99" in told())
+        terminal.resize(50, 100)
+        until(lambda: "resize 50 100" in told())
+        terminal.type("\x10\x11")
+        assert terminal.ended() == 0
+    first, second = ("attach", "start", "resize 30 100"), ("attach", "resize 40 99", "resize 50 100")
+    assert told() == ["create", *first, "detach", *second, "detach"]
+
+
 def test_a_terminal_in_the_background(alive: Alive) -> None:
     alive("run", "-dit", "--name", "web", "host", "sh", "-c", "echo early; read word; echo $word; sleep 1000")
     until(lambda: "early" in alive("logs", "web"))

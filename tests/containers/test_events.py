@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloche.engine.events import emit
+from tests.containers.test_health import supervisor
 from tests.images.conftest import workshop
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Cli
+    from tests.containers.conftest import Alive
     from tests.containers.made import Store
     from tests.images.workshop import Workshop
 
@@ -252,3 +254,16 @@ def test_a_store_of_somebody_else(user: Cli, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "store/events.log" in done.stderr
     assert "Permission denied" in done.stderr
+
+
+def test_volumes_are_told_of_though_the_supervisor_was_killed(alive: Alive) -> None:
+    """By the next one, also where it is a volume that nobody has named."""
+    alive("run", "-d", "--name", "web", "-v", "/own", "-v", "data:/data:ro", "host", "sleep", "1000")
+    os.kill(supervisor(alive), signal.SIGKILL)
+    alive("stop", "-t", "0", "web")
+    form = '{{.Action}} {{.Actor.Attributes.destination}} {{index .Actor.Attributes "read/write"}}'
+    ask = ("events", "--since", "1m", "--until", "0s", "-f", "type=volume", "--format", form)
+    told = [line.replace(" <no value>", "").rstrip() for line in alive(*ask).splitlines()]
+    assert sorted(told[:2]) == ["create", "create"]
+    assert told[2:] == ["mount /data false", "mount /own true", "unmount", "unmount"]
+    assert alive(*ask, "-f", "volume=data").count("unmount") == 1

@@ -7,25 +7,14 @@ import os
 import signal
 import subprocess
 import time
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from tests.images.conftest import workshop
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.containers.conftest import Alive
-    from tests.images.workshop import Workshop
-
-__all__ = ["workshop"]
-SCRIPT = """
-ENGINE run --network none --rm --name one -l color=red localhost/box:1 sh -c 'exit 3' || true
-ENGINE run --network none --rm --name two -v data:/data -v more:/a:ro localhost/box:1 true
-ENGINE run --network none --rm --name three -v data:/data localhost/box:1 nosuch 2>/dev/null || true
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -62,41 +51,6 @@ def start(alive: Alive, *words: str) -> subprocess.Popen[bytes]:
 def children(pid: int) -> list[int]:
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
         return [int(word) for word in file.read().split()]
-
-
-def lives(lines: str) -> list[tuple[str, str, dict[str, str]]]:
-    """Types, actions and attributes, but for how long it took, which docker tells since 23, and ids.
-
-    docker mounts in any order, and tells of a volume's making each time it is asked for.
-    """
-    found = []
-    for event in map(json.loads, lines.splitlines()):
-        attributes = dict(event["Actor"]["Attributes"])
-        attributes.pop("execDuration", None)
-        if "container" in attributes:
-            assert len(attributes.pop("container")) == 64
-        if event["Type"] == "volume":
-            attributes["volume"] = event["Actor"]["ID"]
-        if event["Type"] != "network" and (event["Type"], event["Action"]) != ("volume", "create"):
-            found.append((event["Type"], event["Action"], attributes))
-    alike = [list(group) for _, group in groupby(found, lambda event: event[:2])]
-    return [event for group in alike for event in sorted(group, key=str)]
-
-
-def test_they_are_told_as_docker_does(workshop: Workshop) -> None:
-    store, found = workshop.store(), {}
-    workshop.sh("cloche load -q -i box.tar", store)
-    for engine in ("docker", "cloche"):
-        since = f"{time.time():.9f}"
-        workshop.sh(SCRIPT.replace("ENGINE", engine), store)
-        time.sleep(0.5)  # docker's client has gone before all is told
-        asked = f"{engine} events --since {since} --until {time.time():.9f} --format json"
-        found[engine] = lives(workshop.sh(asked, store))
-    workshop.sh("docker volume rm data more; cloche volume rm data more", store)
-    assert found["cloche"] == found["docker"]
-    assert [action for _, action, about in found["docker"] if about.get("name") == "one"] == [
-        *("create", "attach", "start", "die", "destroy")
-    ]
 
 
 def test_how_long_it_took_and_in_which_order(alive: Alive) -> None:

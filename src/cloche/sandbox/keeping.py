@@ -11,6 +11,7 @@ import os
 from cloche.engine import making
 from cloche.engine.containers import Container, facts_of, find, folder_of
 from cloche.engine.containers import settled as settled_state
+from cloche.engine.events import volumes_among
 from cloche.engine.keeping import Keep
 from cloche.engine.records import state_dir
 from cloche.engine.removing import remove
@@ -185,6 +186,7 @@ def _begin(container: Container, prepared: Prepared, *, attach: bool) -> Started
         "keep": known["keep"],
         "check": known["check"],
         "facts": facts_of(known),
+        "volumes": volumes_among(container.mounts),
         "timeout": prepared.plan.timeout,
         "memory": resources.memory.limit if resources and resources.memory else None,
         "entry": {**prepared.record(options, 0), "range": prepared.lease.slot if prepared.lease is not None else None},

@@ -47,4 +47,4 @@ def attach_to(container: Container, *, interactive: bool, proxy: bool, keys: str
         raise ConflictError(f"container {container.id} is not running")
     tell(container, "attach")
     tty = container.known["options"]["tty"]
-    return Attached(session, container.id, tty=tty, interactive=interactive, proxy=proxy, keys=keys).run() or 0
+    return Attached(session, container, tty=tty, interactive=interactive, proxy=proxy, keys=keys).run() or 0

@@ -9,6 +9,7 @@ import os
 import select
 
 from cloche.cli import front
+from cloche.engine.events import tell
 from cloche.linux import terminal
 
 TYPE_CHECKING = False
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import signal as _signal
     from typing import Any, Self
 
+    from cloche.engine.containers import Container
     from cloche.engine.supervisor.client import Session
 else:
     import _signal
@@ -30,9 +32,9 @@ class Attached:
     """Our streams between us and a container; `run` returns its exit code, or None where we have left it."""
 
     def __init__(
-        self, session: Session, container_id: str, *, tty: bool, interactive: bool, proxy: bool, keys: str
+        self, session: Session, container: Container, *, tty: bool, interactive: bool, proxy: bool, keys: str
     ) -> None:
-        self.session, self.id, self.tty, self.interactive = session, container_id, tty, interactive
+        self.session, self.container, self.tty, self.interactive = session, container, tty, interactive
         self.proxy = (
             proxy and not tty
         )  # as docker has it: who is at a terminal types them, and a closed window is no end
@@ -66,7 +68,7 @@ class Attached:
 
     def signal(self, number: int) -> None:
         """Pass a signal on."""
-        self.session.send("signal", self.id, number, False)
+        self.session.send("signal", self.container.id, number, False)
 
     def _hear(self) -> bool:
         kind, *rest = self.session.receive()
@@ -89,6 +91,7 @@ class Attached:
         if data and self.keys is not None:
             data, left = self.keys(data)
             if left:
+                tell(self.container, "detach")
                 self.over = True
                 return
             if not data:

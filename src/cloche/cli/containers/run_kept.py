@@ -54,7 +54,7 @@ def run_kept(parsed: Parsed, options: Options) -> int:
 
     attached = Attached(
         started.session,
-        started.container.id,
+        started.container,
         tty=options.tty,
         interactive=options.interactive,
         proxy=parsed.flag("sig_proxy"),

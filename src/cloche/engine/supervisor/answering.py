@@ -148,7 +148,7 @@ def _end_of_input(item: Supervised, conn: Connection) -> None:
 
 def _resize(item: Supervised, conn: Connection, rows: int, columns: int) -> None:
     del conn
-    item.streams.resize(rows, columns)
+    item.resize(rows, columns)
 
 
 ATTACHED: dict[str, Callable[..., None]] = {"keyboard": _keyboard, "in": _type, "eof": _end_of_input, "resize": _resize}

@@ -251,9 +251,8 @@ class Streams:
             self.closed()
 
     def resize(self, rows: int, columns: int) -> None:
-        """Give its terminal another size."""
-        if self.console >= 0:
-            terminal.set_window_size(self.console, rows, columns)
+        """Give its terminal, which is there, another size."""
+        terminal.set_window_size(self.console, rows, columns)
 
     # who is attached
 

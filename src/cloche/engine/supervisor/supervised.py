@@ -12,12 +12,12 @@ import time
 
 from cloche.engine import clock
 from cloche.engine.containers import facts_of, load
+from cloche.engine.events import emit, mounted, tell_all, unmounted, volumes_among
 from cloche.engine.records import start_time
 from cloche.engine.signals import signal_number
 from cloche.engine.supervisor import orphans, restarts, states
 from cloche.engine.supervisor.streams import Streams
 from cloche.errors import StageError
-from cloche.images.store.events import emit
 from cloche.linux import process
 from cloche.linux.reading import boot_id
 from cloche.runtime.cgroups import freezing
@@ -59,6 +59,7 @@ class Supervised:
         self.starter: Connection | None = None
         self.attaching = False  # the starter is to have all it writes, but first it hears that it runs
         self.executed = False
+        self.has_volumes = False  # those it is to have are mounted, which has been told
         self.begun_here = 0.0  # when its command was executed; 0 where another supervisor has seen that
         self.backoff = restarts.Backoff()
         self.checker: Checker | None = None
@@ -125,7 +126,7 @@ class Supervised:
         """Take over one that another supervisor has started; without its stage there is no `run`."""
         options = known["options"]
         self.settings = _settings_of(known, state)
-        self.state, self.run, self.executed = state, run, True
+        self.state, self.run, self.executed, self.has_volumes = state, run, True, True
         self.backoff.begin()
         if run is not None:
             self.pidfd = run.pidfd
@@ -149,6 +150,7 @@ class Supervised:
         end_groups(self._groups())
         self.streams.set_up(known["keep"], f"{self.folder}/log", self.settings["facts"])
         self.streams.take_rest()
+        self.has_volumes = True
         self._ended(word)
 
     def _news(self) -> None:
@@ -194,6 +196,8 @@ class Supervised:
             self.run.send("kill")
             return
         point("after-state")
+        self.has_volumes = True
+        tell_all(mounted(self.id, self.settings["volumes"]))
         self.run.send("go")
 
     def _is_command(self, attested: dict[str, str], notes: list[tuple[str, str]]) -> None:
@@ -347,6 +351,7 @@ class Supervised:
             self.checker.end()
             self.checker = None
         if ended is not None and "failed" in ended:
+            self._volumes_are_free()
             self._tell("failed", ended["failed"])
             self._conclude(self._not_started(str(ended["failed"][2]), exit_code=126))
             return
@@ -354,6 +359,7 @@ class Supervised:
         if self.state["by"] == "health" and self.unhealthy is not None:
             how["reason"] = self.unhealthy
         if ended is not None and "not executed" in ended and not self.executed:
+            self._volumes_are_free()
             self._tell("not executed", ended["not executed"])
             self._conclude({**how, **self._not_started(str(ended["not executed"][2]), exit_code=how["exit_code"])})
             return
@@ -361,7 +367,13 @@ class Supervised:
             self.emit("oom")
         lasted = {"execDuration": str(int(time.monotonic() - self.begun_here))} if self.begun_here else {}
         self.emit("die", exitCode="unknown" if how["exit_code"] is None else str(how["exit_code"]), **lasted)
+        self._volumes_are_free()
         self._conclude({**how, "status": "exited", "finished_at": clock.now()})
+
+    def _volumes_are_free(self) -> None:
+        if self.has_volumes:
+            self.has_volumes = False
+            tell_all(unmounted(self.id, self.settings["volumes"]))
 
     def _how(self, ended: Ended) -> dict[str, Any]:
         names: tuple[str, ...] = ()
@@ -440,6 +452,12 @@ class Supervised:
         ours = self.restart is not None and self.restart.pid == conn.pid
         return ours and self.state["status"] != "restarting"
 
+    def resize(self, rows: int, columns: int) -> None:
+        """Give its terminal another size."""
+        if self.streams.console >= 0:
+            self.streams.resize(rows, columns)
+            self.emit("resize", height=str(rows), width=str(columns))
+
     def give_up(self) -> None:
         """Whoever asked for its end: it is not to run again."""
         self.state["by"] = "user"
@@ -471,4 +489,4 @@ class Supervised:
 def _settings_of(known: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
     """What its start was told, as far as it is written down."""
     facts = {"keep": known["keep"], "check": known["check"], "facts": facts_of(known), "entry": state["entry"]}
-    return {**facts, "timeout": 0.0, "memory": None}
+    return {**facts, "volumes": volumes_among(known["mounts"]), "timeout": 0.0, "memory": None}
