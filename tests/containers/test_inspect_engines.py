@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -66,10 +67,6 @@ OTHERS = {
     "Mounts[].Source": "each has its own",
     "Mounts[].Propagation": "docker's is rslave for a directory that its own is in",
     "Config.Hostname": "the beginning of the id, if none was given",
-    "Config.AttachStdout": "who is attached is not written down",
-    "Config.AttachStderr": "the same",
-    "Config.AttachStdin": "the same",
-    "Config.StdinOnce": "the same",
     "NetworkSettings.SandboxID": "networks are not here yet",
     "NetworkSettings.SandboxKey": "the same",
     "NetworkSettings.Networks.none.NetworkID": "the same",
@@ -147,6 +144,53 @@ def test_every_key_of_dockers_is_there(both: Both, name: str) -> None:
     assert differences(theirs, ours) == []
     more = set(ours) - set(theirs)
     assert more == {"Receipt", "Reason"}
+
+
+STREAMS = "{{with .Config}}{{.AttachStdin}} {{.AttachStdout}} {{.AttachStderr}} {{.OpenStdin}} {{.StdinOnce}}{{end}}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("run", "run -i", "run -d", "run -di", "create", "create -i", "create -t", "create -a stdout"),
+        *("create -ia STDERR", "create -a stdin", "run -a stdout", "run -a stderr -a stdout", "run -ia stdin"),
+    ],
+)
+def test_whose_streams_it_has_and_what_is_seen_of_them(both: Both, words: str) -> None:
+    command = ("sh", "-c", "echo out; echo err >&2; exit 3")
+    code = 3 if words.startswith("run") and "-d" not in words else 0
+    line = (*words.split(), "--network", "none", "--name", "streams", IMAGE, *command)
+    theirs, ours = both.docker(*line), both.cli(*line, env=both.env)
+    assert (theirs.returncode, ours.returncode) == (code, code)
+    if code:
+        assert (ours.stdout, ours.stderr) == (theirs.stdout, theirs.stderr)
+    found = both.each("inspect", "-f", STREAMS, "streams")
+    both.each("rm", "-f", "streams")
+    assert found[0] == found[1]
+
+
+def test_streams_of_what_is_gone_when_it_ends(both: Both) -> None:
+    line = ("run", "--rm", "-i", "--network", "none", "--name", "streams", IMAGE, "sh", "-c", "echo; sleep 1000")
+    with both.cli.popen(*line, env=both.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as front:
+        assert front.stdout
+        front.stdout.readline()
+        assert both.cloche("inspect", "-f", STREAMS, "streams") == "true true true true true\n"
+        both.cloche("kill", "streams")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("-d -a stdout", "cannot specify both --attach and --detach"),
+        ("-a out", "valid streams are STDIN, STDOUT and STDERR"),
+        ("-a stdout,stderr", "valid streams are STDIN, STDOUT and STDERR"),
+    ],
+)
+def test_streams_that_cannot_be_meant(both: Both, words: str, said: str) -> None:
+    for engine in (both.docker, lambda *line: both.cli(*line, env=both.env)):
+        done = engine("run", *words.split(), "--network", "none", IMAGE, "true")
+        assert done.returncode
+        assert said in done.stderr
 
 
 def test_sizes(both: Both) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloche.engine.keeping import ON_FAILURE, Keep, restart_of, whole
+from cloche.engine.keeping import ON_FAILURE, STREAMS, Keep, restart_of, whole
 from cloche.errors import ConflictError, SpecError
 
 TYPE_CHECKING = False
@@ -32,10 +32,26 @@ def keep_of(parsed: Parsed) -> Keep:
         restart_most=most,
         log_driver=driver,
         log_options=options,
+        attached=attached_of(parsed),
         stdin_once=parsed.flag("interactive") and parsed.values.get("detach") is not True,
         detach_keys=checked_keys(parsed.text("detach_keys")),
         **_health_of(parsed),
     )
+
+
+def attached_of(parsed: Parsed) -> tuple[str, ...]:
+    """The streams that are those of whoever makes it, as docker has it. Raises SpecError, ConflictError."""
+    given = [word.lower() for word in parsed.all("attach")]
+    if wrong := [word for word in given if word not in STREAMS]:
+        raise SpecError(f"--attach {wrong[0]!r} is no stream", hint="valid streams are STDIN, STDOUT and STDERR")
+    if parsed.values.get("detach") is True:
+        if given:
+            raise ConflictError(
+                "conflicting options: cannot specify both --attach and --detach", hint="leave one of them out"
+            )
+        return ()
+    wanted = {*(given or ("stdout", "stderr")), *(("stdin",) if parsed.flag("interactive") else ())}
+    return tuple(name for name in STREAMS if name in wanted)
 
 
 def _health_of(parsed: Parsed) -> dict[str, Any]:

@@ -12,6 +12,14 @@ DETACH_KEYS = Option(
 LEAVE_KEYS = Option(DETACH_KEYS.names, VALUE, "Options", "KEYS", DETACH_KEYS.help)
 OPTIONS = (
     Option(
+        ("-a", "--attach"),
+        LIST,
+        KEEPING,
+        "STREAM",
+        "let only this be that of the command: stdin, stdout, stderr",
+        complete="stdin stdout stderr",
+    ),
+    Option(
         ("--restart",),
         VALUE,
         KEEPING,

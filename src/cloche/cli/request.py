@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # what the engine is told, see cli.keeping
 KEPT = frozenset(
-    "restart detach_keys log_driver log_opt health_cmd health_interval health_timeout health_retries "
+    "attach restart detach_keys log_driver log_opt health_cmd health_interval health_timeout health_retries "
     "health_start_period health_start_interval health_on_failure no_healthcheck".split()
 )
 NOT_OPTIONS = {"help", "rm", "detach", "sig_proxy", "env_file", "label_file", "explain", "format", "quiet", "step"}

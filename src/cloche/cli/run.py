@@ -18,7 +18,7 @@ from cloche.cli.idfiles import IdFile, check_pidfile
 from cloche.cli.request import options_of
 from cloche.engine import records
 from cloche.engine.checks import check_of
-from cloche.engine.keeping import Keep
+from cloche.engine.keeping import STREAMS, Keep
 from cloche.engine.names import generate
 from cloche.engine.passing import Passing
 from cloche.engine.signals import signal_number
@@ -146,7 +146,9 @@ def _started(options: Options, prepared: Prepared, told: Passing, pid: int) -> N
     """The command's process is there: leave word of it, also where that was asked for."""
     if options.pidfile:
         front.write_file(options.pidfile, str(pid))
-    known = known_of(options, Keep(auto_remove=True), prepared)
+    ours = STREAMS if options.interactive else STREAMS[1:]
+    keep = Keep(auto_remove=True, attached=ours, stdin_once=options.interactive)
+    known = known_of(options, keep, prepared)
     records.add({**prepared.record(options, pid), "known": known})
     told.made()
 
@@ -164,9 +166,9 @@ def check_terminal(options: Options, *, step: bool) -> None:
 def _is_kept(parsed: Parsed) -> bool:
     """Whether the container stays, or goes on without this command: images are docker's, what is the host's is not.
 
-    What has to be looked at meanwhile is not this command's alone.
+    What has to be looked at meanwhile is not this command's alone, nor what writes to nobody.
     """
-    if parsed.flag("detach") or parsed.text("health_cmd"):
+    if parsed.flag("detach") or parsed.text("health_cmd") or parsed.all("attach"):
         return True
     if parsed.values["rm"] is not None:
         return not parsed.flag("rm")

@@ -7,6 +7,7 @@ from cloche.records import record
 
 RESTARTS = ("no", "always", "unless-stopped", "on-failure")
 ON_FAILURE = ("none", "kill", "restart", "stop")
+STREAMS = ("stdin", "stdout", "stderr")
 STOP_TIMEOUT = 10.0  # seconds, as docker's
 
 
@@ -22,6 +23,7 @@ class Keep:
     health_*        --health-cmd and the like, times in seconds; "" and 0 for what the image says, or docker's defaults
     health_on_failure  what is done with one that is not well any more: none, kill, restart, stop (podman's)
     no_healthcheck  none, whatever the image says
+    attached        the streams that are those of the command that makes it: stdin, stdout, stderr
     stdin_once      its stdin ends when that of a command does that is attached to it: it was not made with --detach
     detach_keys     the keys that leave a terminal, as docker writes them: ctrl-p,ctrl-q
     """
@@ -39,6 +41,7 @@ class Keep:
     health_start_interval: float = 0.0
     health_on_failure: str = "none"
     no_healthcheck: bool = False
+    attached: tuple[str, ...] = ()
     stdin_once: bool = False
     detach_keys: str = ""
 

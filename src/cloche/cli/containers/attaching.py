@@ -32,8 +32,18 @@ class Attached:
     """Our streams between us and a container; `run` returns its exit code, or None where we have left it."""
 
     def __init__(
-        self, session: Session, container: Container, *, tty: bool, interactive: bool, proxy: bool, keys: str
+        self,
+        session: Session,
+        container: Container,
+        *,
+        tty: bool,
+        interactive: bool,
+        proxy: bool,
+        keys: str,
+        shown: tuple[int, ...] = (1, 2),
     ) -> None:
+        """`shown` are those of its streams that come to ours."""
+        self.shown = shown
         self.session, self.container, self.tty, self.interactive = session, container, tty, interactive
         self.proxy = (
             proxy and not tty
@@ -72,7 +82,7 @@ class Attached:
 
     def _hear(self) -> bool:
         kind, *rest = self.session.receive()
-        if kind == "out":
+        if kind == "out" and rest[0] in self.shown:
             _write(rest[0], rest[1])
         elif kind == "taken":
             self.poll.register(0, select.POLLIN)

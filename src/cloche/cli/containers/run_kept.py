@@ -9,6 +9,7 @@ from cloche.cli.idfiles import IdFile, check_pidfile
 from cloche.cli.keeping import keep_of
 from cloche.cli.run import check_terminal, fetch_wanted
 from cloche.engine.events import tell
+from cloche.engine.keeping import STREAMS
 from cloche.errors import ConflictError, NotExecutedError
 from cloche.sandbox import keeping
 
@@ -59,6 +60,7 @@ def run_kept(parsed: Parsed, options: Options) -> int:
         interactive=options.interactive,
         proxy=parsed.flag("sig_proxy"),
         keys=keep.detach_keys,
+        shown=tuple(number for number in (1, 2) if STREAMS[number] in keep.attached),
     )
     left = attached.run() is None
     _report(attached.reason, quiet=parsed.flag("quiet"))
