@@ -79,6 +79,39 @@ def test_a_real_container(someone: Cli) -> None:
     assert someone("logs", "--since", "1h", name).stdout == "one\ntwo and three\nend"
 
 
+@pytest.mark.parametrize("driver", ["journald", "syslog"])
+def test_what_is_sent_away_is_shown_all_the_same(driver: str, someone: Cli) -> None:
+    """Whether somebody listens there, as on most machines, or nobody does, as on this one perhaps."""
+    name = f"sends-{someone.kind}-{driver}"
+    words = ("run", "-d", "--allow-unenforced", "--log-driver", driver, "--log-opt", "tag={{.Name}}", "--name", name)
+    done = someone(*words, "host", "sh", "-c", SAYS)
+    assert done.returncode == 0, done.stderr
+    followed = subprocess.run(
+        [*someone.argv, "logs", "-f", name], capture_output=True, check=False, timeout=60, env=someone._environment
+    )
+    assert (followed.stdout, followed.stderr) == (b"one\ntwo and three\nend", b"caf\xc3\xa9 \xff\n")
+    assert someone("logs", "-n", "2", name).stdout == "two and three\nend"
+    lines = someone("logs", "-t", "--details", name).stdout.splitlines()
+    assert [line.split(" ", 1)[1] for line in lines] == [" one", " two and three", " end"]
+    assert someone("logs", "--until", "1h", name).stdout == ""
+    assert someone("inspect", "-f", "<{{.LogPath}}> {{.HostConfig.LogConfig.Type}}", name).stdout == f"<> {driver}\n"
+
+
+def test_without_the_copy_there_is_nothing_to_show(root: Cli) -> None:
+    words = ("--log-driver", "syslog", "--log-opt", "cache-disabled=true", "--name", "sends")
+    assert root("run", "--rm=false", *words, "host", "echo", "gone").stdout == "gone\n"
+    done = root("logs", "-f", "sends")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "cloche: configured logging driver does not support reading\n"
+        "  hint: it is in the log of this machine, and here where cache-disabled is not given\n"
+    )
+    root("rm", "sends")
+    done = root("create", "--log-driver", "syslog", "--log-opt", "cache-disabled=maybe", "host", "true")
+    assert done.returncode == 1
+    assert done.stderr.startswith("cloche: invalid value for option cache-disabled: maybe\n")
+
+
 def test_the_commands_of_the_document_succeed(someone: Cli, tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "docs/containers.md").read_text()
     found = re.search(r"^## Logs\n.*?^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
@@ -244,7 +277,7 @@ def test_which_part(words: tuple[str, ...], numbers: range, cli: Cli, store: Sto
 def test_what_cannot_be_done(words: tuple[str, ...], said: str, cli: Cli, store: Store) -> None:
     store.end("box")
     store.make("silent", keep={"log_driver": "none"})
-    store.make("journal", keep={"log_driver": "journald"})
+    store.make("journal", keep={"log_driver": "journald", "log_options": {"cache-disabled": "true"}})
     done = cli("logs", *words, env=store.env)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(said)
@@ -427,7 +460,7 @@ def test_the_journal_gets_what_docker_sends(docker: Docker, monkeypatch: pytest.
     monkeypatch.setattr(datagrams, "_post", datagrams._Post())
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(str(tmp_path / "socket"))
-        writer = open_writer("journald", options, "", about)
+        writer = open_writer("journald", options, str(tmp_path / "log"), about)
         for stream, data in (("stdout", b"one\n"), ("stderr", b"two\n"), ("stdout", b"x" * 20000 + b"\nend")):
             writer.write(stream, data, NOON)
         writer.flush(NOON)

@@ -7,7 +7,7 @@ import time
 from contextlib import closing
 
 from cloche.engine.containers import ALIVE, Container, is_alive
-from cloche.engine.logs import readable
+from cloche.engine.logs import DEFAULT, readable
 from cloche.engine.logs.following import follow as following
 from cloche.engine.logs.reading import NEVER, Log, merged
 from cloche.errors import ConflictError
@@ -70,11 +70,12 @@ def _check(container: Container) -> None:
             f"what {container.name or container.id[:12]} says is not kept: it is removed when it ends",
             hint="cloche run -d keeps it, and what is said",
         )
-    driver = container.known.get("keep", {}).get("log_driver", "json-file")
-    if not readable(driver):
+    keep = container.known.get("keep", {})
+    driver = keep.get("log_driver", DEFAULT)
+    if not readable(driver, keep.get("log_options", {})):
         hint = {
-            "journald": f"journalctl CONTAINER_ID_FULL={container.id} shows what it has said",
-            "syslog": f"it is in the log of this machine, below {container.id[:12]}",
+            "journald": f"journalctl CONTAINER_ID_FULL={container.id} shows it, or cloche without cache-disabled",
+            "syslog": "it is in the log of this machine, and here where cache-disabled is not given",
         }.get(driver, "the driver none keeps nothing; --log-driver json-file does")
         raise ConflictError("configured logging driver does not support reading", hint=hint)
 

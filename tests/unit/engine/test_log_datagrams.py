@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.engine.test_log_files import files_of, small_disk, write_all
 
 from cloche.engine.logs import Facts, datagrams, open_writer
+from cloche.engine.logs.datagrams import Datagrams
+from cloche.engine.logs.reading import Log
 from cloche.engine.logs.writers import Writer
 
 ID = "cd" * 32
@@ -64,7 +67,7 @@ def fields_of(entry: bytes) -> dict[str, bytes]:
 
 
 def test_entries_of_the_journal_have_dockers_fields(reader: socket.socket) -> None:
-    writer = open_writer("journald", OPTIONS, "", FACTS)
+    writer = Datagrams("journald", OPTIONS, FACTS)
     writer.write("stdout", b"one\ntwo\xff\0\n", NOON)
     writer.write("stderr", b"no end", NOON)
     writer.flush(NOON)
@@ -90,7 +93,7 @@ def test_entries_of_the_journal_have_dockers_fields(reader: socket.socket) -> No
 @given(st.lists(st.binary(max_size=50) | st.integers(1, 40000).map(lambda n: b"z" * n), max_size=10))
 def test_all_of_a_stream_arrives(chunks: list[bytes]) -> None:
     sent: list[bytes] = []
-    writer = open_writer("journald", {}, "", FACTS)
+    writer = Datagrams("journald", {}, FACTS)
     with pytest.MonkeyPatch.context() as patch:
 
         def deliver(_post: object, _place: str, entry: bytes) -> bool:
@@ -111,7 +114,7 @@ def test_all_of_a_stream_arrives(chunks: list[bytes]) -> None:
 
 
 def test_pieces_of_a_long_line_are_numbered(reader: socket.socket) -> None:
-    writer = open_writer("journald", {}, "", FACTS)
+    writer = Datagrams("journald", {}, FACTS)
     writer.write("stdout", b"x" * 40000 + b"\nshort\n", NOON)
     entries = [fields_of(entry) for entry in received(reader)]
     numbers = [(entry.get("CONTAINER_PARTIAL_ORDINAL"), entry.get("CONTAINER_PARTIAL_LAST")) for entry in entries]
@@ -119,7 +122,7 @@ def test_pieces_of_a_long_line_are_numbered(reader: socket.socket) -> None:
 
 
 def test_lines_of_syslog_are_as_docker_writes_them(reader: socket.socket) -> None:
-    writer = open_writer("syslog", {"syslog-facility": "local1", "tag": "app"}, "", FACTS)
+    writer = Datagrams("syslog", {"syslog-facility": "local1", "tag": "app"}, FACTS)
     writer.write("stdout", b"one\n", time.time_ns())
     writer.write("stderr", b"two\n", time.time_ns())
     one, two = received(reader)
@@ -130,7 +133,7 @@ def test_lines_of_syslog_are_as_docker_writes_them(reader: socket.socket) -> Non
 
 @pytest.mark.parametrize("driver", ["journald", "syslog"])
 def test_who_does_not_keep_up_is_waited_for_once_and_told_what_is_lost(driver: str, reader: socket.socket) -> None:
-    writer = open_writer(driver, {}, "", FACTS)
+    writer = Datagrams(driver, {}, FACTS)
     before = time.monotonic()
     for number in range(2000):
         writer.write("stdout", b"%04d\n" % number, NOON)
@@ -145,7 +148,72 @@ def test_who_does_not_keep_up_is_waited_for_once_and_told_what_is_lost(driver: s
 
 def test_nobody_who_listens_is_no_trouble(reader: socket.socket) -> None:
     os.unlink(reader.getsockname())
-    writer: Writer = open_writer("journald", {}, "", FACTS)
+    writer = Datagrams("journald", {}, FACTS)
     writer.write("stdout", b"unheard\n", NOON)
     writer.flush(NOON)
     writer.close()
+
+
+# the copy
+
+
+def copied(folder: Path) -> list[tuple[str, bytes, dict[str, str]]]:
+    log = Log(str(folder), ID)
+    found = [(record.stream, record.text, record.attributes) for record in log.records()]
+    log.close()
+    return found
+
+
+@pytest.mark.parametrize("driver", ["journald", "syslog"])
+def test_what_is_sent_away_is_kept_too(driver: str, reader: socket.socket, tmp_path: Path) -> None:
+    options = {**OPTIONS, "cache-max-size": "1k", "cache-max-file": "3", "cache-compress": "false"}
+    writer = open_writer(driver, options, str(tmp_path / "log"), FACTS)
+    chunks = [("stdout", b"one\ntw"), ("stderr", b"caf\xe9\n"), ("stdout", b"o\nno end")]
+    write_all(writer, chunks)
+    about = {"9 tier-x": "a\nb", "WHO": "me"}
+    whole = [(*said, about) for said in (("stdout", b"one\n"), ("stderr", b"caf\xe9\n"), ("stdout", b"two\n"))]
+    assert copied(tmp_path / "log") == [*whole, ("stdout", b"no end", about)]
+    assert len(received(reader)) == 4
+    for _ in range(20):
+        write_all(writer, [("stdout", b"x" * 500 + b"\n")])
+        assert len(received(reader)) == 1
+    assert len(files_of(tmp_path / "log")) == 3
+    assert not list((tmp_path / "log").glob("*.gz"))
+
+
+@pytest.mark.parametrize("text", ["true", "1", "T"])
+def test_there_is_no_copy_of_one_that_does_not_want_it(text: str, reader: socket.socket, tmp_path: Path) -> None:
+    writer = open_writer("journald", {"cache-disabled": text}, str(tmp_path / "log"), FACTS)
+    write_all(writer, [("stdout", b"sent\n")])
+    assert len(received(reader)) == 1
+    assert not (tmp_path / "log").exists()
+
+
+def test_neither_is_held_up_by_what_becomes_of_the_other(reader: socket.socket, tmp_path: Path) -> None:
+    place = reader.getsockname()
+    (tmp_path / "file").touch()
+    writer: Writer = open_writer("syslog", {}, str(tmp_path / "file" / "log"), FACTS)
+    write_all(writer, [("stdout", b"heard, and not kept\n")])
+    assert received(reader)[0].endswith(b"heard, and not kept")
+    os.unlink(place)
+    (tmp_path / "file").unlink()
+    write_all(writer, [("stdout", b"kept, and not heard\n")])
+    lost = b"cloche: 20 bytes lost: not a directory\n"
+    assert [text for _, text, _ in copied(tmp_path / "file" / "log")] == [lost, b"kept, and not heard\n"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_with_a_full_disk_all_is_sent(reader: socket.socket, tmp_path: Path) -> None:
+    with small_disk(tmp_path) as disk:
+        (disk / "other").write_bytes(bytes(60000))
+        writer = open_writer("journald", {}, str(disk / "log"), FACTS)
+        sent = 0
+        for number in range(200):
+            writer.write("stdout", b"%d %s\n" % (number, b"x" * 90), NOON)
+            sent += len(received(reader))
+        (disk / "other").unlink()
+        write_all(writer, [("stdout", b"room again\n")])
+        texts = [text for _, text, _ in copied(disk / "log")]
+    assert sent == 200
+    assert b"bytes lost: no space left on device" in texts[-2]
+    assert texts[-1] == b"room again\n"

@@ -24,6 +24,7 @@ from cloche.engine.logs import Facts, check_options, compressing, open_writer
 from cloche.engine.logs.files import FileWriter, move_on
 from cloche.engine.logs.reading import Log
 from cloche.engine.logs.records import Record, decode
+from cloche.engine.logs.writers import Writer
 from cloche.errors import SpecError
 
 ID = "ab" * 32
@@ -73,7 +74,7 @@ def await_compression(folder: Path) -> None:
         time.sleep(0.01)
 
 
-def write_all(writer: FileWriter, chunks: list[tuple[str, bytes]]) -> None:
+def write_all(writer: Writer, chunks: list[tuple[str, bytes]]) -> None:
     for index, (stream, data) in enumerate(chunks):
         writer.write(stream, data, index)
     writer.flush(len(chunks))
@@ -314,6 +315,14 @@ def test_killed_at_any_moment_of_a_rotation_nothing_is_lost_or_twice(compress: s
         ("syslog", {"syslog-facility": "nose"}, "invalid syslog facility: nose"),
         ("journald", {"tag": "{{.Nose}}"}, "tag '{{.Nose}}' names nothing that a log knows"),
         ("journald", {"tag": "{{.Name"}, "tag '{{.Name' names nothing that a log knows"),
+        ("journald", {"max-size": "1m"}, "unknown log opt 'max-size' for journald log driver"),
+        ("journald", {"cache-disabled": "no"}, "invalid value for option cache-disabled: no"),
+        ("json-file", {"cache-disabled": "no"}, "invalid value for option cache-disabled: no"),
+        ("syslog", {"cache-max-size": "big"}, "cache-max-size 'big' is not a size"),
+        ("syslog", {"cache-max-file": "0"}, "cache-max-file cannot be less than 1"),
+        ("syslog", {"cache-compress": "yes"}, "cache-compress is true or false, not 'yes'"),
+        ("syslog", {"cache-compress": "true", "cache-max-file": "1"}, "cache-compress cannot be true when cache-max-f"),
+        ("syslog", {"cache-nose": "1"}, "unknown log opt 'cache-nose' for syslog log driver"),
     ],
 )
 def test_wrong_options_are_refused(driver: str, options: dict[str, str], said: str) -> None:
@@ -329,6 +338,8 @@ def test_wrong_options_are_refused(driver: str, options: dict[str, str], said: s
         ("journald", {"tag": "{{ .ImageName }}", "env-regex": "^A"}),
         ("syslog", {"syslog-facility": "local3"}),
         ("none", {}),
+        ("syslog", {"cache-max-size": "-1", "cache-max-file": "2", "cache-compress": "false", "cache-disabled": ""}),
+        ("local", {"cache-disabled": "true", "cache-max-size": "1m", "max-size": "2m"}),
     ],
 )
 def test_right_options_are_taken(driver: str, options: dict[str, str]) -> None:
@@ -340,7 +351,7 @@ def test_labels_and_variables_come_with_each_record(tmp_path: Path) -> None:
         id=ID, name="box", image="box:1", labels={"a": "1", "b": "2", "other": "3"}, env=("WHO=me", "WAY=x=y", "NO")
     )
     options = {"labels": "a,missing", "labels-regex": "^b", "env-regex": "^W", "tag": "{{.Name}}/{{.ID}}"}
-    write_all(open_writer("json-file", options, str(tmp_path), facts), [("stdout", b"x\n")])  # type: ignore[arg-type]
+    write_all(open_writer("json-file", options, str(tmp_path), facts), [("stdout", b"x\n")])
     (record,) = records_of(tmp_path)
     assert record.attributes == {"a": "1", "b": "2", "WHO": "me", "WAY": "x=y", "tag": f"box/{ID[:12]}"}
 

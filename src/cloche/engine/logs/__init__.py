@@ -1,7 +1,8 @@
 """What containers say, kept: written by the supervisor as it comes from their pipes, read by `cloche logs`.
 
     pipe ── chunks ──► Writer ──► log/ID-json.log, .1, .2.gz ──► reading.Log ──► time, stream, bytes
-                              └─► journald, syslog, nowhere
+                              ├─► journald, syslog, and a copy in such a file
+                              └─► nowhere
 
     options       which drivers there are, what may be said to them
     records       one record of a file: bytes to JSON and back, pure
@@ -17,8 +18,8 @@ disk does not take is counted, and told in the log when there is room again.
 from __future__ import annotations
 
 from cloche.engine.logs.files import FileWriter
-from cloche.engine.logs.options import DEFAULT, check_options
-from cloche.engine.logs.writers import Facts, Nothing, Writer
+from cloche.engine.logs.options import DEFAULT, IN_FILES, SENT, check_options, copy_options, is_copied
+from cloche.engine.logs.writers import Copied, Facts, Nothing, Writer
 
 __all__ = ["DEFAULT", "Facts", "Writer", "check_options", "open_writer", "readable"]
 
@@ -31,13 +32,16 @@ def open_writer(driver: str, options: dict[str, str], folder: str, container: Fa
     check_options(driver, options)
     if driver == "none":
         return Nothing()
-    if driver in {"journald", "syslog"}:
+    if driver in SENT:
         from cloche.engine.logs.datagrams import Datagrams
 
-        return Datagrams(driver, options, container)
+        sent = Datagrams(driver, options, container)
+        if not is_copied(driver, options):
+            return sent
+        return Copied(sent, FileWriter("local", copy_options(options), folder, container))
     return FileWriter(driver, options, folder, container)
 
 
-def readable(driver: str) -> bool:
-    """Whether `reading.Log` can give back what was said to it."""
-    return driver in {"json-file", "local"}
+def readable(driver: str, options: dict[str, str]) -> bool:
+    """Whether `reading.Log` can give back what was said to it. Raises SpecError for what was never checked."""
+    return driver in IN_FILES or is_copied(driver, options)

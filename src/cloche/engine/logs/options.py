@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from cloche.engine.logs.writers import Facts
 
 DEFAULT = "json-file"
-MODE = ("mode", "max-buffer-size")  # nothing that is written waits, so neither changes anything
 FILES = ("max-size", "max-file", "compress")
+COPY = "cache-"  # what the options of a copy begin with, and those of its file
+DISABLED = f"{COPY}disabled"
+MODE = ("mode", "max-buffer-size")  # nothing that is written waits, so neither changes anything
+COMMON = (*MODE, DISABLED, *(f"{COPY}{name}" for name in FILES))  # of a driver that is read itself no copy is made
 ATTRIBUTES = ("labels", "labels-regex", "env", "env-regex", "tag")
 DRIVERS = {
-    "json-file": (*MODE, *FILES, *ATTRIBUTES),
-    "local": (*MODE, *FILES),
-    "journald": (*MODE, *ATTRIBUTES),
-    "syslog": (*MODE, "tag", "syslog-facility"),
+    "json-file": (*COMMON, *FILES, *ATTRIBUTES),
+    "local": (*COMMON, *FILES),
+    "journald": (*COMMON, *ATTRIBUTES),
+    "syslog": (*COMMON, *ATTRIBUTES, "syslog-facility"),
     "none": MODE,
 }
 HINT = f"there are {', '.join(DRIVERS)}"
@@ -33,6 +36,7 @@ UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}  #
 TRUE = ("1", "t", "T", "true", "True", "TRUE")
 FALSE = ("0", "f", "F", "false", "False", "FALSE")
 LOCAL_SIZE, LOCAL_FILES = 20 << 20, 5
+IN_FILES, SENT = ("json-file", "local"), ("journald", "syslog")
 
 
 class Limits:
@@ -57,8 +61,10 @@ def check_options(driver: str, options: dict[str, str]) -> None:
         raise SpecError(f"logger: logging mode not supported: {options['mode']}", hint="blocking or non-blocking")
     if "max-buffer-size" in options:
         parse_size(options["max-buffer-size"], "max-buffer-size")
-    if driver in {"json-file", "local"}:
+    if driver in IN_FILES:
         limits_of(driver, options)
+    limits_of("local", options, COPY)
+    is_copied(driver, options)
     facility_of(options)
     _expand(options.get("tag", ""), "", {})
     for name in ("labels-regex", "env-regex"):
@@ -66,18 +72,43 @@ def check_options(driver: str, options: dict[str, str]) -> None:
             _compile(options[name], name)
 
 
-def limits_of(driver: str, options: dict[str, str]) -> Limits:
-    """The limits that options and the driver's defaults come to. Raises SpecError."""
+def limits_of(driver: str, options: dict[str, str], prefix: str = "") -> Limits:
+    """The limits that options and the driver's defaults come to; `prefix` is what their names begin with.
+
+    Raises SpecError.
+    """
     local = driver == "local"
-    size = parse_size(options["max-size"], "max-size") if "max-size" in options else LOCAL_SIZE if local else 0
-    files = _parse_count(options["max-file"]) if "max-file" in options else LOCAL_FILES if local else 1
-    compress = _parse_bool(options["compress"], "compress") if "compress" in options else local
-    if compress and "compress" in options and (files < 2 or not size):
+    size_name, count_name, compress_name = (f"{prefix}{name}" for name in FILES)
+    size, files, compress = (LOCAL_SIZE, LOCAL_FILES, True) if local else (0, 1, False)
+    if size_name in options:
+        size = parse_size(options[size_name], size_name)
+    if count_name in options:
+        files = _parse_count(options[count_name], count_name)
+    if compress_name in options:
+        compress = _parse_bool(options[compress_name], compress_name)
+    if compress and compress_name in options and (files < 2 or not size):
         raise SpecError(
-            "compress cannot be true when max-file is less than 2 or max-size is not set",
-            hint="--log-opt max-size=10m --log-opt max-file=3 --log-opt compress=true",
+            f"{compress_name} cannot be true when {count_name} is less than 2 or {size_name} is not set",
+            hint=f"--log-opt {size_name}=10m --log-opt {count_name}=3 --log-opt {compress_name}=true",
         )
     return Limits(size, files, compress=compress and files > 1 and size > 0)
+
+
+def is_copied(driver: str, options: dict[str, str]) -> bool:
+    """Whether what is sent away is kept here, too, so that it can be read. Raises SpecError.
+
+    docker's documentation, "Use docker logs with remote logging drivers" (dual logging).
+    """
+    text = options.get(DISABLED, "")
+    if text and text not in TRUE and text not in FALSE:
+        raise SpecError(f"invalid value for option {DISABLED}: {text}", hint="true or false")
+    return driver in SENT and text not in TRUE
+
+
+def copy_options(options: dict[str, str]) -> dict[str, str]:
+    """What the file of a copy is told: its limits, and what is to come with every record, but for the tag."""
+    limits = {name: options[f"{COPY}{name}"] for name in FILES if f"{COPY}{name}" in options}
+    return limits | {name: options[name] for name in ATTRIBUTES if name in options and name != "tag"}
 
 
 def parse_size(text: str, what: str) -> int:
@@ -165,11 +196,11 @@ def _expand(text: str, what: str, words: dict[str, str]) -> str:
 TAG_WORDS = ("ID", "FullID", "Name", "ImageID", "ImageFullID", "ImageName", "DaemonName")
 
 
-def _parse_count(text: str) -> int:
+def _parse_count(text: str, what: str) -> int:
     if not text.isascii() or not text.isdecimal() or len(text) > 4:
-        raise SpecError(f"max-file {text!r} is not a whole number", hint="such as 3")
+        raise SpecError(f"{what} {text!r} is not a whole number", hint="such as 3")
     if int(text) < 1:
-        raise SpecError("max-file cannot be less than 1")
+        raise SpecError(f"{what} cannot be less than 1")
     return int(text)
 
 

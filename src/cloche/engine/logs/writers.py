@@ -48,3 +48,27 @@ class Nothing(Writer):
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+class Copied(Writer):
+    """A writer that sends away, and one of a file, which `cloche logs` reads; neither knows how the other fares."""
+
+    __slots__ = ("copy", "sent")
+
+    def __init__(self, sent: Writer, copy: Writer) -> None:
+        self.sent, self.copy = sent, copy
+
+    def write(self, stream: str, data: bytes, now_ns: int) -> None:
+        """Keep it first, as whoever it is sent to may be waited for."""
+        self.copy.write(stream, data, now_ns)
+        self.sent.write(stream, data, now_ns)
+
+    def flush(self, now_ns: int) -> None:
+        """Both."""
+        self.copy.flush(now_ns)
+        self.sent.flush(now_ns)
+
+    def close(self) -> None:
+        """Both."""
+        self.copy.close()
+        self.sent.close()
