@@ -18,9 +18,25 @@ class Listener:
 
     def __init__(self) -> None:
         self.heard = b""
+        self.taken = 0
 
-    def send(self, _word: str, _number: int, data: bytes) -> None:
-        self.heard += data
+    def send(self, word: str, *rest: Any) -> None:
+        if word == "taken":
+            self.taken += 1
+        else:
+            self.heard += rest[1]
+
+
+class Gone(Listener):
+    """One that has ended, as is found when something is sent to it (`connection.Connection.close`)."""
+
+    def __init__(self, streams: Streams) -> None:
+        super().__init__()
+        self.streams = streams
+
+    def send(self, word: str, *rest: Any) -> None:
+        del word, rest
+        self.streams.let_go(self)  # type: ignore[arg-type]
 
 
 def test_what_is_held_back_is_not_taken_though_its_writers_have_gone(tmp_path: Path) -> None:
@@ -38,4 +54,34 @@ def test_what_is_held_back_is_not_taken_though_its_writers_have_gone(tmp_path: P
     streams.go_on()
     loop.turn()
     assert listener.heard == b"said and gone"
+    streams.end()
+
+
+def test_who_has_gone_takes_nothing_from_the_next_who_is_attached(tmp_path: Path) -> None:
+    streams = Streams(Loop(), str(tmp_path), lambda: None)
+    theirs, _ = streams.open(tty=False, interactive=False)
+    listener = Listener()
+    for conn in (Gone(streams), listener):
+        streams.attach(conn)  # type: ignore[arg-type]
+    os.write(theirs[1], b"for all")
+    streams.loop.turn()
+    assert listener.heard == b"for all"
+    for fd in theirs:
+        os.close(fd)
+    streams.end()
+
+
+def test_who_has_gone_does_not_keep_the_next_who_types_waiting(tmp_path: Path) -> None:
+    streams = Streams(Loop(), str(tmp_path), lambda: None)
+    theirs, ends = streams.open(tty=False, interactive=True)
+    typist = Listener()
+    full = b"x" * (1 << 17)  # more than a pipe holds
+    streams.type(Gone(streams), full)  # type: ignore[arg-type]
+    streams.type(typist, b"last")  # type: ignore[arg-type]
+    while streams.typed:
+        os.read(theirs[0], len(full))
+        streams.loop.turn()
+    assert typist.taken == 1
+    for fd in (*theirs, ends["input"]):
+        os.close(fd)
     streams.end()

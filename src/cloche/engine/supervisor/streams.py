@@ -168,7 +168,7 @@ class Streams:
             self.more = True
             if data[-1:] != b"\n" and self.unfinished is None:
                 self._finish_line_soon()
-        for conn in self.attached:
+        for conn in tuple(self.attached):  # one that is found to be gone leaves the list
             conn.send("out", number, data)
         if any(conn.full for conn in self.attached) and not self.held_up:
             self.held_up = True
@@ -228,9 +228,9 @@ class Streams:
         elif self.input not in self.loop.handlers:
             self.loop.watch(self.input, lambda _events: self._feed(), WRITE)
         if not self.typed:
-            for conn in self.typists:
+            typists, self.typists = self.typists, []
+            for conn in typists:
                 conn.send("taken")
-            self.typists = []
             if self.ending:
                 self.no_more_input()
 
