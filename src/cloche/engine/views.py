@@ -13,11 +13,12 @@ what is in the container is reached from the descriptor of its root alone.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
 
-from cloche.engine import records
+from cloche.engine import records, volumes
 from cloche.errors import ConflictError, NotFoundError, UnsupportedError
 from cloche.images import local
 from cloche.images.mounting import overlay
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
 
     from cloche.engine.containers import Container
 
-    Bind = tuple[str, str, bool]  # where it comes from, where it goes, whether it can be written to
+    # where it comes from, where it goes, whether it can be written to, and which part of it is meant, "" for all
+    Bind = tuple[str, str, bool, str]
 
 LOOK = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-EINVAL = 22
+BENEATH = files.RESOLVE_BENEATH | files.RESOLVE_NO_MAGICLINKS
 BINDS = {"bind", "volume"}
 
 
@@ -51,13 +53,18 @@ def live_view(container: Container) -> tuple[Any, ...]:
 
 def whole_view(container: Container) -> tuple[Any, ...]:
     """What one that does not run would see, but for what the kernel makes. Raises UnsupportedError, NotFoundError."""
-    binds = [
-        (str(item["Source"]), str(item["Destination"]), bool(item.get("RW", True)))
-        for item in container.known.get("mounts") or ()
-        if item.get("Type") in BINDS and item.get("Source")
-    ]
+    mounts = container.known.get("mounts") or ()
+    binds = [_bind_of(item) for item in mounts if item.get("Type") in BINDS and item.get("Source")]
     read_only = bool((container.known.get("options") or {}).get("read_only"))
     return "whole", *_stack(container), read_only, sorted(binds, key=lambda item: item[1].count("/"))
+
+
+def _bind_of(item: dict[str, Any]) -> Bind:
+    """A mount as the start makes it; the Source of a volume is its place in the store, wherever its data is."""
+    source, writable = str(item["Source"]), bool(item.get("RW", True))
+    if item["Type"] == "volume" and (volume := volumes.load(str(item.get("Name", "")))) is not None:
+        source, writable = volume.data, writable and "ro" not in volume.words
+    return source, str(item["Destination"]), writable, str(item.get(volumes.SUBPATH, ""))
 
 
 def layers_view(container: Container) -> tuple[Any, ...]:
@@ -212,11 +219,24 @@ def _copy_attributes(source: str, path: str) -> None:
     os.chmod(path, stat.S_IMODE(status.st_mode))
 
 
-def _tree(source: str, destination: str, writable: bool) -> tuple[int, str]:
-    tree = mount.open_tree(files.AT_FDCWD, source, recursive=True)
+def _tree(source: str, destination: str, writable: bool, below: str) -> tuple[int, str]:
+    tree = _part(source, below) if below else mount.open_tree(files.AT_FDCWD, source, recursive=True)
     if not writable:
         mount.mount_setattr(tree, set_=mount.MOUNT_ATTR_RDONLY, recursive=True)
     return tree, destination
+
+
+def _part(source: str, below: str) -> int:
+    """A part of a volume, whose links are the container's: they lead nowhere else."""
+    try:
+        with (
+            files.Fd(os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as top,
+            files.Fd(files.openat2(top.number, below, os.O_PATH | os.O_CLOEXEC, resolve=BENEATH)) as found,
+        ):
+            return mount.open_tree(found.number, b"", recursive=True)
+    except OSError as error:
+        why = "it leads out of it" if error.errno == errno.EXDEV else error.strerror
+        raise ConflictError(f"{below} of the volume {source} cannot be mounted: {why}") from None
 
 
 def _attach(tree: int, root: int, destination: str) -> None:

@@ -38,6 +38,7 @@ DRIVER = "local"
 ANONYMOUS = "com.docker.volume.anonymous"  # the label of those that nobody gave a name, as docker's
 DATA, KNOWN, FIRST, USERS = "_data", "volume.json", "first", "users"
 NEW, GONE = ".new", ".gone"
+SUBPATH = "Subpath"  # a member of a container's mount: which part of the volume it has, none for all of it
 WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 # what an option of the local driver needs beside it (docker volume create, "Driver-specific options")
 NEEDS = {"type": ("device",), "device": ("type",), "o": ("device", "type")}

@@ -11,6 +11,7 @@ ends has them in memory, where all that it writes is: nobody could ever find the
 from __future__ import annotations
 
 from cloche.engine import containers, volume_uses, volumes
+from cloche.engine.volumes import SUBPATH
 from cloche.errors import ConflictError, NotFoundError, SpecError
 from cloche.linux.places import exists, normpath
 from cloche.records import record
@@ -189,7 +190,8 @@ def _taken(item: dict[str, Any], whose: str, *, read_only: bool) -> str:
         hint = f"give it a name where {whose} is run: -v NAME:{place}"
         raise ConflictError(f"the volume at {place} of {whose} is in memory, and its alone", hint=hint)
     if kind == "volume":
-        return _spell(kind, item["Name"], place, frozen)
+        below = item.get(SUBPATH, "")
+        return _spell(kind, item["Name"], place, frozen, f"volume-subpath={below}" if below else "")
     if kind == "tmpfs":
         return _spell(kind, "", place, frozen)
     propagation = item["Propagation"]
@@ -219,7 +221,8 @@ def named_mount(item: values.Volume, *, copy: bool) -> Mount:
 def mounts_for_inspect(options: Options, image: Image | None) -> list[dict[str, object]]:
     """The mounts of a container with these options, settled, in docker's shape (Docker Engine API, MountPoint).
 
-    A volume in memory, of a container that is gone when it ends, has no name.
+    A volume in memory, of a container that is gone when it ends, has no name. One of which only a part is mounted has a
+    member more, that part.
     """
     base = here()
     found = []
@@ -250,7 +253,8 @@ def _shown(item: values.Volume, mode: str, unnamed: str) -> dict[str, object]:
     volume = volumes.load(item.name)
     source = f"{volumes.volumes_dir()}/{item.name}/{volumes.DATA}" if volume is None else volume.mountpoint
     mode = mode or (unnamed if volume is not None and volume.anonymous else "z")
-    return _point("volume", source, item.target, mode, writable=writable, name=item.name)
+    point = _point("volume", source, item.target, mode, writable=writable, name=item.name)
+    return {**point, SUBPATH: item.below} if item.below else point
 
 
 def _point(
