@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cloche.linux.capabilities import names
 from tests.integration.background import PATIENCE, gone, members, refused, running
 from tests.integration.terminal import Emulator
 
@@ -135,6 +137,18 @@ def test_privileged_has_all_capabilities_and_no_filter(anyone: Cli, rootfs: Path
         assert f"CapEff:\t{every}" in done.stdout, done.stderr
         assert "Seccomp:\t0" in done.stdout
         assert done.stdout.endswith("yes\n"), done.stderr
+
+
+def test_privileged_gives_what_there_is_to_give(root: Cli, rootfs: Path) -> None:
+    """Without a user namespace that is what the caller has: root's own may be fewer, in a container or a sandbox."""
+    fewer = ["setpriv", "--bounding-set", "-sys_boot", "--inh-caps", "-sys_boot"]
+    with running(root, "--userns", "host", "--rootfs", str(rootfs)) as inside:
+        words = [*fewer, *root.argv, "exec", "--privileged", inside.name, "sh", "-c", STATUS]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, env=root._environment, timeout=60)
+        found = re.search(r"CapEff:\t(\w+)", done.stdout)
+        assert found, done.stderr
+        assert "CAP_SYS_ADMIN" in names(int(found[1], 16))
+        assert "CAP_SYS_BOOT" not in names(int(found[1], 16))
 
 
 def inside_capabilities() -> str:

@@ -109,7 +109,9 @@ def _with_powers(entry: Entry) -> list[Operation]:
 def _confined(entry: Entry, confinement: Confinement) -> list[Operation]:
     """In the order of `identity.plan_identity`: each step while it still has the power that it needs."""
     every = (1 << (capabilities.last_cap() + 1)) - 1
-    keep = capabilities.mask([name for name in confinement.capabilities if name in capabilities.NAMES]) & every
+    # in a user namespace that is joined there are all of them, without one nobody can give what we have not
+    ours = every if "user" in entry.kinds else capabilities.get()[1]
+    keep = capabilities.mask([name for name in confinement.capabilities if name in capabilities.NAMES]) & every & ours
     filters = [] if confinement.program is None else [identity.LoadSeccomp(*confinement.program, False)]
     # signals may go to the container's own processes, so its rules count here without their scopes
     walls = [identity.Landlock(*rules[:3], False) for rules in confinement.landlock]  # type: ignore[arg-type, call-arg]
