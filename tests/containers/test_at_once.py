@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from cloche.engine import making
 from tests.conftest import Cli, system_python
 from tests.containers.ground import ROUNDS, Ground
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.containers.made import Store
 
 AT_ONCE = 64
 NAMES = ("one", "two", "three", "four")
@@ -110,3 +115,44 @@ def test_one_name_is_for_one(ground: Ground) -> None:
     said = [command.communicate(timeout=60)[1] for command in commands]
     assert said == [b""] * 16
     ground.clear()
+
+
+def test_a_rest_that_is_somebody_elses_by_now(ground: Ground) -> None:
+    """Its lock is gone when another command finds its directory, and takes it away or has it again."""
+    for comes in ("create", "lock"):
+        ground.clear()
+        folder = ground.store / "containers" / ground.create("one")
+        command = ground.begin("rm", "one", CLOCHE_FAILPOINT="removed-lock:sleep")
+        deadline = time.monotonic() + 20
+        while (folder / "lock").exists():
+            assert time.monotonic() < deadline
+        if comes == "create":
+            ground.create("two")  # sweeps
+            assert not folder.exists()
+        else:
+            (folder / "lock").touch()
+        assert command.communicate(timeout=20) == (b"one\n", b"")
+        assert command.returncode == 0
+    ground.clear()
+    assert not folder.exists()
+
+
+def test_who_sweeps_leaves_what_is_made_meanwhile(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has opened the lock of a rest that is removed, and made again by another, before it has the lock."""
+    folder = store.make("one")
+    (folder / "container.json").unlink()
+    lock = fcntl.flock
+
+    def late(fd: int, how: int) -> None:
+        (folder / "lock").rename(folder / "other")
+        (folder / "lock").touch()
+        lock(fd, how)
+
+    monkeypatch.setenv("CLOCHE_ROOT", store.env["CLOCHE_ROOT"])
+    monkeypatch.setattr(fcntl, "flock", late)
+    making.sweep()
+    assert (folder / "layer").exists()
+    monkeypatch.undo()
+    monkeypatch.setenv("CLOCHE_ROOT", store.env["CLOCHE_ROOT"])
+    making.sweep()
+    assert not folder.exists()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from errno import ENOENT, ENOTEMPTY
 
 from cloche.engine import names
 from cloche.engine.containers import CREATED, Container, containers_dir, folder_of, load, not_found
@@ -50,7 +51,7 @@ def _claimed(folder: str) -> files.Fd:
             os.makedirs(folder, 0o700, exist_ok=True)
             held = files.Fd(_open_lock(folder))
             fcntl.flock(held.number, fcntl.LOCK_EX)
-            if os.stat(f"{folder}/lock").st_ino == os.fstat(held.number).st_ino:
+            if _is_its_lock(folder, held):
                 return held
         except FileNotFoundError:
             pass
@@ -154,7 +155,12 @@ def _remove_folder(folder: str) -> None:
         for name in directories:
             os.rmdir(f"{top}/{name}")
     os.unlink(f"{folder}/lock")
-    os.rmdir(folder)
+    point("removed-lock")
+    try:
+        os.rmdir(folder)
+    except OSError as error:  # who sweeps has taken it for a rest, or who makes it again has come already: it is theirs
+        if error.errno not in {ENOENT, ENOTEMPTY}:
+            raise
 
 
 def sweep() -> None:
@@ -170,10 +176,15 @@ def sweep() -> None:
         try:
             with files.Fd(_open_lock(folder)) as held:
                 fcntl.flock(held.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not os.path.exists(f"{folder}/container.json"):
+                if _is_its_lock(folder, held) and not os.path.exists(f"{folder}/container.json"):
                     _take_apart(Layout(store_dir()), Container(folder, {"id": name, "name": names.name_of(name)}, {}))
         except (BlockingIOError, FileNotFoundError):
             continue  # somebody is at it
+
+
+def _is_its_lock(folder: str, held: files.Fd) -> bool:
+    """Whether what is locked is still the lock: the directory may have been removed, and made again by another."""
+    return os.stat(f"{folder}/lock").st_ino == os.fstat(held.number).st_ino
 
 
 def _open_lock(folder: str, flags: int = os.O_RDWR | os.O_CREAT) -> int:
