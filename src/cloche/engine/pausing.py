@@ -28,7 +28,7 @@ def _ask(container: Container, word: str) -> None:
         raise ConflictError(f"Container {container.id} is not running")
     if not container.kept or not container.entry.get("paths"):
         raise UnsupportedError(f"cloche {word}", needs=WHY if container.kept else "a container that is kept")
-    answer, *rest = client.ask(word, container.id)
+    answer, *rest = client.ask_surely(word, container.id)
     if answer == "failed":
         raise ConflictError(f"container {container.name} cannot be frozen: {rest[0]}")
     if answer != "ok":

@@ -30,7 +30,7 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
                     "stop the container before removing or force remove",
                     hint=f"cloche rm -f {container.name}",
                 )
-            client.ask("stop", container.id, KILL, NEVER)
+            client.ask_surely("stop", container.id, KILL, NEVER)
         with making.lock(container):
             if _runs(container):
                 continue  # somebody has started it meanwhile

@@ -10,7 +10,9 @@ from cloche.engine.containers import ALIVE, Container, is_alive
 from cloche.engine.logs import DEFAULT, readable
 from cloche.engine.logs.following import follow as following
 from cloche.engine.logs.reading import NEVER, Log, merged
-from cloche.errors import ConflictError
+from cloche.engine.supervisor import client
+from cloche.errors import ClocheError, ConflictError
+from cloche.linux.inotify import wait_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,16 +51,18 @@ def said(
 def _read(
     containers: list[Container], logs: list[Log], until: int, *, follow: bool, leave: int
 ) -> Generator[tuple[int, Record | None]]:
+    watcher = _Watcher()
     try:
         if not follow:
             yield from merged(log.records() for log in logs)
             return
         folders = [path for each in containers for path in (each.folder, f"{each.folder}/log")]
-        ends = [_End(each) for each in containers]
+        ends = [_End(each, watcher) for each in containers]
         found = following(logs, folders, lambda index: ends[index].has_come(), until_ns=until, leave=leave)
         with closing(found):
             yield from found
     finally:
+        watcher.close()
         for log in logs:
             log.close()
 
@@ -80,11 +84,34 @@ def _check(container: Container) -> None:
         raise ConflictError("configured logging driver does not support reading", hint=hint)
 
 
+class _Watcher:
+    """Sees to it that there is a supervisor, which writes down what containers say, while somebody follows that."""
+
+    def __init__(self) -> None:
+        self._session: client.Session | None = None
+
+    def look(self) -> None:
+        """Start one where there is none any more."""
+        if self._session is not None and wait_for([self._session.fileno()], 0):
+            self.close()
+        if self._session is None:
+            try:
+                self._session = client.connect()
+            except (ClocheError, OSError):
+                pass  # as where nothing may be written: then others see to it
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+
 class _End:
     """When there is nothing more to come from a container."""
 
-    def __init__(self, container: Container) -> None:
-        self._container = container
+    def __init__(self, container: Container, watcher: _Watcher) -> None:
+        self._container, self._watcher = container, watcher
         self._gone = 0.0
 
     def has_come(self) -> bool:
@@ -92,6 +119,7 @@ class _End:
         state = self._container.read_state().state
         if state["status"] not in ALIVE or not os.path.exists(self._container.folder):
             return True
+        self._watcher.look()
         if not state["pid"] or is_alive(state):
             self._gone = 0.0
             return False

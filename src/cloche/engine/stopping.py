@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from cloche.engine.containers import Container
 from cloche.engine.events import tell
 from cloche.engine.keeping import STOP_TIMEOUT
@@ -34,12 +36,26 @@ def stop(container: Container, signal: str | int | None, timeout: float | None) 
     if not container.kept:
         _stop_throwaway(container, number, patience)
     else:
-        client.ask("stop", container.id, number, patience)
+        _ask_to_stop(container.id, number, patience)
     tell(container, "stop")
 
 
+def _ask_to_stop(container_id: str, number: int, patience: float) -> None:
+    """A supervisor that is killed does not know any more who was asked to end, and until when: the next one is told."""
+    deadline = time.monotonic() + patience
+
+    def once() -> Message:
+        left = patience if patience < 0 else max(0.0, deadline - time.monotonic())
+        return client.ask("stop", container_id, number, left)
+
+    client.surely(once)
+
+
 def kill(container: Container, number: int) -> None:
-    """Send a signal to its first process. Raises ConflictError where it does not run."""
+    """Send a signal to its first process. Raises ConflictError where it does not run.
+
+    One that is no wish for its end is sent once at most: GoneError where the supervisor was killed meanwhile.
+    """
     why = f"cannot kill container: {container.name}: container {container.id} is not running"
     if not container.running:
         raise ConflictError(why)
@@ -47,7 +63,7 @@ def kill(container: Container, number: int) -> None:
     if not container.kept:
         with _pidfd(container) as pidfd:
             process.pidfd_send_signal(pidfd.number, number)
-    elif client.ask("signal", container.id, number, final)[0] != "ok":
+    elif (client.ask_surely if final else client.ask)("signal", container.id, number, final)[0] != "ok":
         raise ConflictError(why)
     tell(container, "kill", signal=str(number))
 

@@ -18,7 +18,8 @@ from cloche.engine.filtering import chosen, parse_filters
 from cloche.engine.reason import Reason
 from cloche.engine.removing import remove
 from cloche.engine.signals import signal_number
-from cloche.errors import NotFoundError, StageError
+from cloche.engine.supervisor.client import GoneError, attach
+from cloche.errors import NotFoundError
 from cloche.runtime.receipt import Receipt
 from cloche.sandbox import engine_exec, keeping
 from cloche.sandbox.engine_values import filter_texts, finished, nanoseconds
@@ -422,20 +423,25 @@ def _fetch(options: Options) -> None:
 
 
 def _collect(started: keeping.Started, *, text: bool) -> Finished:
-    """What is written and how it ends, heard from the supervisor; where that is killed, from the log."""
+    """What is written and how it ends, heard from the supervisor, and from the next one where that is killed."""
     container, session = started.container, started.session
     parts = bytearray(), bytearray()
-    try:
-        while (message := session.receive())[0] != "ended":
-            if message[0] == "out":
-                parts[message[1] - 1].extend(message[2])
-        code, reason = message[1], message[2]
-    except StageError:
+    code, reason = None, None
+    while session is not None:
+        try:
+            while (message := session.receive())[0] != "ended":
+                if message[0] == "out":
+                    parts[message[1] - 1].extend(message[2])
+            code, reason = message[1], message[2]
+            break
+        except GoneError:
+            session.close()
+            session = attach(container.id)
+    if session is not None:
+        session.close()
+    else:
         code = stopping.wait(container)
         reason = container.read_state().state["reason"]
-        parts = _written(container)
-    finally:
-        session.close()
     raw = read_document(f"{container.folder}/receipt.json")
     if container.known["keep"]["auto_remove"]:
         try:
@@ -444,14 +450,6 @@ def _collect(started: keeping.Started, *, text: bool) -> Finished:
             pass  # it has removed itself
     receipt = Receipt.of(raw) if raw else None
     return finished(code, bytes(parts[0]), bytes(parts[1]), text=text, reason=_reason(reason), receipt=receipt)
-
-
-def _written(container: known.Container) -> tuple[bytearray, bytearray]:
-    parts = bytearray(), bytearray()
-    for _, record in saying.said([container]):
-        if record is not None:
-            parts[record.stream == "stderr"].extend(record.text)
-    return parts
 
 
 def _said(record: Record | None) -> Said | None:

@@ -34,15 +34,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from cloche.engine.supervisor.client import Session
+    from cloche.engine.supervisor.client import Message, Session
 
 
 @record
 class Started:
-    """A container whose command runs; `session` hears what it writes, where it was to be attached to."""
+    """A container whose command runs; `session` hears what it writes, where it was to be attached to.
+
+    None where it has ended by now, when the supervisor was killed in between.
+    """
 
     container: Container
-    session: Session
+    session: Session | None
     pid: int
 
 
@@ -192,10 +195,9 @@ def _begin(container: Container, prepared: Prepared, *, attach: bool) -> Started
         "entry": {**prepared.record(options, 0), "range": prepared.lease.slot if prepared.lease is not None else None},
     }
     held = [prepared.lease.fd] if prepared.lease is not None and prepared.lease.fd >= 0 else []
-    session = client.connect()
+    message = ("start", container.id, container.folder, encode(prepared.plan), settings, attach)
+    session, (word, *rest) = _ask_to_start(container, message, held)
     try:
-        plan = encode(prepared.plan)
-        word, *rest = session.ask("start", container.id, container.folder, plan, settings, attach, fds=held)
         if word == "failed":
             raise set_up_error(prepared.plan, tuple(rest[0]))
         if word == "not executed":
@@ -209,12 +211,38 @@ def _begin(container: Container, prepared: Prepared, *, attach: bool) -> Started
         if options.pidfile:
             _write_pid(options.pidfile, rest[0])
     except BaseException:
-        session.close()
+        if session is not None:
+            session.close()
         raise
-    if not attach:
+    if not attach and session is not None:
         session.close()
     container.read_state()
     return Started(container, session, rest[0])
+
+
+def _ask_to_start(
+    container: Container, message: Message, held: list[int]
+) -> tuple[Session | None, Message | tuple[str, Any, Any, Any]]:
+    """The supervisor's answer, and the connection that hears more of it.
+
+    Where the supervisor is killed meanwhile, the next one is asked, unless the container has come to its command.
+    """
+    before = container.state["started_at"]
+
+    def once() -> tuple[Session | None, Message]:
+        session = client.connect()
+        try:
+            return session, session.ask(*message, fds=held)
+        except client.GoneError:
+            session.close()
+            found = client.attach(container.id)
+            if container.read_state().state["started_at"] == before:
+                if found is not None:
+                    found.close()
+                raise
+            return found, ("started", container.pid, {}, [])
+
+    return client.surely(once)
 
 
 def _write_receipt(

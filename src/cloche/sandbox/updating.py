@@ -72,7 +72,7 @@ def update(container: Container, limits: dict[str, str], restart: tuple[str, int
             container.known["keep"] |= {"restart": restart[0], "restart_most": restart[1]}
         making.write_known(container)
     if restart is not None and container.status in {*ALIVE, "restarting"}:
-        client.ask("policy", container.id, *restart)
+        client.ask_surely("policy", container.id, *restart)
     tell(container, "update")
 
 

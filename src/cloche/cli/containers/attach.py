@@ -42,8 +42,8 @@ def attach_to(container: Container, *, interactive: bool, proxy: bool, keys: str
     """Be attached until it ends, or is left; returns its exit code, 0 for one that was left."""
     from cloche.cli.containers.attaching import Attached
 
-    session = client.connect()
-    if session.ask("attach", container.id)[0] != "attached":
+    session = client.attach(container.id)
+    if session is None:
         raise ConflictError(f"container {container.id} is not running")
     tell(container, "attach")
     tty = container.known["options"]["tty"]

@@ -18,7 +18,7 @@ def healthcheck_run(parsed: Parsed) -> int:
     container = containers.running(parsed.positionals[0])
     if container.status == "paused":
         raise ConflictError(f"container {container.name} is paused", hint=f"cloche unpause {container.name}")
-    word, *rest = client.ask("check", container.id) if container.kept else ("no check",)
+    word, *rest = client.ask_surely("check", container.id) if container.kept else ("no check",)
     if word == "no check":
         raise ConflictError(
             f"container {container.name} has no health check", hint="give it one: cloche run --health-cmd COMMAND"

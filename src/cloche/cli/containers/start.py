@@ -45,7 +45,7 @@ def _start_attached(parsed: Parsed) -> int:
         return attach_to(container, interactive=interactive, proxy=parsed.flag("sig_proxy"), keys=keys)
     attached = Attached(
         started.session,
-        container,
+        started.container,
         tty=options["tty"],
         interactive=interactive,
         proxy=parsed.flag("sig_proxy"),

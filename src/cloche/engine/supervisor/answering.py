@@ -4,7 +4,7 @@ start ID FOLDER PLAN SETTINGS ATTACH   ─▶ started PID ATTESTED | failed STEP
 attach ID                              ─▶ out 1|2 BYTES … ended CODE REASON
 wait ID                                ─▶ ended CODE REASON
 keyboard                               an attached command, whose stdin is to be the container's: it will send
-in BYTES | eof | resize ROWS COLUMNS   `in` is answered by: taken; eof, or its going, may be the end of the stdin
+in BYTES | eof | resize ROWS COLUMNS   `in` is answered by: taken COUNT…; eof, or its going, may be the stdin's end
 signal ID NUMBER USER                  ─▶ ok; USER: somebody wants its end, and it is not to be started again
 stop ID NUMBER SECONDS                 ─▶ ended CODE REASON
 pause ID | unpause ID                  ─▶ ok | failed TEXT
@@ -70,8 +70,8 @@ def _start(
 
 
 def _attach(item: Supervised, conn: Connection) -> None:
-    item.streams.attach(conn)
     conn.send("attached")
+    item.streams.attach(conn)
 
 
 def _wait(item: Supervised, conn: Connection) -> None:
@@ -139,7 +139,7 @@ def _type(item: Supervised, conn: Connection, data: bytes) -> None:
 
 
 def _keyboard(item: Supervised, conn: Connection) -> None:
-    item.streams.keyboards.append(conn)
+    item.streams.keyboard(conn)
 
 
 def _end_of_input(item: Supervised, conn: Connection) -> None:

@@ -2,6 +2,7 @@
 
 session = connect()            one connection; the supervisor is started if there is none
 session.ask("kill", id, 9)     a message, and the answer
+ask_surely("stop", id, 15, 9)  the same, asked again of the next supervisor where this one is killed
 revive()                       where something may run and nobody watches it
 """
 
@@ -19,14 +20,24 @@ from cloche.stage import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
 
+    Answer = TypeVar("Answer")
     Message = tuple[Any, ...]
 
 SOCKET = "supervisor.sock"
 PATIENCE = 10.0  # seconds, until it must have come up
+TRIES = 5  # supervisors that are asked the same thing
 LONGEST_ADDRESS = 107  # of sun_path (unix(7))
 _children: list[int] = []  # those we have started
+
+
+class GoneError(StageError):
+    """The supervisor was killed; the next one knows what it knew."""
+
+    def __init__(self) -> None:
+        super().__init__("the supervisor was killed", hint="containers go on; run the command again")
 
 
 class Session:
@@ -40,17 +51,17 @@ class Session:
         return self.sock.fileno()
 
     def send(self, *message: Any, fds: tuple[int, ...] | list[int] = ()) -> None:
-        """Send a message. Raises StageError where the supervisor is gone."""
+        """Send a message. Raises GoneError where the supervisor is gone."""
         try:
             wire.send(self.sock, message, fds)
         except OSError:
-            raise _gone() from None
+            raise GoneError from None
 
     def receive(self) -> Message:
-        """Wait for the next message. Raises StageError where the supervisor is gone."""
+        """Wait for the next message. Raises GoneError where the supervisor is gone."""
         got = wire.receive(self.sock)
         if got is None:
-            raise _gone()
+            raise GoneError
         message, fds = got
         for fd in fds:
             os.close(fd)
@@ -73,6 +84,38 @@ def ask(*message: Any) -> Message:
         return session.ask(*message)
     finally:
         session.close()
+
+
+def ask_surely(*message: Any) -> Message:
+    """The same of what may be asked twice: where the supervisor is killed before it answers, the next one is asked."""
+    return surely(lambda: ask(*message))
+
+
+def surely(work: Callable[[], Answer]) -> Answer:
+    """Do it again with the next supervisor where this one is killed, so often as that may be an accident."""
+    for _ in range(TRIES - 1):
+        try:
+            return work()
+        except GoneError:
+            continue
+    return work()
+
+
+def attach(container_id: str) -> Session | None:
+    """A connection that hears what a container writes from now on, to its end; None where it does not run."""
+
+    def once() -> Session | None:
+        session = connect()
+        try:
+            if session.ask("attach", container_id)[0] == "attached":
+                return session
+        except BaseException:
+            session.close()
+            raise
+        session.close()
+        return None
+
+    return surely(once)
 
 
 def connect() -> Session:
@@ -161,7 +204,3 @@ def _is_there(pid: int) -> bool:
         return os.waitpid(pid, os.WNOHANG) == (0, 0)
     except ChildProcessError:
         return False  # somebody else has reaped it, or we are a fork
-
-
-def _gone() -> StageError:
-    return StageError("the supervisor was killed", hint="containers go on; run the command again")

@@ -1,6 +1,7 @@
 """A command's connection, from the supervisor's side: frames as `stage.wire` has them, and nobody is waited for.
 
-What a command does not take stays in a queue; whoever fills it looks at `full` and holds back.
+What a command does not take stays in a queue, which is lost with us. Whoever has much to send sends as much as the
+kernel takes (`has_room`): that comes to the command even when we are killed at once.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import _socket
 import marshal
 import os
+import select
 
 from cloche.engine.supervisor.loop import READ, WRITE, Loop
 from cloche.stage import wire
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
     Message = tuple[Any, ...]
 
 CHUNK = 1 << 16
-FULL, ROOM = 1 << 20, 1 << 18  # bytes that wait: from here on too many, and until here
+IN_KERNEL = 212_992  # bytes that the kernel is asked to hold for a command (SO_SNDBUF): it doubles that, of which it
+# says that there is room while a quarter is taken
+SNDBUF = 7
 LARGEST = 64 << 20  # bytes of a message: a plan with the longest command line there is
 
 
@@ -36,19 +40,25 @@ class Connection:
         pid: int,
     ) -> None:
         sock.setblocking(False)
+        sock.setsockopt(wire.SOL_SOCKET, SNDBUF, IN_KERNEL)
         self.sock, self.loop, self.heard, self.gone, self.pid = sock, loop, heard, gone, pid
         self.input = bytearray()
         self.fds: list[int] = []
         self.output: list[bytes] = []
-        self.waiting = 0  # bytes in `output`
         self.closing = False  # when all has been sent
         self.relieved: Callable[[], None] | None = None  # to be called when there is room again
+        self.awaited = False  # somebody waits for that
+        self.outlet = select.poll()
+        self.outlet.register(sock.fileno(), select.POLLOUT)
         loop.watch(sock.fileno(), self._ready)
 
-    @property
-    def full(self) -> bool:
-        """Whether more should not be sent for now."""
-        return self.waiting > FULL
+    def has_room(self) -> bool:
+        """Whether the kernel takes some more at once; where it does not, `relieved` is called as soon as it does."""
+        if not self.open or (not self.output and self.outlet.poll(0)):
+            return True
+        self.awaited = True
+        self.loop.change(self.sock.fileno(), READ | WRITE)
+        return False
 
     @property
     def open(self) -> bool:
@@ -61,7 +71,6 @@ class Connection:
             return
         body = marshal.dumps(message)
         self.output.append(len(body).to_bytes(4, "little") + body)
-        self.waiting += len(body) + 4
         if len(self.output) == 1:
             self._flush()
 
@@ -79,7 +88,7 @@ class Connection:
         for fd in self.fds:
             os.close(fd)
         self.sock.close()
-        self.output, self.waiting = [], 0
+        self.output = []
         self.gone(self)
 
     def _ready(self, events: int) -> None:
@@ -97,7 +106,6 @@ class Connection:
             except OSError:
                 self.close()
                 return
-            self.waiting -= sent
             if sent < len(self.output[0]):
                 self.output[0] = self.output[0][sent:]
                 break
@@ -105,7 +113,8 @@ class Connection:
         self.loop.change(self.sock.fileno(), READ | WRITE if self.output else READ)
         if not self.output and self.closing:
             self.close()
-        elif self.waiting <= ROOM and self.relieved is not None:
+        elif self.awaited and self.has_room() and self.relieved is not None:
+            self.awaited = False
             self.relieved()
 
     def _read(self) -> None:

@@ -3,7 +3,7 @@
     STATE/run/ID/out, err, in    held open by the container itself, so that nobody has to be here
 
 A command that is attached and does not take what it is given holds the container up, as a pipe would; one that only
-reads the log does not.
+reads the log does not. Nothing is taken from a pipe that would have to wait in here: we may be killed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import time
 
 from cloche.engine.logs import DEFAULT, Facts, open_writer
+from cloche.engine.supervisor import returning
 from cloche.engine.supervisor.loop import READ, WRITE
 from cloche.errors import SpecError
 from cloche.linux import terminal
@@ -43,14 +44,15 @@ class Streams:
         self.console = -1
         self.outputs: dict[int, int] = {}  # descriptor to read from: 1 or 2
         self.input = -1
-        self.typed = b""  # what it has not taken yet
-        self.typists: list[Connection] = []  # who are told when it has
+        self.typed: list[tuple[Connection, bytes]] = []  # what it has not taken yet, and who is told when it has
         self.keyboards: list[Connection] = []  # whose stdin is its stdin
         self.once, self.ending = False, False  # its stdin ends with the first of them; that has come
         self.unfinished: Timer | None = None
         self.more = False  # something was written since that was set
         self.attached: list[Connection] = []
         self.held_up = False
+        self.expected: list[tuple[int, bool]] = []  # who was attached and comes back, as `returning` has them
+        self.complete: list[Callable[[], None]] = []  # to be done when they have
 
     def set_up(self, keep: dict[str, Any], folder: str, facts: dict[str, Any]) -> None:
         """Where its output is written down, opened when there is some; and whether its input ends with who types."""
@@ -170,9 +172,14 @@ class Streams:
                 self._finish_line_soon()
         for conn in tuple(self.attached):  # one that is found to be gone leaves the list
             conn.send("out", number, data)
-        if any(conn.full for conn in self.attached) and not self.held_up:
+        if self.attached and not self.held_up and not self._has_room():
             self.held_up = True
             self._listen_again()
+
+    def _has_room(self) -> bool:
+        """Whether everybody takes some more at once."""
+        found = [conn.has_room() for conn in tuple(self.attached)]  # all are asked: each is to tell when it has
+        return all(found)
 
     def _finish_line_soon(self) -> None:
         self.more = False
@@ -186,13 +193,14 @@ class Streams:
         elif self.writer is not None:
             self.writer.flush(time.time_ns())
 
-    def hold(self) -> None:
-        """Take nothing until somebody is there who is to have all of it (`go_on`)."""
+    def hold_for(self, conn: Connection) -> None:
+        """Take nothing until a command is attached that is to have all of it, in the hands of another of us as well."""
         self.held_up = True
+        returning.write_down(self.place, [(conn.pid, False)])
 
     def go_on(self) -> None:
         """There may be room again at whoever was slow."""
-        if self.held_up and not any(conn.full for conn in self.attached):
+        if self.held_up and not self.expected and self._has_room():
             self.held_up = False
             self._listen_again()
 
@@ -206,41 +214,51 @@ class Streams:
     # what it reads
 
     def type(self, conn: Connection, data: bytes) -> None:
-        """What an attached command sends for its input; it hears "taken" when that was taken."""
+        """What an attached command sends for its input; it hears of as many bytes as are taken."""
         if self.input < 0:
-            conn.send("taken")
+            conn.send("taken", len(data))
             return
-        self.typed += data
-        self.typists.append(conn)
+        self.typed.append((conn, data))
         self._feed()
 
     def _feed(self) -> None:
         try:
-            self.typed = self.typed[os.write(self.input, self.typed) :]
+            while self.typed:
+                conn, data = self.typed[0]
+                count = os.write(self.input, data)
+                self.typed[:1] = [(conn, data[count:])] if count < len(data) else []
+                conn.send("taken", count)
         except BlockingIOError:
             pass
         except OSError:
-            self.typed = b""  # nobody reads it any more
+            typed, self.typed = self.typed, []
+            for conn, data in typed:  # nobody reads it any more
+                conn.send("taken", len(data))
         if self.input == self.console:
             self._wait_for(self.input)
         elif not self.typed:
             self.loop.forget(self.input)
         elif self.input not in self.loop.handlers:
             self.loop.watch(self.input, lambda _events: self._feed(), WRITE)
-        if not self.typed:
-            typists, self.typists = self.typists, []
-            for conn in typists:
-                conn.send("taken")
-            if self.ending:
-                self.no_more_input()
+        if not self.typed and self.ending:
+            self.no_more_input()
+
+    def keyboard(self, conn: Connection) -> None:
+        """The stdin of an attached command is its stdin from now on."""
+        self.keyboards.append(conn)
+        self._write_down()
 
     def end_of(self, conn: Connection) -> None:
         """Somebody types nothing more; that is the end of its stdin if it was made for one (docker's StdinOnce)."""
         if conn in self.keyboards:
             self.keyboards.remove(conn)
-            self.ending = self.ending or self.once
-            if self.ending and not self.typed:
-                self.no_more_input()
+            self._write_down()
+            self._keyboard_ended()
+
+    def _keyboard_ended(self) -> None:
+        self.ending = self.ending or self.once
+        if self.ending and not self.typed:
+            self.no_more_input()
 
     def no_more_input(self) -> None:
         """The end of its stdin; a terminal has none."""
@@ -249,6 +267,7 @@ class Streams:
             os.close(self.input)
             self.input = -1
             self.closed()
+            self._remove("in")  # nobody is to open it again
 
     def resize(self, rows: int, columns: int) -> None:
         """Give its terminal, which is there, another size."""
@@ -260,15 +279,54 @@ class Streams:
         """Give a command what it writes from now on."""
         self.attached.append(conn)
         conn.relieved = self.go_on
+        self._write_down()
+        for each in self.expected:
+            if each[0] == conn.pid:
+                self.expected.remove(each)
+                self._perhaps_complete()
+                break
 
     def let_go(self, conn: Connection) -> None:
         """A command is gone, or has enough."""
         if conn in self.attached:
             self.attached.remove(conn)
-        if conn in self.typists:
-            self.typists.remove(conn)
+            self._write_down()
+        self.typed = [(typist, data) for typist, data in self.typed if typist is not conn]
         self.end_of(conn)
         self.go_on()
+
+    def _write_down(self) -> None:
+        attached = [(conn.pid, conn in self.keyboards) for conn in self.attached]
+        returning.write_down(self.place, attached + self.expected)
+
+    def wait_for_attached(self) -> None:
+        """Take nothing until those are back that were attached when another supervisor was killed, or do not come."""
+        self.expected, gone = returning.read_back(self.place)
+        if self.expected:
+            self.held_up = True
+            self._listen_again()
+            self.loop.after(returning.PATIENCE, self._give_them_up)
+        if gone:
+            self.complete.append(self._keyboard_ended)
+        self._perhaps_complete()
+
+    def _give_them_up(self) -> None:
+        self.expected = []
+        self._write_down()
+        self._perhaps_complete()
+
+    def when_complete(self, work: Callable[[], None]) -> None:
+        """Call when nobody is waited for: at once, or later."""
+        self.complete.append(work)
+        self._perhaps_complete()
+
+    def _perhaps_complete(self) -> None:
+        if self.expected:
+            return
+        self.go_on()
+        work, self.complete = self.complete, []
+        for each in work:
+            each()
 
     # the end
 
@@ -289,16 +347,19 @@ class Streams:
             self.writer.flush(time.time_ns())
             self.writer.close()
             self.writer = None
-        self.held_up, self.typed = False, b""
-        self.typists, self.keyboards, self.ending = [], [], False
+        self.held_up, self.typed = False, []
+        self.keyboards, self.ending = [], False
 
     def remove(self) -> None:
         """Remove the pipes."""
-        for name in ("in", *PIPES.values()):
-            try:
-                os.unlink(f"{self.place}/{name}")
-            except FileNotFoundError:
-                continue
+        for name in ("in", *PIPES.values(), returning.NAME):
+            self._remove(name)
+
+    def _remove(self, name: str) -> None:
+        try:
+            os.unlink(f"{self.place}/{name}")
+        except FileNotFoundError:
+            pass
 
     def _close_output(self, fd: int) -> None:
         self.loop.forget(fd)

@@ -27,6 +27,7 @@ from cloche.stage.points import point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from cloche.engine.supervisor.commands import Command, Said
@@ -60,6 +61,7 @@ class Supervised:
         self.attaching = False  # the starter is to have all it writes, but first it hears that it runs
         self.executed = False
         self.has_volumes = False  # those it is to have are mounted, which has been told
+        self.concluding = False
         self.begun_here = 0.0  # when its command was executed; 0 where another supervisor has seen that
         self.backoff = restarts.Backoff()
         self.checker: Checker | None = None
@@ -75,8 +77,8 @@ class Supervised:
 
     @property
     def is_there(self) -> bool:
-        """Whether it runs, or is being started."""
-        return self.run is not None or self.pidfd >= 0
+        """Whether it runs, is being started, or has ended and those who are to hear of it are waited for."""
+        return self.run is not None or self.pidfd >= 0 or self.concluding
 
     # its start
 
@@ -91,10 +93,10 @@ class Supervised:
         self.starter, self.executed = starter, False
         self.streams.set_up(settings["keep"], f"{self.folder}/log", settings["facts"])
         self.attaching = attach
-        if attach:
-            self.streams.hold()
         try:
             self._make_place()
+            if attach:
+                self.streams.hold_for(starter)
             stdio, ends = self.streams.open(tty=settings["tty"], interactive=settings["interactive"])
         except OSError as error:
             for fd in held:
@@ -138,6 +140,7 @@ class Supervised:
             self.streams.take_console(console)
         elif not options["tty"]:
             self.streams.open_again(interactive=options["interactive"])
+        self.streams.wait_for_attached()
         self._look_after_health()
 
     def find_ended(self, known: dict[str, Any], state: dict[str, Any], word: Ended | None) -> None:
@@ -149,9 +152,23 @@ class Supervised:
             return
         end_groups(self._groups())
         self.streams.set_up(known["keep"], f"{self.folder}/log", self.settings["facts"])
+        self.streams.wait_for_attached()
+        self._conclude_with(lambda: self._take_rest(word))
+
+    def _take_rest(self, word: Ended | None) -> None:
         self.streams.take_rest()
         self.has_volumes = True
         self._ended(word)
+
+    def _conclude_with(self, work: Callable[[], None]) -> None:
+        """It is over: say so as soon as all are there who are to hear of it."""
+        self.concluding = True
+
+        def conclude() -> None:
+            self.concluding = False
+            work()
+
+        self.streams.when_complete(conclude)
 
     def _news(self) -> None:
         """A message of the stage about it."""
@@ -174,13 +191,16 @@ class Supervised:
             run, self.run = self.run, None
             self.supervisor.loop.forget(run.fileno())
             point("end-heard")
-            self.streams.end()
-            run.send("taken")
-            run.close()
-            self.pidfd = -1
-            self._ended(dict(message[1]))
+            self._conclude_with(lambda: self._over(run, dict(message[1])))
         for fd in fds:
             os.close(fd)
+
+    def _over(self, run: Run, ended: Ended) -> None:
+        self.streams.end()
+        run.send("taken")
+        run.close()
+        self.pidfd = -1
+        self._ended(ended)
 
     def _written_down(self) -> None:
         """It is all but the command: write down that it is there, and let it go on."""
@@ -338,7 +358,7 @@ class Supervised:
         if self.lease is not None:
             self.lease.close()
             self.lease = None
-        self._ended(ended)
+        self._conclude_with(lambda: self._ended(ended))
 
     def _groups(self) -> tuple[str, ...]:
         return tuple(str(group) for group in self.state["entry"].get("groups", ()))
