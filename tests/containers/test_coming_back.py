@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PIPE = subprocess.PIPE
-POINTS = ("supervisor-start", "before-state", "end-heard", "end-begun", "end-written")
+POINTS = ("supervisor-start", "before-state", "after-state", "end-heard", "end-begun", "end-written")
 DEAF = ("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done")
 
 

@@ -25,6 +25,9 @@ OBEYS = "trap 'exit 7' TERM; while :; do sleep 0.1; done"
 FACTS = "{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}"
 HEALTH = "{{.State.Health.Status}} {{.State.Health.FailingStreak}} {{(index .State.Health.Log 0).ExitCode}}"
 OUTPUT = "{{json (index .State.Health.Log 0).Output}}"
+TIMES = "{{slice .State.FinishedAt 0 2}} {{slice .State.StartedAt 0 2}}"
+FAILED = "{{.State.Status}} {{.State.ExitCode}} {{ne .State.Error \"\"}} " + TIMES
+MOUNT = ("--mount", "type=bind,src=DIR,dst=/x")
 # each is a line of commands; "sleep" waits; what is printed has to be the same, but for ids
 LINES = {
     "stop": (
@@ -100,6 +103,56 @@ LINES = {
         ("inspect", "-f", OUTPUT, "web"),
         ("rm", "-f", "web"),
     ),
+    "its command is gone": (
+        ("run", "--name", "web", *NONE, IMAGE, "sh", "-c", "rm /bin/sh; exit 7"),
+        ("inspect", "-f", FACTS, "web"),
+        ("start", "web"),
+        ("inspect", "-f", FAILED, "web"),
+        ("start", "web"),
+        ("inspect", "-f", FAILED, "web"),
+        ("wait", "web"),
+        ("rm", "web"),
+        ("run", "--name", "web", *NONE, IMAGE, "sh", "-c", "exec rm /bin/busybox"),
+        ("start", "web"),
+        ("inspect", "-f", FAILED, "web"),
+        ("rm", "web"),
+        ("run", "--name", "web", *NONE, IMAGE, "/bin/sh", "-c", "chmod 644 /bin/busybox"),
+        ("start", "-a", "web"),
+        ("inspect", "-f", FAILED, "web"),
+        ("rm", "web"),
+        ("create", "--name", "web", "--restart", "always", *NONE, IMAGE, "nosuch"),
+        ("start", "web"),
+        ("sleep", "0.5"),
+        ("inspect", "-f", FAILED, "web"),
+        ("rm", "web"),
+        ("run", "-d", "--name", "web", "--restart", "always", *NONE, IMAGE, "sh", "-c", "rm /bin/sh; sleep 1000"),
+        ("sleep", "0.5"),
+        ("kill", "web"),
+        ("wait", "web"),
+        ("start", "web"),
+        ("sleep", "0.5"),
+        ("inspect", "-f", FAILED, "web"),
+        ("rm", "web"),
+    ),
+    "its mount is gone": (
+        ("mkdir",),
+        ("create", "--name", "new", *NONE, *MOUNT, IMAGE, "true"),
+        ("run", "--name", "web", *NONE, *MOUNT, IMAGE, "sh", "-c", "exit 7"),
+        ("run", "--name", "well", *NONE, *MOUNT, IMAGE, "true"),
+        ("rmdir",),
+        *(
+            line
+            for name in ("new", "web", "well")
+            for line in (("start", name), ("inspect", "-f", FAILED, name), ("start", "-a", name))
+        ),
+        ("mkdir",),
+        ("start", "-a", "web"),
+        ("inspect", "-f", FAILED, "web"),
+        ("start", "-a", "new"),
+        ("inspect", "-f", FAILED, "new"),
+        ("rmdir",),
+        ("rm", "new", "web", "well"),
+    ),
 }
 
 
@@ -138,12 +191,18 @@ def both(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
 
 @pytest.mark.parametrize("name", LINES)
 def test_the_same_as_docker(both: Both, name: str) -> None:
+    place = both.docker.room.folder / "mounted"
     found: list[Any] = []
     for who in (both.theirs, both.ours):
         found.append([])
         for words in LINES[name]:
             if words[0] == "sleep":
                 time.sleep(float(words[1]))
+            elif words[0] == "mkdir":
+                place.mkdir()
+            elif words[0] == "rmdir":
+                place.rmdir()
             else:
-                found[-1].append((" ".join(words), *who(*words)))
+                given = [word.replace("DIR", str(place)) for word in words]
+                found[-1].append((" ".join(words), *who(*given)))
     assert found[1] == found[0]

@@ -349,6 +349,8 @@ class Container:
             return True
         if not said and self.left is not None:
             self.left(result)
+        if self.plan.keeping and not said and not self.kept:
+            leave_word(self.plan.keeping, {"never": True, "notes": []})
         self.taken = said
         self.let_go()
         return False

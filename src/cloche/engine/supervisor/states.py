@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from cloche.engine.containers import CREATED
+from cloche.engine.containers import CREATED, load
 from cloche.engine.reason import Reason, exit_code_of, oom_kills, reason_of
 from cloche.linux import files
 from cloche.spec.reader import write_json
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ROOM = 1024  # bytes: what the end of one that runs says more than its beginning
 SHORT = 200  # characters of what a health check said
+CREATED_BEFORE = {"status": "created", "started_at": "", "finished_at": ""}
 UNKNOWN = "it ended while nobody was there to see how"
 
 
@@ -96,6 +97,14 @@ def unhealthy(failing: int, output: str) -> State:
 def as_members(reason: Reason) -> State:
     """A reason as it is written down."""
     return {"kind": reason.kind, "text": reason.text, "hint": reason.hint, "blocked": list(reason.blocked)}
+
+
+def before(container_id: str) -> State:
+    """How one stands that is about to be started, for the case that it is not: docker leaves that as it was."""
+    found = load(container_id)
+    if found is None or not found.state["finished_at"]:
+        return CREATED_BEFORE
+    return {"status": "exited", "started_at": found.state["started_at"], "finished_at": found.state["finished_at"]}
 
 
 def fresh(**news: Any) -> State:

@@ -89,7 +89,10 @@ class Supervised:
         self._cancel()
         self.reached = True
         self.settings = settings
-        self.state = states.fresh(restarts=restarts, entry=settings["entry"], exit_code=self.state["exit_code"])
+        was = states.before(self.id)
+        self.state = states.fresh(
+            restarts=restarts, entry=settings["entry"], exit_code=self.state["exit_code"], was=was
+        )
         self.starter, self.executed = starter, False
         self.streams.set_up(settings["keep"], f"{self.folder}/log", settings["facts"])
         self.attaching = attach
@@ -152,6 +155,10 @@ class Supervised:
             return
         end_groups(self._groups())
         self.streams.set_up(known["keep"], f"{self.folder}/log", self.settings["facts"])
+        if word is not None and "never" in word:
+            self.executed = False
+            self._conclude(self._not_started("the supervisor was killed"))
+            return
         self.streams.wait_for_attached()
         self._conclude_with(lambda: self._take_rest(word))
 
@@ -242,10 +249,11 @@ class Supervised:
         self._conclude(self._not_started(why))
 
     def _not_started(self, why: str, *, exit_code: int = FAILED) -> dict[str, Any]:
-        """What is written down then: of one that had run, and was to run again, that it has ended."""
+        """What is written down then: of one that was to run again that it has ended, else how it stood before."""
+        news = {"exit_code": exit_code, "error": why}
         if self.state["restarts"]:
-            return {"status": "exited", "exit_code": exit_code, "error": why, "finished_at": clock.now()}
-        return {"status": "created", "exit_code": exit_code, "error": why}
+            return {**news, "status": "exited", "finished_at": clock.now()}
+        return {**states.CREATED_BEFORE, **self.state.get("was", {}), **news}
 
     def let_go(self, conn: Connection) -> None:
         """A command is gone, or has enough."""
@@ -415,7 +423,9 @@ class Supervised:
     def _conclude(self, news: dict[str, Any]) -> None:
         """Write down where it stands now, tell everybody, and see to what comes next."""
         self.state.update(news, pid=0, start=0)
-        again = restarts.is_wanted(self.settings["keep"], self.state)
+        self.state.pop("was", None)
+        # what somebody has started in vain is his to see
+        again = (self.executed or self.state["restarts"]) and restarts.is_wanted(self.settings["keep"], self.state)
         if again:
             self.state.update(status="restarting", restarts=self.state["restarts"] + 1)
         keep = self.settings["keep"]
