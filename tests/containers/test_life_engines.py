@@ -26,7 +26,7 @@ FACTS = "{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}"
 HEALTH = "{{.State.Health.Status}} {{.State.Health.FailingStreak}} {{(index .State.Health.Log 0).ExitCode}}"
 OUTPUT = "{{json (index .State.Health.Log 0).Output}}"
 TIMES = "{{slice .State.FinishedAt 0 2}} {{slice .State.StartedAt 0 2}}"
-FAILED = "{{.State.Status}} {{.State.ExitCode}} {{ne .State.Error \"\"}} " + TIMES
+FAILED = '{{.State.Status}} {{.State.ExitCode}} {{ne .State.Error ""}} ' + TIMES
 MOUNT = ("--mount", "type=bind,src=DIR,dst=/x")
 # each is a line of commands; "sleep" waits; what is printed has to be the same, but for ids
 LINES = {

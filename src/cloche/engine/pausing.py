@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cloche.engine import making
 from cloche.engine.containers import Container
 from cloche.engine.supervisor import client
 from cloche.errors import ConflictError, UnsupportedError
@@ -24,6 +25,8 @@ def unpause(container: Container) -> None:
 
 
 def _ask(container: Container, word: str) -> None:
+    if not container.running and container.kept:
+        making.lock(container).close()  # one that is being started is waited for
     if not container.running:
         raise ConflictError(f"Container {container.id} is not running")
     if not container.kept or not container.entry.get("paths"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from cloche.engine.containers import Container
 from cloche.engine.events import tell
 from cloche.engine.keeping import STOP_TIMEOUT
+from cloche.engine.records import state_dir
 from cloche.engine.signals import signal_number
 from cloche.engine.supervisor import client
 from cloche.errors import ConflictError, StageError
@@ -31,13 +33,26 @@ def stop(container: Container, signal: str | int | None, timeout: float | None) 
     known = container.known
     number = signal_number(known.get("stop_signal", "SIGTERM") if signal is None else signal)
     patience = float(known.get("stop_timeout", STOP_TIMEOUT)) if timeout is None else timeout
-    if container.status not in BUSY:
+    if not _is_busy(container):
         return
     if not container.kept:
         _stop_throwaway(container, number, patience)
     else:
         _ask_to_stop(container.id, number, patience)
     tell(container, "stop")
+
+
+def _is_busy(container: Container) -> bool:
+    """Whether it runs or is to run; who is starting it is waited for, as docker does.
+
+    Where that was killed, it may be on its way still: the supervisor has a place for it.
+    """
+    if container.status not in BUSY and container.kept:
+        from cloche.engine import making
+
+        making.lock(container).close()
+        return container.status in BUSY or os.path.exists(f"{state_dir()}/run/{container.id}")
+    return container.status in BUSY
 
 
 def _ask_to_stop(container_id: str, number: int, patience: float) -> None:
@@ -57,7 +72,7 @@ def kill(container: Container, number: int) -> None:
     One that is no wish for its end is sent once at most: GoneError where the supervisor was killed meanwhile.
     """
     why = f"cannot kill container: {container.name}: container {container.id} is not running"
-    if not container.running:
+    if not _is_busy(container) or (container.status == "restarting" and not container.running):
         raise ConflictError(why)
     final = number in {KILL, signal_number(_stop_signal(container))}
     if not container.kept:
