@@ -211,15 +211,16 @@ def adopt_stage(control: _socket.socket, pid: int) -> tuple[Stage, list[Adopted]
     return AdoptedStage(control, pid), found
 
 
-def spawn_stage(*, sealed: bool, listener: _socket.socket | None = None) -> Stage:
+def spawn_stage(*, sealed: bool, listener: _socket.socket | None = None, nofile: int = 0) -> Stage:
     """A stage in a fresh interpreter, from a sealed copy of it when `sealed`.
 
-    With a `listener` it is to outlive this program where there are containers that do.
+    With a `listener` it is to outlive this program where there are containers that do. `nofile` is the soft limit of
+    open files that they are to have (RLIMIT_NOFILE), 0 for that of this program.
     """
     if not sys.executable:
         raise StageError("this Python does not know its own path", hint="set sys.executable to a python3")
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    ends = "3" if listener is None else "3, 4"
+    ends = f"3, nofile={nofile}" if listener is None else f"3, 4, nofile={nofile}"
     code = f"import sys; sys.path.insert(0, {root!r}); from cloche.stage.main import main; main({ends})"
     argv = [sys.executable, "-I", "-S", "-c", code]
     path, copy = sys.executable, -1

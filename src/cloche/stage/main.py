@@ -6,15 +6,18 @@ import _socket
 import os
 import sys
 
-from cloche.linux import process
-from cloche.stage import server
+from cloche.linux import process, scheduling
+from cloche.stage import inside, server
 
 
-def main(control: int, listener: int = -1) -> None:
+def main(control: int, listener: int = -1, *, nofile: int = 0) -> None:
     """Serve the control socket at descriptor `control`; nothing is imported from here on.
 
-    The next descriptor may be a `listener`, through which another owner can come.
+    The next descriptor may be a `listener`, through which another owner can come. `nofile` is the soft limit of open
+    files that commands get, where that is not ours.
     """
+    if nofile:
+        scheduling.set_rlimit(inside.NOFILE, nofile, scheduling.get_rlimit(inside.NOFILE)[1])
     process.close_range(max(control, listener) + 1)
     freeze_imports()
     server.serve(_taken(control), _taken(listener) if listener >= 0 else None)

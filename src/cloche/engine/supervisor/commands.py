@@ -42,13 +42,14 @@ class Said:
 
 
 class Command:
-    """One that runs; `ended` is called when it does not any more."""
+    """One that runs, with this soft limit of open files; `ended` is called when it does not any more."""
 
-    def __init__(self, loop: Loop, words: tuple[str, ...], ended: Ended) -> None:
+    def __init__(self, loop: Loop, words: tuple[str, ...], ended: Ended, nofile: int) -> None:
         self.loop, self.ended = loop, ended
         self.said = Said()
         root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-        code = f"import sys; sys.path.insert(0, {root!r}); from cloche.cli.main import entry; entry()"
+        limit = f"from cloche.linux import scheduling as s; s.set_rlimit(7, {nofile}, s.get_rlimit(7)[1])"
+        code = f"import sys; sys.path.insert(0, {root!r}); {limit}; from cloche.cli.main import entry; entry()"
         argv = [sys.executable, "-I", "-S", "-B", "-c", code, *words]
         self.output, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:

@@ -42,8 +42,8 @@ SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 class Supervisor:
     """Everything there is one of."""
 
-    def __init__(self, state: str) -> None:
-        self.state = state
+    def __init__(self, state: str, nofile: int) -> None:
+        self.state, self.nofile = state, nofile  # the soft limit of open files that all get which we start
         self.places = f"{state}/run"
         self.loop = Loop()
         self.items: dict[str, Supervised] = {}
@@ -115,7 +115,7 @@ class Supervisor:
             if found is not None:
                 found.control.close()
             listener = self._listen(self._stage_path(sealed=sealed))
-            found = self.stages[sealed] = spawn_stage(sealed=sealed, listener=listener)
+            found = self.stages[sealed] = spawn_stage(sealed=sealed, listener=listener, nofile=self.nofile)
             listener.close()
         return found
 
@@ -146,7 +146,7 @@ class Supervisor:
             self.reap()
             self.rest()
 
-        command = Command(self.loop, words, over)
+        command = Command(self.loop, words, over, self.nofile)
         self.commands.add(command)
         return command
 
@@ -257,9 +257,9 @@ def main(ready: int) -> None:
     os.set_inheritable(ready, False)
     process.set_name("cloche supervis")
     process.prctl(SUBREAPER, 1)  # containers whose stage was killed become our children: we see how they end
-    limit = scheduling.get_rlimit(NOFILE)[1]
-    scheduling.set_rlimit(NOFILE, limit, limit)
-    supervisor = Supervisor(state)
+    soft, hard = scheduling.get_rlimit(NOFILE)
+    scheduling.set_rlimit(NOFILE, hard, hard)
+    supervisor = Supervisor(state, soft)
     supervisor.hear_signals()
     supervisor.take_over()
     supervisor.open()
