@@ -174,8 +174,10 @@ def test_streams_of_what_is_gone_when_it_ends(both: Both) -> None:
     with both.cli.popen(*line, env=both.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as front:
         assert front.stdout
         front.stdout.readline()
-        assert both.cloche("inspect", "-f", STREAMS, "streams") == "true true true true true\n"
-        both.cloche("kill", "streams")
+        try:
+            assert both.cloche("inspect", "-f", STREAMS, "streams") == "true true true true true\n"
+        finally:
+            both.cloche("kill", "streams")
 
 
 @pytest.mark.parametrize(

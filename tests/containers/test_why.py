@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from cloche.cli.containers.why import story
 from cloche.engine.containers import ASKED, CREATED, Container
 from cloche.linux.reading import boot_id
 from tests.containers.made import Store
+from tests.containers.test_health import supervisor
 
 if TYPE_CHECKING:
     from tests.conftest import Cli
@@ -144,6 +146,24 @@ def test_out_of_memory(alive: Alive) -> None:
     assert third == "give it more: cloche update --memory SIZE hungry; then: cloche start hungry"
     assert alive.document("hungry")["State"]["OOMKilled"] is True
     assert alive.document("hungry")["Reason"]["Kind"] == "out of memory"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize("alone", [False, True])
+def test_the_limit_that_was_in_force(alive: Alive, alone: bool) -> None:
+    """Not the one it was started with; also where another supervisor sees its end."""
+    script = "while ! test -e /tmp/now; do sleep 0.05; done; exec tail /dev/zero"
+    alive("run", "-d", "--name", "hungry", "-m", "512m", "host", "sh", "-c", script)
+    alive("update", "-m", "24m", "--memory-swap", "24m", "hungry")
+    if alone:
+        os.kill(supervisor(alive), signal.SIGKILL)
+    alive("exec", "hungry", "touch", "/tmp/now")
+    alive.until("hungry", "exited")
+    assert "the limit of 24 MiB was reached" in alive.document("hungry")["Reason"]["Text"]
+    assert "the limit of 24 MiB was reached" in alive("ps", "-a", "--format", "{{.Reason}}")
+    told = alive("why", "hungry")
+    assert "the limit of 24 MiB was reached" in told
+    assert "512" not in told
 
 
 def test_ports(cli: Cli, store: Store) -> None:

@@ -18,6 +18,7 @@ BLOCKED = "blocked syscall"
 NOT_EXECUTED = "not executed"
 CLD_EXITED = 1
 SIGSYS = 31
+UNLIMITED = 1 << 62  # of v1, whose number for that is a little less than 1 << 63; v2 says max
 # calls that libraries try and do without when refused: alone they do not explain a failure
 PROBES = {"get_mempolicy", "io_uring_setup", "perf_event_open", "userfaultfd"}
 
@@ -73,8 +74,8 @@ def exit_code_of(ended: dict[str, Any]) -> int:
     return 128 + int(ended["status"])
 
 
-def reason_of(ended: dict[str, Any], names: tuple[str, ...], timeout: float, memory: int | None) -> Reason:
-    """Say why it ended. `names` are the refused calls, `memory` the limit in bytes if one was set."""
+def reason_of(ended: dict[str, Any], names: tuple[str, ...], timeout: float) -> Reason:
+    """Say why it ended. `names` are the refused calls."""
     code = exit_code_of(ended)
     killed = 0 if ended.get("code", CLD_EXITED) == CLD_EXITED else int(ended["status"])
     refused = ", ".join(names)
@@ -86,6 +87,7 @@ def reason_of(ended: dict[str, Any], names: tuple[str, ...], timeout: float, mem
         return Reason(NOT_EXECUTED, text, hint, names)
     ends = f"killed by {signal_name(killed)}" if killed else f"exited with {code}"
     if code and oom_kills(ended["counters"]):
+        memory = _memory_limit(ended["counters"])
         limit = f" of {memory >> 20} MiB" if memory else ""
         text = f"{ends}: out of memory, the limit{limit} was reached and the kernel killed a process"
         return Reason(OUT_OF_MEMORY, text, "give it more: --memory", names, killed)
@@ -111,6 +113,12 @@ _ALLOW = "if it needs that: --cap-add for the capability behind it, or --securit
 def oom_kills(counters: dict[str, str]) -> int:
     """How many processes were killed for memory: v1's memory.oom_control, v2's memory.events."""
     return _count(counters.get("oom", "") + "\n" + counters.get("events", ""), "oom_kill")
+
+
+def _memory_limit(counters: dict[str, str]) -> int:
+    """The limit that was in force at the end, in bytes, whoever had set it; 0 for none."""
+    text = counters.get("limit", "").strip()
+    return int(text) if text.isdecimal() and int(text) < UNLIMITED else 0
 
 
 def _count(text: str, key: str) -> int:

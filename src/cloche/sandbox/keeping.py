@@ -181,7 +181,6 @@ def _make(options: Options, keep: Keep, prepared: Prepared) -> Container:
 def _begin(container: Container, prepared: Prepared, *, attach: bool) -> Started:
     known = container.known
     options = options_of(container)
-    resources = prepared.request.config.linux.resources if prepared.request.config.linux else None
     settings = {
         "tty": options.tty,
         "interactive": options.interactive,
@@ -191,7 +190,6 @@ def _begin(container: Container, prepared: Prepared, *, attach: bool) -> Started
         "facts": facts_of(known),
         "volumes": volumes_among(container.mounts),
         "timeout": prepared.plan.timeout,
-        "memory": resources.memory.limit if resources and resources.memory else None,
         "entry": {**prepared.record(options, 0), "range": prepared.lease.slot if prepared.lease is not None else None},
     }
     held = [prepared.lease.fd] if prepared.lease is not None and prepared.lease.fd >= 0 else []

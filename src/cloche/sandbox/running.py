@@ -246,9 +246,7 @@ def conclude(prepared: Prepared, ended: dict[str, Any], stdout: Any = None, stde
         raise set_up_error(prepared.plan, ended["failed"])
     names = refused_names(ended["refused"], prepared.request.machine)
     receipt = prepared.receipt.with_notes(ended["notes"]).attest(ended.get("attested", {}))
-    resources = prepared.request.config.linux.resources if prepared.request.config.linux else None
-    memory = resources.memory.limit if resources and resources.memory else None
-    reason = reason_of(ended, names, prepared.plan.timeout, memory)
+    reason = reason_of(ended, names, prepared.plan.timeout)
     return Result(exit_code_of(ended), stdout, stderr, reason, receipt, usage_of(ended))
 
 

@@ -8,8 +8,6 @@ import pytest
 
 from cloche.engine import reason
 
-LIMIT = 64 << 20
-
 
 def ended(**more: Any) -> dict[str, Any]:
     plain = {"timed_out": False, "code": 1, "status": 0, "counters": {}, "refused": {}, "wall": 0.5, "cpu": (1.0, 2.0)}
@@ -41,7 +39,7 @@ CASES: list[tuple[dict[str, Any], tuple[str, ...], str, int, int]] = [
 
 @pytest.mark.parametrize(("report", "names", "kind", "code", "signal"), CASES)
 def test_reasons(report: dict[str, Any], names: tuple[str, ...], kind: str, code: int, signal: int) -> None:
-    found = reason.reason_of(report, names, 1.5, LIMIT)
+    found = reason.reason_of(report, names, 1.5)
     assert (found.kind, found.signal, found.blocked) == (kind, signal, names)
     assert reason.exit_code_of(report) == code
     assert str(found) == found.text
@@ -50,10 +48,16 @@ def test_reasons(report: dict[str, Any], names: tuple[str, ...], kind: str, code
 
 def test_sentences_name_what_acted() -> None:
     def text(report: dict[str, Any], *names: str) -> str:
-        return reason.reason_of(report, names, 1.5, LIMIT).text
+        return reason.reason_of(report, names, 1.5).text
 
     assert "timed out after 1.5 s" in text(ended(timed_out=True))
-    assert "of 64 MiB" in text(ended(status=1, counters=OOM))
+    for counters, limit in (
+        ({**OOM, "limit": f"{64 << 20}\n"}, "the limit of 64 MiB was reached"),
+        ({**OOM, "limit": "9223372036854771712\n"}, "the limit was reached"),
+        ({**OOM_V2, "limit": "max\n"}, "the limit was reached"),
+        (OOM_V2, "the limit was reached"),
+    ):
+        assert limit in text(ended(status=1, counters=counters))
     assert "refused unshare" in text(ended(status=1), "unshare", "perf_event_open")
     assert text(ended(code=2, status=15)) == "killed by SIGTERM"
     assert text(ended(code=2, status=40)) == "killed by signal 40"

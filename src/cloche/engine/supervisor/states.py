@@ -67,12 +67,12 @@ def _write_over(path: str, content: bytes, why: OSError) -> bool:
     return True
 
 
-def how_it_ended(ended: dict[str, Any], names: tuple[str, ...], timeout: float, memory: int | None) -> State:
+def how_it_ended(ended: dict[str, Any], names: tuple[str, ...], timeout: float) -> State:
     """The members of a state that a stage's report of the end gives; `names` are the calls that were refused.
 
-    `timeout` is what it was given, in seconds, `memory` its limit in bytes, None for none.
+    `timeout` is what it was given, in seconds.
     """
-    reason = reason_of(ended, names, timeout, memory)
+    reason = reason_of(ended, names, timeout)
     return {
         "exit_code": exit_code_of(ended),
         "oom": bool(oom_kills(ended["counters"])),

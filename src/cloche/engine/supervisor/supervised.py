@@ -411,7 +411,7 @@ class Supervised:
             refused = ended["refused"]
             order = sorted(refused, key=lambda number: -refused[number])
             names = tuple(name(number, os.uname().machine) or f"number {number}" for number in order)
-        return states.how_it_ended(ended, names, self.settings["timeout"], self.settings["memory"])
+        return states.how_it_ended(ended, names, self.settings["timeout"])
 
     def _tell(self, *message: Any) -> None:
         """Tell whoever has it started that it could not be."""
@@ -519,4 +519,4 @@ class Supervised:
 def _settings_of(known: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
     """What its start was told, as far as it is written down."""
     facts = {"keep": known["keep"], "check": known["check"], "facts": facts_of(known), "entry": state["entry"]}
-    return {**facts, "volumes": volumes_among(known["mounts"]), "timeout": 0.0, "memory": None}
+    return {**facts, "volumes": volumes_among(known["mounts"]), "timeout": 0.0}

@@ -116,6 +116,7 @@ def _plan_v1(
     if "memory" in paths:
         counters.append(("oom", f"{paths['memory']}/memory.oom_control"))
         counters.append(("peak", f"{paths['memory']}/memory.max_usage_in_bytes"))
+        counters.append(("limit", f"{paths['memory']}/memory.limit_in_bytes"))
     if "pids" in paths:
         counters.append(("pids", f"{paths['pids']}/pids.events"))
     receipt.add("cgroup", True, f"a group of its own, cgroup {groups.kind}: {', '.join(usable)}")
@@ -147,7 +148,8 @@ def _plan_v2(
     else:
         steps.append(CreateGroupBelow(above, path, tuple(names), own))
     steps += [_write(path, limit, needed) for limit in limits]
-    counters = [("events", f"{path}/memory.events"), ("peak", f"{path}/memory.peak"), ("pids", f"{path}/pids.events")]
+    files = {"events": "memory.events", "peak": "memory.peak", "limit": "memory.max", "pids": "pids.events"}
+    counters = [(name, f"{path}/{file}") for name, file in files.items()]
     receipt.add("cgroup", True, f"a group of its own, cgroup v2: {', '.join(names)}")
     room = above if own else ""
     return GroupPlan(tuple(steps), (), path, (path,), tuple(counters), tuple(usable), made_room=room)
