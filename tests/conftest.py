@@ -70,8 +70,10 @@ class Cli:
             "mount --make-rprivate / && printf '1500:300000:65536\\n' >$0/subids.$$ && "
             "printf 'keeper:x:1500:1500::/:\\n' "
             "| cat /etc/passwd - >$0/passwd.$$ && "
-            "for f in subuid subgid; do touch /etc/$f; mount --bind $0/subids.$$ /etc/$f; done"
-            '&& mount --bind $0/passwd.$$ /etc/passwd && exec setpriv --reuid 1500 --regid 1500 --clear-groups "$@"'
+            # the same files for all: what is mounted is compared where one of them asks another's supervisor
+            "for f in subids passwd; do ln $0/$f.$$ $0/$f 2>/dev/null; rm $0/$f.$$; done; "
+            "for f in subuid subgid; do touch /etc/$f; mount --bind $0/subids /etc/$f; done "
+            '&& mount --bind $0/passwd /etc/passwd && exec setpriv --reuid 1500 --regid 1500 --clear-groups "$@"'
         )
         return ["unshare", "-m", "sh", "-c", script, str(self.source.parent), *command]
 

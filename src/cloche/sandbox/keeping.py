@@ -15,13 +15,15 @@ from cloche.engine.events import volumes_among
 from cloche.engine.keeping import Keep
 from cloche.engine.records import state_dir
 from cloche.engine.removing import remove
-from cloche.engine.supervisor import client
+from cloche.engine.supervisor import client, whereabouts
 from cloche.errors import ConflictError, ForbiddenError, NotExecutedError, StageError
 from cloche.ids import new_id
+from cloche.images.store.layout import store_dir
 from cloche.records import record
 from cloche.runtime.containers import write_atomically
 from cloche.runtime.request import Kept
 from cloche.sandbox import values
+from cloche.sandbox.image import HOST
 from cloche.sandbox.known import known_of
 from cloche.sandbox.options import Options
 from cloche.sandbox.running import Prepared, prepare, set_up_error
@@ -194,7 +196,9 @@ def _begin(container: Container, prepared: Prepared, *, attach: bool) -> Started
     }
     held = [prepared.lease.fd] if prepared.lease is not None and prepared.lease.fd >= 0 else []
     message = ("start", container.id, container.folder, encode(prepared.plan), settings, attach)
-    session, (word, *rest) = _ask_to_start(container, message, held)
+    session, (word, *rest) = _ask_to_start(
+        container, message, held, lambda session: _check_whereabouts(session, prepared, options)
+    )
     try:
         if word == "failed":
             raise set_up_error(prepared.plan, tuple(rest[0]))
@@ -218,8 +222,20 @@ def _begin(container: Container, prepared: Prepared, *, attach: bool) -> Started
     return Started(container, session, rest[0])
 
 
+def _check_whereabouts(session: Session, prepared: Prepared, options: Options) -> None:
+    """Raise ConflictError where this command sees something else at what is to be mounted than who will mount it."""
+    _, theirs, pid = session.ask("where", prepared.sealed)
+    paths = [mount.source for mount in prepared.request.config.mounts or () if mount.source and mount.source[0] == "/"]
+    if options.rootfs:
+        path, colon, mode = options.rootfs.rpartition(":")
+        paths.append(path if colon and mode in {"rw", "ro"} else options.rootfs)
+    elif options.image == HOST:
+        paths.append("/")
+    whereabouts.check(theirs, pid, [store_dir(), *paths])
+
+
 def _ask_to_start(
-    container: Container, message: Message, held: list[int]
+    container: Container, message: Message, held: list[int], check: Callable[[Session], None]
 ) -> tuple[Session | None, Message | tuple[str, Any, Any, Any]]:
     """The supervisor's answer, and the connection that hears more of it.
 
@@ -229,6 +245,11 @@ def _ask_to_start(
 
     def once() -> tuple[Session | None, Message]:
         session = client.connect()
+        try:
+            check(session)
+        except BaseException:
+            session.close()
+            raise
         try:
             return session, session.ask(*message, fds=held)
         except client.GoneError:

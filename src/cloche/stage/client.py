@@ -200,7 +200,7 @@ def fork_stage(left: Callable[[dict[str, Any]], None] | None = None) -> Stage:
     return Stage(ours, pid)
 
 
-def adopt_stage(control: _socket.socket, pid: int) -> tuple[Stage, list[Adopted]]:
+def adopt_stage(control: _socket.socket) -> tuple[Stage, list[Adopted]]:
     """Own a stage whose owner is gone, through a connection to where it listens; and what runs in it."""
     found = []
     while (got := wire.receive(control)) is not None and got[0][0] == "adopted":
@@ -208,7 +208,7 @@ def adopt_stage(control: _socket.socket, pid: int) -> tuple[Stage, list[Adopted]
         run = Run(_socket.socket(fileno=fds[0]), Plan((), keeping=keeping))
         run.pid, run.pidfd = first, fds[1]
         found.append(Adopted(run, fds[2] if len(fds) > 2 else -1))
-    return AdoptedStage(control, pid), found
+    return AdoptedStage(control, got[0][1] if got is not None else -1), found
 
 
 def spawn_stage(*, sealed: bool, listener: _socket.socket | None = None, nofile: int = 0) -> Stage:

@@ -107,7 +107,7 @@ class Server:
             _tell(control, news, [theirs.fileno(), *container.take_over(ours)])
             theirs.close()
             self._hear(container)
-        _tell(control, ("all",))
+        _tell(control, ("all", os.getpid()))  # SO_PEERCRED is of who has listened: our first owner
 
     def _hear(self, container: Container) -> None:
         self._watch(container.caller.fileno(), lambda: self._on_caller(container), container)

@@ -1,5 +1,6 @@
 """What commands may ask the supervisor, one function for each word; see `client` for their side.
 
+where SEALED                           ─▶ here NAMESPACES PID, of who would make a container
 start ID FOLDER PLAN SETTINGS ATTACH   ─▶ started PID ATTESTED | failed STEP… | not executed … ; then as attach
 attach ID                              ─▶ out 1|2 BYTES … ended CODE REASON
 wait ID                                ─▶ ended CODE REASON
@@ -36,6 +37,9 @@ def answer(supervisor: Supervisor, conn: Connection, message: tuple[Any, ...], f
         return
     for fd in fds:
         os.close(fd)
+    if word == "where":
+        conn.send("here", *supervisor.where(sealed=rest[0]))
+        return
     item = supervisor.items.get(rest[0]) if rest else None
     if word in ATTACHED:
         for other in supervisor.items.values():

@@ -14,7 +14,7 @@ import os
 import sys
 
 from cloche.engine.records import state_dir
-from cloche.engine.supervisor import adopting, answering
+from cloche.engine.supervisor import adopting, answering, whereabouts
 from cloche.engine.supervisor.client import SOCKET, address
 from cloche.engine.supervisor.commands import Command
 from cloche.engine.supervisor.connection import Connection
@@ -118,6 +118,16 @@ class Supervisor:
             found = self.stages[sealed] = spawn_stage(sealed=sealed, listener=listener, nofile=self.nofile)
             listener.close()
         return found
+
+    def where(self, *, sealed: bool) -> tuple[dict[str, tuple[int, int]], int]:
+        """The namespaces in which containers are made, and a process that is in them; a stage may be older than us."""
+        stage = self.stages.get(sealed)
+        if stage is not None and stage.alive():
+            try:
+                return whereabouts.of(stage.pid), stage.pid
+            except OSError:
+                pass  # it has just ended
+        return whereabouts.of(whereabouts.SELF), os.getpid()
 
     def _stage_path(self, *, sealed: bool) -> str:
         return f"{self.state}/stage{'-sealed' if sealed else ''}.sock"
