@@ -179,6 +179,7 @@ def test_what_cloche_itself_fails_at(alive: Alive) -> None:
         assert "is already in use" in alive(verb, "--name", "web", "host", "true", code=code)
     for verb in ("start", "stop", "restart", "kill", "wait", "rm", "pause", "unpause", "attach"):
         assert "No such container: other" in alive(verb, "other", code=1)
+    assert "No such container: other" in alive("rm", "-f", "other", code=0)
     for verb in ("kill", "pause", "unpause"):
         assert "is not running" in alive(verb, "web", code=1)
 

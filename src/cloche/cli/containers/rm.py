@@ -20,10 +20,13 @@ def rm(parsed: Parsed) -> int:
     def one(word: str) -> str | None:
         try:
             remove(containers.find(word), force=force, volumes=parsed.flag("volumes"))
-        except NotFoundError:
+        except NotFoundError as error:
             if not force:
                 raise
-            return None  # as docker has it: it is gone
+            from cloche.cli.output import print_error
+
+            print_error(error)  # as docker has it: said, and no failure
+            return None
         return word
 
     return for_each(parsed.positionals, one)
