@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Record = dict[str, Any]
 
 UNFINISHED = ".new"
+OTHERS_WRITE = 0o022  # they could put records and sockets of their own in the place of ours
 
 
 _own = _thread._local()
@@ -58,6 +59,8 @@ def containers_dir() -> str:
         status = os.lstat(top)
         if status.st_uid != os.geteuid() or not stat.S_ISDIR(status.st_mode):
             raise ForbiddenError(f"{top} belongs to somebody else", hint="give one of your own: --state-dir")
+        if status.st_mode & OTHERS_WRITE:
+            raise ForbiddenError(f"{top} can be written to by others", hint=f"chmod go-w {top}")
         folder = f"{top}/containers"
         os.makedirs(folder, mode=0o700, exist_ok=True)
     except OSError as error:

@@ -106,6 +106,16 @@ def test_somebody_elses_directory_is_refused(state: Path, tmp_path: Path) -> Non
         records.containers_dir()
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o720])
+def test_one_that_others_can_write_to_is_refused(state: Path, mode: int) -> None:
+    state.mkdir()
+    state.chmod(mode)
+    with pytest.raises(ForbiddenError, match="by others"):
+        records.containers_dir()
+    state.chmod(0o755)
+    records.containers_dir()
+
+
 def test_only_its_user_may_look() -> None:
     folder = records.containers_dir()
     assert os.stat(folder).st_mode & 0o077 == 0
