@@ -4,6 +4,7 @@
 # make test-debian  a whole Debian made of packages, which apt fetches from its mirror; two minutes
 # make soak   a thousand exec in a row, each fault fifty times (ROUNDS), a GiB of output, a thousand containers; hours
 # make bench  the tables of docs/benchmarks.md
+# make bench-containers  its section about containers that stay, beside docker and podman; a quarter of an hour, as root
 # make bench-images  its section about images, beside docker, podman, skopeo and umoci; a quarter of an hour, as root
 
 PYTHON ?= $(shell for p in /usr/bin/python3 python3; do command -v $$p && break; done)
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 ROUNDS ?= 50
 FAULTS := $(patsubst %,tests/containers/test_%.py,killed machine reboot full_disk at_once pressure)
 
-.PHONY: try test test-vm test-debian soak lint unit bench bench-images clean packages
+.PHONY: try test test-vm test-debian soak lint unit bench bench-containers bench-images clean packages
 
 try: $(VENV)/try.stamp
 	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/cloche shell || true; \
@@ -46,6 +47,9 @@ packages:
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/bench.py
+
+bench-containers: $(VENV)/dev.stamp
+	$(BIN)/python benchmarks/containers.py
 
 bench-images: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/images.py
