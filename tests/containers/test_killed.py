@@ -173,6 +173,48 @@ def test_last_words_are_kept(ground: Ground) -> None:
     assert ground.well("logs", "one") == "first\nlast\n"
 
 
+DOTS = """
+i=0; while [ $i -lt 60 ]; do printf ".$i"; [ -t 2 ] || printf "$i-" >&2; sleep 0.02; i=$((i + 1)); done; exec sleep 1000
+"""
+
+
+@pytest.mark.parametrize("who", [("supervisor",), ("supervisor", "stage")])
+@pytest.mark.parametrize("more", [(), ("-t",), ("--log-driver", "syslog")])
+def test_a_line_that_had_only_begun_is_kept(ground: Ground, who: tuple[str, ...], more: tuple[str, ...]) -> None:
+    """One that comes piece by piece, and again and again somebody else reads it."""
+    if "-t" in more and "stage" in who:
+        return  # its terminal is gone with both
+    ground.clear()
+    ground.run("one", *more, command=("sh", "-c", DOTS))
+    for _ in range(3):
+        time.sleep(random.uniform(0.1, 0.2))
+        ground.kill(*who)
+        ground.well("kill", "-s", "CONT", "one")  # for which somebody takes it over
+    deadline = time.monotonic() + 20
+    while not (said := ground("logs", "one")).stdout.endswith(".59"):
+        assert time.monotonic() < deadline, said
+    assert said.stdout == "".join(f".{number}" for number in range(60))
+    assert said.stderr == ("" if "-t" in more else "".join(f"{number}-" for number in range(60)))
+
+
+def test_a_line_that_had_only_begun_when_all_ended_is_whole(ground: Ground) -> None:
+    """What the supervisor had read, and what the stage has found in the pipe behind it."""
+    ground.clear()
+    ground.run("one", command=("sh", "-c", "echo first; sleep 0.5; printf la; sleep 0.02; printf st; exit 3"))
+    supervisor = ground.pid("supervisor")
+    deadline = time.monotonic() + 20
+    while not list(ground.state.glob("run/*/out.rest")):
+        assert time.monotonic() < deadline
+    os.kill(supervisor, signal.SIGSTOP)
+    pid = int(str(ground.of("one")["pid"]))
+    while started(pid):
+        time.sleep(0.01)
+    time.sleep(0.3)  # the stage has told
+    end(supervisor)
+    assert ground.truth()["one"] == ("exited", 3)
+    assert ground.well("logs", "one") == "first\nlast"
+
+
 def test_a_step(ground: Ground) -> None:
     """The stage, or the new process, is killed at a step of the plan: some of them, and by `make soak` all."""
     steps = sorted(CLASSES) * ROUNDS or random.sample(sorted(CLASSES), 12)

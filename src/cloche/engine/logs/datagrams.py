@@ -56,6 +56,10 @@ class Datagrams(Writer):
             else:
                 self._send(stream, data[start:end], now_ns, last=False)
 
+    def unfinished(self, stream: str) -> bytes:
+        """What waits for the end of its line."""
+        return self.pending.get(stream, b"")
+
     def flush(self, now_ns: int) -> None:
         """Send what waits for the end of its line."""
         for stream, data in self.pending.items():

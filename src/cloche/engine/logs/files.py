@@ -58,6 +58,10 @@ class FileWriter(Writer):
             middle, stamp = self.middles[stream], CLOCK.spell(now_ns)
             self._put(b"".join([encode(data[start:end], middle, stamp) for start, end in parts]), rest, stamp)
 
+    def unfinished(self, stream: str) -> bytes:
+        """What waits for the end of its line."""
+        return self.pending.get(stream, b"")
+
     def flush(self, now_ns: int) -> None:
         """Write what waits for the end of its line, and let go of the file."""
         stamp = CLOCK.spell(now_ns)

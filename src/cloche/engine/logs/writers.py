@@ -26,6 +26,10 @@ class Writer:
         """Take what was read from "stdout" or "stderr", in any pieces."""
         raise NotImplementedError
 
+    def unfinished(self, stream: str) -> bytes:
+        """What was written to a stream and waits for the end of its line."""
+        raise NotImplementedError
+
     def flush(self, now_ns: int) -> None:
         """Write lines that have no end yet as far as they are there: at the end, or when nothing came for a while."""
         raise NotImplementedError
@@ -42,6 +46,10 @@ class Nothing(Writer):
 
     def write(self, stream: str, data: bytes, now_ns: int) -> None:
         """Keep nothing."""
+
+    def unfinished(self, _stream: str) -> bytes:
+        """Nothing is waiting."""
+        return b""
 
     def flush(self, now_ns: int) -> None:
         """Nothing is waiting."""
@@ -62,6 +70,10 @@ class Copied(Writer):
         """Keep it first, as whoever it is sent to may be waited for."""
         self.copy.write(stream, data, now_ns)
         self.sent.write(stream, data, now_ns)
+
+    def unfinished(self, stream: str) -> bytes:
+        """That of the copy, which is that of both."""
+        return self.copy.unfinished(stream)
 
     def flush(self, now_ns: int) -> None:
         """Both."""

@@ -1,6 +1,7 @@
 """What a container reads and writes: named pipes or a terminal, its log, and the commands that are attached.
 
     STATE/run/ID/out, err, in    held open by the container itself, so that nobody has to be here
+    STATE/run/ID/*.rest          a line that has begun, until it is written down: for whoever is here next
 
 A command that is attached and does not take what it is given holds the container up, as a pipe would; one that only
 reads the log does not. Nothing is taken from a pipe that would have to wait in here: we may be killed.
@@ -49,6 +50,7 @@ class Streams:
         self.once, self.ending = False, False  # its stdin ends with the first of them; that has come
         self.unfinished: Timer | None = None
         self.more = False  # something was written since that was set
+        self.begun: set[int] = set()  # of which a file has the beginning of a line
         self.attached: list[Connection] = []
         self.held_up = False
         self.expected: list[tuple[int, bool]] = []  # who was attached and comes back, as `returning` has them
@@ -100,16 +102,19 @@ class Streams:
             pass  # ENXIO: it has closed its stdin; ENOENT: somebody has removed them
 
     def take_rest(self) -> None:
-        """What the stage has found in the pipes of one that ended when nobody read them."""
-        for number, name in PIPES.items():
-            path = f"{self.place}/{name}{REST}"
+        """The line that another supervisor had begun to read, and what the stage has found in the pipes at the end."""
+        for number in PIPES:
             try:
-                with open(path, "rb", buffering=0) as file:
-                    while data := file.read(CHUNK):
-                        self._pass_on(number, data)
+                with open(self._rest_of(number), "rb") as file:
+                    data = file.read()
             except FileNotFoundError:
                 continue
-            os.unlink(path)
+            self.begun.add(number)
+            if data:
+                self._pass_on(number, data)
+                self._remember(number)
+            else:
+                self._forget(number)
 
     def take_console(self, fd: int) -> None:
         """Its terminal, which is input and output in one."""
@@ -159,13 +164,17 @@ class Streams:
         if not data:
             self._close_output(fd)
             return 0
-        self._pass_on(self.outputs[fd], data)
+        number = self.outputs[fd]
+        self._pass_on(number, data)
+        if len(data) < CHUNK:  # that was all, and it may take a while until there is more
+            self._remember(number)
         return len(data)
 
     def _pass_on(self, number: int, data: bytes) -> None:
         if self.writer is None and self.log is not None:
             self.writer = self.log()
         if self.writer is not None:
+            self._forget(number)
             self.writer.write(NAMES[number], data, time.time_ns())
             self.more = True
             if data[-1:] != b"\n" and self.unfinished is None:
@@ -190,8 +199,46 @@ class Streams:
         self.unfinished = None
         if self.more:
             self._finish_line_soon()
-        elif self.writer is not None:
+        else:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self.writer is not None:
+            for number in PIPES:
+                self._forget(number)
             self.writer.flush(time.time_ns())
+
+    def _remember(self, number: int) -> None:
+        """Write the line that has begun where it outlives us: who is killed has not lost it.
+
+        Not into the log: a program that says a line letter by letter would fill that.
+        """
+        begun = self.writer.unfinished(NAMES[number]) if self.writer is not None else b""
+        if not begun:
+            return
+        self.begun.add(number)
+        try:
+            fd = os.open(self._rest_of(number), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return
+        try:
+            os.write(fd, begun)
+        except OSError:
+            pass  # no room for it: we have it all the same
+        finally:
+            os.close(fd)
+
+    def _forget(self, number: int) -> None:
+        """What has begun goes into the log now; before it does, as it is not to be there twice."""
+        if number in self.begun:
+            self.begun.discard(number)
+            try:
+                os.unlink(self._rest_of(number))
+            except FileNotFoundError:
+                pass
+
+    def _rest_of(self, number: int) -> str:
+        return f"{self.place}/{PIPES[number]}{REST}"
 
     def hold_for(self, conn: Connection) -> None:
         """Take nothing until a command is attached that is to have all of it, in the hands of another of us as well."""
@@ -343,8 +390,8 @@ class Streams:
         if self.unfinished is not None:
             self.unfinished.cancel()
             self.unfinished = None
+        self._flush()
         if self.writer is not None:
-            self.writer.flush(time.time_ns())
             self.writer.close()
             self.writer = None
         self.held_up, self.typed = False, []

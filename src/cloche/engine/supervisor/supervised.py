@@ -139,6 +139,7 @@ class Supervised:
         else:
             self._watch_orphan()
         self.streams.set_up(known["keep"], f"{self.folder}/log", self.settings["facts"])
+        self.streams.take_rest()
         if console >= 0:
             self.streams.take_console(console)
         elif not options["tty"]:
