@@ -203,7 +203,7 @@ def test_a_line_that_had_only_begun_when_all_ended_is_whole(ground: Ground) -> N
     ground.run("one", command=("sh", "-c", "echo first; sleep 0.5; printf la; sleep 0.02; printf st; exit 3"))
     supervisor = ground.pid("supervisor")
     deadline = time.monotonic() + 20
-    while not list(ground.state.glob("run/*/out.rest")):
+    while not list(ground.state.glob("run/*/out.begun")):
         assert time.monotonic() < deadline
     os.kill(supervisor, signal.SIGSTOP)
     pid = int(str(ground.of("one")["pid"]))

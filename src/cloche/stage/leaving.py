@@ -1,7 +1,7 @@
 """What is left of a container that ended, where nobody hears of it: files beside its pipes, for whoever comes next.
 
 STATE/run/ID/ended             how it ended, as marshal has it
-STATE/run/ID/out.rest, err.rest  what was in its pipes, behind a line that the supervisor had begun to read
+STATE/run/ID/out.rest, err.rest  what was in its pipes
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def save_output(place: str, held: dict[str, int]) -> None:
         os.set_blocking(fd, False)
         left = terminal.bytes_waiting(fd)  # and no more, where somebody else can write into it, too
         try:
-            with open(f"{place}/{name}{REST}", "ab", buffering=0) as file:
+            with open(f"{place}/{name}{REST}", "wb", buffering=0) as file:
                 while left > 0 and (data := os.read(fd, min(left, CHUNK))):
                     file.write(data)
                     left -= len(data)

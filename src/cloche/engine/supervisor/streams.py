@@ -1,7 +1,6 @@
 """What a container reads and writes: named pipes or a terminal, its log, and the commands that are attached.
 
     STATE/run/ID/out, err, in    held open by the container itself, so that nobody has to be here
-    STATE/run/ID/*.rest          a line that has begun, until it is written down: for whoever is here next
 
 A command that is attached and does not take what it is given holds the container up, as a pipe would; one that only
 reads the log does not. Nothing is taken from a pipe that would have to wait in here: we may be killed.
@@ -14,6 +13,7 @@ import time
 
 from cloche.engine.logs import DEFAULT, Facts, open_writer
 from cloche.engine.supervisor import returning
+from cloche.engine.supervisor.beginnings import Beginnings
 from cloche.engine.supervisor.loop import READ, WRITE
 from cloche.errors import SpecError
 from cloche.linux import terminal
@@ -50,7 +50,7 @@ class Streams:
         self.once, self.ending = False, False  # its stdin ends with the first of them; that has come
         self.unfinished: Timer | None = None
         self.more = False  # something was written since that was set
-        self.begun: set[int] = set()  # of which a file has the beginning of a line
+        self.beginnings = Beginnings(place)
         self.attached: list[Connection] = []
         self.held_up = False
         self.expected: list[tuple[int, bool]] = []  # who was attached and comes back, as `returning` has them
@@ -101,20 +101,26 @@ class Streams:
         except OSError:
             pass  # ENXIO: it has closed its stdin; ENOENT: somebody has removed them
 
+    def take_begun(self) -> None:
+        """The lines that another supervisor had begun to read: those who are attached have seen that much of them."""
+        for number, name in PIPES.items():
+            if begun := self.beginnings.take(name):
+                self._write(number, begun)
+                self._remember(number)
+
     def take_rest(self) -> None:
-        """The line that another supervisor had begun to read, and what the stage has found in the pipes at the end."""
-        for number in PIPES:
+        """What the stage has found in the pipes at the end."""
+        for number, name in PIPES.items():
+            path = f"{self.place}/{name}{REST}"
             try:
-                with open(self._rest_of(number), "rb") as file:
-                    data = file.read()
+                with open(path, "rb") as file:
+                    rest = file.read()
             except FileNotFoundError:
                 continue
-            self.begun.add(number)
-            if data:
-                self._pass_on(number, data)
+            if rest:
+                self._pass_on(number, rest)
                 self._remember(number)
-            else:
-                self._forget(number)
+            os.unlink(path)
 
     def take_console(self, fd: int) -> None:
         """Its terminal, which is input and output in one."""
@@ -171,19 +177,22 @@ class Streams:
         return len(data)
 
     def _pass_on(self, number: int, data: bytes) -> None:
-        if self.writer is None and self.log is not None:
-            self.writer = self.log()
-        if self.writer is not None:
-            self._forget(number)
-            self.writer.write(NAMES[number], data, time.time_ns())
-            self.more = True
-            if data[-1:] != b"\n" and self.unfinished is None:
-                self._finish_line_soon()
+        self._write(number, data)
         for conn in tuple(self.attached):  # one that is found to be gone leaves the list
             conn.send("out", number, data)
         if self.attached and not self.held_up and not self._has_room():
             self.held_up = True
             self._listen_again()
+
+    def _write(self, number: int, data: bytes) -> None:
+        if self.writer is None and self.log is not None:
+            self.writer = self.log()
+        if self.writer is not None:
+            self.beginnings.drop(PIPES[number])
+            self.writer.write(NAMES[number], data, time.time_ns())
+            self.more = True
+            if data[-1:] != b"\n" and self.unfinished is None:
+                self._finish_line_soon()
 
     def _has_room(self) -> bool:
         """Whether everybody takes some more at once."""
@@ -204,41 +213,15 @@ class Streams:
 
     def _flush(self) -> None:
         if self.writer is not None:
-            for number in PIPES:
-                self._forget(number)
+            for name in PIPES.values():
+                self.beginnings.drop(name)
             self.writer.flush(time.time_ns())
 
     def _remember(self, number: int) -> None:
-        """Write the line that has begun where it outlives us: who is killed has not lost it.
-
-        Not into the log: a program that says a line letter by letter would fill that.
-        """
+        """Who is killed has not lost the line that has begun."""
         begun = self.writer.unfinished(NAMES[number]) if self.writer is not None else b""
-        if not begun:
-            return
-        self.begun.add(number)
-        try:
-            fd = os.open(self._rest_of(number), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        except OSError:
-            return
-        try:
-            os.write(fd, begun)
-        except OSError:
-            pass  # no room for it: we have it all the same
-        finally:
-            os.close(fd)
-
-    def _forget(self, number: int) -> None:
-        """What has begun goes into the log now; before it does, as it is not to be there twice."""
-        if number in self.begun:
-            self.begun.discard(number)
-            try:
-                os.unlink(self._rest_of(number))
-            except FileNotFoundError:
-                pass
-
-    def _rest_of(self, number: int) -> str:
-        return f"{self.place}/{PIPES[number]}{REST}"
+        if begun:
+            self.beginnings.keep(PIPES[number], begun)
 
     def hold_for(self, conn: Connection) -> None:
         """Take nothing until a command is attached that is to have all of it, in the hands of another of us as well."""

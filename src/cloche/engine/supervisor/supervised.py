@@ -139,7 +139,7 @@ class Supervised:
         else:
             self._watch_orphan()
         self.streams.set_up(known["keep"], f"{self.folder}/log", self.settings["facts"])
-        self.streams.take_rest()
+        self.streams.take_begun()
         if console >= 0:
             self.streams.take_console(console)
         elif not options["tty"]:
@@ -164,6 +164,7 @@ class Supervised:
         self._conclude_with(lambda: self._take_rest(word))
 
     def _take_rest(self, word: Ended | None) -> None:
+        self.streams.take_begun()
         self.streams.take_rest()
         self.has_volumes = True
         self._ended(word)
