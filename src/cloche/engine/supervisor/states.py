@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROOM = 1024  # bytes: what the end of one that runs says more than its beginning
 SHORT = 200  # characters of what a health check said
-CREATED_BEFORE = {"status": "created", "started_at": "", "finished_at": ""}
+CREATED_BEFORE = {"status": "created", "started_at": "", "finished_at": "", "exit_code": 0}
 UNKNOWN = "it ended while nobody was there to see how"
 
 
@@ -104,7 +104,7 @@ def before(container_id: str) -> State:
     found = load(container_id)
     if found is None or not found.state["finished_at"]:
         return CREATED_BEFORE
-    return {"status": "exited", "started_at": found.state["started_at"], "finished_at": found.state["finished_at"]}
+    return {"status": "exited"} | {name: found.state[name] for name in ("started_at", "finished_at", "exit_code")}
 
 
 def fresh(**news: Any) -> State:

@@ -250,12 +250,16 @@ class Supervised:
         self._tell("failed", (-1, 0, why, "", []))
         self._conclude(self._not_started(why))
 
-    def _not_started(self, why: str, *, exit_code: int = FAILED) -> dict[str, Any]:
-        """What is written down then: of one that was to run again that it has ended, else how it stood before."""
-        news = {"exit_code": exit_code, "error": why}
+    def _not_started(self, why: str, *, exit_code: int = 0) -> dict[str, Any]:
+        """What is written down then: of one that was to run again that it has ended, else how it stood before.
+
+        Without an exit code it is that of before, or FAILED where that says that all was well.
+        """
         if self.state["restarts"]:
-            return {**news, "status": "exited", "finished_at": clock.now()}
-        return {**states.CREATED_BEFORE, **self.state.get("was", {}), **news}
+            return {"status": "exited", "exit_code": exit_code or FAILED, "error": why, "finished_at": clock.now()}
+        was = self.state.get("was", states.CREATED_BEFORE)
+        last = FAILED if was["exit_code"] == 0 else was["exit_code"]
+        return {**was, "exit_code": exit_code or last, "error": why}
 
     def let_go(self, conn: Connection) -> None:
         """A command is gone, or has enough."""
