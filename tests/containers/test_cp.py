@@ -239,6 +239,41 @@ def test_what_cannot_be(cli: Cli, tmp_path: Path) -> None:
         assert len(done.stderr.splitlines()) <= 2, done.stderr
 
 
+CHOSEN = [
+    ("root", ("--uidmap", "0:200000:5000")),
+    ("subuid", ("--userns", "keep-id")),
+    ("subuid", ("--uidmap", "0:300000:7", "--uidmap", "7:1500:1", "--uidmap", "8:300007:2000")),
+    ("user", ("--userns", "keep-id")),
+]
+
+
+@pytest.mark.parametrize(("anyone", "words"), CHOSEN, indirect=["anyone"])
+def test_owners_are_those_of_one_that_runs(anyone: Cli, desk: Path, words: tuple[str, ...]) -> None:
+    """Whatever ids it has chosen: read from, and written to."""
+    name = f"c-{os.urandom(4).hex()}"
+    script = "mkdir /tmp/d; cd /tmp/d; for id in 0 5 7 1500; do : >$id; chown $id:$id $id; done; sleep 300"
+    succeed(anyone, "run", "-d", "--allow-unenforced", *words, "--name", name, BOX, "sh", "-c", script)
+    try:
+
+        def owners(path: str) -> dict[str, tuple[int, int]]:
+            found = members(raw(anyone, "cp", f"{name}:{path}", "-"))
+            return {entry: (info.uid, info.gid) for entry, info in found.items()}
+
+        (desk / "in").write_text("in")
+        copy(anyone, str(desk / "in"), f"{name}:/tmp/d/live")
+        live = owners("/tmp/d")
+        assert len(live) > 4
+        etc = owners("/bin")
+        succeed(anyone, "stop", "-t", "0", name)
+        assert owners("/tmp/d") == live
+        assert owners("/bin") == etc
+        copy(anyone, str(desk / "in"), f"{name}:/tmp/d/ended")
+        ended = owners("/tmp/d")
+        assert ended["d/ended"] == ended["d/live"] == live["d/live"]
+    finally:
+        succeed(anyone, "rm", "-f", name)
+
+
 def test_a_name_that_was_followed(anyone: Cli, desk: Path) -> None:
     """Links in the destination lead where the container's own processes would be led."""
     with container(anyone, "created") as name:

@@ -21,7 +21,7 @@ import socket
 import stat
 from contextlib import contextmanager, nullcontext
 
-from cloche.engine import fileworker, making, views
+from cloche.engine import fileworker, layers, making, views
 from cloche.engine.events import tell
 from cloche.engine.fileworker import DIRECTORY, LINK, NOTHING, FileWorker
 from cloche.engine.placing import Giving, Placer
@@ -179,7 +179,8 @@ def stream_in(container: Container, source: int, target: str, unpacking: Unpacki
 def _seen(container: Container, unpacking: Unpacking) -> Iterator[FileWorker]:
     """A worker that sees its files. One that does not run is not started or removed meanwhile, as with docker."""
     with making.lock(container) if container.kept and not container.running else nullcontext():
-        worker = FileWorker(unpacking.users, views.view_of(container))
+        chosen = unpacking.users and layers.users(container.known.get("options"))  # as it sees itself while it runs
+        worker = FileWorker(chosen, views.view_of(container))
         try:
             yield worker
         except BaseException:

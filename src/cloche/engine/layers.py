@@ -9,6 +9,8 @@ from cloche.stage.removal import remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cloche.images.unpack.worker import Users
 
 LAYER = b"layer"
@@ -38,11 +40,15 @@ def _remove_as_inside(place: int) -> None:
         worker.close()
 
 
-def users() -> Users:
-    """The ids that the containers of an ordinary user have."""
+def users(options: dict[str, Any] | None = None) -> Users:
+    """The ids that the containers of an ordinary user have, or that one with these options has chosen."""
     from cloche.images.unpack.worker import Users
     from cloche.runtime import idmaps
     from cloche.runtime.host import probe_host
 
-    ids = idmaps.choose(probe_host(), "", (), (), None)
+    asked = options or {}
+    uids, gids = (tuple(map(idmaps.parse_map, asked.get(name, ()))) for name in ("uidmap", "gidmap"))
+    mode = str(asked.get("userns", ""))
+    # whoever shares another's may have outlived it
+    ids = idmaps.choose(probe_host(), mode if mode == "keep-id" else "", uids, gids, None)
     return Users(ids.uids, ids.gids, ids.uid_helper, ids.gid_helper, ids.deny_setgroups)
