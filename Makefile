@@ -2,7 +2,7 @@
 # make test   everything that proves it works
 # make test-vm  what needs a pure cgroup v2 machine or systemd, in machines of software; seven minutes
 # make test-debian  a whole Debian made of packages, which apt fetches from its mirror; two minutes
-# make soak   a thousand exec in a row, each fault fifty times (ROUNDS), a GiB of output, a thousand containers; hours
+# make soak   a thousand exec in a row, each fault ten times, a GiB of output, a thousand containers; an hour (ROUNDS=50: four)
 # make bench  the tables of docs/benchmarks.md
 # make bench-containers  its section about containers that stay, beside docker and podman; a quarter of an hour, as root
 # make bench-images  its section about images, beside docker, podman, skopeo and umoci; a quarter of an hour, as root
@@ -10,7 +10,7 @@
 PYTHON ?= $(shell for p in /usr/bin/python3 python3; do command -v $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
-ROUNDS ?= 50
+ROUNDS ?= 10
 FAULTS := $(patsubst %,tests/containers/test_%.py,killed machine reboot full_disk at_once pressure)
 
 .PHONY: try test test-vm test-debian soak lint unit bench bench-containers bench-images clean packages

@@ -215,6 +215,20 @@ def test_a_line_that_had_only_begun_when_all_ended_is_whole(ground: Ground) -> N
     assert ground.well("logs", "one") == "first\nlast"
 
 
+def test_who_starts_it_hears_of_a_stage_that_is_killed(ground: Ground) -> None:
+    """After it has told that all is made, before it could tell that the command has begun."""
+    begin(ground, "start")
+    ground.kill("supervisor")
+    command = ground.begin("start", "one", CLOCHE_FAILPOINT="after-state:sleep")
+    ground.until("one", "running")
+    ground.kill("stage")
+    _, err = command.communicate(timeout=20)
+    assert command.returncode == 1
+    assert b"the stage was killed" in err
+    ground.kill("supervisor")
+    converges(ground, "start")
+
+
 def test_a_step(ground: Ground) -> None:
     """The stage, or the new process, is killed at a step of the plan: some of them, and by `make soak` all."""
     steps = sorted(CLASSES) * ROUNDS or random.sample(sorted(CLASSES), 12)

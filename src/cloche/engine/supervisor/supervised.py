@@ -221,7 +221,9 @@ class Supervised:
         )
         point("before-state")
         if not states.write_state(self.folder, self.state, sync=False):
-            self._tell("failed", (-1, ENOSPC, "state.json cannot be written", self.folder, []))
+            self._tell(
+                "failed", (-1, ENOSPC, "its disk is full or broken: state.json cannot be written", self.folder, [])
+            )
             self.run.send("kill")
             return
         point("after-state")
@@ -347,6 +349,8 @@ class Supervised:
         run.pidfd, self.pidfd = -1, run.pidfd
         run.close()
         if self.state["status"] in {"running", "paused"}:
+            if not self.executed:  # nobody will say whether its command has begun
+                self._tell("failed", (-1, 0, "the stage was killed", "", []))
             self._watch_orphan()
         else:
             if self.pidfd >= 0:
