@@ -2,7 +2,7 @@
 
 The next commands find the old state or the new, within two seconds; the container can be used and removed, its exit
 code is its own or unknown, and nothing is left. The points are those of the code, so that one that is added is tested
-by itself. `make soak` does each fifty times (CLOCHE_SOAK).
+by itself. `make soak` does each ROUNDS times (CLOCHE_SOAK).
 """
 
 from __future__ import annotations
