@@ -149,6 +149,24 @@ def test_killed_at_a_point(ground: Ground, name: str, *, removed: bool) -> None:
         assert ground.truth()["one"] == ("exited", 3)
 
 
+@pytest.mark.parametrize("line", ["ps", "inspect one", "logs one", "exec one true", "start one", "why one", "top one"])
+def test_who_looks_at_one_that_runs_has_it_looked_after(ground: Ground, line: str) -> None:
+    """Its output goes on into its log, and somebody sees its end, whatever is asked first."""
+    ground.clear()
+    ground.run("one", command=("sh", "-c", "while [ ! -e /go ]; do sleep 0.02; done; echo said; sleep 1000"))
+    ground.kill("supervisor")
+    ground.well("exec", "one", "touch", "/go") if line != "exec one true" else None
+    ground.kill("supervisor")
+    ground.well(*line.split())
+    assert ground.pid("supervisor")
+    if line == "exec one true":
+        ground.well("exec", "one", "touch", "/go")
+    deadline = time.monotonic() + 20
+    while "said" not in "".join(path.read_text() for path in ground.store.glob("containers/*/log/*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize("verb", ["attach", "wait", "logs -f"])
 def test_who_is_there_sees_its_end(ground: Ground, verb: str) -> None:
     ground.run("one", command=("sh", "-c", "while ! test -e /over; do sleep 0.05; done; echo over; exit 9"))

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
 HEX = frozenset("0123456789abcdef")
 TRIES = 20  # a hundredth of a second each
+LOOK_AGAIN = 0.1  # seconds
 ALIVE = {"running", "paused", "restarting"}
 TRANSIENT = {*ALIVE, "removing"}  # what somebody has to watch
+_seen = [float("-inf")]  # when a supervisor was looked for
 CREATED: Known = {
     "status": "created",
     "pid": 0,
@@ -228,24 +230,42 @@ def settled(container: Container) -> Container:
         _concluded(container)  # who was to start it again may have been killed
         return container
     if container.status not in TRANSIENT or _holds(container.state) or _holds(container.read_state().state):
+        if container.kept and container.status in ALIVE and not _is_watched():
+            _revive()
         return container
     if not _concluded(container) and container.status != "removing":
         container.state = {**container.state, "status": "exited", "pid": 0, "exit_code": None}
     return container
 
 
-def _concluded(container: Container) -> bool:
-    """Have a supervisor look, which is started where there is none, and wait until it has written down what it saw."""
-    from time import sleep
+def _is_watched() -> bool:
+    """Whether there is a supervisor; one that was killed is missed by all at once, so it is looked for now and then."""
+    from time import monotonic
 
+    from cloche.engine.sockets import SUPERVISOR, is_listening
+
+    if monotonic() - _seen[0] < LOOK_AGAIN:
+        return True
+    _seen[0] = monotonic()
+    return is_listening(f"{records.state_dir()}/{SUPERVISOR}")
+
+
+def _revive() -> bool:
     from cloche.engine.supervisor.client import revive
 
-    if not container.kept:
-        return False
     try:
         revive()
     except (ClocheError, OSError):
         return False  # as where nothing may be written
+    return True
+
+
+def _concluded(container: Container) -> bool:
+    """Have a supervisor look, which is started where there is none, and wait until it has written down what it saw."""
+    from time import sleep
+
+    if not container.kept or not _revive():
+        return False
     for _ in range(TRIES):
         status = container.read_state().status
         if status not in ALIVE or status == "restarting" or _holds(container.state):

@@ -7,7 +7,7 @@ import sys
 from cloche.cli.output import plain
 from cloche.cli.times import time_of
 from cloche.engine import saying
-from cloche.engine.containers import find
+from cloche.engine.containers import find, settled
 from cloche.engine.logs.records import Clock
 from cloche.errors import SpecError
 
@@ -24,7 +24,7 @@ MUCH = 1 << 16  # bytes that are written at once
 
 def logs(parsed: Parsed) -> int:
     """Carry out `logs`."""
-    containers = [find(word) for word in parsed.positionals]
+    containers = [settled(find(word)) for word in parsed.positionals]
     since, until = (time_of(text) if (text := parsed.text(name)) else None for name in ("since", "until"))
     if since is not None and until is not None and since > until:
         raise SpecError("--since is after --until", hint="--since is the earlier one")

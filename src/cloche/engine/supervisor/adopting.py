@@ -12,6 +12,7 @@ import _socket
 import marshal
 import os
 
+from cloche.engine import sockets
 from cloche.engine.containers import containers_dir, is_alive, load
 from cloche.engine.supervisor.loop import guarded
 from cloche.engine.supervisor.supervised import Supervised
@@ -32,7 +33,7 @@ def reach_stage(path: str) -> tuple[Stage, list[Adopted]] | None:
     """A stage that another supervisor has left, and what runs in it."""
     control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
-        control.connect(path)
+        sockets.connect(control, path)
         if wire.is_ours(control):
             return adopt_stage(control)
     except OSError:

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 
+from cloche.engine import sockets
 from cloche.engine.records import containers_dir, state_dir
 from cloche.errors import ForbiddenError, StageError
 from cloche.images.store.layout import store_dir
@@ -26,10 +27,8 @@ if TYPE_CHECKING:
     Answer = TypeVar("Answer")
     Message = tuple[Any, ...]
 
-SOCKET = "supervisor.sock"
 PATIENCE = 10.0  # seconds, until it must have come up
 TRIES = 5  # supervisors that are asked the same thing
-LONGEST_ADDRESS = 107  # of sun_path (unix(7))
 _children: list[int] = []  # those we have started
 
 
@@ -134,9 +133,11 @@ def reach() -> Session | None:
     """A connection to the supervisor that is there; None where there is none."""
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
-        sock.connect(address(f"{state_dir()}/{SOCKET}"))
+        sockets.connect(sock, f"{state_dir()}/{sockets.SUPERVISOR}")
         if not wire.is_ours(sock):
-            raise ForbiddenError(f"{state_dir()}/{SOCKET} is somebody else's", hint="give another: --state-dir")
+            raise ForbiddenError(
+                f"{state_dir()}/{sockets.SUPERVISOR} is somebody else's", hint="give another: --state-dir"
+            )
         if wire.receive(sock) is not None:  # it says hello as soon as it has seen us; one that is going does not
             return Session(sock)
     except OSError:
@@ -153,17 +154,6 @@ def revive() -> bool:
         return False
     connect().close()
     return True
-
-
-def address(path: str) -> str:
-    """How a socket is named where its path is too long for an address: by its directory's descriptor.
-
-    The descriptor stays open until the program ends.
-    """
-    if len(os.fsencode(path)) <= LONGEST_ADDRESS:
-        return path
-    folder, _, name = path.rpartition("/")
-    return f"/proc/self/fd/{os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)}/{name}"
 
 
 def _start() -> None:

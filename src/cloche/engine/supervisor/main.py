@@ -13,9 +13,9 @@ import fcntl
 import os
 import sys
 
+from cloche.engine import sockets
 from cloche.engine.records import state_dir
 from cloche.engine.supervisor import adopting, answering, whereabouts
-from cloche.engine.supervisor.client import SOCKET, address
 from cloche.engine.supervisor.commands import Command
 from cloche.engine.supervisor.connection import Connection
 from cloche.engine.supervisor.loop import Loop
@@ -60,7 +60,7 @@ class Supervisor:
 
     def open(self) -> None:
         """Listen for commands."""
-        path = f"{self.state}/{SOCKET}"
+        path = f"{self.state}/{sockets.SUPERVISOR}"
         self.listener = self._listen(path)
         self.loop.watch(self.listener.fileno(), lambda _events: self._accept())
 
@@ -72,7 +72,7 @@ class Supervisor:
         sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
         mask = os.umask(0o177)
         try:
-            sock.bind(address(path))
+            sockets.bind(sock, path)
         finally:
             os.umask(mask)
         sock.listen(4096)
@@ -136,7 +136,7 @@ class Supervisor:
         """What another supervisor has left."""
         adopted: dict[str, Adopted] = {}
         for sealed in (False, True):
-            found = adopting.reach_stage(address(self._stage_path(sealed=sealed)))
+            found = adopting.reach_stage(self._stage_path(sealed=sealed))
             if found is not None:
                 self.stages[sealed] = found[0]
                 adopted.update({item.run.plan.keeping.rpartition("/")[2]: item for item in found[1]})
@@ -237,7 +237,7 @@ class Supervisor:
             self.loop.turn()
         assert self.listener is not None
         # whoever has connected by now and was not greeted finds out, and starts another
-        self._unlink(SOCKET)
+        self._unlink(sockets.SUPERVISOR)
         self.listener.close()
         if any(item.busy for item in self.items.values()):
             return  # we were asked to go: the next one finds the stages, and what runs in them
