@@ -82,3 +82,15 @@ def test_a_volume_that_is_a_directory_of_this_machine(anyone: Cli, desk: Path) -
     succeed(anyone, "rm", "bound")
     succeed(anyone, "volume", "rm", "open", "shut")
     assert [path.name for path in there.iterdir()] == ["old"]
+
+
+def test_a_volume_in_memory_is_none_of_a_container_that_ended(anyone: Cli, desk: Path) -> None:
+    (desk / "file").write_text("kept")
+    succeed(anyone, "volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "fleeting")
+    create(anyone, "ended", "-v", "fleeting:/etc")
+    succeed(anyone, "cp", str(desk / "file"), "ended:/etc/")
+    assert succeed(anyone, "cp", "ended:/etc/file", str(desk / "back")) == ""
+    assert (desk / "back").read_text() == "kept"
+    assert "A /etc/file" in succeed(anyone, "diff", "ended").splitlines()
+    succeed(anyone, "rm", "ended")
+    succeed(anyone, "volume", "rm", "fleeting")

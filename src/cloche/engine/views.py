@@ -54,15 +54,20 @@ def live_view(container: Container) -> tuple[Any, ...]:
 def whole_view(container: Container) -> tuple[Any, ...]:
     """What one that does not run would see, but for what the kernel makes. Raises UnsupportedError, NotFoundError."""
     mounts = container.known.get("mounts") or ()
-    binds = [_bind_of(item) for item in mounts if item.get("Type") in BINDS and item.get("Source")]
+    binds = [bind for item in mounts if item.get("Type") in BINDS and item.get("Source") and (bind := _bind_of(item))]
     read_only = bool((container.known.get("options") or {}).get("read_only"))
     return "whole", *_stack(container), read_only, sorted(binds, key=lambda item: item[1].count("/"))
 
 
-def _bind_of(item: dict[str, Any]) -> Bind:
-    """A mount as the start makes it; the Source of a volume is its place in the store, wherever its data is."""
+def _bind_of(item: dict[str, Any]) -> Bind | None:
+    """A mount as the start makes it; the Source of a volume is its place in the store, wherever its data is.
+
+    None for a volume in memory: it is another one at each start.
+    """
     source, writable = str(item["Source"]), bool(item.get("RW", True))
     if item["Type"] == "volume" and (volume := volumes.load(str(item.get("Name", "")))) is not None:
+        if volume.in_memory:
+            return None
         source, writable = volume.data, writable and "ro" not in volume.words
     return source, str(item["Destination"]), writable, str(item.get(volumes.SUBPATH, ""))
 

@@ -74,22 +74,35 @@ class Streams:
 
         Of a terminal there is nothing yet: it comes from the inside (`take_console`).
         """
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         if tty:
+            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
             return [null, null, null], {}
-        theirs, others = [null], {}
-        if interactive:
-            os.close(null)
+        theirs: list[int] = []
+        others: dict[str, int] = {}
+        try:
+            self._open_pipes(theirs, others, interactive=interactive)
+        except OSError:
+            for fd in {*theirs, *(fd for name, fd in others.items() if name == "input")}:
+                os.close(fd)  # the rest is closed by `end`
+            raise
+        return theirs, others
+
+    def _open_pipes(self, theirs: list[int], others: dict[str, int], *, interactive: bool) -> None:
+        if not interactive:
+            theirs.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+        else:
             # opened for both, so that neither end has to be there first; then each for what it is for
             both = self._pipe("in", os.O_RDWR)
-            theirs, others["input"] = [self._pipe("in", os.O_RDONLY)], self._pipe("in", os.O_WRONLY)
-            self.input = self._pipe("in", os.O_WRONLY | os.O_NONBLOCK)
-            os.close(both)
+            try:
+                theirs.append(self._pipe("in", os.O_RDONLY))
+                others["input"] = self._pipe("in", os.O_WRONLY)
+                self.input = self._pipe("in", os.O_WRONLY | os.O_NONBLOCK)
+            finally:
+                os.close(both)
         for number, name in PIPES.items():
             theirs.append(self._pipe(name, os.O_RDWR))
             others[name] = self._pipe(name, os.O_RDONLY | os.O_NONBLOCK)
             self._listen(others[name], number)
-        return theirs, others
 
     def open_again(self, *, interactive: bool) -> None:
         """Find the pipes of one that runs."""
