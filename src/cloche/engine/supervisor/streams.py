@@ -12,12 +12,12 @@ import os
 import time
 
 from cloche.engine.logs import DEFAULT, Facts, open_writer
-from cloche.engine.supervisor import returning
+from cloche.engine.supervisor import pipes, returning
 from cloche.engine.supervisor.beginnings import Beginnings
 from cloche.engine.supervisor.loop import READ, WRITE
 from cloche.errors import SpecError
 from cloche.linux import terminal
-from cloche.stage.leaving import OUTPUTS, REST
+from cloche.stage.leaving import REST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 16
 NAMES = {1: "stdout", 2: "stderr"}
-PIPES = dict(enumerate(OUTPUTS, 1))
+PIPES = pipes.NAMES
 MOST_ON_TERMINAL = 1 << 18  # bytes: more than its buffers hold
 SOON = 0.05  # seconds: an unfinished line is written down when nothing followed
 
@@ -77,40 +77,19 @@ class Streams:
         if tty:
             null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
             return [null, null, null], {}
-        theirs: list[int] = []
-        others: dict[str, int] = {}
-        try:
-            self._open_pipes(theirs, others, interactive=interactive)
-        except OSError:
-            for fd in {*theirs, *(fd for name, fd in others.items() if name == "input")}:
-                os.close(fd)  # the rest is closed by `end`
-            raise
-        return theirs, others
-
-    def _open_pipes(self, theirs: list[int], others: dict[str, int], *, interactive: bool) -> None:
-        if not interactive:
-            theirs.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
-        else:
-            # opened for both, so that neither end has to be there first; then each for what it is for
-            both = self._pipe("in", os.O_RDWR)
-            try:
-                theirs.append(self._pipe("in", os.O_RDONLY))
-                others["input"] = self._pipe("in", os.O_WRONLY)
-                self.input = self._pipe("in", os.O_WRONLY | os.O_NONBLOCK)
-            finally:
-                os.close(both)
+        made = pipes.make(self.place, interactive=interactive)
+        self.input = made.input
         for number, name in PIPES.items():
-            theirs.append(self._pipe(name, os.O_RDWR))
-            others[name] = self._pipe(name, os.O_RDONLY | os.O_NONBLOCK)
-            self._listen(others[name], number)
+            self._listen(made.held[name], number)
+        return made.theirs, made.held
 
     def open_again(self, *, interactive: bool) -> None:
         """Find the pipes of one that runs."""
         try:
             for number, name in PIPES.items():
-                self._listen(self._pipe(name, os.O_RDONLY | os.O_NONBLOCK), number)
+                self._listen(pipes.open_pipe(self.place, name, os.O_RDONLY | os.O_NONBLOCK), number)
             if interactive:
-                self.input = self._pipe("in", os.O_WRONLY | os.O_NONBLOCK)
+                self.input = pipes.open_pipe(self.place, pipes.INPUT, os.O_WRONLY | os.O_NONBLOCK)
         except OSError:
             pass  # ENXIO: it has closed its stdin; ENOENT: somebody has removed them
 
@@ -140,15 +119,6 @@ class Streams:
         os.set_blocking(fd, False)
         self.console = self.input = fd
         self._listen(fd, 1)
-
-    def _pipe(self, name: str, flags: int) -> int:
-        path = f"{self.place}/{name}"
-        try:
-            os.mkfifo(path)
-            os.chmod(path, 0o666)  # whoever it runs as opens /dev/stdout; nobody else comes into the directory
-        except FileExistsError:
-            pass
-        return os.open(path, flags | os.O_CLOEXEC)
 
     def _listen(self, fd: int, number: int) -> None:
         self.outputs[fd] = number
@@ -310,7 +280,7 @@ class Streams:
             os.close(self.input)
             self.input = -1
             self.closed()
-            self._remove("in")  # nobody is to open it again
+            self._remove(pipes.INPUT)  # nobody is to open it again
 
     def resize(self, rows: int, columns: int) -> None:
         """Give its terminal, which is there, another size."""
@@ -395,7 +365,7 @@ class Streams:
 
     def remove(self) -> None:
         """Remove the pipes."""
-        for name in ("in", *PIPES.values(), returning.NAME):
+        for name in (pipes.INPUT, *PIPES.values(), returning.NAME):
             self._remove(name)
 
     def _remove(self, name: str) -> None:
