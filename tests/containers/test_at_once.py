@@ -113,7 +113,10 @@ def test_one_name_is_for_one(ground: Ground) -> None:
     assert all(b"Traceback" not in err for err in said)
     commands = [ground.begin("rm", "-f", "one") for _ in range(16)]
     said = [command.communicate(timeout=60)[1] for command in commands]
-    assert said == [b""] * 16
+    assert said.count(b"") >= 1
+    assert all(
+        err in {b"", b"cloche: No such container: one\n  hint: cloche ps -a lists what there is\n"} for err in said
+    )
     ground.clear()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import tempfile
 import threading
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloche.engine.logs import Facts, open_writer
+from cloche.engine.logs import Facts, open_writer, reading
 from cloche.engine.logs.following import follow
 from cloche.engine.logs.reading import NEVER, Log, merged
 
@@ -204,3 +205,20 @@ def test_following_does_not_hang_on_a_half_written_record(tmp_path: Path) -> Non
     path.write_bytes(b'{"log":"whole\\n","stream":"stdout","time":"2024-01-01T00:00:00Z"}\n')
     assert [record.text for record in log.records()] == [b"whole\n"]
     log.close()
+
+
+@pytest.mark.parametrize("rest", [0, 1, 2, 3])
+def test_names_that_are_just_being_moved(rest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer gets no farther for a while, between any two of its renames."""
+    write_all(writer_in(tmp_path, max_size="2", max_file="9"), [("stdout", b"%d\n" % number) for number in range(4)])
+    path = str(tmp_path / f"{ID}-json.log")
+    moves = [(f"{path}.3", f"{path}.4"), (f"{path}.2", f"{path}.3"), (f"{path}.1", f"{path}.2"), (path, f"{path}.1")]
+    begun = reading._open
+
+    def move_first(name: str, *, packed: bool) -> object:
+        while name != path and len(moves) > rest:
+            os.rename(*moves.pop(0))
+        return begun(name, packed=packed)
+
+    monkeypatch.setattr(reading, "_open", move_first)
+    assert read(tmp_path) == [("stdout", b"%d\n" % number) for number in range(4)]

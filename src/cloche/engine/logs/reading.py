@@ -112,13 +112,17 @@ class Log:
 
 
 class _File:
-    """One file of a log, open; `at` is how far it was read, `inode` what it was when it was written."""
+    """One file of a log, open; `at` is how far it was read, `inode` what it was when it was written.
+
+    `identity` is what it is now, which differs for one that was compressed.
+    """
 
     def __init__(self, fd: int, *, packed: bool) -> None:
         self.packed, self.at = packed, 0
         self.fd = Fd(fd)
         status = os.fstat(fd)
-        self.inode, self.last_ns = status.st_ino, status.st_mtime_ns + LATE
+        self.identity = self.inode = status.st_ino
+        self.last_ns = status.st_mtime_ns + LATE
         if packed:
             header = os.pread(fd, HEADER, 0)
             self.inode, self.last_ns = inode_of(header), _last_time(header)
@@ -243,29 +247,34 @@ def _last_time(header: bytes) -> int:
 def _snapshot(path: str) -> list[_File]:
     """The files of a log, open, the oldest first: as they were at one moment, though they may be renamed meanwhile."""
     for _ in range(TRIES):
-        found = _open_all(path)
+        numbers = _numbers(path)
+        found = _open_all(path, numbers)
         now = _inode(path)
-        inodes = [file.inode for file in found if not file.packed]
-        if len(inodes) == len(set(inodes)) and (not now or now in inodes):
+        # names were moved where a file was met twice, the newest is none of these, or a number has come or gone
+        if (
+            len({file.identity for file in found}) == len(found)
+            and (not now or now in {file.identity for file in found})
+            and _numbers(path) == numbers
+        ):
             return found
         for file in found:
             file.close()
-    return _open_all(path)
+    return _open_all(path, _numbers(path))
 
 
-def _open_all(path: str) -> list[_File]:
-    folder, _, name = path.rpartition("/")
+def _open_all(path: str, numbers: set[int]) -> list[_File]:
     found = []
     if (current := _open(path, packed=False)) is not None:
         found.append(current)
-    for number in sorted(_numbers(folder, name)):
+    for number in sorted(numbers):
         file = _open(f"{path}.{number}", packed=False) or _open(f"{path}.{number}.gz", packed=True)
         if file is not None:
             found.append(file)
     return found[::-1]
 
 
-def _numbers(folder: str, name: str) -> set[int]:
+def _numbers(path: str) -> set[int]:
+    folder, _, name = path.rpartition("/")
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
