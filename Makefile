@@ -1,6 +1,6 @@
 # make try    open an isolated shell on this machine; nothing is installed outside this folder
 # make test   everything that proves it works
-# make test-vm  what needs a pure cgroup v2 machine or systemd, in machines of software; seven minutes
+# make test-vm  what needs a pure cgroup v2 machine or systemd, in machines of software; ten minutes
 # make test-debian  a whole Debian made of packages, which apt fetches from its mirror; two minutes
 # make soak   a thousand exec in a row, each fault ten times, a GiB of output, a thousand containers; an hour (ROUNDS=50: four)
 # make bench  the tables of docs/benchmarks.md

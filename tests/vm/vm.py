@@ -86,7 +86,7 @@ END = re.compile(rb"guest exit (\d+)")
 def main() -> int:
     """Boot and run; the exit status is the command's, 124 when time was over, 125 when nothing came of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--timeout", type=float, default=420.0, help="seconds until the machine is switched off")
+    parser.add_argument("--timeout", type=float, default=1200.0, help="seconds until the machine is switched off")
     parser.add_argument("--systemd", action="store_true", help="with systemd as its first process")
     parser.add_argument("--v1", action="store_true", help="with --systemd: cgroup v1, and a v2 tree of systemd's own")
     parser.add_argument("command", nargs=argparse.REMAINDER)
