@@ -12,6 +12,7 @@ import os
 import time
 
 from cloche.engine.logs import DEFAULT, Facts, open_writer
+from cloche.engine.logs.records import LONGEST
 from cloche.engine.supervisor import pipes, returning
 from cloche.engine.supervisor.beginnings import Beginnings
 from cloche.engine.supervisor.loop import READ, WRITE
@@ -171,7 +172,8 @@ class Streams:
         if self.writer is None and self.log is not None:
             self.writer = self.log()
         if self.writer is not None:
-            self.beginnings.drop(PIPES[number])
+            if b"\n" in data or len(self.writer.unfinished(NAMES[number])) + len(data) >= LONGEST:
+                self.beginnings.drop(PIPES[number])
             self.writer.write(NAMES[number], data, time.time_ns())
             self.more = True
             if data[-1:] != b"\n" and self.unfinished is None:
@@ -205,6 +207,8 @@ class Streams:
         begun = self.writer.unfinished(NAMES[number]) if self.writer is not None else b""
         if begun:
             self.beginnings.keep(PIPES[number], begun)
+        else:
+            self.beginnings.drop(PIPES[number])
 
     def hold_for(self, conn: Connection) -> None:
         """Take nothing until a command is attached that is to have all of it, in the hands of another of us as well."""
