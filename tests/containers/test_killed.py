@@ -159,11 +159,8 @@ def test_a_point(ground: Ground, name: str) -> None:
         converges(ground, verb)
 
 
-def test_last_words_are_kept(ground: Ground) -> None:
-    """What it has said is still in its pipes, its stage has told of its end, and who was told had no time to look."""
-    ground.clear()
-    ground.run("one", command=("sh", "-c", "echo first; sleep 0.5; echo last; exit 3"))
-    supervisor = ground.pid("supervisor")
+def told_in_vain(ground: Ground, supervisor: int) -> None:
+    """The container ends and its stage tells of that, but who is told is killed before it can look."""
     os.kill(supervisor, signal.SIGSTOP)
     pid = int(str(ground.of("one")["pid"]))
     while started(pid):
@@ -171,6 +168,14 @@ def test_last_words_are_kept(ground: Ground) -> None:
     time.sleep(0.3)  # the stage has told
     end(supervisor)
     assert ground.truth()["one"] == ("exited", 3)
+
+
+def test_last_words_are_kept(ground: Ground) -> None:
+    """What it has said is still in its pipes, its stage has told of its end, and who was told had no time to look."""
+    ground.clear()
+    ground.run("one", command=("sh", "-c", "echo first; sleep 0.5; echo last; exit 3"))
+    supervisor = ground.pid("supervisor")
+    told_in_vain(ground, supervisor)
     assert ground.well("logs", "one") == "first\nlast\n"
 
 
@@ -209,13 +214,7 @@ def test_a_line_that_had_only_begun_when_all_ended_is_whole(ground: Ground) -> N
     deadline = time.monotonic() + 20
     while not list(ground.state.glob("run/*/out.begun")):
         assert time.monotonic() < deadline
-    os.kill(supervisor, signal.SIGSTOP)
-    pid = int(str(ground.of("one")["pid"]))
-    while started(pid):
-        time.sleep(0.01)
-    time.sleep(0.3)  # the stage has told
-    end(supervisor)
-    assert ground.truth()["one"] == ("exited", 3)
+    told_in_vain(ground, supervisor)
     assert ground.well("logs", "one") == "first\nlast"
 
 
