@@ -21,7 +21,7 @@ from cloche.engine import records
 from cloche.errors import ClocheError, ConflictError, NotFoundError, SpecError
 from cloche.images.store.layout import store_dir
 from cloche.linux.reading import boot_id, read_bytes
-from cloche.spec.reader import read_json
+from cloche.spec.reader import read_own_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def load(container_id: str, *, everything: bool = True) -> Container | None:
     if not everything and state["status"] not in TRANSIENT:
         return None
     try:
-        known = read_json(read_bytes(f"{folder}/container.json"))
+        known = read_own_json(read_bytes(f"{folder}/container.json"))
     except SpecError:
         return None  # not there yet, or not any more
     return Container(folder, {**_sound(known, ASKED), "id": container_id}, state) if isinstance(known, dict) else None
@@ -289,7 +289,7 @@ def _ids() -> list[str]:
 
 def _state(text: bytes) -> Known:
     try:
-        raw = read_json(text) if text else {}
+        raw = read_own_json(text) if text else {}
     except SpecError:
         raw = {}  # it is replaced as a whole, so only a machine that stopped leaves part of one: nothing runs
     return _sound(raw, CREATED) if isinstance(raw, dict) else dict(CREATED)

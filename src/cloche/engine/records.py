@@ -16,7 +16,7 @@ import stat
 
 from cloche.errors import ConflictError, ForbiddenError, SpecError
 from cloche.linux import files
-from cloche.linux.reading import boot_id
+from cloche.linux.reading import boot_id, read_bytes
 from cloche.spec.reader import read_json, write_json
 from cloche.stage.cleaning import end_groups
 
@@ -166,12 +166,8 @@ def alive(record: Record) -> bool:
 
 def start_time(pid: int) -> int | None:
     """When a process started, in clock ticks since boot (proc_pid_stat(5)); None for a zombie or none."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in {b"Z", b"X"} else int(fields[19])
+    fields = read_bytes(f"/proc/{pid}/stat").rpartition(b")")[2].split(None, 20)
+    return None if not fields or fields[0] in {b"Z", b"X"} else int(fields[19])
 
 
 def _forget(path: str, record: Record) -> None:

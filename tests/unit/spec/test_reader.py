@@ -108,8 +108,21 @@ def test_what_is_written_reads_the_same(value: object) -> None:
     text = reader.write_json(value)
     assert text.isascii()
     assert "\n" not in text
-    assert reader.read_json(text) == value
+    assert reader.read_json(text) == reader.read_own_json(text.encode() + b"  \n") == value
     assert text == json.dumps(value, separators=(",", ":"))
+
+
+@given(json_values, st.integers(0, 40))
+def test_a_part_of_what_was_written_is_refused(value: object, missing: int) -> None:
+    text = reader.write_json([value]).encode()
+    with pytest.raises(SpecError, match="line 1"):
+        reader.read_own_json(text[: max(0, len(text) - 1 - missing)])
+
+
+@pytest.mark.parametrize("text", [b"", b" ", b"[NaN]", b"[1e999]", b"[1] 2", b"\xff", b"[" * 100_000])
+def test_what_was_never_written_is_refused(text: bytes) -> None:
+    with pytest.raises(SpecError, match="line 1"):
+        reader.read_own_json(text)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": object()}, {(1,): 2}])
@@ -120,7 +133,7 @@ def test_what_json_cannot_say_is_not_written(value: object) -> None:
 
 def test_readers_without_the_c_scanner_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "_json", None)  # as on an interpreter that has none
-    scan, encode = reader._make_scanner(), reader._make_encoder()
+    scan, encode = reader._make_scanner(reader._unique), reader._make_encoder()
     monkeypatch.undo()
     assert "Decoder" in repr(scan)
     monkeypatch.setattr(reader, "_scan", scan)
