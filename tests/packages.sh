@@ -4,7 +4,7 @@
 wanted="busybox:busybox-static crun:crun runc:runc bwrap:bubblewrap newuidmap:uidmap tmux:tmux strace:strace
 man:man-db setpriv:util-linux ip:iproute2 ps:procps make:make gcc:gcc
 dockerd:docker.io docker:docker.io containerd:containerd podman:podman conmon:conmon catatonit:catatonit
-/usr/lib/podman/netavark:netavark /usr/lib/podman/aardvark-dns:aardvark-dns iptables:iptables
+/lib/systemd/systemd-journald:systemd /usr/lib/podman/netavark:netavark /usr/lib/podman/aardvark-dns:aardvark-dns iptables:iptables
 zsh:zsh fish:fish mandoc:mandoc skopeo:skopeo umoci:umoci gpg:gpg dpkg:dpkg docker-registry:docker-registry openssl:openssl"
 missing=""
 for pair in $wanted; do
