@@ -6,7 +6,7 @@ import json
 import sys
 
 from cloche.cli.format import is_json, unescaped
-from cloche.cli.output import plain, print_error
+from cloche.cli.output import plain_lines, print_error
 from cloche.engine import volumes
 from cloche.errors import ClocheError
 
@@ -36,10 +36,5 @@ def volume_inspect(parsed: Parsed) -> int:
         from cloche.cli.template import compile_template
 
         render = compile_template(unescaped(form))
-        sys.stdout.write("".join(_shown(render(item)) + "\n" for item in found))
+        sys.stdout.write("".join(plain_lines(render(item)) + "\n" for item in found))
     return failed
-
-
-def _shown(text: str) -> str:
-    """What a template made, with what could steer a terminal made visible, but for tabs and ends of lines."""
-    return "\n".join("\t".join(map(plain, line.split("\t"))) for line in text.split("\n"))
