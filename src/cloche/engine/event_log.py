@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 import time
 
+from cloche.engine.listening import Ear
 from cloche.errors import SpecError
 from cloche.images.store.events import LOG, OLD
 from cloche.images.store.layout import store_dir
-from cloche.linux import inotify
 from cloche.linux.files import Fd
 from cloche.spec.reader import read_json
 
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 PART = 1 << 18
 TRIES = 20  # places of a line at which an event may begin; each has three
 PATIENCE = 5.0  # seconds after which the files are looked at whatever was heard of them
-IMPATIENCE = 0.2  # the same where nothing can be heard
 LATE = 2_000_000_000  # nanoseconds that may pass between an event and the time its file was last written to
-CHANGES = inotify.IN_MODIFY | inotify.IN_CREATE | inotify.IN_MOVED_FROM | inotify.IN_MOVED_TO | inotify.IN_ONLYDIR
 
 
 def read(
@@ -49,7 +47,7 @@ def read(
     store = store_dir()
     if follow:
         os.makedirs(store, mode=0o700, exist_ok=True)
-    with _Ear(store if follow else "", leave) as ear:
+    with Ear([store] if follow else [], leave) as ear:
         log = _Log(store)
         try:
             if since_ns is None:
@@ -58,6 +56,7 @@ def read(
             elif log.is_older(OLD, since_ns - LATE):
                 log.pass_over(OLD)
             while True:
+                ear.clear()
                 left = _left(until_ns) if follow else 0
                 for event in filter(None, map(parse, log.lines())):
                     in_time = since_ns <= event["timeNano"] and (until_ns is None or event["timeNano"] <= until_ns)
@@ -65,7 +64,7 @@ def read(
                         yield event
                 if left <= 0 or ear.is_left():
                     return
-                ear.wait(left)
+                ear.wait(min(left, PATIENCE))
         finally:
             log.close()
 
@@ -100,41 +99,6 @@ def _is_event(found: Event) -> bool:
 def _left(until_ns: int | None) -> float:
     """Seconds until then; many for no end."""
     return 1e9 if until_ns is None else (until_ns - time.time_ns()) / 1e9 + 0.001
-
-
-class _Ear:
-    """Waits for changes in a directory ("" for none); where that cannot be had, for a while."""
-
-    def __init__(self, folder: str, leave: int) -> None:
-        self._leave = leave
-        self._watch: inotify.Watch | None = None
-        if not folder:
-            return
-        try:
-            self._watch = inotify.Watch()
-            self._watch.add(folder, CHANGES)
-        except OSError:  # this user has too many already
-            self.__exit__()
-
-    def wait(self, seconds: float) -> None:
-        """Until something has changed, or for so long, or a few seconds."""
-        if self._watch is None:
-            inotify.wait_for([self._leave], min(seconds, IMPATIENCE))
-        else:
-            self._watch.wait(min(seconds, PATIENCE), self._leave)
-            self._watch.read()
-
-    def is_left(self) -> bool:
-        """Whether nobody wants to hear more."""
-        return self._leave >= 0 and inotify.wait_for([self._leave], 0)
-
-    def __enter__(self) -> _Ear:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
 
 
 class _Log:
