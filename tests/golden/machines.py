@@ -74,7 +74,7 @@ def settle(monkeypatch: pytest.MonkeyPatch, caller: str) -> None:
     ranges = [(100000, 65536)] if caller == "subuid" else []
     monkeypatch.setattr(idmaps, "subordinate", lambda *_: ranges)
     monkeypatch.setattr(idmaps, "_helper", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(idmaps, "_own_name", lambda _: "ann")
+    monkeypatch.setattr(idmaps, "own_name", lambda _: "ann")
     monkeypatch.setenv("CLOCHE_ROOT", "/golden/store")
     monkeypatch.setattr(config, "host_image", lambda _: IMAGE)
     monkeypatch.setattr(config, "mount_points", lambda: ["/", "/proc", "/sys", "/dev", "/var/data"])

@@ -143,13 +143,14 @@ def any_there() -> bool:
 
 
 def within_reach(pid: int) -> int:
-    """A process whose namespaces this user may join: the first one, or its child where that is our init,
-    which is not dumpable."""
+    """A process whose namespaces this user may join: `pid`, a container's first, or the child of an init of ours.
+
+    That one is not dumpable.
+    """
     try:
         os.stat(f"/proc/{pid}/ns/user")
     except PermissionError:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
-            children = file.read().split()
+        children = read_bytes(f"/proc/{pid}/task/{pid}/children").split()
         return int(children[0]) if children else pid
     except OSError:
         pass  # it has ended, which is told when it is joined

@@ -24,7 +24,6 @@ from cloche.images import local
 from cloche.images.mounting import overlay
 from cloche.images.store.layout import Layout, store_dir
 from cloche.linux import files, mount, namespaces, process
-from cloche.linux.reading import read_bytes
 from cloche.stage.paths import make_directory, make_file
 
 TYPE_CHECKING = False
@@ -48,7 +47,7 @@ def is_image(container: Container) -> bool:
 
 def live_view(container: Container) -> tuple[Any, ...]:
     """What a running one sees itself."""
-    return "live", within_reach(container.pid), container.pid, int(container.state["start"])
+    return "live", records.within_reach(container.pid), container.pid, int(container.state["start"])
 
 
 def whole_view(container: Container) -> tuple[Any, ...]:
@@ -111,18 +110,6 @@ def _image_of(container: Container) -> local.Image:
             f"the image of {called} is not here any more: {container.known['image_id']}",
             hint=f"cloche pull {container.known.get('image') or 'IMAGE'}",
         ) from None
-
-
-def within_reach(pid: int) -> int:
-    """A process whose namespaces this user may join: the first, or its child where that is an init of ours."""
-    try:
-        os.stat(f"/proc/{pid}/ns/user")
-    except PermissionError:
-        children = read_bytes(f"/proc/{pid}/task/{pid}/children").split()
-        return int(children[0]) if children else pid
-    except OSError:
-        pass  # it has ended, which is told when it is looked at
-    return pid
 
 
 def _stack(container: Container) -> tuple[tuple[str, ...], str, str]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Map = tuple[tuple[int, int, int], ...]
 
 SIZE = 65536
+FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin")  # that newuidmap and newgidmap are looked for in
 # the range systemd sets aside for containers (systemd.io/UIDS-GIDS), where /etc/subuid has none for us
 FIRST, LAST = 524288, 1879048191
 F_OFD_SETLK = 37
@@ -146,7 +147,7 @@ def others_ranges(own: tuple[int, int]) -> list[tuple[int, int]]:
 
 
 def _for_user(host: Host, *, keep: bool) -> IdMaps:
-    name = _own_name(host.uid)
+    name = own_name(host.uid)
     uids = subordinate("/etc/subuid", (name,), host.uid)
     gids = subordinate("/etc/subgid", (name,), host.uid)
     helpers = _helper("newuidmap"), _helper("newgidmap")
@@ -242,7 +243,8 @@ def subordinate(path: str, names: tuple[str, ...] | None, uid: int) -> list[tupl
     ]
 
 
-def _own_name(uid: int) -> str:
+def own_name(uid: int) -> str:
+    """The name of a user, "" where there is none."""
     import pwd
 
     try:
@@ -252,7 +254,7 @@ def _own_name(uid: int) -> str:
 
 
 def _helper(name: str) -> str:
-    for folder in ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin"):
+    for folder in FOLDERS:
         path = f"{folder}/{name}"
         if os.access(path, os.X_OK):
             return path

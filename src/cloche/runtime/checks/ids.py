@@ -6,7 +6,7 @@ from cloche.linux import process
 from cloche.runtime.checks.attempt import Outcome, attempt
 from cloche.runtime.checks.finding import LIMITED, MISSING, OK, Finding, judge
 from cloche.runtime.checks.making import in_new, output_of
-from cloche.runtime.idmaps import SIZE, subordinate
+from cloche.runtime.idmaps import FOLDERS, SIZE, own_name, subordinate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,17 +15,6 @@ if TYPE_CHECKING:
 FILES = ("/etc/subuid", "/etc/subgid")
 HELPERS = ("newuidmap", "newgidmap")
 FIRST = 100_000
-FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin")
-
-
-def own_name(uid: int) -> str:
-    """The name of a user, "" where there is none."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return ""
 
 
 def subordinate_ids(place: Place) -> Finding | None:
