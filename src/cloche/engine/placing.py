@@ -10,9 +10,10 @@ import errno
 import os
 import stat
 
-from cloche.engine.walking import BENEATH, LOOK, OPEN, PART, open_below
+from cloche.engine.walking import BENEATH, LOOK, OPEN, open_below
 from cloche.errors import ConflictError
 from cloche.images.exporting import KINDS
+from cloche.images.unpack.apply import write_content
 from cloche.images.unpack.naming import is_wanted, shown, split, times_of
 from cloche.images.unpack.tar import DEVICES, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, BadArchive, Entry
 from cloche.linux import files
@@ -243,18 +244,7 @@ def place_archive(archive: Archive, placer: Placer) -> None:
     while (entry := archive.next()) is not None:
 
         def copy(fd: int, entry: Entry = entry) -> None:
-            if entry.pieces is None:
-                for part in archive.content():
-                    _write(fd, part)
-                return
-            os.ftruncate(fd, entry.size)
-            for offset, length in entry.pieces:
-                os.lseek(fd, offset, os.SEEK_SET)
-                left = length
-                while left:
-                    part = memoryview(archive.take(min(left, PART)))
-                    left -= len(part)
-                    _write(fd, part)
+            write_content(fd, entry, archive)
 
         placer.place(entry, copy)
     placer.finish()
@@ -302,8 +292,3 @@ def _copy_part(source: int, target: int, start: int, end: int) -> bool:
             return False
         at += done
     return True
-
-
-def _write(fd: int, part: memoryview) -> None:
-    while (written := os.write(fd, part)) < len(part):
-        part = part[written:]

@@ -21,7 +21,7 @@ import time
 
 from cloche.errors import ClocheError, ForbiddenError, NotFoundError, SpecError, StageError, UnsupportedError
 from cloche.ids import new_id
-from cloche.images.store.layout import create, store_dir, sync_directory, unique, write_all
+from cloche.images.store.layout import create, store_dir, sync_directory, unique
 from cloche.images.store.room import FULL
 from cloche.linux import files
 from cloche.linux.reading import read_bytes
@@ -203,7 +203,7 @@ def _furnish(volume: Volume, folder: str) -> None:
         "Anonymous": volume.anonymous,
     }
     with create(f"{folder}/{KNOWN}", 0o600) as file:
-        write_all(file.number, write_json(known).encode())
+        files.write_all(file.number, write_json(known).encode())
         point("volume-written")
         os.fsync(file.number)
     sync_directory(folder)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import stat
 
-from cloche.images.merged import is_whiteout
 from cloche.linux import files
 from cloche.records import record
 
@@ -138,7 +137,7 @@ class Comparison:
                     known = found.get(name)
                     if not stat.S_ISDIR(status.st_mode):
                         ended.add(name)
-                        if known is None and not is_whiteout(status):
+                        if known is None and not files.is_whiteout(status):
                             found[name] = Entry((layer,), False)
                         continue
                     found[name] = Entry((*(known.layers if known else ()), layer), True)

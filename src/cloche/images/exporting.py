@@ -91,10 +91,9 @@ class Out:
             self.flush()
 
     def flush(self) -> None:
-        view = memoryview(b"".join(self._parts))
+        content = b"".join(self._parts)
         self._parts, self._size = [], 0
-        while view:
-            view = view[os.write(self._fd, view) :]
+        files.write_all(self._fd, content)
 
 
 class _Writer:

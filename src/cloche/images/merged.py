@@ -79,11 +79,6 @@ def walk(layers: Sequence[int], opaque: str) -> Iterator[Node]:
         waiting += reversed(folders)
 
 
-def is_whiteout(status: os.stat_result) -> bool:
-    """Whether it says that something is not there."""
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
-
-
 def _names(opened: dict[int, int], opaque: str) -> dict[bytes, _Known]:
     """What is in a directory that is in all these layers."""
     known: dict[bytes, _Known] = {}
@@ -95,7 +90,7 @@ def _names(opened: dict[int, int], opaque: str) -> dict[bytes, _Known]:
                 continue
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)
             if there is None:
-                if is_whiteout(status):
+                if files.is_whiteout(status):
                     hidden.add(name)
                     continue
                 there = known[name] = _Known(layer, status)

@@ -1,11 +1,12 @@
 """Opening files so that a hostile tree cannot lead elsewhere, and memory files that can be sealed.
 
-What does not belong here: ordinary reading and writing, which `os` does well. The files of proc, which
-take a value in one write or not at all, are not ordinary.
+What does not belong here: ordinary reading and writing, which `os` does well, but for two that it does not know: the
+files of proc take a value in one write or not at all, and others take as much of it as they like.
 """
 
 from __future__ import annotations
 
+import _stat as stat
 import posix as os
 
 from cloche.linux import kernel
@@ -164,9 +165,21 @@ def write_value(path: str, text: str) -> None:
         os.close(fd)
 
 
+def write_all(fd: int, content: bytes | memoryview) -> None:
+    """Write all of it, in as many write(2) as that takes."""
+    left = memoryview(content)
+    while left:
+        left = left[os.write(fd, left) :]
+
+
 def mknodat(dirfd: int, name: str, mode: int, device: int = 0) -> None:
     """mknodat(2): make a node; `device` as os.makedev gives it (0 with S_IFCHR is a whiteout)."""
     os.mknod(name, mode, device, dir_fd=dirfd)
+
+
+def is_whiteout(status: os.stat_result) -> bool:
+    """Whether it is what hides a name of the layers below, as overlayfs has it: a character device 0:0."""
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
 def chown(fd: int, uid: int, gid: int) -> None:

@@ -23,7 +23,7 @@ import errno
 import marshal
 import posix as os
 
-from cloche.linux import process
+from cloche.linux import files, process
 from cloche.stage import wire
 
 SEND, BY_NUMBER = "send", "by number"  # the ways
@@ -36,7 +36,7 @@ def hand_over(channel: _socket.socket, listener: int, way: str) -> None:
         wire.send(channel, ("agent", -1), [listener])
     else:
         body = marshal.dumps(("agent", listener))
-        _write(channel.fileno(), len(body).to_bytes(4, "little") + body)
+        files.write_all(channel.fileno(), len(body).to_bytes(4, "little") + body)
         size = int.from_bytes(_read(channel.fileno(), 4), "little")
         _read(channel.fileno(), size)  # "taken": there is nothing else that could come
     os.close(listener)
@@ -77,11 +77,6 @@ def send_listener(path: str, state: bytes, listener: int) -> None:
                 raise OSError(error.errno or errno.EINVAL, error.strerror or str(error), path) from error
         finally:
             sock.close()
-
-
-def _write(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]
 
 
 def _read(fd: int, size: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix as os
 import select
 
-from cloche.linux import process, terminal
+from cloche.linux import files, process, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,10 +99,8 @@ def _copy(master: int) -> int:
         return 0
     except OSError:
         return -1  # EIO: the last process on it is gone
-    size = len(data)
-    while data:
-        data = data[os.write(1, data) :]
-    return size or -1
+    files.write_all(1, data)
+    return len(data) or -1
 
 
 def _read(fd: int) -> bytes:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import fcntl
 import posix as os
 
-from cloche.linux.files import Fd
+from cloche.linux.files import Fd, write_all
 from cloche.linux.places import dirname, exists
 
 TYPE_CHECKING = False
@@ -166,10 +166,10 @@ def compress(source: int, target: int) -> None:
     total, checksum = 0, 0
     while data := os.read(source, PIECE):
         total, checksum = total + len(data), zlib.crc32(data, checksum)
-        _write(target, out + packer.compress(data))
+        write_all(target, out + packer.compress(data))
         out = b""
     end = checksum.to_bytes(4, "little") + (total & 0xFFFFFFFF).to_bytes(4, "little")
-    _write(target, out + packer.flush() + end)
+    write_all(target, out + packer.flush() + end)
 
 
 def inode_of(header: bytes) -> int:
@@ -182,11 +182,6 @@ def inode_of(header: bytes) -> int:
 def _last_time(source: int, size: int) -> bytes:
     tail = os.pread(source, TAIL, max(0, size - TAIL))
     return tail[tail.rfind(b'"time":"') + 8 :].partition(b'"')[0] or b"0001-01-01T00:00:00Z"
-
-
-def _write(target: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(target, data) :]
 
 
 def _put_in_place(job: _Job, path: str, files: int) -> None:

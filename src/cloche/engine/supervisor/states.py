@@ -46,9 +46,7 @@ def write_state(folder: str, state: State, *, sync: bool) -> bool:
 
 def _write(path: str, content: bytes, *, sync: bool) -> None:
     with files.Fd(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)) as file:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(file.number, view) :]
+        files.write_all(file.number, content)
         if sync:
             os.fdatasync(file.number)
 

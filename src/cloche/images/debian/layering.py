@@ -49,9 +49,7 @@ def pack(root: int, out: int, newest: int) -> Packed:
         nonlocal size
         whole.update(data)
         size += len(data)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(out, view) :]
+        files.write_all(out, data)
 
     for data in _archive(root, newest):
         plain.update(data)

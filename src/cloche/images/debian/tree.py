@@ -172,9 +172,7 @@ class Tree:
         ):
             with files.Fd(os.open(made, MAKE, mode & 0o777, dir_fd=parent.number)) as file:
                 os.fchmod(file.number, mode & 0o777)
-                view = memoryview(content)
-                while view:
-                    view = view[os.write(file.number, view) :]
+                files.write_all(file.number, content)
             os.rename(made, name, src_dir_fd=parent.number, dst_dir_fd=parent.number)
 
 

@@ -13,7 +13,7 @@ import os
 
 from cloche.errors import RegistryError
 from cloche.images.digests import hasher
-from cloche.images.store.layout import create, sync_directory, unique, write_all
+from cloche.images.store.layout import create, sync_directory, unique
 from cloche.images.store.locks import lock
 from cloche.linux import files
 from cloche.stage.points import point
@@ -120,7 +120,7 @@ class Unnamed:
 
     def write(self, data: bytes | memoryview) -> None:
         """Take in more."""
-        write_all(self.file.number, data)
+        files.write_all(self.file.number, data)
 
     def keep(self, digest: str) -> None:
         """Store it under its digest; a blob that is there stays as it is."""

@@ -147,13 +147,6 @@ def create(path: str, mode: int = 0o644) -> files.Fd:
     return files.Fd(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
 
 
-def write_all(number: int, content: bytes | memoryview) -> None:
-    """Write all of it to an open file."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(number, view) :]
-
-
 def write_once(path: str, content: bytes, beside: str = "") -> None:
     """Write a file that appears whole, and is there after a power cut; made in the directory `beside`."""
     folder = os.path.dirname(path)
@@ -161,7 +154,7 @@ def write_once(path: str, content: bytes, beside: str = "") -> None:
     try:
         with create(temporary) as file:
             point("write-begun")
-            write_all(file.number, content)
+            files.write_all(file.number, content)
             point("write-written")
             os.fsync(file.number)
         point("write-synced")

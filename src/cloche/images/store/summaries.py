@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 
 from cloche.errors import SpecError
-from cloche.images.store.layout import create, unique, write_all
+from cloche.images.store.layout import create, unique
+from cloche.linux import files
 from cloche.linux.reading import read_bytes
 from cloche.records import record, values
 from cloche.spec.reader import read_json, write_json
@@ -58,7 +59,7 @@ def write(layout: Layout, found: dict[str, Summary]) -> None:
             os.unlink(path)
             return
         with create(temporary) as file:
-            write_all(file.number, write_json({digest: values(item) for digest, item in found.items()}).encode())
+            files.write_all(file.number, write_json({digest: values(item) for digest, item in found.items()}).encode())
         os.rename(temporary, path)
     except OSError:
         return  # a store that is only to be read

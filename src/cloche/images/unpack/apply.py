@@ -16,7 +16,7 @@ import os
 import stat
 
 from cloche.images.unpack.naming import is_wanted, shown, split, times_of
-from cloche.images.unpack.parents import DEEPEST, LOOK, is_there, is_whiteout, make_opaque, make_parents
+from cloche.images.unpack.parents import DEEPEST, LOOK, is_there, make_opaque, make_parents
 from cloche.images.unpack.tar import (
     BLOCK_DEVICE,
     CHARACTER,
@@ -46,6 +46,7 @@ WHITEOUT, OPAQUE, AUFS = b".wh.", b".wh..wh..opq", b".wh..wh."
 MOST_ENTRIES = 4 << 20
 MOST_BYTES = 256 << 30  # of one layer
 MOST_KEPT = 32 << 20  # of what is kept of directories to the end
+PIECE = 1 << 20  # of a file with holes, written at once
 MOST_OPEN = 64  # directories kept open, as the next entry is mostly in one of the last
 MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 OWNER = "user.containers.override_stat"  # where containers/storage and fuse-overlayfs keep an owner that cannot be
@@ -219,11 +220,7 @@ class Unpacker:
         special = entry.mode & 0o7000
         fd = self._retry(parent, name, lambda: os.open(name, MAKE, entry.mode & 0o777, dir_fd=parent))
         try:
-            if entry.pieces is None:
-                for part in archive.content():
-                    _write(fd, part)
-            else:
-                self._sparse(fd, entry, archive)
+            write_content(fd, entry, archive)
             if self.powers.own:
                 if (entry.uid, entry.gid) != (self._uid, self._gid):
                     os.fchown(fd, entry.uid, entry.gid)
@@ -237,16 +234,6 @@ class Unpacker:
         finally:
             os.close(fd)
 
-    def _sparse(self, fd: int, entry: Entry, archive: Archive) -> None:
-        os.ftruncate(fd, entry.size)
-        for offset, length in entry.pieces or ():
-            os.lseek(fd, offset, os.SEEK_SET)
-            left = length
-            while left:
-                part = archive.take(min(left, 1 << 20))
-                left -= len(part)
-                _write(fd, memoryview(part))
-
     def _directory(self, parent: int, name: bytes, entry: Entry, path: bytes) -> None:
         opaque = False
         try:
@@ -254,7 +241,7 @@ class Unpacker:
         except FileExistsError:
             there = os.stat(name, dir_fd=parent, follow_symlinks=False)
             if not stat.S_ISDIR(there.st_mode):
-                opaque = is_whiteout(there)  # it hides what is below, and so must this
+                opaque = files.is_whiteout(there)  # it hides what is below, and so must this
                 self._remove(parent, name)
                 os.mkdir(name, 0o700, dir_fd=parent)
         with files.Fd(
@@ -387,6 +374,17 @@ class Unpacker:
         self.left_out["owners"] = self.left_out.get("owners", 0) + 1
 
 
-def _write(fd: int, part: memoryview) -> None:
-    while (written := os.write(fd, part)) < len(part):
-        part = part[written:]
+def write_content(fd: int, entry: Entry, archive: Archive) -> None:
+    """Write what an archive has of the file it is at, holes as holes. Raises BadArchive, OSError."""
+    if entry.pieces is None:
+        for part in archive.content():
+            files.write_all(fd, part)
+        return
+    os.ftruncate(fd, entry.size)
+    for offset, length in entry.pieces:
+        os.lseek(fd, offset, os.SEEK_SET)
+        left = length
+        while left:
+            piece = archive.take(min(left, PIECE))
+            left -= len(piece)
+            files.write_all(fd, piece)

@@ -25,11 +25,6 @@ DEEPEST = 512  # directories in a name
 MOST_LINKS = 40  # followed for one name, as in the kernel
 
 
-def is_whiteout(status: os.stat_result) -> bool:
-    """Whether it is what hides a name of the layers below, as overlayfs has it."""
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
-
-
 def is_there(parent: int, name: bytes) -> bool:
     """Whether a directory has something of this name, be it a link to nothing."""
     try:
@@ -100,13 +95,13 @@ def make_parents(root: int, path: bytes, attribute: str, made: Callable[[int, by
 
 def _enter(place: int, name: bytes, there: os.stat_result, path: bytes, attribute: str) -> int:
     """Open a directory, made in place of a whiteout where that is there."""
-    if is_whiteout(there):
+    if files.is_whiteout(there):
         os.unlink(name, dir_fd=place)
         os.mkdir(name, 0o755, dir_fd=place)
     elif not stat.S_ISDIR(there.st_mode):
         raise BadArchive(f"has something in {os.fsdecode(path)!r:.80}, which is no directory")
     fd = os.open(name, LOOK | os.O_NOFOLLOW, dir_fd=place)
-    if is_whiteout(there):
+    if files.is_whiteout(there):
         make_opaque(fd, attribute)
     return fd
 

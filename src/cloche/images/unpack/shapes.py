@@ -14,7 +14,6 @@ import os
 import stat
 
 from cloche.images.unpack.naming import is_wanted
-from cloche.images.unpack.parents import is_whiteout
 from cloche.images.unpack.tar import BadArchive
 from cloche.linux import files
 from cloche.records import record
@@ -103,7 +102,7 @@ class _Stack:
                     there = os.stat(name, dir_fd=place.number, follow_symlinks=False)
                 except FileNotFoundError:
                     return None, goes_on and not hides
-                if is_whiteout(there) or not stat.S_ISDIR(there.st_mode):
+                if files.is_whiteout(there) or not stat.S_ISDIR(there.st_mode):
                     return None, False
                 step = files.Fd(os.open(name, READ, dir_fd=place.number))
                 place.close()

@@ -231,9 +231,7 @@ class File(InsideOperation):
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, self.mode)
         with files.Fd(fd):
             os.fchmod(fd, self.mode)
-            left = memoryview(self.content.encode())
-            while left:
-                left = left[os.write(fd, left) :]
+            files.write_all(fd, self.content.encode())
         with (
             files.Fd(mount.open_tree(scene.scratch, name)) as tree,
             files.Fd(paths.make_file(scene.root, self.target)) as place,
