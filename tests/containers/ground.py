@@ -104,9 +104,9 @@ class Ground:
         return {name: status for name, status, _ in lines}, found
 
     def of(self, name: str) -> dict[str, object]:
-        """state.json of a container."""
+        """The first line of a container's state.json, which says where it stands."""
         folder = self.store / "containers" / os.readlink(self.store / "names" / name)
-        found = json.loads((folder / "state.json").read_text())
+        found = json.loads((folder / "state.json").read_text().splitlines()[0])
         assert isinstance(found, dict)
         return found
 

@@ -300,6 +300,7 @@ STATES = [
     b'{"status": 5, "pid": "x", "health": "y", "reason": [1], "exit_code": "0", "entry": null}',
     b'{"status": "exited", "finished_at": 5, "exit_code": 1.5, "by": null}',
     b'{"status": "unheard of"}',
+    b'{"status": "exited"}\n{"groups": [',
     b"\xff\xfe",
 ]
 

@@ -47,7 +47,8 @@ def path_of(ground: Ground, name: str) -> Path:
 def change(ground: Ground, name: str, **members: object) -> None:
     """Have its state say something else."""
     path = path_of(ground, name)
-    path.write_text(json.dumps({**json.loads(path.read_text()), **members}))
+    first, _, more = path.read_text().partition("\n")
+    path.write_text(f"{json.dumps({**json.loads(first), **members})}\n{more}")
 
 
 def reboot(ground: Ground, *names: str) -> None:

@@ -29,7 +29,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def held(alive: Alive, name: str, what: str) -> str:
     """A limit of a container that runs, as the kernel has it."""
     folder = Path(alive.env["CLOCHE_ROOT"]) / "containers" / alive.document(name)["Id"]
-    paths = json.loads((folder / "state.json").read_text())["entry"]["paths"]
+    paths = json.loads((folder / "state.json").read_text().splitlines()[1])["paths"]
     for place in dict.fromkeys(paths.values()):
         for file in FILES[what]:
             if (Path(place) / file).exists():

@@ -3,7 +3,8 @@
     STORE/names/NAME            a symbolic link whose text is the id: names are unique by symlink(2)
     STORE/containers/ID/        a kept one
         container.json          what was asked; written by commands that hold `lock`
-        state.json              where it stands; written by the supervisor once it was started
+        state.json              where it stands, and in a second line how it is entered, which is read where it is
+                                asked for; written by the supervisor once it was started
         receipt.json            what is enforced
         layer/upper, layer/work what it has written
         log/                    what it has said
@@ -77,8 +78,8 @@ KINDS |= {"exit_code": (int, type(None)), "stop_signal": (str, int), "stop_timeo
 class Container:
     """One container: `known` is its container.json, `state` its state.json, `folder` "" for a throwaway one."""
 
-    def __init__(self, folder: str, known: Known, state: Known) -> None:
-        self.folder, self.known, self.state = folder, known, state
+    def __init__(self, folder: str, known: Known, state: Known, entry: bytes = b"") -> None:
+        self.folder, self.known, self.state, self._entry = folder, known, state, entry
 
     @property
     def id(self) -> str:
@@ -118,12 +119,14 @@ class Container:
     @property
     def entry(self) -> Known:
         """What another process needs to know to enter it: pid, start, groups, env, cwd, user, capabilities, …"""
+        if self._entry:
+            self.state["entry"], self._entry = _document(self._entry), b""
         return dict(self.state["entry"])
 
     def read_state(self) -> Container:
         """Read its state again; one that has been removed meanwhile stays as it was known last."""
         if self.folder and (text := read_bytes(f"{self.folder}/state.json")):
-            self.state = _state(text)
+            self.state, self._entry = _state(text)
         return self
 
 
@@ -202,14 +205,16 @@ def not_found(word: str) -> NotFoundError:
 def load(container_id: str, *, everything: bool = True) -> Container | None:
     """A kept container by its whole id; None where there is none, or, unless `everything`, none that runs or is to."""
     folder = folder_of(container_id)
-    state = _state(read_bytes(f"{folder}/state.json"))
+    state, entry = _state(read_bytes(f"{folder}/state.json"))
     if not everything and state["status"] not in TRANSIENT:
         return None
     try:
         known = read_own_json(read_bytes(f"{folder}/container.json"))
     except SpecError:
         return None  # not there yet, or not any more
-    return Container(folder, {**_sound(known, ASKED), "id": container_id}, state) if isinstance(known, dict) else None
+    if not isinstance(known, dict):
+        return None
+    return Container(folder, {**_sound(known, ASKED), "id": container_id}, state, entry)
 
 
 def is_alive(state: Known) -> bool:
@@ -287,12 +292,19 @@ def _ids() -> list[str]:
         return []
 
 
-def _state(text: bytes) -> Known:
+def _state(text: bytes) -> tuple[Known, bytes]:
+    """Where one stands, and the text that says how it is entered."""
+    head, _, entry = text.partition(b"\n")
+    return _sound(_document(head), CREATED), entry
+
+
+def _document(text: bytes) -> Known:
+    """What is in a text; nothing, where it is broken: it is replaced as a whole, so nothing of it runs any more."""
     try:
         raw = read_own_json(text) if text else {}
     except SpecError:
-        raw = {}  # it is replaced as a whole, so only a machine that stopped leaves part of one: nothing runs
-    return _sound(raw, CREATED) if isinstance(raw, dict) else dict(CREATED)
+        raw = {}
+    return raw if isinstance(raw, dict) else {}
 
 
 def _sound(raw: Known, usual: Known) -> Known:

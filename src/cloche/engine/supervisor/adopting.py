@@ -61,7 +61,7 @@ def take_over(supervisor: Supervisor, adopted: dict[str, Adopted]) -> None:
 
 
 def _take(supervisor: Supervisor, container: Container, found: Adopted | None) -> None:
-    state = container.state
+    state = {**container.state, "entry": container.entry}
     if state["status"] == "removing":
         supervisor.remove(container.id)
         return

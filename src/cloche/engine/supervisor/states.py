@@ -29,7 +29,8 @@ def write_state(folder: str, state: State, *, sync: bool) -> bool:
     Where the disk is full it is written over instead, where there is ROOM for an end: what can be read meanwhile may be
     broken for a moment. Never raises: whoever waits for an end has to hear of it, whatever the disk says.
     """
-    content = write_json(state).encode() + b" " * (ROOM if state["pid"] else 0)
+    head = {name: value for name, value in state.items() if name != "entry"}
+    content = f"{write_json(head)}\n{write_json(state['entry'])}\n".encode() + b" " * (ROOM if state["pid"] else 0)
     path = f"{folder}/state.json"
     try:
         point("state-begun")
