@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 EPERM, ENOENT = 1, 2
 KILL = 9
+EXITING = 0x4  # PF_EXITING
 ENDING = {1, 2, 3, 10, 12, 13, 14, 15, 16, 26, 27, 29, 30}  # end a process that does nothing about them
 STOPPED = "stopped here, before this step"
 MOST_REFUSALS = 10_000  # then the listener is closed, and the kernel answers ENOSYS by itself
@@ -185,9 +186,20 @@ class Container:
         self.scene.channel.close()
         if self._pin():
             self._say(("pinned",), [self.mounts])
+        if self._has_ended() and "not executed" not in self.result:
+            self.result.setdefault("failed", (-1, 0, "its first process ended before it became the command", "", []))
         if "failed" not in self.result and "not executed" not in self.result:
             self._attest()
             self._say(("executed", self.result.get("attested", {}), self.result["notes"]))
+
+    def _has_ended(self) -> bool:
+        """Whether the new process is at its end under the name of before (proc_pid_stat(5), PF_EXITING of sched.h).
+
+        It closes its descriptors after it has got the flag, and in execve(2) before it gets another name.
+        """
+        _, _, rest = _read(f"/proc/{self.scene.pid}/stat").partition("(")
+        name, _, fields = rest.rpartition(") ")
+        return name == inside.SETTING_UP and bool(int(fields.split(" ")[6]) & EXITING)
 
     def _attest(self) -> None:
         """Ask the kernel what is in force in the new process now; it may have ended already."""
@@ -199,17 +211,6 @@ class Container:
             return
         fields = (line.partition(":")[::2] for line in lines)
         self.result["attested"] = {name: value.strip() for name, value in fields if name in wanted}
-
-    def look_back(self) -> None:
-        """Before the process is reaped: whether it ended when it was not the command yet.
-
-        Its end of the channel closes in execve before its name changes, so a name seen then proves nothing.
-        """
-        if self.result.get("attested", {}).get("Name") != inside.SETTING_UP:
-            return
-        name = _read(f"/proc/{self.scene.pid}/comm").strip()
-        if name == inside.SETTING_UP:
-            self.result["failed"] = (-1, 0, "its first process ended before it became the command", "", [])
 
     def on_refusal(self) -> bool:
         """Answer one refused call; False when nobody is left to refuse or it was too many."""

@@ -150,7 +150,6 @@ class Server:
         channel = container.scene.channel
         while channel is not None and channel.fileno() in self.handlers:
             self._on_channel(container)
-        container.look_back()
         ended = process.wait_pidfd(container.scene.pidfd)
         for fd in (container.scene.pidfd, container.listener, container.caller.fileno()):
             self._forget(fd)
