@@ -5,8 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import random
-import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloche.engine import making
-from tests.conftest import Cli, system_python
-from tests.containers.ground import ROUNDS, Ground
+from tests.containers.ground import ROUNDS, Ground, laid_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,14 +39,8 @@ SAID = (
 
 @pytest.fixture(scope="module")
 def ground(shared_dir: Path) -> Iterator[Ground]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root to see who listens")
-    top = Path(tempfile.mkdtemp(dir="/tmp"))
-    made = Ground(Cli("root", shared_dir / "src", system_python()), top)
-    yield made
-    made.clear()
-    assert "Traceback" not in made.log()
-    shutil.rmtree(top)
+    with laid_out(shared_dir) as made:
+        yield made
 
 
 def command_of(ground: Ground) -> list[str]:

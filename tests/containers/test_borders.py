@@ -19,8 +19,8 @@ from cloche.engine.logs import Writer
 from cloche.engine.supervisor.loop import Loop
 from cloche.engine.supervisor.streams import Streams
 from cloche.stage import wire
-from tests.conftest import ORDINARY, Cli, system_python
-from tests.containers.ground import Ground
+from tests.conftest import ORDINARY, system_python
+from tests.containers.ground import Ground, laid_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,16 +43,8 @@ except ConnectionError:
 
 @pytest.fixture(scope="module")
 def ground(shared_dir: Path) -> Iterator[Ground]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root to see who listens")
-    top = Path(tempfile.mkdtemp(dir="/tmp"))
-    try:
-        made = Ground(Cli("root", shared_dir / "src", system_python()), top)
+    with laid_out(shared_dir) as made:
         yield made
-        made.clear()
-        assert "Traceback" not in made.log()
-    finally:
-        shutil.rmtree(top)
 
 
 def test_the_supervisor_has_nothing_that_its_starter_had_open(ground: Ground) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -13,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import Cli, system_python
-from tests.containers.ground import Ground, end
+from tests.containers.ground import Ground, end, laid_out
 from tests.integration.terminal import Emulator
 
 if TYPE_CHECKING:
@@ -27,13 +25,8 @@ DEAF = ("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done")
 
 @pytest.fixture(scope="module")
 def made(shared_dir: Path) -> Iterator[Ground]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root to see who listens")
-    top = Path(tempfile.mkdtemp(dir="/tmp"))
-    try:
-        yield Ground(Cli("root", shared_dir / "src", system_python()), top)
-    finally:
-        shutil.rmtree(top)
+    with laid_out(shared_dir) as made:
+        yield made
 
 
 @pytest.fixture

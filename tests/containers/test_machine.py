@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.conftest import Cli, system_python
-from tests.containers.ground import ROUNDS, Ground, patience
+from tests.containers.ground import ROUNDS, Ground, laid_out, patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,14 +173,8 @@ class Life(RuleBasedStateMachine):
 
 @pytest.fixture
 def ground(shared_dir: Path) -> Iterator[Ground]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root to see who listens")
-    top = Path(tempfile.mkdtemp(dir="/tmp"))
-    made = Ground(Cli("root", shared_dir / "src", system_python()), top)
-    yield made
-    made.clear()
-    assert "Traceback" not in made.log()
-    shutil.rmtree(top)
+    with laid_out(shared_dir) as made:
+        yield made
 
 
 @pytest.mark.timeout(7200 if ROUNDS else 180)

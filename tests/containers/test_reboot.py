@@ -7,15 +7,13 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import Cli, system_python
-from tests.containers.ground import Ground, end, started
+from tests.containers.ground import Ground, end, laid_out, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,11 +23,8 @@ OTHER = "00000000-0000-4000-8000-000000000000"
 
 @pytest.fixture(scope="module")
 def shared(shared_dir: Path) -> Iterator[Ground]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root to see who listens")
-    top = Path(tempfile.mkdtemp(dir="/tmp"))
-    yield Ground(Cli("root", shared_dir / "src", system_python()), top)
-    shutil.rmtree(top)
+    with laid_out(shared_dir) as made:
+        yield made
 
 
 @pytest.fixture

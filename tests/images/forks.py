@@ -16,17 +16,22 @@ if TYPE_CHECKING:
 
     from tests.conftest import Cli
 
+IMAGES = "images load pull rmi save tag".split()
+LONGEST = 120  # seconds that a command may take, which ends with SIGALRM then
+OF_IMAGES = ("urllib3", "cloche.images.fetching", *(f"cloche.cli.images.{verb}" for verb in IMAGES))
 PROGRAM = """
 import sys
 sys.path.insert(0, {src!r})
-import json, os, posix, urllib3
-import cloche.cli.main, cloche.images.fetching
-from cloche.cli.images import images, load, pull, rmi, save, tag
+import json, os, posix, signal
+import cloche.cli.main
+for module in {modules!r}:
+    __import__(module)
 
 def start(asked):
     out, err = os.memfd_create("out"), os.memfd_create("err")
     pid = os.fork()
     if not pid:
+        signal.alarm({longest})
         for name, value in asked["env"].items():
             os.environ[name] = value
             posix.environ[name.encode()] = value.encode()
@@ -50,14 +55,17 @@ for line in sys.stdin.buffer:
 
 
 class Forks:
-    """A context manager; called with words it runs them, as `Cli` does. `before` is what starts the process."""
+    """A context manager; called with words it runs them, as `Cli` does.
 
-    def __init__(self, cli: Cli, before: tuple[str, ...] = ()) -> None:
+    `before` is what starts the process, `modules` what it loads that its commands need.
+    """
+
+    def __init__(self, cli: Cli, before: tuple[str, ...] = (), modules: tuple[str, ...] = OF_IMAGES) -> None:
         self.root = cli.root
         *words, _ = cli.argv
         environment = cli._environment
         self._process = subprocess.Popen(
-            [*before, *words, PROGRAM.format(src=str(cli.source))],
+            [*before, *words, PROGRAM.format(src=str(cli.source), modules=modules, longest=LONGEST)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
