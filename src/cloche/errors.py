@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     Result = Any  # cloche.sandbox.running.Result, which lies above
 
+# what a command line is told with that has a bad option or value of one, or a bad verb or operand; docker's
+BAD_OPTION, BAD_WORD = 125, 1
+
 
 class ClocheError(Exception):
     """Anything cloche refuses or fails to do.
@@ -36,11 +39,14 @@ class ClocheError(Exception):
 
 
 class SpecError(ClocheError):
-    """A document or an option does not mean anything; `pointer` is an RFC 6901 JSON pointer."""
+    """A document or an option does not mean anything; `pointer` is an RFC 6901 JSON pointer.
 
-    def __init__(self, message: str, *, pointer: str = "", hint: str = "") -> None:
+    `code` is what a command ends with that was given this, 0: the same as its other failures.
+    """
+
+    def __init__(self, message: str, *, pointer: str = "", hint: str = "", code: int = 0) -> None:
         super().__init__(f"{pointer}: {message}" if pointer else message, hint=hint)
-        self.pointer = pointer
+        self.pointer, self.code = pointer, code
 
 
 class NotFoundError(ClocheError):

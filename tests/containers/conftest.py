@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.containers.made import Store
-from tests.images.conftest import workshop
+from tests.images.conftest import quick, workshop
 from tests.integration.conftest import own_rootfs, place
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Cli
 
-__all__ = ["own_rootfs", "place", "workshop"]
+__all__ = ["own_rootfs", "place", "quick", "workshop"]
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_patience_without_an_end(alive: Alive) -> None:
             waiting.wait(2)
         alive("stop", "-t", "0", "web")
         assert waiting.wait(30) == 0
-    assert "is not a number of seconds" in alive("stop", "-t", "soon", "web", code=1)
+    assert "is not a number of seconds" in alive("stop", "-t", "soon", "web", code=125)
 
 
 def test_its_own_stop_signal(alive: Alive) -> None:

@@ -81,7 +81,7 @@ def test_the_last_ones(cli: Cli, several: Store) -> None:
     assert names(cli, several, "-n", "0") == names(cli, several, "-n-1") == ["db", "stopped", "web"]
     assert len(names(cli, several, "-n", "100")) == 6
     done = cli("ps", "-n", "x", env=several.env)
-    assert done.returncode == 1
+    assert done.returncode == 125
     assert "--last 'x' is not a number" in done.stderr
 
 

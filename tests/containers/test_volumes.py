@@ -205,13 +205,13 @@ def test_many_at_once_make_it_once(someone: Cli) -> None:
         (("rm", ".lock"), "get .lock: no such volume"),
         (("rm", "../volumes"), "get ../volumes: no such volume"),
         (("ls", "-f", "dangling=perhaps"), "invalid filter 'dangling=[perhaps]'"),
-        (("ls", "-f", "size=1"), "--filter 'size=1' is none"),
+        (("ls", "-f", "size=1"), "invalid filter 'size'"),
         (("prune", "-a", "-f", "--filter", "all=1"), "cannot specify both --all and --filter all=1"),
     ],
 )
 def test_what_cannot_be(someone: Cli, words: tuple[str, ...], said: str) -> None:
     done = someone("volume", *words)
-    assert done.returncode == 1
+    assert done.returncode == (125 if said == "unknown option" else 1)
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert out(someone, "volume", "ls", "-q") == ""

@@ -20,7 +20,7 @@ What a value means (a size, a mount) is not decided here. This module is on the 
 from __future__ import annotations
 
 from cloche.cli.table import ABSENT, FLAG, HELP, LIST, NEVER, VALUE, Operand, Option, Verb
-from cloche.errors import SpecError
+from cloche.errors import BAD_OPTION, BAD_WORD, SpecError
 
 __all__ = ["ABSENT", "FLAG", "LIST", "NEVER", "VALUE", "Operand", "Option", "Parsed", "Verb", "parse"]
 
@@ -141,18 +141,18 @@ def _check_operands(verb: Verb, values: dict[str, Value], words: list[str]) -> N
     operands = [o for o in verb.operands if not (o.unless and values[o.unless])]
     for word in words:
         if "\0" in word:
-            raise _wrong(verb, "an argument has a NUL byte in it, which no command can be given")
+            raise _wrong(verb, "an argument has a NUL byte in it, which no command can be given", BAD_WORD)
     for operand, word in zip(operands, words, strict=False):
         if operand.complete and operand.closed and word not in operand.complete.split():
-            raise _wrong(verb, f"{operand.name} is {_either(operand.complete)}, not {word!r}")
+            raise _wrong(verb, f"{operand.name} is {_either(operand.complete)}, not {word!r}", BAD_WORD)
     if len(words) < len(operands) and operands[len(words)].required:
-        raise _wrong(verb, f"{verb.title} needs {operands[len(words)].name}")
+        raise _wrong(verb, f"{verb.title} needs {operands[len(words)].name}", BAD_WORD)
     if len(words) > len(operands) and not (operands and operands[-1].many):
-        raise _wrong(verb, f"{verb.title} does not know what to do with {words[len(operands)]!r}")
+        raise _wrong(verb, f"{verb.title} does not know what to do with {words[len(operands)]!r}", BAD_WORD)
 
 
-def _wrong(verb: Verb, message: str) -> SpecError:
-    return SpecError(message, hint=f"{verb.title} --help shows how it is written")
+def _wrong(verb: Verb, message: str, code: int = BAD_OPTION) -> SpecError:
+    return SpecError(message, hint=f"{verb.title} --help shows how it is written", code=code)
 
 
 def _either(words: str) -> str:
@@ -162,7 +162,7 @@ def _either(words: str) -> str:
 def _refused(verb: Verb, name: str, word: str, option: Option | None) -> SpecError:
     """The error for an option that is not there, with the name that was probably meant."""
     if option is not None:
-        return SpecError(option.help, hint=option.hint)
+        return SpecError(option.help, hint=option.hint, code=BAD_OPTION)
     if word[:2] == "--" and (len(name) == 2 or name[2] == "-"):
         return _wrong(verb, f"{word!r} is not how an option is written")
     known = [spelling for spelling, other in verb.index().items() if other.kind != ABSENT]
@@ -173,7 +173,8 @@ def _refused(verb: Verb, name: str, word: str, option: Option | None) -> SpecErr
         similar = long if long in known else ""
     where = "" if name == word else f" in {word!r}"
     asked = f", did you mean {similar}?" if similar else ""
-    return SpecError(f"unknown option {name}{where}{asked}", hint=f"{verb.title} --help lists every option")
+    hint = f"{verb.title} --help lists every option"
+    return SpecError(f"unknown option {name}{where}{asked}", hint=hint, code=BAD_OPTION)
 
 
 def nearest(name: str, names: Words) -> str:

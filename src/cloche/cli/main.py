@@ -1,7 +1,8 @@
 """`cloche`: the words of the command line to a verb, and every error to one line and an exit code.
 
     125  cloche itself failed      126, 127  the command cannot be executed, is not found
-    1    a verb about images or kept containers failed
+    125  an option is not there, or its value means nothing
+    1    a verb about images or kept containers failed; a verb is not there, an operand missing or one too many
     124  it timed out              else      the command's own, or 128+n for signal n
 
 Each verb lives in a module of its own, imported when it is called for.
@@ -15,7 +16,7 @@ from errno import EACCES, EDQUOT, ENOSPC, EROFS
 
 from cloche.cli.grammar import parse
 from cloche.cli.options import CLOCHE, find, is_group
-from cloche.errors import ClocheError, StageError, UnsupportedError
+from cloche.errors import ClocheError, SpecError, StageError, UnsupportedError
 from cloche.linux.files import hold_standard_descriptors
 
 TYPE_CHECKING = False
@@ -109,7 +110,7 @@ def main(argv: list[str]) -> int:
         from cloche.cli.output import print_error
 
         print_error(error)
-        return failed
+        return error.code if isinstance(error, SpecError) and error.code else failed
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

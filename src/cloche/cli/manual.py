@@ -14,7 +14,7 @@ EXIT_STATUS = (
     ("0", "The command ended well."),
     ("1 to 123", "The command's own status."),
     ("124", "The time given with --timeout ran out."),
-    ("125", "cloche itself failed; the message says why."),
+    ("125", "cloche itself failed, or an option is not there or means nothing; the message says why."),
     ("126", "The command was found but cannot be run."),
     ("127", "The command was not found."),
     ("128+n", "The command was ended by signal n, so 137 for SIGKILL."),

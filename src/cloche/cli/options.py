@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb, renamed
-from cloche.errors import SpecError
+from cloche.errors import BAD_WORD, SpecError
 
 IMAGES, IMAGE = "cloche.cli.options_images", "cloche.cli.options_image"
 LISTS = "cloche.cli.options_image_lists"
@@ -136,7 +136,7 @@ def find(name: str) -> Verb:
         asked = f", did you mean {similar}?" if similar else ""
         group, space, _ = name.partition(" ")
         hint = f"cloche {group} --help lists what there is" if space else KNOWN_ELSEWHERE.get(name, HINT)
-        raise SpecError(f"unknown verb {name!r}{asked}", hint=hint)
+        raise SpecError(f"unknown verb {name!r}{asked}", hint=hint, code=BAD_WORD)
     __import__(module)
     table = getattr(sys.modules[module], name.upper().replace(" ", "_"), None)
     if table is None and name.startswith("container "):

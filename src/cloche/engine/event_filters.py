@@ -5,7 +5,7 @@ Values of the same key are alternatives, those of different keys have all to be 
 
 from __future__ import annotations
 
-from cloche.errors import SpecError
+from cloche.errors import BAD_OPTION, SpecError
 from cloche.images.references import parse_reference
 
 TYPE_CHECKING = False
@@ -29,7 +29,8 @@ def make_test(texts: list[str]) -> Callable[[Event], bool]:
         key, equals, value = text.partition("=")
         key = key.strip().lower()
         if not equals:
-            raise SpecError(f"--filter {text!r} has no =", hint="KEY=VALUE")
+            why = f"bad format of filter (expected name=value): {text!r}"
+            raise SpecError(why, hint=f"names: {', '.join(sorted(KEYS))}", code=BAD_OPTION)
         if key not in KEYS:
             raise SpecError(f"invalid filter '{key}'", hint=f"there are {', '.join(sorted(KEYS))}")
         wanted.setdefault(key, []).append(value.strip())

@@ -8,7 +8,7 @@ ancestor=IMAGE    volume=NAME|PATH   network=NAME                 publish=, expo
 from __future__ import annotations
 
 from cloche.engine import containers
-from cloche.errors import ClocheError, SpecError
+from cloche.errors import BAD_OPTION, ClocheError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def parse_filters(texts: list[str]) -> Filters:
         key, equals, value = text.partition("=")
         key = key.strip().lower()
         if not equals:
-            raise SpecError(f"bad format of filter (expected name=value): {text!r}", hint=f"names: {', '.join(KEYS)}")
+            why = f"bad format of filter (expected name=value): {text!r}"
+            raise SpecError(why, hint=f"names: {', '.join(KEYS)}", code=BAD_OPTION)
         if key not in KEYS:
             raise SpecError(f"Invalid filter '{key}'", hint=f"there are {', '.join(KEYS)}")
         found.setdefault(key, []).append(value.strip())

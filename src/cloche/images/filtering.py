@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 
-from cloche.errors import SpecError
+from cloche.errors import BAD_OPTION, SpecError
 from cloche.images.references import parse_reference
 
 TYPE_CHECKING = False
@@ -29,10 +29,12 @@ def parse_filters(texts: list[str], known: tuple[str, ...]) -> list[tuple[str, s
         key, equals, value = text.partition("=")
         if key.endswith("!"):  # KEY!=VALUE
             key = f"{key[:-1]}!"
-        if not equals or key not in known:
-            raise SpecError(
-                f"--filter {text!r} is none", hint=f"KEY=VALUE, where KEY is one of {', '.join(dict.fromkeys(known))}"
-            )
+        hint = f"there are {', '.join(dict.fromkeys(known))}"
+        if not equals:
+            why = f"bad format of filter (expected name=value): {text!r}"
+            raise SpecError(why, hint=hint, code=BAD_OPTION)
+        if key not in known:
+            raise SpecError(f"invalid filter '{key}'", hint=hint)
         found.append((key, value))
     return found
 

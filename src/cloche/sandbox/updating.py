@@ -46,6 +46,16 @@ LIMITS = {
 ALIVE = {"running", "paused"}
 
 
+def check(limits: dict[str, str]) -> None:
+    """Raise SpecError for what no container can have, each limit by itself."""
+    for name, text in limits.items():
+        asked: dict[str, Any] = {name: text}
+        try:
+            resources(Options(**asked))
+        except ConflictError:
+            continue  # one that needs another one, which it may have
+
+
 def update(container: Container, limits: dict[str, str], restart: tuple[str, int] | None) -> None:
     """Change its limits (fields of Options as text) and, unless None, its restart policy (its name, and how often).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from cloche.errors import ConflictError, NotFoundError, SpecError
+from cloche.errors import BAD_OPTION, ConflictError, NotFoundError, SpecError
 from cloche.records import record
 
 UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
@@ -27,7 +27,8 @@ def size(text: str | int, what: str) -> int:
     Raises SpecError for anything else.
     """
     if isinstance(text, bool) or not isinstance(text, int | str):
-        raise SpecError(f"{what} {text!r} is not a size", hint="a number of bytes, or one with k, m or g: 512m")
+        hint = "a number of bytes, or one with k, m or g: 512m"
+        raise SpecError(f"{what} {text!r} is not a size", hint=hint, code=BAD_OPTION)
     if isinstance(text, int):
         number, factor = float(text), 1
     else:
@@ -39,7 +40,8 @@ def size(text: str | int, what: str) -> int:
                 raise ValueError
             number, factor = float(digits), UNITS[unit]
         except ValueError:
-            raise SpecError(f"{what} {text!r} is not a size", hint="such as 512m, 2g or 1073741824") from None
+            hint = "such as 512m, 2g or 1073741824"
+            raise SpecError(f"{what} {text!r} is not a size", hint=hint, code=BAD_OPTION) from None
     value = number * factor
     if not abs(value) <= LARGEST:
         raise SpecError(f"{what} {text!r} is too large", hint="at most 8 EiB")
@@ -61,13 +63,13 @@ def duration(text: str | float, what: str) -> float:
     else:
         seconds = _duration(str(text), what)
     if not 0 <= seconds < 1e9:
-        raise SpecError(f"{what} {text!r} is not a duration", hint="such as 30s, 5m or 1h30m")
+        raise SpecError(f"{what} {text!r} is not a duration", hint="such as 30s, 5m or 1h30m", code=BAD_OPTION)
     return seconds
 
 
 def _duration(text: str, what: str) -> float:
     units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-    wrong = SpecError(f"{what} {text!r} is not a duration", hint="such as 30s, 5m or 1h30m")
+    wrong = SpecError(f"{what} {text!r} is not a duration", hint="such as 30s, 5m or 1h30m", code=BAD_OPTION)
     total, number, rest = 0.0, "", text.strip().lower()
     if rest.replace(".", "", 1).isdecimal():
         return float(rest)
@@ -91,7 +93,8 @@ def whole(text: str | int, what: str, least: int, most: int) -> int:
             raise ValueError
         value = int(text)
     except (ValueError, TypeError):
-        raise SpecError(f"{what} {text!r} is not a whole number", hint=f"from {least} to {most}") from None
+        hint = f"from {least} to {most}"
+        raise SpecError(f"{what} {text!r} is not a whole number", hint=hint, code=BAD_OPTION) from None
     if not least <= value <= most:
         raise SpecError(f"{what} {text!r} is out of range", hint=f"from {least} to {most}")
     return value
@@ -104,7 +107,8 @@ def processors(text: str | float, what: str = "--cpus") -> float:
     except (TypeError, ValueError):
         value = 0.0
     if not 0.01 <= value <= 8192:
-        raise SpecError(f"{what} {text!r} is not a number of processors", hint="such as 0.5 or 2; at least 0.01")
+        hint = "such as 0.5 or 2; at least 0.01"
+        raise SpecError(f"{what} {text!r} is not a number of processors", hint=hint, code=BAD_OPTION)
     return value
 
 

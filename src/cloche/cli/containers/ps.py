@@ -10,7 +10,7 @@ from cloche.cli.containers.states import health_of, short_reason, status_text
 from cloche.cli.format import Methods, render
 from cloche.cli.output import plain, width
 from cloche.engine.filtering import chosen, networks_of, parse_filters
-from cloche.errors import SpecError
+from cloche.errors import BAD_OPTION, SpecError
 from cloche.images.store.layout import store_dir
 from cloche.linux.reading import read_bytes
 from cloche.spec.reader import read_json
@@ -71,7 +71,7 @@ def _count(parsed: Parsed) -> int:
         return 1
     text = parsed.text("last") or "-1"
     if not (text.isascii() and text.removeprefix("-").isdecimal()):
-        raise SpecError(f"--last {text!r} is not a number", hint="such as --last 5")
+        raise SpecError(f"--last {text!r} is not a number", hint="such as --last 5", code=BAD_OPTION)
     return max(0, int(text))
 
 

@@ -24,12 +24,12 @@ def stop(parsed: Parsed) -> int:
 
 def seconds(parsed: Parsed) -> float | None:
     """--timeout in seconds, negative for never; None where it was not given. Raises SpecError."""
-    from cloche.errors import SpecError
+    from cloche.errors import BAD_OPTION, SpecError
 
     text = parsed.text("timeout")
     if text is None:
         return None
     digits = text.removeprefix("-")
     if not digits.isascii() or not digits.isdecimal() or len(digits) > 9:
-        raise SpecError(f"--timeout {text!r} is not a number of seconds", hint="-1 waits for ever")
+        raise SpecError(f"--timeout {text!r} is not a number of seconds", hint="-1 waits for ever", code=BAD_OPTION)
     return float(text)

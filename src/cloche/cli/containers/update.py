@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def update(parsed: Parsed) -> int:
     """Carry out `update`; prints the names of those that were changed."""
     limits = {name: text for name in updating.LIMITS if (text := parsed.text(name))}
+    updating.check(limits)
     policy = parsed.text("restart")
     restart = restart_of(policy) if policy is not None else None
     if not limits and restart is None:

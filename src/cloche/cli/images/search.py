@@ -6,7 +6,7 @@ import sys
 
 from cloche.cli.format import render
 from cloche.cli.images.access import access_of
-from cloche.errors import SpecError
+from cloche.errors import BAD_OPTION, SpecError
 from cloche.images.fetching import search as look
 from cloche.images.fetching import search_domains
 from cloche.images.references import DEFAULT_DOMAIN, split_domain
@@ -50,8 +50,9 @@ def search(parsed: Parsed) -> int:
 
 
 def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 4 and 1 <= int(text) <= MOST):
-        raise SpecError(f"--limit {text}: a number from 1 to {MOST}")
+    is_number = text.isascii() and text.isdecimal()
+    if not (is_number and len(text) < 4 and 1 <= int(text) <= MOST):
+        raise SpecError(f"--limit {text}: a number from 1 to {MOST}", code=0 if is_number else BAD_OPTION)
     return int(text)
 
 

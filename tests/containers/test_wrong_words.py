@@ -1,0 +1,69 @@
+"""What is wrong on a command line ends with docker's exit code: 125 for options, 1 for verbs and operands."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.containers.ground import ROUNDS
+from tests.engines.conftest import require
+
+if TYPE_CHECKING:
+    from tests.images.forks import Forks
+
+# an option that is not there, one without its value, a value that means nothing
+OPTIONS = """
+--nosuch ps|-x|--root|--debug=maybe ps|run --nosuch box|run -y box|run --rm=maybe box|run -m abc box|run -m|run -e
+run --pids-limit abc box|run --restart bogus box|run --health-interval abc box|run -v a:b:c:d box|run --mount abc box
+run --label-file /nosuch box|run --env-file /nosuch box|run --cpu-shares abc box
+container run --nosuch box|create --nosuch box|create -m abc box|create --cpus abc box|start -z c|start --attach=maybe c
+stop --nosuch c|stop -t abc c|stop -t|stop -s|restart -t abc c|kill --nosuch c|kill -s|rm --nosuch c|rm -f=x c|rm -z c
+container rm --nosuch c|wait --nosuch c|attach --nosuch c|pause --nosuch c|unpause --nosuch|rename --nosuch a b|ps -y
+ps --nosuch|ps -n abc|ps -f abc|ps --all=maybe|container ls --nosuch|inspect --nosuch c|inspect -f|logs --nosuch c
+logs -f=x c|logs --tail|top --nosuch|stats --nosuch|stats --no-stream=x|port --nosuch c|update --nosuch c
+update -m abc c|update --cpus abc c|update --restart|cp --nosuch a b|diff --nosuch c|commit --nosuch c|commit -c
+commit -p=x c|export --nosuch c|exec --nosuch c x|exec -e|exec --privileged=x c y|events --nosuch|events -f abc
+info --nosuch|version --nosuch|images --nosuch|images -f abc|pull --nosuch a|push --nosuch a|rmi --nosuch a
+tag --nosuch a b|save --nosuch a|load --nosuch|history --nosuch a|search --nosuch a|search --limit abc x|login --nosuch
+logout --nosuch|volume create --nosuch|volume create --label|volume ls --nosuch|volume ls -f abc|volume rm --nosuch a
+volume prune --filter abc -f|image ls --nosuch|image prune --filter abc -f|container prune --filter abc -f
+container prune --nosuch|system df --nosuch|system prune --nosuch|system events --nosuch
+"""
+# a verb that is not there, an operand that is missing, one too many
+WORDS = """
+rn|container nosuch|image nosuch|volume nosuch|system nosuch|help nosuch|run|container run|create|start|stop|restart
+kill|rm|wait|attach|attach a b|pause|unpause|rename|rename a|rename a b c|ps x|container ls x|inspect|logs
+top|port|update|cp|cp a|cp a b c|diff|commit|commit a b c|export|export a b|exec|exec c|container exec c|events x|info x
+version x|images a b|pull|push|rmi|tag|tag a|tag a b c|load x|import|history|history a b|search|search a b|login a b
+logout a b|volume create a b|volume ls x|volume inspect|volume rm|volume prune x|image inspect|image rm|image prune x
+container prune x|system df x|system prune x|start -a a b|stop --time 1|exec -i
+"""
+
+
+def lines(table: str) -> list[str]:
+    return table.strip().replace("\n", "|").split("|")
+
+
+@pytest.mark.parametrize(("table", "code"), [(OPTIONS, 125), (WORDS, 1)])
+def test_the_code_and_one_line(table: str, code: int, quick: Forks) -> None:
+    for line in lines(table):
+        done = quick(*line.split())
+        assert (done.returncode, done.stdout) == (code, ""), line + done.stderr
+        assert done.stderr.startswith("cloche: "), line
+        assert done.stderr.count("\n") <= 2, line
+
+
+def test_docker_has_them(tmp_path: os.PathLike[str]) -> None:
+    """Its client alone: none of these gets as far as its daemon. All of them where CLOCHE_SOAK is set."""
+    require("docker")
+    ours = {"--root", "--debug=maybe ps"}  # it has other ones
+    options, words = [
+        [line for line in lines(table) if line not in ours][:: 1 if ROUNDS else 4] for table in (OPTIONS, WORDS)
+    ]
+    script = "".join(f"docker {line} >&2; echo $?\n" for line in (*options, *words))
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DOCKER_HOST": "unix:///nosuch.sock"}
+    done = subprocess.run(["sh", "-c", script], env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == ["125"] * len(options) + ["1"] * len(words), done.stderr
