@@ -223,7 +223,7 @@ def test_what_cannot_be(cli: Cli, tmp_path: Path) -> None:
         ((f"{name}:/etc/passwd/", "."), f"Could not find the file /etc/passwd/ in container {name}"),
         ((f"{name}:", "."), "has no path"),
         ((f"{tmp_path}/none", f"{name}:/"), f"lstat {tmp_path}/none: no such file or directory"),
-        ((file, f"{name}:/no/such"), "Could not find the file /no/such in container"),
+        ((file, f"{name}:/no/such"), "Could not find the file /no in container"),
         ((file, f"{name}:/none/"), "no such directory"),
         ((str(tmp_path), f"{name}:/etc/passwd"), "cannot copy directory"),
         ((f"{name}:/etc", file), "cannot copy directory"),

@@ -180,8 +180,13 @@ def test_what_cloche_itself_fails_at(alive: Alive) -> None:
     for verb in ("start", "stop", "restart", "kill", "wait", "rm", "pause", "unpause", "attach"):
         assert "No such container: other" in alive(verb, "other", code=1)
     assert "No such container: other" in alive("rm", "-f", "other", code=0)
-    for verb in ("kill", "pause", "unpause"):
+    for verb in ("kill", "pause"):
         assert "is not running" in alive(verb, "web", code=1)
+    assert "is not paused" in alive("unpause", "web", code=1)
+    for words in (("stop", ""), ("rm", "-f", ""), ("logs", ""), ("wait", "")):
+        assert "invalid container name or ID: value is empty" in alive(*words, code=1)
+    assert "Neither old nor new names may be empty" in alive("rename", "web", "", code=1)
+    assert "Invalid signal: NOSUCH\n" in alive("kill", "-s", "NOSUCH", "web", code=1)
 
 
 def test_several_of_which_some_are_not_there(alive: Alive) -> None:

@@ -149,6 +149,8 @@ def every(everything: bool = False) -> list[Container]:
 
 def find(word: str) -> Container:
     """The container with this name, id, or unambiguous beginning of an id. Raises NotFoundError, ConflictError."""
+    if not word:
+        raise SpecError("invalid container name or ID: value is empty")
     name = word.removeprefix("/")
     try:
         target = os.readlink(f"{store_dir()}/names/{name}") if name and "/" not in name else ""
@@ -160,7 +162,7 @@ def find(word: str) -> Container:
     exact = [container for container in matches if name in {container.name, container.id}]
     if exact:
         return exact[0]
-    if not word or not set(word) <= HEX:
+    if not set(word) <= HEX:
         raise not_found(word)
     alike = [container for container in matches if container.id.startswith(word)]
     alike += [found for known in _ids() if known.startswith(word) and (found := load(known)) is not None]

@@ -222,7 +222,10 @@ def _missing(container: Container, path: str) -> NotFoundError:
 
 
 def _aim_at_target(worker: FileWorker, container: Container, source: str, kind: str, target: str) -> tuple[bool, str]:
-    there, _, where = _aim(worker, container, target, follow=True)
+    try:
+        there, _, where = worker.aim(os.fsencode(target), follow=True)
+    except (FileNotFoundError, NotADirectoryError):
+        raise _missing(container, os.path.dirname(target.rstrip("/"))) from None  # it is to be made in there
     called = base_name(source, os.getcwd())
     return decide(kind, target, there, called=called, name=os.fsdecode(where.rpartition(b"/")[2]))
 

@@ -19,7 +19,7 @@ def pause(container: Container) -> None:
 
 def unpause(container: Container) -> None:
     """Let it go on. Raises ConflictError where it does not stand still."""
-    if container.running and container.status != "paused":
+    if container.status != "paused":
         raise ConflictError(f"Container {container.id} is not paused")
     _ask(container, "unpause")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cloche.engine import making
 from cloche.engine.events import tell
-from cloche.errors import ConflictError
+from cloche.errors import ConflictError, SpecError
 from cloche.ids import check_name
 
 TYPE_CHECKING = False
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 def rename(container: Container, new: str) -> None:
     """Call it so. Raises SpecError for what is no name, ConflictError for one that is taken, or is its own."""
+    if not new:
+        raise SpecError("Neither old nor new names may be empty")
     new = check_name(new.removeprefix("/"))
     if not container.kept:
         raise ConflictError(f"container {container.name} is not kept: it has the name it was started with")

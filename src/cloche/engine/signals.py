@@ -36,7 +36,7 @@ def _checked(number: int, text: str | int, least: int) -> int:
 
 
 def _none(text: str | int) -> SpecError:
-    return SpecError(f"{text!r} is not a signal", hint="a name such as TERM or a number from 1 to 64")
+    return SpecError(f"Invalid signal: {text}", hint="a name such as TERM or a number from 1 to 64")
 
 
 def signal_name(number: int) -> str:
