@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import shlex
 import shutil
 import signal
 import socket
@@ -18,6 +16,7 @@ import pytest
 
 from cloche.engine.logs import Facts, datagrams, open_writer
 from tests.conftest import Cli, system_python
+from tests.documents import block, follow
 from tests.engines.conftest import require
 from tests.engines.daemons import IMAGE, Docker, Room, make_image, succeed
 from tests.unit.engine.test_log_datagrams import fields_of
@@ -113,18 +112,8 @@ def test_without_the_copy_there_is_nothing_to_show(root: Cli) -> None:
 
 
 def test_the_commands_of_the_document_succeed(someone: Cli, tmp_path: Path) -> None:
-    text = (Path(__file__).parents[2] / "docs/containers.md").read_text()
-    found = re.search(r"^## Logs\n.*?^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert found
     tmp_path.chmod(0o755)
-    (tmp_path / "cloche").write_text(f'#!/bin/sh\nexec {shlex.join(someone.argv)} "$@"\n')
-    (tmp_path / "cloche").chmod(0o755)
-    env = {**someone._environment, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    said = []
-    for command in found[1].splitlines():
-        done = subprocess.run(["sh", "-c", command], env=env, capture_output=True, text=True, check=False, timeout=60)
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-        said.append(done.stdout)
+    said = [printed for _, printed in follow(someone, block("containers.md", "Logs"), tmp_path)]
     assert said[1] == "1\n2\n3\nbye\n"
     assert [line.split(" ")[1] for line in said[2].splitlines()] == ["3", "bye"]
     assert said[4].startswith("talks 1\n")
