@@ -183,8 +183,8 @@ def test_what_cloche_itself_fails_at(alive: Alive) -> None:
     for verb in ("kill", "pause"):
         assert "is not running" in alive(verb, "web", code=1)
     assert "is not paused" in alive("unpause", "web", code=1)
-    for words in (("stop", ""), ("rm", "-f", ""), ("logs", ""), ("wait", "")):
-        assert "invalid container name or ID: value is empty" in alive(*words, code=1)
+    for verb in ("stop", "rm", "logs", "wait"):
+        assert "invalid container name or ID: value is empty" in alive(verb, "", code=1)
     assert "Neither old nor new names may be empty" in alive("rename", "web", "", code=1)
     assert "Invalid signal: NOSUCH\n" in alive("kill", "-s", "NOSUCH", "web", code=1)
 
