@@ -116,14 +116,14 @@ def groups() -> list[str]:
 
 def taken_ranges(cli: Cli) -> list[str]:
     """Ranges of ids that are still leased."""
-    try:
-        fd = os.open(f"{cli.state}/id-ranges", os.O_RDWR)
-    except OSError:
-        return []
     question = F_WRLCK.to_bytes(2, "little") + bytes(30)
-    answer = fcntl.fcntl(fd, F_OFD_GETLK, question)
-    os.close(fd)
-    return [] if int.from_bytes(answer[:2], "little") == F_UNLCK else ["a range of ids is still leased"]
+    found = []
+    for path in Path(cli.state, "ranges").glob("*"):
+        with open(path, "r+b") as file:
+            answer = fcntl.fcntl(file, F_OFD_GETLK, question)
+        if int.from_bytes(answer[:2], "little") != F_UNLCK:
+            found.append(f"a range of ids is still leased: {path}")
+    return found
 
 
 def children(pid: int) -> list[int]:

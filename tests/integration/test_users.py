@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import subprocess
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cloche.runtime.idmaps import FILES
 from tests.integration.background import PATIENCE, Elsewhere, gone, refused, running, uid_of
 
 if TYPE_CHECKING:
@@ -225,31 +227,33 @@ def test_a_range_is_returned_after_the_end(root: Cli, rootfs: Path, place: Path)
         other.front.wait(PATIENCE)
         assert gone(other.pid)
         freed = maps(other.said)[0][1]
-        _wait_for_a_range(Path(narrow.state, "id-ranges"))
+        _wait_for_a_range(Path(narrow.state, "ranges"))
         assert maps(narrow("run", *words, "cat", "/proc/self/uid_map").stdout)[0][1] == freed
 
 
-def _wait_for_a_range(file: Path) -> None:
+def _wait_for_a_range(folder: Path) -> None:
     """The stage of a killed front lets go of its range a moment after the container has ended."""
     script = (
         "import fcntl, struct, sys, time\n"
-        "with open(sys.argv[1], 'r+b') as file:\n"
-        "    for _ in range(1000):\n"
-        "        for slot in (0, 1):\n"
-        "            try:\n"
+        "for _ in range(1000):\n"
+        "    for slot in (0, 1):\n"
+        "        try:\n"
+        "            with open(f'{sys.argv[1]}/{slot}', 'r+b') as file:\n"
         "                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)\n"
-        "            except OSError:\n"
-        "                continue\n"
-        "            sys.exit(0)\n"
-        "        time.sleep(0.01)\n"
+        "        except OSError:\n"
+        "            continue\n"
+        "        sys.exit(0)\n"
+        "    time.sleep(0.01)\n"
         "sys.exit(1)\n"
     )
-    subprocess.run(["python3", "-c", script, str(file)], check=True, timeout=PATIENCE)
+    subprocess.run(["python3", "-c", script, str(folder)], check=True, timeout=PATIENCE)
 
 
 def test_explaining_takes_no_range(root: Cli, rootfs: Path) -> None:
     root("run", "--rootfs", str(rootfs), "true")
-    with open(Path(root.state, "id-ranges"), "r+b") as file:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody can take one while this is held
+    with contextlib.ExitStack() as held:
+        for number in range(FILES):
+            file = held.enter_context(open(Path(root.state, "ranges", str(number)), "wb"))
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody can take one while these are held
         assert root("explain", "--rootfs", str(rootfs), "true").returncode == 0
         assert refused(root("run", "--rootfs", str(rootfs), "true"), "every id range is in use")

@@ -183,8 +183,8 @@ def _run() -> tuple[bool, str, str]:
     from cloche.sandbox.running import conclude, prepare
     from cloche.stage.client import fork_stage
 
-    # where root has no file of leased ranges yet none is made, and there is nobody to share one with
-    dry = not os.path.exists(f"{state_dir()}/id-ranges")
+    # where root has no directory of leased ranges yet none is made, and there is nobody to share one with
+    dry = not os.path.exists(f"{state_dir()}/ranges")
     try:
         prepared = prepare(Options(image="host", command=COMMAND), dry=dry)
         stage = fork_stage()

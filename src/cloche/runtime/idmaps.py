@@ -30,6 +30,7 @@ FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin")  # that n
 # the range systemd sets aside for containers (systemd.io/UIDS-GIDS), where /etc/subuid has none for us
 FIRST, LAST = 524288, 1879048191
 F_OFD_SETLK = 37
+FILES = 256  # in which locks stand for the ranges
 JOINED = "the users of the container it joined"
 
 
@@ -264,36 +265,28 @@ def _helper(name: str) -> str:
 class Lease:
     """A range of ids nobody else uses, held while this object (or a fork's copy) keeps its file open.
 
-    One byte of one file stands for each range and is locked (F_OFD_SETLK): the kernel lets go of the
+    One byte of a file stands for each range and is locked (F_OFD_SETLK): the kernel lets go of the
     lock when the last holder is gone, however it went, so that nothing is left to clean up.
+
+    There are FILES of them in one directory: whoever closes a descriptor has the kernel walk through all locks on
+    that file, and a stage that forks has one of each container to close.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
         self.fd = -1
         self.slot: int | None = None
 
     def take(self, slots: int, usable: Callable[[int], bool] = lambda _: True) -> int:
         """Lock a free slot of `slots`, one that is `usable`, and return its number."""
-        if self.fd < 0:
-            folder = dirname(self.path)
-            try:
-                makedirs(folder, 0o700)
-                self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            except OSError as error:
-                why = f"the state directory {folder} cannot be used: {error.strerror}"
-                raise ForbiddenError(why, hint="give another: --state-dir, or CLOCHE_STATE") from None
+        self.close()
         first = int.from_bytes(os.urandom(4), "little") % slots
         for step in range(slots):
             slot = (first + step) % slots
             if not usable(slot):
                 continue
-            try:
-                fcntl.fcntl(self.fd, F_OFD_SETLK, _flock(slot))
-            except (BlockingIOError, PermissionError):
-                continue
-            self.slot = slot
-            return slot
+            if self._lock(slot):
+                return slot
         raise ConflictError("every id range is in use", hint="end some containers, or give root more in /etc/subuid")
 
     def take_again(self, slot: int | None) -> None:
@@ -301,11 +294,31 @@ class Lease:
         if slot is None:
             return
         try:
-            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.fcntl(self.fd, F_OFD_SETLK, _flock(slot))
-            self.slot = slot
-        except OSError:
-            pass  # another container has it by now, and the two share their ids
+            self._lock(slot)  # where another container has it by now, the two share their ids
+        except ForbiddenError:
+            pass
+
+    def _lock(self, slot: int) -> bool:
+        fd = self._open(slot)
+        try:
+            fcntl.fcntl(fd, F_OFD_SETLK, _flock(slot))
+        except (BlockingIOError, PermissionError):
+            os.close(fd)
+            return False
+        self.fd, self.slot = fd, slot
+        return True
+
+    def _open(self, slot: int) -> int:
+        path = f"{self.folder}/{slot % FILES}"
+        try:
+            try:
+                return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                makedirs(self.folder, 0o700)
+                return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            why = f"the state directory {dirname(self.folder)} cannot be used: {error.strerror}"
+            raise ForbiddenError(why, hint="give another: --state-dir, or CLOCHE_STATE") from None
 
     def close(self) -> None:
         """Let go; a fork's copy may hold on."""

@@ -153,7 +153,7 @@ def prepare(
     container_id = new_id() if kept is None else kept[0]
     if not dry:
         records.containers_dir()  # surely ours, before anything is opened below it
-    lease = None if dry else idmaps.Lease(f"{records.state_dir()}/id-ranges")
+    lease = None if dry else idmaps.Lease(f"{records.state_dir()}/ranges")
     settled = None
     try:
         if image is not None:

@@ -366,7 +366,7 @@ class Supervised:
         if self.pidfd < 0:
             self.supervisor.loop.after(0, lambda: self._ended(None))
             return
-        self.lease = Lease(f"{self.supervisor.state}/id-ranges")
+        self.lease = Lease(f"{self.supervisor.state}/ranges")
         self.lease.take_again(self.state["entry"].get("range"))
         orphans.watch(self.supervisor.loop, self.pidfd, self._orphan_ended)
 
