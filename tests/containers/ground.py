@@ -228,7 +228,7 @@ def laid_out(shared_dir: Path) -> Iterator[Ground]:
             made = Ground(cli, top, forks)
             yield made
             made.clear()
-            assert "Traceback" not in made.log()
+            assert "Traceback" not in made.log(), made.log()
     finally:
         shutil.rmtree(top)
 

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 import cloche.engine
+from cloche.engine import containers
 from cloche.engine.records import use_state
 from cloche.images.store.layout import use_store
-from cloche.sandbox.options import Options
+from cloche.runtime.request import Kept
+from cloche.sandbox import keeping
 from cloche.sandbox.running import prepare
 from tests.containers.ground import ROUNDS, Ground, end, laid_out, patience, started
 
@@ -53,7 +55,6 @@ VERBS = {
 # ends with 7 when it is asked to
 COMMAND = ("sh", "-c", "trap 'exit 7' TERM; sleep 1000 & wait")
 OPTIONS = ("-v", "/anonymous", "--tmpfs", "/t", "--init", "--memory", "64m", "--ulimit", "nofile=99")
-ASKED = {"volume": ("/anonymous",), "tmpfs": ("/t",), "init": True, "memory": "64m", "ulimit": ("nofile=99",)}
 VICTIMS = (("command",), ("stage",), ("supervisor",), ("supervisor", "stage"))
 STEPS = ("create", "start", "exec", "stop", "restart", "rm", "rm -f", "run", "rename", "pause")
 UNKNOWN = None
@@ -82,19 +83,6 @@ def verb_of(name: str) -> str:
 def ground(shared_dir: Path) -> Iterator[Ground]:
     with laid_out(shared_dir) as made:
         yield made
-
-
-@pytest.fixture(scope="module")
-def steps(ground: Ground) -> list[str]:
-    """The operations of a container's plan, each once."""
-    before = use_store(str(ground.store)), use_state(str(ground.state))
-    try:
-        prepared = prepare(Options(image="box", pull="never", command=COMMAND, **ASKED), dry=True)  # type: ignore[arg-type]
-        prepared.close()
-    finally:
-        use_store(before[0])
-        use_state(before[1])
-    return sorted({type(operation).__name__ for operation in prepared.plan.operations})
 
 
 def begin(ground: Ground, verb: str) -> None:
@@ -270,9 +258,24 @@ def test_who_starts_it_hears_of_a_stage_that_is_killed(ground: Ground) -> None:
     converges(ground, "start")
 
 
-def test_a_step(ground: Ground, steps: list[str]) -> None:
+def steps(ground: Ground, name: str) -> list[str]:
+    """The operations of the plan by which a container is started, each once."""
+    before = use_store(str(ground.store)), use_state(str(ground.state))
+    try:
+        found = containers.find(name)
+        prepared = prepare(keeping.options_of(found), dry=True, kept=(found.id, Kept(found.folder, "")))
+        prepared.close()
+    finally:
+        use_store(before[0])
+        use_state(before[1])
+    return sorted({type(operation).__name__ for operation in prepared.plan.operations})
+
+
+def test_a_step(ground: Ground) -> None:
     """The stage, or the new process, is killed at a step of the plan: some of them, and by `make soak` all."""
-    for name in steps * ROUNDS or ["EnterGroup", *random.sample(steps, 5)]:
+    begin(ground, "start")
+    found = steps(ground, "one")
+    for name in found * ROUNDS or ["EnterGroup", *random.sample(found, 5)]:
         begin(ground, "start")
         done = ground("start", "one", env={"CLOCHE_FAILPOINT": f"{name}:kill"})
         assert done.returncode == 1, name

@@ -18,10 +18,10 @@ import os
 import time
 
 from cloche.linux import process, seccomp, terminal
-from cloche.stage import inside, watching, wire
+from cloche.stage import early, inside, watching, wire
 from cloche.stage.cleaning import kill_groups, remove_groups
 from cloche.stage.delegation import step_back
-from cloche.stage.leaving import leave_word, save_output
+from cloche.stage.leaving import NEVER, leave_word, save_output
 from cloche.stage.operation import OUTSIDE, without_operations
 from cloche.stage.operations.command import Execute
 from cloche.stage.points import reach
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 EPERM, ENOENT = 1, 2
 KILL = 9
-EXITING = 0x4  # PF_EXITING
 ENDING = {1, 2, 3, 10, 12, 13, 14, 15, 16, 26, 27, 29, 30}  # end a process that does nothing about them
 STOPPED = "stopped here, before this step"
 MOST_REFUSALS = 10_000  # then the listener is closed, and the kernel answers ENOSYS by itself
@@ -186,20 +185,11 @@ class Container:
         self.scene.channel.close()
         if self._pin():
             self._say(("pinned",), [self.mounts])
-        if self._has_ended() and "not executed" not in self.result:
+        if early.has_ended(self.scene.pid) and "not executed" not in self.result:
             self.result.setdefault("failed", (-1, 0, "its first process ended before it became the command", "", []))
         if "failed" not in self.result and "not executed" not in self.result:
             self._attest()
             self._say(("executed", self.result.get("attested", {}), self.result["notes"]))
-
-    def _has_ended(self) -> bool:
-        """Whether the new process is at its end under the name of before (proc_pid_stat(5), PF_EXITING of sched.h).
-
-        It closes its descriptors after it has got the flag, and in execve(2) before it gets another name.
-        """
-        _, _, rest = _read(f"/proc/{self.scene.pid}/stat").partition("(")
-        name, _, fields = rest.rpartition(") ")
-        return name == inside.SETTING_UP and bool(int(fields.split(" ")[6]) & EXITING)
 
     def _attest(self) -> None:
         """Ask the kernel what is in force in the new process now; it may have ended already."""
@@ -351,7 +341,7 @@ class Container:
         if not said and self.left is not None:
             self.left(result)
         if self.plan.keeping and not said and not self.kept:
-            leave_word(self.plan.keeping, {"never": True, "notes": []})
+            leave_word(self.plan.keeping, dict(NEVER))
         self.taken = said
         self.let_go()
         return False

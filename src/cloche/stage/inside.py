@@ -10,7 +10,7 @@ import posix as os
 import time
 
 from cloche.linux import mount, process, scheduling
-from cloche.stage import wire
+from cloche.stage import early, wire
 from cloche.stage.operation import INSIDE
 from cloche.stage.points import reach
 from cloche.stage.scene import Inside
@@ -25,8 +25,6 @@ else:
     import _signal
 
 SET_UP_FAILED = 125
-SETTING_UP = "cloche set-up"  # the process' name until it is the command, or an init
-
 
 NOFILE = 7  # RLIMIT_NOFILE
 _limit: list[int] = []  # the soft and hard limit the stage was started with
@@ -52,7 +50,7 @@ def default_signals() -> None:
 def run(plan: Plan, outside: Outside) -> None:
     """Carry out the plan's inside steps in this process; never returns."""
     assert outside.channel is not None
-    process.set_name(SETTING_UP)
+    process.set_name(early.SETTING_UP)
     process.die_with_parent()  # a change of ids takes it back: `AwaitRelease` and `DieWithStage` say it again
     scene = Inside(outside.channel, outside.stdio)
     scene.trees, scene.starting = outside.trees, outside.starting

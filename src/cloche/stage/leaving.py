@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 ENDED = "ended"
+NEVER = {"never": True, "notes": []}  # the word about one that was never its command
 OUTPUTS, REST = ("out", "err"), ".rest"
 CHUNK = 1 << 16
 

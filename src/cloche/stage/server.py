@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     Left = Callable[[dict[str, Any]], None]
 
 
+PATIENCE = 1000  # milliseconds
+
+
 class Server:
     """Containers by the descriptors that tell about them."""
 
@@ -97,9 +100,9 @@ class Server:
         self.leaving.clear()
         self.control, self.open = control, True
         self._watch(control.fileno(), self._on_control)
-        for container in self.containers:
+        for container in list(self.containers):
             if not container.kept:
-                container.kill()
+                self._end_now(container)
                 continue
             self._forget(container.caller.fileno())
             ours, theirs = wire.pair()
@@ -108,6 +111,17 @@ class Server:
             theirs.close()
             self._hear(container)
         _tell(control, ("all", os.getpid()))  # SO_PEERCRED is of who has listened: our first owner
+
+    def _end_now(self, container: Container) -> None:
+        """End one that nobody has told to go on, and leave word of that before anybody takes it for one that runs.
+
+        What does not die, as a process that waits for a disk, ends when it does.
+        """
+        container.kill()
+        poll = select.poll()
+        poll.register(container.scene.pidfd, select.POLLIN)
+        if poll.poll(PATIENCE):
+            self._on_end(container)
 
     def _hear(self, container: Container) -> None:
         self._watch(container.caller.fileno(), lambda: self._on_caller(container), container)

@@ -14,12 +14,13 @@ import os
 
 from cloche.engine import sockets
 from cloche.engine.containers import containers_dir, is_alive, load
+from cloche.engine.supervisor import orphans
 from cloche.engine.supervisor.loop import guarded
 from cloche.engine.supervisor.supervised import Supervised
 from cloche.stage import wire
 from cloche.stage.cleaning import end_groups
 from cloche.stage.client import Adopted, Stage, adopt_stage
-from cloche.stage.leaving import ENDED
+from cloche.stage.leaving import ENDED, NEVER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,10 +68,14 @@ def _take(supervisor: Supervisor, container: Container, found: Adopted | None) -
         return
     item = Supervised(supervisor, container.id, container.folder)
     supervisor.items[container.id] = item
-    if found is not None or (state["pid"] and is_alive(state)):
-        item.resume(container.known, state, found.run if found else None, found.console if found else -1)
-    else:
+    if found is not None:
+        item.resume(container.known, state, found.run, found.console)
+    elif not is_alive(state):
         item.find_ended(container.known, state, _word(item.place))
+    elif orphans.never_ran(state):
+        item.find_ended(container.known, state, NEVER)
+    else:
+        item.resume(container.known, state, None, -1)
 
 
 def _word(place: str) -> dict[str, Any] | None:

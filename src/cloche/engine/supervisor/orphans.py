@@ -7,9 +7,11 @@ another's            init's: on Linux 6.15 the pidfd itself says it once init ha
 from __future__ import annotations
 
 import os
+import time
 
 from cloche.engine.containers import is_alive
 from cloche.linux import process
+from cloche.stage import early
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +35,20 @@ def find(state: dict[str, Any]) -> int:
         return pidfd
     os.close(pidfd)  # the number is somebody else's by now
     return -1
+
+
+def never_ran(state: dict[str, Any]) -> bool:
+    """Wait until one without a stage has become its command, or has ended with that; whether it is the latter.
+
+    Until somebody has told it to go on, it dies with its stage: at once, but not before we can look.
+    """
+    for _ in range(TRIES):
+        if not early.is_setting_up(state["pid"]):
+            return False
+        time.sleep(SHORTLY)
+        if not is_alive(state):
+            return True
+    return False
 
 
 def watch(loop: Loop, pidfd: int, ended: Callable[[Ended | None], None]) -> None:
