@@ -74,14 +74,14 @@ class Server:
         (kind, message, names), fds = got
         assert kind == "run"
         if len(fds) < 4:  # no room for descriptors here: the caller sees that nobody took its plan
-            for fd in fds:
-                os.close(fd)
+            _close(fds)
             return
-        caller = _socket.socket(fileno=fds[0])
-        container = Container(
-            decode(message, CLASSES), caller, fds[1:4], dict(zip(names, fds[4:], strict=True)), self.left
-        )
-        self.add(container)
+        try:
+            plan, held = decode(message, CLASSES), dict(zip(names, fds[4:], strict=True))
+        except (KeyError, TypeError, ValueError, IndexError):  # no plan: likewise, and the others go on
+            _close(fds)
+            return
+        self.add(Container(plan, _socket.socket(fileno=fds[0]), fds[1:4], held, self.left))
 
     def _on_owner(self) -> None:
         """Somebody comes to own this stage; whoever owned it before does not any more."""
@@ -209,6 +209,11 @@ class Server:
             for container in list(self.containers):
                 if container.deadline and container.deadline <= now:
                     container.time_out()
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def _tell(owner: _socket.socket, message: tuple[object, ...], fds: list[int] | None = None) -> None:

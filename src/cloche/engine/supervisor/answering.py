@@ -29,14 +29,53 @@ if TYPE_CHECKING:
     from cloche.engine.supervisor.main import Supervisor
 
 
-def answer(supervisor: Supervisor, conn: Connection, message: tuple[Any, ...], fds: list[int]) -> None:
-    """Do what a command asks, or say why not."""
+# what each word takes
+SHAPES: dict[str, tuple[Any, ...]] = {
+    "where": (bool,),
+    "start": (str, str, tuple, dict, bool),
+    "attach": (str,),
+    "wait": (str,),
+    "keyboard": (),
+    "in": (bytes,),
+    "eof": (),
+    "resize": (int, int),
+    "signal": (str, int, bool),
+    "stop": (str, int, (int, float)),
+    "pause": (str,),
+    "unpause": (str,),
+    "policy": (str, str, int),
+    "check": (str,),
+}
+SETTINGS: dict[str, Any] = {
+    **dict.fromkeys(("tty", "interactive", "sealed"), bool),
+    **dict.fromkeys(("keep", "facts", "entry"), dict),
+    "check": (dict, type(None)),
+    "volumes": (list, tuple),
+    "timeout": (int, float),
+}
+
+
+def is_meant(message: tuple[Any, ...]) -> bool:
+    """Whether it is one of these words with what it takes."""
     word, *rest = message
-    if word == "start":
+    shape = SHAPES.get(word)
+    if shape is None or len(shape) != len(rest) or not all(map(isinstance, rest, shape)):
+        return False
+    return word != "start" or all(isinstance(rest[3].get(name), kind) for name, kind in SETTINGS.items())
+
+
+def answer(supervisor: Supervisor, conn: Connection, message: tuple[Any, ...], fds: list[int]) -> None:
+    """Do what a command asks, or say why not; whoever asks for what there is not is not to wait for an answer."""
+    word, *rest = message
+    meant = is_meant(message)
+    if meant and word == "start":
         _start(supervisor, conn, fds, *rest)
         return
     for fd in fds:
         os.close(fd)
+    if not meant:
+        conn.close()
+        return
     if word == "where":
         conn.send("here", *supervisor.where(sealed=rest[0]))
         return
@@ -70,7 +109,11 @@ def _start(
         return
     if item is None:
         item = supervisor.items[container_id] = Supervised(supervisor, container_id, folder)
-    item.start(conn, plan, settings, fds, attach)
+    try:
+        item.start(conn, plan, settings, fds, attach)
+    except BaseException:
+        supervisor.settle(item)
+        raise
 
 
 def _attach(item: Supervised, conn: Connection) -> None:

@@ -2,6 +2,9 @@
 
 What a command does not take stays in a queue, which is lost with us. Whoever has much to send sends as much as the
 kernel takes (`has_room`): that comes to the command even when we are killed at once.
+
+Whoever connects is our own user, who needs no tricks to harm us; what comes here by accident is no message, and the end
+of the connection, with all descriptors that came along.
 """
 
 from __future__ import annotations
@@ -25,6 +28,10 @@ CHUNK = 1 << 16
 IN_KERNEL = 212_992  # bytes that the kernel is asked to hold for a command (SO_SNDBUF): it doubles that, of which it
 # says that there is room while a quarter is taken
 SNDBUF = 7
+# how marshal writes a tuple of less than 256 and a string of less than 256 letters: with a bit for what is referred to
+SMALL_TUPLES = b")\xa9"
+SHORT_STRINGS = b"zZ\xfa\xda"
+SHORTEST = 5  # bytes of a message: a word of one letter, alone
 LARGEST = 64 << 20  # bytes of a message: a plan with the longest command line there is
 
 
@@ -128,7 +135,7 @@ class Connection:
         for level, kind, data in ancillary:
             if (level, kind) == (wire.SOL_SOCKET, wire.SCM_RIGHTS):
                 self.fds += [int.from_bytes(data[i : i + 4], "little") for i in range(0, len(data) // 4 * 4, 4)]
-        if not part:
+        if not part or len(self.fds) > wire.MAX_FDS:
             self.close()
             return
         self.input += part
@@ -139,7 +146,26 @@ class Connection:
                 return
             if len(self.input) < 4 + size:
                 return
-            message = marshal.loads(self.input[4 : 4 + size])
+            message = read_message(self.input[4 : 4 + size])
+            if message is None:
+                self.close()
+                return
             del self.input[: 4 + size]
             fds, self.fds = self.fds, []
             self.heard(self, message, fds)
+
+
+def read_message(body: bytearray) -> Message | None:
+    """A tuple that begins with a word; None for anything else, most of which marshal is not given at all.
+
+    It makes room for as much as it is told that there is: five bytes can ask for 16 GiB.
+    """
+    if len(body) < SHORTEST or body[0] not in SMALL_TUPLES or body[2] not in SHORT_STRINGS:
+        return None
+    if not body[4 : 4 + body[3]].isalpha():
+        return None
+    try:
+        message = marshal.loads(body)
+    except (ValueError, EOFError, TypeError):
+        return None
+    return message if isinstance(message, tuple) else None

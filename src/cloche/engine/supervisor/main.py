@@ -18,7 +18,7 @@ from cloche.engine.records import state_dir
 from cloche.engine.supervisor import adopting, answering, whereabouts
 from cloche.engine.supervisor.commands import Command
 from cloche.engine.supervisor.connection import Connection
-from cloche.engine.supervisor.loop import Loop
+from cloche.engine.supervisor.loop import READ, Loop
 from cloche.engine.supervisor.supervised import Supervised
 from cloche.linux import process, scheduling
 from cloche.stage import wire
@@ -33,6 +33,7 @@ else:
     import _signal
 
 IDLE = 1.0  # seconds
+SOON = 0.1  # seconds, until it is tried again to take a connection for which there was no room
 REMOVALS = 5  # how often it is tried to remove what goes with its end, a second after each other
 NOFILE = 7  # RLIMIT_NOFILE
 TERM, HUP, INT, CHLD = 15, 1, 2, 17
@@ -85,6 +86,10 @@ class Supervisor:
             fd, _ = self.listener._accept()  # type: ignore[attr-defined]
         except (BlockingIOError, ConnectionAbortedError):
             return
+        except OSError:  # no room for one more: it waits, and so do we
+            self.loop.change(self.listener.fileno(), 0)
+            self.loop.after(SOON, self._accept_again)
+            return
         sock = _socket.socket(fileno=fd)
         if not wire.is_ours(sock):
             sock.close()
@@ -92,6 +97,10 @@ class Supervisor:
         conn = Connection(sock, self.loop, self._heard, self._gone, wire.peer(sock)[0])
         self.connections.add(conn)
         conn.send("hello")
+
+    def _accept_again(self) -> None:
+        if self.listener is not None and self.listener.fileno() >= 0:
+            self.loop.change(self.listener.fileno(), READ)
 
     def _heard(self, conn: Connection, message: tuple[object, ...], fds: list[int]) -> None:
         try:

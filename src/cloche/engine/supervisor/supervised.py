@@ -83,7 +83,17 @@ class Supervised:
     # its start
 
     def start(self, starter: Connection, plan: Any, settings: dict[str, Any], held: list[int], attach: bool) -> None:
-        """Have the plan carried out; `starter` hears "started" or "failed", and all that comes, if it is to attach."""
+        """Have the plan carried out; `starter` hears "started" or "failed", and all that comes, if it is to attach.
+
+        The descriptors `held`, of which the stage gets copies, are closed.
+        """
+        try:
+            self._start(starter, plan, settings, held, attach)
+        finally:
+            for fd in held:
+                os.close(fd)
+
+    def _start(self, starter: Connection, plan: Any, settings: dict[str, Any], held: list[int], attach: bool) -> None:
         again = self.state["status"] == "restarting"
         restarts = self.state["restarts"] if again else 0
         self._cancel()
@@ -102,8 +112,6 @@ class Supervised:
                 self.streams.hold_for(starter)
             stdio, ends = self.streams.open(tty=settings["tty"], interactive=settings["interactive"])
         except OSError as error:
-            for fd in held:
-                os.close(fd)
             self._fail(error.strerror or str(error))
             return
         try:
@@ -114,7 +122,7 @@ class Supervised:
             self._fail(str(error))
             return
         finally:
-            for fd in {*stdio, *held, *(fd for name, fd in ends.items() if name == "input")}:
+            for fd in {*stdio, *(fd for name, fd in ends.items() if name == "input")}:
                 os.close(fd)
         self.supervisor.loop.watch(self.run.fileno(), lambda _events: self._news())
 
