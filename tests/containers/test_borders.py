@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import tempfile
@@ -18,7 +17,6 @@ import pytest
 from cloche.engine.logs import Writer
 from cloche.engine.supervisor.loop import Loop
 from cloche.engine.supervisor.streams import Streams
-from cloche.stage import wire
 from tests.conftest import ORDINARY, system_python
 from tests.containers.ground import Ground, laid_out
 
@@ -122,7 +120,7 @@ class Refilling(Writer):
 def test_who_gives_its_output_away_does_not_hold_the_supervisor_up(tmp_path: Path) -> None:
     """An end of its pipe, sent to a container that goes on, and writes without end when the first has ended."""
     writer = Refilling()
-    streams = Streams(Loop(), str(tmp_path), lambda: None)
+    streams = Streams(Loop(), str(tmp_path), lambda: None, lambda *_: None)
     streams.log = lambda: writer
     theirs, ends = streams.open(tty=False, interactive=False)
     writer.into = theirs[1]
@@ -174,24 +172,6 @@ def test_namespaces_of_one_that_is_kept_are_joined_by_its_name(ground: Ground) -
     done = ground("run", "--network", "container:nobody", "box", "true")
     assert "No such container: nobody" in done.stderr
     ground.well("rm", "first", "second")
-
-
-@pytest.mark.parametrize("message", [("no such word", "ID"), ("start", "ID"), 5, ()])
-def test_who_asks_for_what_is_not_there_hears_the_end(ground: Ground, message: object) -> None:
-    """As a command of another version does, of a supervisor that has been there for months."""
-    container_id = ground.run("goes-on")
-    if isinstance(message, tuple):
-        message = tuple(container_id if word == "ID" else word for word in message)
-    with socket.socket(socket.AF_UNIX) as conn:
-        conn.connect(str(ground.state / "supervisor.sock"))
-        conn.settimeout(30)
-        assert wire.receive(conn) == (("hello",), [])
-        wire.send(conn, message)
-        assert wire.receive(conn) is None
-    assert ground.truth()["goes-on"][0] == "running"
-    ground.well("rm", "-f", "goes-on")
-    assert "Traceback" in ground.log()
-    os.truncate(ground.state / "supervisor.log", 0)
 
 
 def test_commands_without_streams(ground: Ground) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -108,20 +110,36 @@ def test_looking_and_making(full: Ground) -> None:
         assert set(os.listdir(full.store / "pins")) == before
 
 
+def until_lost(ground: Ground) -> int:
+    """How much of what the talker said is not in its log, as soon as there is some."""
+    deadline = time.monotonic() + 60
+    while (found := json.loads(ground.well("inspect", "-f", "{{json .LogLost}}", "talker"))) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert found["Why"] == "no space left on device"
+    return int(found["Bytes"])
+
+
 def test_what_runs_goes_on_and_ends(full: Ground) -> None:
     """Its end is written down: when it is asked for, when it is not, and by a supervisor that was not there."""
     pid = full.of("talker")["pid"]
-    time.sleep(0.3)
+    lost = until_lost(full)
     assert full.of("talker")["pid"] == pid
     full("exec", "ender", "sh", "-c", "kill -TERM 1")
     full.until("ender", "exited")
     assert full.of("ender")["exit_code"] == 5
     full.kill("supervisor")
     assert full.truth()["talker"] == ("running", 0)
+    assert until_lost(full) >= lost
     full.well("stop", "-t", "0", "talker")
     status, code = full.truth()["talker"]
     assert status == "exited"
     assert full.of("talker")["exit_code"] == code in {137, 143}  # the latter if its sleep was killed before the shell
+    story = full.well("why", "talker").splitlines()[1]
+    assert re.search(r"; \d+ bytes of what it said are lost: no space left on device$", story), story
+    (full.store / "filler").unlink()
+    full.well("start", "talker")
+    assert until_lost(full) >= lost
 
 
 def test_changing_and_removing(full: Ground) -> None:

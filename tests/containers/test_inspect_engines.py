@@ -143,7 +143,7 @@ def test_every_key_of_dockers_is_there(both: Both, name: str) -> None:
         found["HostConfig"]["Binds"] = sorted(found["HostConfig"]["Binds"] or [])
     assert differences(theirs, ours) == []
     more = set(ours) - set(theirs)
-    assert more == {"Receipt", "Reason"}
+    assert more == {"Receipt", "Reason", "LogLost"}
 
 
 STREAMS = "{{with .Config}}{{.AttachStdin}} {{.AttachStdout}} {{.AttachStderr}} {{.OpenStdin}} {{.StdinOnce}}{{end}}"

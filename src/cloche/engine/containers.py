@@ -50,6 +50,7 @@ CREATED: Known = {
     "by": "",
     "restarts": 0,
     "health": None,
+    "lost": None,
     "entry": {},
 }
 ASKED: Known = {
@@ -71,7 +72,7 @@ ASKED: Known = {
     "volumes": [],
 }
 # members that may be of another kind as well
-KINDS: dict[str, tuple[type, ...]] = dict.fromkeys(("reason", "health"), (dict, type(None)))
+KINDS: dict[str, tuple[type, ...]] = dict.fromkeys(("reason", "health", "lost"), (dict, type(None)))
 KINDS |= {"exit_code": (int, type(None)), "stop_signal": (str, int), "stop_timeout": (int, float)}
 
 

@@ -1,8 +1,9 @@
 """What there is to know of a container, as `docker inspect` prints it: what was asked, and how it stands.
 
-    describe(container, facts) ─▶ docker's members, in docker's order, and two of our own:
+    describe(container, facts) ─▶ docker's members, in docker's order, and three of our own:
         "Receipt"   each layer of isolation, enforced or not, and why
         "Reason"    what ended it and what to do about it
+        "LogLost"   how much of what it said is not in its log, and why; null where all is
 
 Pure: what has to be looked up is in the `Facts`. HostConfig is in `describing_host`.
 """
@@ -114,6 +115,7 @@ def describe(container: Container, facts: Facts) -> Document:
         "NetworkSettings": _network(container, facts.networks),
         "Receipt": facts.receipt or None,
         "Reason": _reason(container.state),
+        "LogLost": _lost(container.state),
     }
 
 
@@ -164,6 +166,11 @@ def _reason(state: Document) -> Document | None:
         "Blocked": reason.get("blocked", []),
         "By": state["by"],
     }
+
+
+def _lost(state: Document) -> Document | None:
+    lost = state["lost"]
+    return {"Bytes": lost.get("bytes", 0), "Why": lost.get("why", "")} if lost else None
 
 
 def _layers(container: Container, facts: Facts) -> Document:

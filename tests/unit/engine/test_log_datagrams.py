@@ -143,6 +143,8 @@ def test_who_does_not_keep_up_is_waited_for_once_and_told_what_is_lost(driver: s
     writer.write("stdout", b"again\n", NOON)
     note, again = received(reader)
     assert b"cloche: %d bytes lost" % (5 * (2000 - len(taken))) in note
+    assert writer.losses() == 5 * (2000 - len(taken))
+    assert "did not take them" in writer.cause()
     assert b"again" in again
 
 

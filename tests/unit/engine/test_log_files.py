@@ -233,9 +233,11 @@ def test_a_full_disk(options: dict[str, str], tmp_path: Path) -> None:
         writer.write("stdout", b"room again\n", 21)
         writer.flush(22)
         lines = [record.text for record in records_of(disk / "log")]
+        missing, why = writer.losses(), writer.cause()
     total = sum(50 * len(b"%d %s\n" % (index, b"x" * 90)) for index in range(20))
     lost = total + len(b"room again\n") - sum(len(line) for line in lines if not line.startswith(b"cloche"))
     assert lines[-2:] == [b"cloche: %d bytes lost: no space left on device\n" % lost, b"room again\n"]
+    assert (missing, why) == (lost, "no space left on device")
     assert lost > 50000
 
 

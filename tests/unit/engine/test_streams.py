@@ -44,7 +44,7 @@ class Gone(Listener):
 
 def test_what_is_held_back_is_not_taken_though_its_writers_have_gone(tmp_path: Path) -> None:
     loop = Loop()
-    streams = Streams(loop, str(tmp_path), lambda: None)
+    streams = Streams(loop, str(tmp_path), lambda: None, lambda *_: None)
     listener = Listener()
     streams.hold_for(listener)  # type: ignore[arg-type]
     theirs, _ = streams.open(tty=False, interactive=False)
@@ -61,7 +61,7 @@ def test_what_is_held_back_is_not_taken_though_its_writers_have_gone(tmp_path: P
 
 
 def test_who_has_gone_takes_nothing_from_the_next_who_is_attached(tmp_path: Path) -> None:
-    streams = Streams(Loop(), str(tmp_path), lambda: None)
+    streams = Streams(Loop(), str(tmp_path), lambda: None, lambda *_: None)
     theirs, _ = streams.open(tty=False, interactive=False)
     listener = Listener()
     for conn in (Gone(streams), listener):
@@ -75,7 +75,7 @@ def test_who_has_gone_takes_nothing_from_the_next_who_is_attached(tmp_path: Path
 
 
 def test_who_has_gone_does_not_keep_the_next_who_types_waiting(tmp_path: Path) -> None:
-    streams = Streams(Loop(), str(tmp_path), lambda: None)
+    streams = Streams(Loop(), str(tmp_path), lambda: None, lambda *_: None)
     theirs, ends = streams.open(tty=False, interactive=True)
     typist = Listener()
     full = b"x" * (1 << 17)  # more than a pipe holds

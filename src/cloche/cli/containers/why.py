@@ -54,10 +54,10 @@ def story(container: Container, told: list[Event], now: float) -> tuple[str, str
     """The three lines; `told` are its events, the oldest first, `now` is in seconds since 1970."""
     first = _what(container, now)
     if container.status in {"running", "paused", "restarting"}:
-        return first, _how_it_goes(container, told, now), _advice(container)
+        return first, _how_it_goes(container, told, now) + _lost(container), _advice(container)
     if not container.state["started_at"] or container.status == "created":
         return first, _not_started(container), _advice(container)
-    return first, _end(container, told, now), _advice(container)
+    return first, _end(container, told, now) + _lost(container), _advice(container)
 
 
 def _what(container: Container, now: float) -> str:
@@ -96,6 +96,12 @@ def _end(container: Container, told: list[Event], now: float) -> str:
     text = str(reason.get("text", ""))
     said = "" if not text or text == f"exited with {state['exit_code']}" else f": {text}"
     return f"it ended{when}{length} with {code}{said}; what acted: {_who(container, told)}"
+
+
+def _lost(container: Container) -> str:
+    """What its log lacks."""
+    lost = container.state["lost"]
+    return f"; {lost.get('bytes')} bytes of what it said are lost: {lost.get('why')}" if lost else ""
 
 
 def _who(container: Container, told: list[Event]) -> str:

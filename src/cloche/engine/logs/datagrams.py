@@ -31,7 +31,7 @@ CLOCK = Clock()
 class Datagrams(Writer):
     """The drivers journald and syslog."""
 
-    __slots__ = ("fields", "head", "journal", "lost", "ordinals", "pending", "place", "tag")
+    __slots__ = ("fields", "head", "journal", "lost", "ordinals", "pending", "place", "tag", "total")
 
     def __init__(self, driver: str, options: dict[str, str], container: Facts) -> None:
         self.place, self.journal = PLACES[driver], driver == "journald"
@@ -40,7 +40,7 @@ class Datagrams(Writer):
         self.fields = _fields(container, self.tag, attributes_of(options, container)) if self.journal else b""
         self.pending: dict[str, bytes] = {}
         self.ordinals: dict[str, int] = {}
-        self.lost = 0
+        self.lost = self.total = 0
 
     def write(self, stream: str, data: bytes, now_ns: int) -> None:
         """Send the lines that are whole, and pieces of those that are longer than docker sends at once."""
@@ -73,11 +73,22 @@ class Datagrams(Writer):
         if self.lost:
             note = f"cloche: {self.lost} bytes lost: {self.place} did not take them".encode()
             if not _post.deliver(self.place, self._entry("stderr", note, now_ns, b"")):
-                self.lost += len(line) + last
+                self._miss(len(line) + last)
                 return
             self.lost = 0
         if not _post.deliver(self.place, self._entry(stream, line, now_ns, self._part(stream, last=last))):
-            self.lost += len(line) + last
+            self._miss(len(line) + last)
+
+    def _miss(self, count: int) -> None:
+        self.lost, self.total = self.lost + count, self.total + count
+
+    def losses(self) -> int:
+        """How many bytes of what was said were not taken."""
+        return self.total
+
+    def cause(self) -> str:
+        """Who did not take them."""
+        return f"{self.place} did not take them" if self.total else ""
 
     def _part(self, stream: str, *, last: bool) -> bytes:
         """The fields of a line that is not sent at once."""

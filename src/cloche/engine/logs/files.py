@@ -36,7 +36,7 @@ def log_path(folder: str, container_id: str) -> str:
 class FileWriter(Writer):
     """The drivers json-file and local."""
 
-    __slots__ = ("fd", "folder", "limits", "lost", "middles", "path", "pending", "size", "why")
+    __slots__ = ("fd", "folder", "last_why", "limits", "lost", "middles", "path", "pending", "size", "total", "why")
 
     def __init__(self, driver: str, options: dict[str, str], folder: str, container: Facts) -> None:
         self.folder, self.path = folder, log_path(folder, container.id)
@@ -46,6 +46,7 @@ class FileWriter(Writer):
         self.pending: dict[str, bytes] = {}
         self.fd, self.size = -1, 0
         self.lost, self.why = 0, ""
+        self.total, self.last_why = 0, ""
 
     def write(self, stream: str, data: bytes, now_ns: int) -> None:
         """Write the lines that are whole, and all of those that are longer than a record may be."""
@@ -79,6 +80,14 @@ class FileWriter(Writer):
             os.close(self.fd)
             self.fd = -1
 
+    def losses(self) -> int:
+        """How many bytes of what was said are not in the file."""
+        return self.total
+
+    def cause(self) -> str:
+        """What the kernel said of the last of them."""
+        return self.last_why
+
     def _put(self, records: bytes, said: int, stamp: bytes) -> None:
         """Write records that hold so many bytes of what was said; where that fails, count what is lost."""
         note = self._note(stamp) if self.lost else b""
@@ -88,7 +97,8 @@ class FileWriter(Writer):
             return
         if note and taken >= len(note):
             self.lost = 0
-        self.lost += said - payload(records[: max(0, taken - len(note))])
+        missing = said - payload(records[: max(0, taken - len(note))])
+        self.lost, self.total, self.last_why = self.lost + missing, self.total + missing, self.why
 
     def _note(self, stamp: bytes) -> bytes:
         text = f"cloche: {self.lost} bytes lost: {self.why}\n"

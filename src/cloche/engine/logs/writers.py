@@ -38,6 +38,14 @@ class Writer:
         """Give back what it holds; what was not flushed is not written."""
         raise NotImplementedError
 
+    def losses(self) -> int:
+        """How many bytes of what was said have found no place, since it was made."""
+        return 0
+
+    def cause(self) -> str:
+        """Why the last of them did not, "" for none."""
+        return ""
+
 
 class Nothing(Writer):
     """The driver `none`: what is said is not kept."""
@@ -84,3 +92,11 @@ class Copied(Writer):
         """Both."""
         self.copy.close()
         self.sent.close()
+
+    def losses(self) -> int:
+        """Of the copy; where it was sent to, a note says so."""
+        return self.copy.losses()
+
+    def cause(self) -> str:
+        """That of the copy."""
+        return self.copy.cause()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROOM = 1024  # bytes: what the end of one that runs says more than its beginning
 SHORT = 200  # characters of what a health check said
-CREATED_BEFORE = {"status": "created", "started_at": "", "finished_at": "", "exit_code": 0}
+CREATED_BEFORE = {"status": "created", "started_at": "", "finished_at": "", "exit_code": 0, "lost": None}
 UNKNOWN = "it ended while nobody was there to see how"
 
 
@@ -53,13 +53,13 @@ def _write(path: str, content: bytes, *, sync: bool) -> None:
 
 
 def _write_over(path: str, content: bytes, why: OSError) -> bool:
-    """The blocks that it has are enough for as many bytes as there are."""
+    """The blocks that it has are enough for as many bytes as there are; what is no more than room need not be."""
     try:
         if os.path.exists(f"{path}.new"):
             os.unlink(f"{path}.new")
         with files.Fd(os.open(path, os.O_WRONLY | os.O_CLOEXEC)) as file:
             size = os.fstat(file.number).st_size
-            os.pwrite(file.number, content.ljust(size), 0)
+            os.pwrite(file.number, content.rstrip().ljust(size), 0)
     except OSError as error:
         sys.stderr.write(f"{path} could not be written: {error.strerror}, after {why.strerror}\n")
         return False
@@ -77,6 +77,11 @@ def how_it_ended(ended: dict[str, Any], names: tuple[str, ...], timeout: float) 
         "oom": bool(oom_kills(ended["counters"])),
         "reason": as_members(reason),
     }
+
+
+def more_lost(before: State | None, count: int, why: str) -> State:
+    """What a log lacks, when so many bytes more have found no place."""
+    return {"bytes": (int(before["bytes"]) if before else 0) + count, "why": why}
 
 
 def unknown_end() -> State:
@@ -103,7 +108,8 @@ def before(container_id: str) -> State:
     found = load(container_id)
     if found is None or not found.state["finished_at"]:
         return CREATED_BEFORE
-    return {"status": "exited"} | {name: found.state[name] for name in ("started_at", "finished_at", "exit_code")}
+    kept = ("started_at", "finished_at", "exit_code", "lost")
+    return {"status": "exited"} | {name: found.state[name] for name in kept}
 
 
 def fresh(**news: Any) -> State:

@@ -33,14 +33,18 @@ CHUNK = 1 << 16
 NAMES = {1: "stdout", 2: "stderr"}
 PIPES = pipes.NAMES
 MOST_ON_TERMINAL = 1 << 18  # bytes: more than its buffers hold
+LATER = 0.5  # seconds: what is lost is told of after as long, as it may be some for each line
 SOON = 0.05  # seconds: an unfinished line is written down when nothing followed
 
 
 class Streams:
-    """The streams of one run of a container. `closed` is called when its stdin is to have an end."""
+    """The streams of one run of a container.
 
-    def __init__(self, loop: Loop, place: str, closed: Callable[[], None]) -> None:
-        self.loop, self.place, self.closed = loop, place, closed
+    `closed` is called when its stdin is to have an end; `lost` with the bytes that its log has not taken, and why.
+    """
+
+    def __init__(self, loop: Loop, place: str, closed: Callable[[], None], lost: Callable[[int, str], None]) -> None:
+        self.loop, self.place, self.closed, self.lost = loop, place, closed, lost
         self.log: Callable[[], Writer] | None = None
         self.writer: Writer | None = None
         self.console = -1
@@ -51,6 +55,8 @@ class Streams:
         self.once, self.ending = False, False  # its stdin ends with the first of them; that has come
         self.unfinished: Timer | None = None
         self.more = False  # something was written since that was set
+        self.told = 0  # bytes of which it was told that the log has not taken them
+        self.telling: Timer | None = None  # of more such bytes
         self.beginnings = Beginnings(place)
         self.attached: list[Connection] = []
         self.held_up = False
@@ -176,6 +182,8 @@ class Streams:
                 self.beginnings.drop(PIPES[number])
             self.writer.write(NAMES[number], data, time.time_ns())
             self.more = True
+            if self.telling is None and self.writer.losses() != self.told:
+                self.telling = self.loop.after(LATER, self._tell_losses)
             if data[-1:] != b"\n" and self.unfinished is None:
                 self._finish_line_soon()
 
@@ -201,6 +209,14 @@ class Streams:
             for name in PIPES.values():
                 self.beginnings.drop(name)
             self.writer.flush(time.time_ns())
+
+    def _tell_losses(self) -> None:
+        if self.telling is not None:
+            self.telling.cancel()
+            self.telling = None
+        if self.writer is not None and (lost := self.writer.losses() - self.told):
+            self.told += lost
+            self.lost(lost, self.writer.cause())
 
     def _remember(self, number: int) -> None:
         """Who is killed has not lost the line that has begun."""
@@ -362,8 +378,9 @@ class Streams:
             self.unfinished = None
         self._flush()
         if self.writer is not None:
+            self._tell_losses()
             self.writer.close()
-            self.writer = None
+            self.writer, self.told = None, 0
         self.held_up, self.typed = False, []
         self.keyboards, self.ending = [], False
 

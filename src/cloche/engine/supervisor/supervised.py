@@ -55,7 +55,7 @@ class Supervised:
         self.run: Run | None = None
         self.pidfd = -1
         self.lease: Lease | None = None
-        self.streams = Streams(supervisor.loop, self.place, self._close_input)
+        self.streams = Streams(supervisor.loop, self.place, self._close_input, self._has_lost)
         self.waiting: list[Connection] = []  # for its end
         self.starter: Connection | None = None
         self.attaching = False  # the starter is to have all it writes, but first it hears that it runs
@@ -101,7 +101,7 @@ class Supervised:
         self.settings = settings
         was = states.before(self.id)
         self.state = states.fresh(
-            restarts=restarts, entry=settings["entry"], exit_code=self.state["exit_code"], was=was
+            restarts=restarts, entry=settings["entry"], exit_code=self.state["exit_code"], was=was, lost=was["lost"]
         )
         self.starter, self.executed = starter, False
         self.streams.set_up(settings["keep"], f"{self.folder}/log", settings["facts"])
@@ -327,6 +327,12 @@ class Supervised:
         self.emit("pause" if on else "unpause")
         if self.checker is not None:
             self.checker.hold() if on else self.checker.go_on()
+
+    def _has_lost(self, count: int, why: str) -> None:
+        """So many bytes of what it said have found no place in its log: the log itself may have none for that word."""
+        self.state["lost"] = states.more_lost(self.state["lost"], count, why)
+        if self.state["pid"]:
+            states.write_state(self.folder, self.state, sync=False)
 
     def _look_after_health(self) -> None:
         """From now on, where that is asked for."""
