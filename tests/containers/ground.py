@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from subprocess import CompletedProcess
 
 SOCKETS = {"supervisor": "supervisor.sock", "stage": "stage.sock"}
+PLACES = ("store/containers", "store/unfinished", "store/pins", "store/uses", "state/run", "state/containers")
 BAR = 2.0  # seconds, after which everything is to be as it should
 VERBS = "create exec inspect kill logs pause ps rename restart rm start stop unpause wait".split()
 PARTS = "containers exec keep logs looks run".split()
@@ -186,7 +187,7 @@ class Ground:
     def left(self) -> list[str]:
         """Whatever is there although there is no container any more."""
         found = self.orphans()
-        for place in ("store/containers", "store/pins", "store/uses", "state/run", "state/containers"):
+        for place in PLACES:
             folder = self.top / place
             for name in os.listdir(folder) if folder.exists() else ():
                 if not name.startswith(".") and not (place == "store/uses" and not _is_locked(folder / name)):
@@ -197,9 +198,7 @@ class Ground:
         found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.top) in line]
         groups = {f"cloche-kept-{name[:32]}" for name in self.seen}
         found += [f"{top}/{name}" for top, names_, _ in os.walk("/sys/fs/cgroup") for name in names_ if name in groups]
-        ranges = self.state / "id-ranges"
-        if ranges.exists():
-            found += [f"lease: {line}" for line in _locks_of(ranges)]
+        found += [f"lease: {line}" for path in (self.state / "ranges").glob("*") for line in _locks_of(path)]
         return found
 
     def settles(self) -> None:

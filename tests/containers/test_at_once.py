@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloche.engine import making
+from cloche.images.store import locks
 from tests.containers.ground import ROUNDS, Ground, laid_out
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ def test_a_rest_that_is_somebody_elses_by_now(ground: Ground) -> None:
 def test_who_sweeps_leaves_what_is_made_meanwhile(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has opened the lock of a rest that is removed, and made again by another, before it has the lock."""
     folder = store.make("one")
-    (folder / "container.json").unlink()
+    (store.root / making.MARKS).mkdir()
+    (folder / "container.json").rename(store.root / making.MARKS / folder.name)
     lock = fcntl.flock
 
     def late(fd: int, how: int) -> None:
@@ -150,3 +152,20 @@ def test_who_sweeps_leaves_what_is_made_meanwhile(store: Store, monkeypatch: pyt
     monkeypatch.setenv("CLOCHE_ROOT", store.env["CLOCHE_ROOT"])
     making.sweep()
     assert not folder.exists()
+
+
+def test_what_a_killed_command_was_about_to_do(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it had made anything, or after it had made all; one that still lives is left alone."""
+    monkeypatch.setenv("CLOCHE_ROOT", store.env["CLOCHE_ROOT"])
+    folder = store.make("one")
+    marks = store.root / making.MARKS
+    marks.mkdir()
+    (marks / folder.name).touch()
+    (marks / ("0" * 64)).touch()
+    with locks.lock(str(marks / ("1" * 64))):
+        making.sweep()
+        assert os.listdir(marks) == ["1" * 64]
+    making.sweep()
+    assert os.listdir(marks) == []
+    assert (folder / "container.json").exists()
+    assert os.listdir(store.root / "containers") == [folder.name]

@@ -1,8 +1,12 @@
 """A kept container's directory: made, changed, and taken apart; whoever is killed meanwhile leaves nothing half-done.
 
-made      directory ─ lock ─ name ─ pin of the image ─ layer ─ container.json, which is written last
-removed   container.json first: from then on nobody sees it; then volumes, layer, pin, name
-leftovers what is neither locked nor has a container.json
+made      mark ─ directory ─ lock ─ name ─ pin of the image ─ layer ─ container.json ─ mark gone
+removed   container.json becomes the mark: from then on nobody sees it; then volumes, layer, pin, name, mark
+leftovers what has a mark, and neither a container.json nor somebody who holds a lock
+
+    STORE/unfinished/ID    the mark, locked by whoever makes that container
+
+Whoever sweeps looks at the marks, of which there are none mostly, and not at each of a thousand containers.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from errno import ENOENT, ENOTEMPTY
 
 from cloche.engine import names
 from cloche.engine.containers import CREATED, Container, containers_dir, folder_of, load, not_found
-from cloche.images.store import uses
+from cloche.images.store import locks, uses
 from cloche.images.store.layout import Layout, store_dir, sync_directory, write_once
 from cloche.images.store.room import full, is_full
 from cloche.linux import files
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from cloche.engine.containers import Known
 
 LAYER = "layer"
+MARKS = "unfinished"
 
 
 def make(known: Known) -> Container:
@@ -35,8 +40,10 @@ def make(known: Known) -> Container:
     sweep()
     try:
         os.makedirs(containers_dir(), mode=0o700, exist_ok=True)
-        with _claimed(folder):
-            return _furnish(layout, folder, known)
+        with locks.lock(_mark_of(known["id"])), _claimed(folder):
+            container = _furnish(layout, folder, known)
+            _unmark(container.id)
+            return container
     except OSError as error:
         if is_full(error):
             raise full(layout.path) from None
@@ -128,10 +135,32 @@ def lock(container: Container) -> files.Fd:
 def take_apart(container: Container) -> None:
     """Remove what there is of a container that does not run; call it with its lock."""
     point("removing")
-    os.unlink(f"{container.folder}/container.json")
+    _hide(container)
     sync_directory(container.folder)
     point("removed-known")
     _take_apart(Layout(store_dir()), container)
+
+
+def _hide(container: Container) -> None:
+    """Have its container.json become its mark, in one step."""
+    path = f"{container.folder}/container.json"
+    try:
+        os.rename(path, _mark_of(container.id))
+    except OSError:
+        os.unlink(path)  # no room for a mark: it goes all the same
+
+
+def _mark_of(container_id: str) -> str:
+    folder = f"{store_dir()}/{MARKS}"
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    return f"{folder}/{container_id}"
+
+
+def _unmark(container_id: str) -> None:
+    try:
+        os.unlink(f"{store_dir()}/{MARKS}/{container_id}")
+    except FileNotFoundError:
+        pass
 
 
 def _take_apart(layout: Layout, container: Container) -> None:
@@ -144,10 +173,12 @@ def _take_apart(layout: Layout, container: Container) -> None:
     while name := names.name_of(container.id):  # one that a command took that was killed before it was the container's
         names.give_up(name, container.id)
     point("removed-name")
-    _remove_folder(container.folder)
+    if _remove_folder(container.folder):
+        _unmark(container.id)
 
 
-def _remove_folder(folder: str) -> None:
+def _remove_folder(folder: str) -> bool:
+    """Remove it with all in it; False where somebody else has come to it."""
     for top, directories, found in os.walk(folder, topdown=False):
         for name in found:
             if top != folder or name != "lock":
@@ -161,25 +192,42 @@ def _remove_folder(folder: str) -> None:
     except OSError as error:  # who sweeps has taken it for a rest, or who makes it again has come already: it is theirs
         if error.errno not in {ENOENT, ENOTEMPTY}:
             raise
+        return error.errno == ENOENT
+    return True
 
 
 def sweep() -> None:
     """Remove what commands left that were killed while they made or removed a container."""
     try:
-        found = os.listdir(containers_dir())
+        found = os.listdir(f"{store_dir()}/{MARKS}")
     except FileNotFoundError:
         return
     for name in found:
-        folder = folder_of(name)
-        if len(name) != 64 or os.path.exists(f"{folder}/container.json"):
-            continue
         try:
-            with files.Fd(_open_lock(folder)) as held:
-                fcntl.flock(held.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _is_its_lock(folder, held) and not os.path.exists(f"{folder}/container.json"):
-                    _take_apart(Layout(store_dir()), Container(folder, {"id": name, "name": names.name_of(name)}, {}))
+            with files.Fd(os.open(_mark_of(name), os.O_RDWR | os.O_CLOEXEC)) as mark:
+                fcntl.flock(mark.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _sweep(name)
         except (BlockingIOError, FileNotFoundError):
             continue  # somebody is at it
+
+
+def _sweep(container_id: str) -> None:
+    """See to what has a mark that nobody holds. Raises BlockingIOError where somebody removes it just now."""
+    folder = folder_of(container_id)
+    try:
+        lock = _open_lock(folder)
+    except FileNotFoundError:
+        _unmark(container_id)
+        return
+    with files.Fd(lock) as held:
+        fcntl.flock(held.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _is_its_lock(folder, held):
+            return
+        if os.path.exists(f"{folder}/container.json"):
+            _unmark(container_id)
+        else:
+            rest = Container(folder, {"id": container_id, "name": names.name_of(container_id)}, {})
+            _take_apart(Layout(store_dir()), rest)
 
 
 def _is_its_lock(folder: str, held: files.Fd) -> bool:
