@@ -11,6 +11,7 @@ import posixpath
 import signal
 
 from cloche.errors import SpecError
+from cloche.images.local import volume_place
 from cloche.images.words import SPACE, expand, split
 from cloche.spec.reader import read_json
 
@@ -140,6 +141,9 @@ def _volume(work: _Work, text: str) -> None:
     places = [work.expand(word) for word in _some(words if is_json else text.split())]
     if "" in places:
         raise SpecError("an empty name is no place")
+    for place in places:
+        if not volume_place(place):  # no container could be made of that image
+            raise SpecError(f"{place} cannot be a volume", hint="it is the container's own")
     work.config["Volumes"] = {**(work.config.get("Volumes") or {}), **{place: {} for place in places}}
 
 

@@ -10,6 +10,7 @@ from cloche.images.references import parse_reference
 from cloche.images.store import names, summaries
 from cloche.images.store.layers import layer_path
 from cloche.images.store.stacks import stacked
+from cloche.linux.places import normpath
 from cloche.linux.reading import read_bytes
 from cloche.records import record
 from cloche.spec.image import INDEXES, Manifest
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from cloche.images.store.layout import Layout
     from cloche.spec.image import ImageConfig
 
+KERNELS_OWN = ("/proc", "/sys", "/dev")
 SHORTEST = 4  # digits of an ID that are taken for one; docker takes a single one
 _FOUND: dict[tuple[object, ...], Image] = {}  # the last one, which a run asks for once more when it holds it
 
@@ -39,6 +41,12 @@ class Image:
     layers: tuple[str, ...]
     root: str
     digest: str = ""
+
+
+def volume_place(text: str) -> str:
+    """Where the volume of an image is that its config calls so; "" for what is the container's own."""
+    place = "/" + normpath(f"/{text}").strip("/")
+    return "" if place == "/" or place in KERNELS_OWN or place.startswith("/proc/") else place
 
 
 def find(layout: Layout, text: str, wanted: Wanted | None = None) -> Image:

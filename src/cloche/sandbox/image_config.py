@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cloche.engine.signals import signal_number
 from cloche.errors import SpecError
-from cloche.linux.places import normpath
+from cloche.images.local import volume_place
 from cloche.runtime.mounts import VOLUME
 from cloche.runtime.request import Root, Tree
 from cloche.spec.mounts import Mount
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from cloche.sandbox.options import Options
 
 MOST_VOLUMES = 1000
-KERNELS_OWN = ("/proc", "/sys", "/dev")  # what is there is the container's own, whatever an image says
 
 
 def with_image(options: Options, image: Image) -> Options:
@@ -77,8 +76,8 @@ def image_volumes(image: Image) -> tuple[Mount, ...]:
     if len(volumes) > MOST_VOLUMES:
         raise _wrong(image, f"it has {len(volumes)} volumes; {MOST_VOLUMES} is the most", "")
     for text in volumes:
-        place = "/" + normpath(f"/{text}").strip("/")
-        if place == "/" or place in KERNELS_OWN or place.startswith("/proc/"):
+        place = volume_place(text)
+        if not place:
             raise _wrong(image, f"{text!r} cannot be a volume", "it is the container's own: make the image without it")
         if not place.startswith(("/sys/", "/dev/")):
             places.append(Mount(destination=place, type=VOLUME, source=VOLUME))
