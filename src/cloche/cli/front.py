@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import select
 
-from cloche.errors import ForbiddenError
 from cloche.linux import terminal
+from cloche.linux.files import only_conveys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ else:
 TERM, TSTP, CONT, STOP, WINCH = 15, 20, 18, 19, 28
 PASSED = (1, 2, 3, 10, 12, 14, 15, 30)  # HUP INT QUIT USR1 USR2 ALRM TERM PWR
 CHUNK = 65536
+GONE = {5, 9, 32}  # EIO EBADF EPIPE: the window was closed, there was none, nobody reads it any more
 HUP, PATIENCE = 1, 2.0  # what is told when the terminal is gone, and how long it is waited for
 
 
@@ -61,12 +62,16 @@ class Observer:
 class Streams:
     """The command's stdin, stdout and stderr, and what is relayed between them and ours.
 
+    Pipes and sockets of ours are given to it. A pipe stands between it and anything else, which would be a way for it
+    to our terminal or our file. With `patient`, what comes from those that it leaves behind goes into our file, too.
+
     With a `matcher` its keys end it: whoever is at the other end of `run` stays with the command.
     """
 
-    def __init__(self, *, interactive: bool, tty: bool, matcher: Matcher | None = None) -> None:
-        self.tty, self.interactive, self.matcher = tty, interactive, matcher
+    def __init__(self, *, interactive: bool, tty: bool, patient: bool = False, matcher: Matcher | None = None) -> None:
+        self.tty, self.interactive, self.patient, self.matcher = tty, interactive, patient, matcher
         self.left = False
+        self.ended = False  # the command: only what others write is waited for
         self.resized: Callable[[int, int], None] = lambda _rows, _columns: None  # is told the size of its terminal
         self.relays: dict[int, int] = {}  # read here, write there
         self.master = -1
@@ -81,11 +86,14 @@ class Streams:
         if tty:
             self.theirs = [null, null, null]
             return
-        self.theirs = [self._keyboard() if interactive else null, self._output(1), self._output(2)]
+        out = self._output(1)
+        # one pipe for both keeps what is written to them in its order
+        error = out if out != 1 and os.path.sameopenfile(1, 2) else self._output(2)
+        self.theirs = [self._keyboard() if interactive else null, out, error]
 
     def _keyboard(self) -> int:
-        """Our own stdin, or a pipe where it is a terminal."""
-        if not os.isatty(0):
+        """Our own stdin, or a pipe."""
+        if only_conveys(0):
             return 0
         read, self.input = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.input, False)
@@ -93,8 +101,8 @@ class Streams:
         return read
 
     def _output(self, fd: int) -> int:
-        """Our own descriptor, or a pipe where it is a terminal."""
-        if not os.isatty(fd):
+        """Our own descriptor, or a pipe."""
+        if only_conveys(fd):
             return fd
         read, write = os.pipe2(os.O_CLOEXEC)
         self.relays[read] = fd
@@ -125,14 +133,15 @@ class Streams:
                     run.send("leave")
                     ended = {"exit_code": 0, "left": True}
                     break
-                # after the end, what is left in a pipe is taken, but nobody is waited for
+                # after the end, what is left in a pipe is taken, but nobody is waited for at a terminal
                 ready = poll.poll(None if ended is None else 50)
-                if ended is not None and not ready:
+                if ended is not None and not ready and not self._awaits_others():
                     break
                 for fd, events in ready:
                     if fd == run.fileno():
                         ended = self._news(run, observer, started, executed)
                         if ended is not None:
+                            self.ended = True
                             poll.unregister(fd)
                             self._no_more_keys()
                     elif fd == 0 and self.input >= 0:
@@ -149,6 +158,9 @@ class Streams:
             self._end_of(fd)
         run.close()
         return ended if ended is not None else {}
+
+    def _awaits_others(self) -> bool:
+        return self.patient and any(not os.isatty(target) for target in self.relays.values())
 
     def _type(self, run: Relayed) -> None:
         """Take what was typed; nothing more of it before the command has taken that."""
@@ -299,6 +311,9 @@ class passing_signals:
             _signal.signal(number, handler)
 
     def _pass_on(self, number: int, _frame: object) -> None:
+        if self.streams.ended:
+            self.streams.patient = False  # whoever else is waited for is not ours to end
+            return
         if number == HUP and self.windows and not any(os.isatty(fd) for fd in self.windows):
             # a first process ignores what it has no handler for, and nobody is there to end it any more
             self.run.send("stop", HUP, PATIENCE)
@@ -360,7 +375,7 @@ def terminal_size() -> tuple[int, int]:
 
 
 def _copy(source: int, target: int) -> bool:
-    """Pass on what there is to read; False at the end of the stream, or when nobody takes it."""
+    """Pass on what there is to read; False at the end of the stream, or when nobody takes it. Raises OSError."""
     try:
         data = os.read(source, CHUNK)
     except BlockingIOError:
@@ -374,17 +389,10 @@ def _copy(source: int, target: int) -> bool:
             data = data[os.write(target, data) :]
         except BlockingIOError:
             select.select([], [target], [])
-        except (BrokenPipeError, OSError):
-            return False
+        except OSError as error:
+            if error.errno in GONE:
+                return False
+            raise OSError(error.errno, error.strerror, f"standard {'output' if target == 1 else 'error'}") from None
         if not data:
             return True
     return False
-
-
-def write_file(path: str, text: str) -> None:
-    """Write a small file as a whole."""
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise ForbiddenError(f"{path} cannot be written: {error.strerror}") from None

@@ -22,7 +22,7 @@ from cloche.engine.keeping import STREAMS, Keep
 from cloche.engine.names import generate
 from cloche.engine.passing import Passing
 from cloche.engine.signals import signal_number
-from cloche.errors import ConflictError, StageError
+from cloche.errors import ConflictError, ForbiddenError, StageError
 from cloche.sandbox import values
 from cloche.sandbox.image import to_fetch
 from cloche.sandbox.known import known_of, volumes_of
@@ -158,7 +158,7 @@ def _drive(options: Options, prepared: Prepared, observer: front.Observer) -> Re
 def _started(options: Options, prepared: Prepared, told: Passing, pid: int) -> None:
     """The command's process is there: leave word of it, also where that was asked for."""
     if options.pidfile:
-        front.write_file(options.pidfile, str(pid))
+        _write_file(options.pidfile, str(pid))
     ours = STREAMS if options.interactive else STREAMS[1:]
     keep = Keep(auto_remove=True, attached=ours, stdin_once=options.interactive)
     known = known_of(options, keep, prepared)
@@ -230,3 +230,12 @@ def _report(result: Result) -> None:
 
     print_error(StageError(result.reason.text, hint=result.reason.hint))
     sys.stderr.flush()
+
+
+def _write_file(path: str, text: str) -> None:
+    """Write a small file as a whole."""
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise ForbiddenError(f"{path} cannot be written: {error.strerror}") from None

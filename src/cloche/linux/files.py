@@ -54,6 +54,9 @@ FS_IOC_SETFLAGS = 0x40086602
 FS_IMMUTABLE_FL = 0x10
 
 
+NULL_DEVICE = os.makedev(1, 3)  # Documentation/admin-guide/devices.txt
+
+
 class Fd:
     """The owner of one file descriptor: closes it once, at the end of a `with` block or by close().
 
@@ -203,3 +206,17 @@ def open_in_root(root: int, path: str | bytes, flags: int = os.O_PATH) -> int:
         except BlockingIOError:  # EAGAIN: a rename or mount somewhere while it was at a ".."
             continue
     return openat2(root, path, flags, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+
+
+def only_conveys(fd: int) -> bool:
+    """Whether a descriptor is a pipe or a socket, or leads nowhere: something passes through it, and that is all.
+
+    Any other is a way to a file: whoever has it opens that anew by /proc/self/fd, for writing what was given for
+    reading and from its beginning, where the file's mode lets him (proc_pid_fd(5)).
+    """
+    status = os.fstat(fd)
+    return (
+        stat.S_ISFIFO(status.st_mode)
+        or stat.S_ISSOCK(status.st_mode)
+        or (stat.S_ISCHR(status.st_mode) and status.st_rdev == NULL_DEVICE)
+    )

@@ -2,7 +2,7 @@
 
 Nothing is cut off silently: what the command writes is collected or passed on until the container has
 ended and its pipes are empty. A reader inside that closes its stdin early ends the writing, quietly.
-A terminal stays out of the command's reach: a pipe stands between.
+Terminals and files stay out of the command's reach: a pipe stands between.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import select
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import SpecError
+from cloche.linux.files import only_conveys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,12 +41,14 @@ class Streams:
         self._ours: set[int] = set()
         self._ended: list[int] = []  # of ours, to be closed
         self._handed: list[int] = []
-        # read here: to be collected, passed on, or written to a descriptor, which is a terminal's
+        # read here: to be collected, passed on, or written to a descriptor, which is a file's or a terminal's
         self._sinks: dict[int, bytearray | int | Callable[[bytes], object]] = {}
+        self._passed: list[tuple[int, int]] = []  # a descriptor among these, and the pipe that leads there
         self._collected: list[bytearray | None] = [None, None]
         self._input = memoryview(b"")
         self._input_fd = -1
-        self._keyboard = -1  # a terminal: where the input comes from
+        self._keyboard = -1  # a terminal or a file: where the input comes from
+        self._typed = False  # by somebody, who is to be waited for: a file has all of it at once
         try:
             self.theirs = [self._source(stdin), self._sink(stdout, 0), self._sink(stderr, 1)]
         except BaseException:
@@ -66,10 +69,11 @@ class Streams:
             self._input = memoryview(bytes(stdin))  # bytes: what a memoryview has may be larger items
             return self._fed()
         fd = _descriptor(stdin, "stdin")
-        if not os.isatty(fd):
+        if only_conveys(fd):
             return fd
         self._keyboard = os.dup(fd)  # an event loop may be watching the caller's own
         self._ours.add(self._keyboard)
+        self._typed = os.isatty(fd)
         return self._fed()
 
     def _fed(self) -> int:
@@ -90,7 +94,15 @@ class Streams:
         if callable(output):
             return self._drained(output)
         fd = _descriptor(index + 1 if output is None else output, ("stdout", "stderr")[index])
-        return self._drained(fd) if os.isatty(fd) else fd
+        if only_conveys(fd):
+            return fd
+        for ours, theirs in self._passed:
+            if os.path.sameopenfile(ours, fd):
+                return theirs  # one pipe for both keeps what is written to them in its order
+        ours = os.dup(fd)  # the caller may close it before the command has ended
+        self._ours.add(ours)
+        self._passed.append((ours, self._drained(ours)))
+        return self._passed[-1][1]
 
     def _drained(self, sink: bytearray | int | Callable[[bytes], object]) -> int:
         """The end of a pipe from which we read for `sink`."""
@@ -137,7 +149,7 @@ class Streams:
         """What to wait for: descriptors to read, descriptors to write."""
         if self._input_fd < 0:
             return {*self._sinks}, set()
-        if self._input or self._keyboard < 0:
+        if self._input or not self._typed:
             return {*self._sinks}, {self._input_fd}
         return {*self._sinks, self._keyboard}, set()  # nothing is typed ahead of what was taken
 
@@ -153,6 +165,10 @@ class Streams:
                 self._end(fd)
 
     def _feed(self) -> None:
+        if not self._input and self._keyboard >= 0:
+            self._type()
+            if not self._input:
+                return
         try:
             self._input = self._input[os.write(self._input_fd, self._input[:CHUNK]) :]
         except BlockingIOError:
@@ -167,6 +183,8 @@ class Streams:
         try:
             self._input = memoryview(os.read(self._keyboard, CHUNK))
         except OSError:
+            if not self._typed:
+                raise
             self._input = memoryview(b"")  # EIO: the window was closed
         if not self._input:
             self._end(self._input_fd)
@@ -273,13 +291,15 @@ def _pass_on(data: bytes, sink: bytearray | int | Callable[[bytes], object]) -> 
     return True
 
 
-def _write_whole(terminal: int, data: bytes) -> bool:
+def _write_whole(target: int, data: bytes) -> bool:
     while data:
         try:
-            data = data[os.write(terminal, data) :]
+            data = data[os.write(target, data) :]
         except BlockingIOError:
-            select.select([], [terminal], [])
+            select.select([], [target], [])
         except OSError:
+            if not os.isatty(target):
+                raise
             return False  # the window was closed
     return True
 

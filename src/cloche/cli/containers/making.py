@@ -116,7 +116,7 @@ def let_go(made: Made) -> None:
 def follow(entry: Entry, record: Record, *, interactive: bool) -> int:
     """Until the process has ended; returns its exit code. Raises StageError, NotExecutedError."""
     tty = entry.terminal_size is not None
-    streams = front.Streams(interactive=interactive, tty=tty)
+    streams = front.Streams(interactive=interactive, tty=tty, patient=True)
     terminal = Terminal()
     default_signals()
     made = carry_out(entry, streams.theirs, terminal)
