@@ -248,8 +248,19 @@ def test_who_comes_and_goes_is_told_and_each_size(alive: Alive) -> None:
         until(lambda: "resize 50 100" in told())
         terminal.type("\x10\x11")
         assert terminal.ended() == 0
-    first, second = ("attach", "start", "resize 30 100"), ("attach", "resize 40 99", "resize 50 100")
+    first = ("attach", "start", "resize 30 100")
+    second = ("attach", "resize 41 100", "resize 40 99", "resize 50 100")
     assert told() == ["create", *first, "detach", *second, "detach"]
+
+
+def test_who_comes_back_sees_what_it_is_at(alive: Alive) -> None:
+    script = "trap 'stty size' WINCH; echo ready; while :; do sleep 0.01; done"
+    with at_terminal(alive, *kept("-it", "host", "sh", "-c", script)) as terminal:
+        terminal.until("ready")
+        terminal.type("\x10\x11")
+        assert terminal.ended() == 0
+    with at_terminal(alive, "attach", "web") as terminal:
+        terminal.until("24 80")
 
 
 def test_a_terminal_in_the_background(alive: Alive) -> None:

@@ -47,4 +47,7 @@ def attach_to(container: Container, *, interactive: bool, proxy: bool, keys: str
         raise ConflictError(f"container {container.id} is not running")
     tell(container, "attach")
     tty = container.known["options"]["tty"]
-    return Attached(session, container, tty=tty, interactive=interactive, proxy=proxy, keys=keys).run() or 0
+    attached = Attached(session, container, tty=tty, interactive=interactive, proxy=proxy, keys=keys)
+    if tty:
+        attached.ask_for_a_drawing()
+    return attached.run() or 0

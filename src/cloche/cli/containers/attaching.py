@@ -29,6 +29,7 @@ else:
 CHUNK = 1 << 16
 PIECE = 4096  # bytes that a pipe takes at once when it is ready (PIPE_BUF, pipe(7))
 WINCH = 28
+NOTICED = 0.02  # seconds in which a command notices another size
 BUSY = {"running", "paused", "restarting"}
 UNKNOWN = 125  # nobody has seen how it ended
 DEFAULT_KEYS = "ctrl-p,ctrl-q"
@@ -84,6 +85,12 @@ class Attached:
                     elif self.unwritten:
                         self._write()
         return self.code
+
+    def ask_for_a_drawing(self) -> None:
+        """Have the command show what it is at, as docker does: its terminal is another size for a moment."""
+        rows, columns = front.terminal_size()
+        self._send("resize", rows + 1, columns + 1)
+        select.select([], [], [], NOTICED)
 
     def resize(self) -> None:
         """Give the command's terminal the size of ours."""
