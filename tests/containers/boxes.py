@@ -8,26 +8,18 @@ import tarfile
 from typing import TYPE_CHECKING
 
 from tests.conftest import APPLETS
+from tests.images.made import DIR, LINK
+from tests.images.made import entry as member
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Cli
 
-DIR, LINK, HARD, FIFO, CHAR = tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE
+__all__ = ["CHAR", "DIR", "FIFO", "HARD", "LINK", "member", "take_in", "write_box"]
+HARD, FIFO, CHAR = tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE
 FOLDERS = ("bin", "dev", "etc", "proc", "sys", "tmp", "root")
 Member = tuple[tarfile.TarInfo, bytes]
-
-
-def member(name: str, data: bytes = b"", **values: int | str | bytes) -> Member:
-    """A member of an image; a directory where the name ends in a slash."""
-    info = tarfile.TarInfo(name)
-    info.mode = 0o755 if name.endswith("/") else 0o644
-    info.type = DIR if name.endswith("/") else tarfile.REGTYPE
-    info.size, info.mtime = len(data), 1_600_000_000
-    for key, value in values.items():
-        setattr(info, key, value)
-    return info, data
 
 
 def write_box(path: Path, *members: Member) -> Path:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.containers.filed import box
+from tests.containers.ground import Ground, laid_out
 from tests.containers.made import Store
 from tests.images.conftest import quick, workshop
+from tests.integration.background import uid_of
 from tests.integration.conftest import own_rootfs, place
 
 if TYPE_CHECKING:
@@ -66,3 +71,29 @@ def alive(cli: Cli, tmp_path: Path) -> Iterator[Alive]:
     made = Alive(cli, tmp_path)
     yield made
     made.end()
+
+
+@pytest.fixture(scope="module")
+def ground(shared_dir: Path) -> Iterator[Ground]:
+    """A store of root's and a state directory, for things to go wrong."""
+    with laid_out(shared_dir) as made:
+        yield made
+
+
+@pytest.fixture
+def cleared(ground: Ground) -> Iterator[None]:
+    """After each test there are no containers, and nothing is left of them."""
+    yield
+    ground.clear()
+    assert "Traceback" not in ground.log()
+
+
+@pytest.fixture
+def desk(anyone: Cli, tmp_path: Path, shared_dir: Path) -> Iterator[Path]:
+    """A directory of this user's own, and an image in the store."""
+    box(anyone, tmp_path)
+    place = shared_dir / f"desk-{os.urandom(4).hex()}"
+    place.mkdir()
+    os.chown(place, uid_of(anyone), uid_of(anyone))
+    yield place
+    shutil.rmtree(place)

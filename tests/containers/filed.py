@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -38,10 +39,12 @@ def succeed(cli: Cli, *words: str, input: bytes = b"") -> str:
     return done.stdout
 
 
-def box(cli: Cli, busybox: str, place: Path) -> str:
+def box(cli: Cli, place: Path) -> str:
     """Have an image of busybox in this user's store; returns its name."""
     if cli("image", "exists", BOX).returncode:
         if not (place / "box.tar").exists():
+            busybox = shutil.which("busybox")
+            assert busybox
             make_image(place / "box.tar", busybox)
         succeed(cli, "load", "-q", input=(place / "box.tar").read_bytes())
     return BOX

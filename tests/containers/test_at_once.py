@@ -6,18 +6,15 @@ import fcntl
 import os
 import random
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cloche.engine import making
 from cloche.images.store import locks
-from tests.containers.ground import ROUNDS, Ground, laid_out
+from tests.containers.ground import ROUNDS, Ground
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.containers.made import Store
 
 AT_ONCE = 64
@@ -36,12 +33,6 @@ SAID = (
     "it ended while",
     "has ended",
 )
-
-
-@pytest.fixture(scope="module")
-def ground(shared_dir: Path) -> Iterator[Ground]:
-    with laid_out(shared_dir) as made:
-        yield made
 
 
 def command_of(ground: Ground) -> list[str]:

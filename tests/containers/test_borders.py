@@ -10,18 +10,12 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import pytest
 
 from cloche.engine.logs import Writer
 from cloche.engine.supervisor.loop import Loop
 from cloche.engine.supervisor.streams import Streams
 from tests.conftest import ORDINARY, system_python
-from tests.containers.ground import Ground, laid_out
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.containers.ground import Ground
 
 LISTENER = """
 import marshal, socket, sys
@@ -37,12 +31,6 @@ try:
 except ConnectionError:
     print(b"")
 """
-
-
-@pytest.fixture(scope="module")
-def ground(shared_dir: Path) -> Iterator[Ground]:
-    with laid_out(shared_dir) as made:
-        yield made
 
 
 def test_the_supervisor_has_nothing_that_its_starter_had_open(ground: Ground) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -18,9 +17,7 @@ WANTED = ["C /etc", "D /etc/plain", "A /d", "A /d/f", "A /d/g"]
 
 @pytest.fixture
 def made(anyone: Cli, tmp_path: Path) -> str:
-    busybox = shutil.which("busybox")
-    assert busybox
-    box(anyone, busybox, tmp_path)
+    box(anyone, tmp_path)
     return f"c-{os.urandom(4).hex()}"
 
 

@@ -7,33 +7,16 @@ import signal
 import subprocess
 import tempfile
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.containers.ground import Ground, end, laid_out
+from tests.containers.ground import Ground, end
 from tests.integration.terminal import Emulator
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+pytestmark = pytest.mark.usefixtures("cleared")
 PIPE = subprocess.PIPE
 POINTS = ("supervisor-start", "before-state", "after-state", "end-heard", "end-begun", "end-written")
 DEAF = ("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done")
-
-
-@pytest.fixture(scope="module")
-def made(shared_dir: Path) -> Iterator[Ground]:
-    with laid_out(shared_dir) as made:
-        yield made
-
-
-@pytest.fixture
-def ground(made: Ground) -> Iterator[Ground]:
-    yield made
-    made.clear()
-    assert "Traceback" not in made.log()
 
 
 def open_up(ground: Ground, *words: str, **more: object) -> subprocess.Popen[bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import stat
 import tarfile
 from contextlib import contextmanager
@@ -23,19 +22,6 @@ if TYPE_CHECKING:
 
 SPARSE = 64 << 20
 STATES = ("created", "running", "kept")
-
-
-@pytest.fixture
-def desk(anyone: Cli, tmp_path: Path, shared_dir: Path) -> Iterator[Path]:
-    """A directory of this user's own, and an image in the store."""
-    busybox = shutil.which("busybox")
-    assert busybox
-    box(anyone, busybox, tmp_path)
-    place = shared_dir / f"desk-{os.urandom(4).hex()}"
-    place.mkdir()
-    os.chown(place, uid_of(anyone), uid_of(anyone))
-    yield place
-    shutil.rmtree(place)
 
 
 @contextmanager
@@ -116,9 +102,7 @@ def test_there_and_back(anyone: Cli, desk: Path, state: str) -> None:
 
 @pytest.mark.parametrize("state", STATES)
 def test_owners_and_powers(root: Cli, tmp_path: Path, state: str) -> None:
-    busybox = shutil.which("busybox")
-    assert busybox
-    box(root, busybox, tmp_path)
+    box(root, tmp_path)
     (tmp_path / "tool").write_text("x")
     os.chown(tmp_path / "tool", 1234, 4321)
     (tmp_path / "tool").chmod(0o6755)
@@ -164,9 +148,7 @@ def test_archives(anyone: Cli, desk: Path, state: str) -> None:
 
 @pytest.mark.parametrize("state", ["paused", "exited"])
 def test_of_one_that_stands_still(root: Cli, tmp_path: Path, state: str) -> None:
-    busybox = shutil.which("busybox")
-    assert busybox
-    box(root, busybox, tmp_path)
+    box(root, tmp_path)
     (tmp_path / "file").write_text("x")
     with container(root, "kept", script="echo of the container >/own") as name:
         succeed(root, *(("pause", name) if state == "paused" else ("stop", "-t", "0", name)))
@@ -182,9 +164,7 @@ def test_of_one_that_stands_still(root: Cli, tmp_path: Path, state: str) -> None
 
 def test_mounts(root: Cli, tmp_path: Path) -> None:
     """What -v has put there is copied from and to, whether the container runs or not; --read-only holds for cp, too."""
-    busybox = shutil.which("busybox")
-    assert busybox
-    box(root, busybox, tmp_path)
+    box(root, tmp_path)
     for name in ("open", "shut"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "there").write_text(name)
@@ -208,9 +188,7 @@ def test_mounts(root: Cli, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be(cli: Cli, tmp_path: Path) -> None:
-    busybox = shutil.which("busybox")
-    assert busybox
-    box(cli, busybox, tmp_path)
+    box(cli, tmp_path)
     name = f"c-{os.urandom(4).hex()}"
     create(cli, name)
     (tmp_path / "file").write_text("x")

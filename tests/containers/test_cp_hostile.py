@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.containers.filed import BOX, box, create, members, succeed
+from tests.containers.filed import BOX, create, members, succeed
 from tests.integration.background import running, uid_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.conftest import Cli
 
 ROUNDS = 12
@@ -25,21 +23,16 @@ SECRET = "SECRET-OF-THE-HOST"
 
 
 @pytest.fixture
-def desk(anyone: Cli, tmp_path: Path, shared_dir: Path) -> Iterator[Path]:
-    """A directory of this user's own with a secret in it, and an image in the store."""
-    busybox = shutil.which("busybox")
-    assert busybox
-    box(anyone, busybox, tmp_path)
-    place = shared_dir / f"desk-{os.urandom(4).hex()}"
-    (place / "host").mkdir(parents=True)
-    (place / "host/secret").write_text(SECRET)
-    (place / "file").write_text("from the host")
-    (place / "tree").mkdir()
-    (place / "tree/secret").write_text("from the host")
-    for path in (place, *place.rglob("*")):
+def desk(desk: Path, anyone: Cli) -> Path:
+    """The same with a secret in it."""
+    (desk / "host").mkdir()
+    (desk / "host/secret").write_text(SECRET)
+    (desk / "file").write_text("from the host")
+    (desk / "tree").mkdir()
+    (desk / "tree/secret").write_text("from the host")
+    for path in desk.rglob("*"):
         os.chown(path, uid_of(anyone), uid_of(anyone))
-    yield place
-    shutil.rmtree(place)
+    return desk
 
 
 def contents(top: Path) -> set[str]:

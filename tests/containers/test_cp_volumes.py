@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.containers.filed import BOX, box, create, members, raw, succeed
+from tests.containers.filed import BOX, create, members, raw, succeed
 from tests.integration.background import uid_of
 
 if TYPE_CHECKING:
@@ -18,19 +17,6 @@ if TYPE_CHECKING:
     from tests.conftest import Cli
 
 PART = "type=volume,src=data,dst=/part,volume-subpath=in/ner"
-
-
-@pytest.fixture
-def desk(anyone: Cli, tmp_path: Path, shared_dir: Path) -> Iterator[Path]:
-    """A directory of this user's own, and an image in the store."""
-    busybox = shutil.which("busybox")
-    assert busybox
-    box(anyone, busybox, tmp_path)
-    place = shared_dir / f"desk-{os.urandom(4).hex()}"
-    place.mkdir()
-    os.chown(place, uid_of(anyone), uid_of(anyone))
-    yield place
-    shutil.rmtree(place)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 from tests.containers.filed import BOX, box, create, succeed
@@ -15,9 +14,7 @@ if TYPE_CHECKING:
 
 
 def test_its_commands_succeed(cli: Cli, tmp_path: Path) -> None:
-    busybox = shutil.which("busybox")
-    assert busybox
-    box(cli, busybox, tmp_path)
+    box(cli, tmp_path)
     create(cli, "web", image=BOX)
     (tmp_path / "app.conf").write_text("x")
     try:

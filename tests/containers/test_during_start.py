@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.containers.test_coming_back import ground, made
-
 if TYPE_CHECKING:
     from tests.containers.ground import Ground
 
-__all__ = ["ground", "made"]
+pytestmark = pytest.mark.usefixtures("cleared")
 SLOW = {"CLOCHE_FAILPOINT": "supervisor-start:sleep"}  # two seconds
 STATUS = {"stop": "exited", "kill": "exited", "pause": "paused", "restart": "running"}
 

@@ -9,12 +9,12 @@ import json
 import subprocess
 from typing import TYPE_CHECKING
 
-from tests.containers.test_coming_back import ground, made
+import pytest
 
 if TYPE_CHECKING:
     from tests.containers.ground import Ground
 
-__all__ = ["ground", "made"]
+pytestmark = pytest.mark.usefixtures("cleared")
 # limits, process 1's niceness, group, session and terminal, signals, score, mask, directory, variables, descriptors
 LIMITS = "cat /proc/self/limits"
 SCRIPT = f"""{LIMITS}; cat /proc/self/oom_score_adj; umask; pwd; env | sort | grep -v -e HOSTNAME -e GROUND

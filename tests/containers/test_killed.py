@@ -14,7 +14,6 @@ import random
 import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -25,10 +24,7 @@ from cloche.images.store.layout import use_store
 from cloche.runtime.request import Kept
 from cloche.sandbox import keeping
 from cloche.sandbox.running import prepare
-from tests.containers.ground import ROUNDS, Ground, end, laid_out, patience, started
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.containers.ground import ROUNDS, Ground, end, patience, started
 
 PACKAGE = Path(cloche.engine.__file__).parent.parent
 OTHERS = ("sandbox/keeping.py", "stage/container.py", "images/store/layout.py", "cli/containers/leaving.py")
@@ -77,12 +73,6 @@ def points(folder: Path = PACKAGE) -> list[str]:
 
 def verb_of(name: str) -> str:
     return next((verb for start, verb in VERBS.items() if name.startswith(start)), "start")
-
-
-@pytest.fixture(scope="module")
-def ground(shared_dir: Path) -> Iterator[Ground]:
-    with laid_out(shared_dir) as made:
-        yield made
 
 
 def begin(ground: Ground, verb: str) -> None:

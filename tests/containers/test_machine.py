@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -23,10 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.containers.ground import ROUNDS, Ground, laid_out, patience
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.containers.ground import ROUNDS, Ground, patience
 
 COMMAND = ("sh", "-c", "trap 'exit 7' TERM; echo begun; while :; do sleep 1000 & wait; done")
 CREATED, RUNNING, PAUSED, EXITED = "created", "running", "paused", "exited"
@@ -169,12 +165,6 @@ class Life(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.ground.clear()
-
-
-@pytest.fixture
-def ground(shared_dir: Path) -> Iterator[Ground]:
-    with laid_out(shared_dir) as made:
-        yield made
 
 
 @pytest.mark.timeout(7200 if ROUNDS else 180)

@@ -7,39 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
-import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import Cli, system_python
 from tests.containers.ground import ROUNDS, Ground
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 LINE = 1016  # bytes of a line, beside its number
 LINES = (1 << 20) if ROUNDS else (1 << 16)  # about a KiB each
 MANY = 1000 if ROUNDS else 100
 AT_ONCE = 4
 SPEAK = f"busybox yes $(printf %0{LINE}d 7) | head -n {LINES} | cat -n"
-
-
-@pytest.fixture(scope="module")
-def ground(shared_dir: Path) -> Iterator[Ground]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root to see who listens")
-    top = Path(tempfile.mkdtemp(dir="/tmp"))
-    made = Ground(Cli("root", shared_dir / "src", system_python()), top)
-    yield made
-    made.clear()
-    assert "Traceback" not in made.log()
-    shutil.rmtree(top)
 
 
 class Reader(threading.Thread):

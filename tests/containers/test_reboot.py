@@ -13,26 +13,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.containers.ground import Ground, end, laid_out, started
+from tests.containers.ground import Ground, end, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.usefixtures("cleared")
 OTHER = "00000000-0000-4000-8000-000000000000"
-
-
-@pytest.fixture(scope="module")
-def shared(shared_dir: Path) -> Iterator[Ground]:
-    with laid_out(shared_dir) as made:
-        yield made
-
-
-@pytest.fixture
-def ground(shared: Ground) -> Iterator[Ground]:
-    """A store, without containers."""
-    yield shared
-    shared.clear()
-    assert "Traceback" not in shared.log()
 
 
 def path_of(ground: Ground, name: str) -> Path:

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloche.engine.supervisor.whereabouts import parsed, seen_at
-from tests.containers.test_coming_back import ground, made
 
 if TYPE_CHECKING:
     from tests.containers.ground import Ground
 
-__all__ = ["ground", "made"]
 TABLE = rb"""22 28 0:21 / / rw,relatime shared:1 - ext4 /dev/vda rw
 30 22 0:40 / /mnt rw - tmpfs tmpfs rw
 31 30 0:41 /sub /mnt/with\040space ro master:2 - tmpfs tmpfs rw
@@ -44,7 +42,8 @@ def elsewhere(ground: Ground, script: str, *words: str, unshare: str = "-m") -> 
 
 
 @pytest.fixture
-def place(ground: Ground) -> Path:
+def place(ground: Ground, cleared: None) -> Path:
+    del cleared
     path = ground.top / "mounted"
     path.mkdir(exist_ok=True)
     (path / "file").write_text("theirs")
