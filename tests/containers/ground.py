@@ -54,7 +54,7 @@ class Ground:
     Commands are forked from `forks`, which takes a fifth of the time, but for those with variables of their own.
     """
 
-    def __init__(self, cli: Cli, top: Path, forks: Forks | None = None) -> None:
+    def __init__(self, cli: Cli, top: Path, forks: Forks | None = None, *, image: bool = True) -> None:
         self.cli, self.top, self.forks = cli, top, forks
         self.store, self.state = top / "store", top / "state"
         self.mark = f"GROUND={uuid.uuid4().hex}"  # in the environment of all that runs in its containers
@@ -62,8 +62,9 @@ class Ground:
         self.seen: set[str] = set()
         self.stages: set[tuple[int, str]] = set()
         self.holders: dict[Path, str] = {}  # of each socket's path, which descriptor was found that listens there
-        done = cli("import", "-", "box", input=write_box(top / "box.tar").read_bytes(), env=self.env)
-        assert done.returncode == 0, done.stderr
+        if image:
+            done = cli("import", "-", "box", input=write_box(top / "box.tar").read_bytes(), env=self.env)
+            assert done.returncode == 0, done.stderr
 
     def __call__(self, *words: str, env: Mapping[str, str] | None = None) -> CompletedProcess[str]:
         """Run to the end; a traceback is never right."""

@@ -229,7 +229,7 @@ def is_alive(state: Known) -> bool:
 def facts_of(known: Known) -> Known:
     """What logs and events say of a container."""
     facts = {name: known[name] for name in ("id", "name", "image", "image_id", "labels")}
-    return {**facts, "env": known["options"]["env"]}
+    return {**facts, "env": known["options"].get("env", [])}
 
 
 def settled(container: Container) -> Container:

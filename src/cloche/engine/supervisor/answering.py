@@ -109,6 +109,8 @@ def _start(
         return
     if item is None:
         item = supervisor.items[container_id] = Supervised(supervisor, container_id, folder)
+    assert supervisor.footing is not None
+    supervisor.footing.hear_containers()
     try:
         item.start(conn, plan, settings, fds, attach)
     except BaseException:

@@ -14,10 +14,12 @@ import os
 import sys
 
 from cloche.engine import sockets
+from cloche.engine.containers import folder_of
 from cloche.engine.records import state_dir
 from cloche.engine.supervisor import adopting, answering, whereabouts
 from cloche.engine.supervisor.commands import Command
 from cloche.engine.supervisor.connection import Connection
+from cloche.engine.supervisor.footing import Footing
 from cloche.engine.supervisor.loop import READ, Loop
 from cloche.engine.supervisor.supervised import Supervised
 from cloche.linux import process, scheduling
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 else:
     import _signal
 
+LOCK = "supervisor.lock"
 IDLE = 1.0  # seconds
 SOON = 0.1  # seconds, until it is tried again to take a connection for which there was no room
 REMOVALS = 5  # how often it is tried to remove what goes with its end, a second after each other
@@ -51,9 +54,11 @@ class Supervisor:
         self.stages: dict[bool, Stage] = {}
         self.connections: set[Connection] = set()
         self.listener: _socket.socket | None = None
+        self.footing: Footing | None = None
         self.commands: set[Command] = set()
         self.removals: set[str] = set()  # ids of what is being removed, or to be removed once more
         self.going = False
+        self.resting = False  # it goes soon, unless somebody needs it then
 
     def place_of(self, container_id: str) -> str:
         """The directory of a container's pipes while it runs."""
@@ -64,6 +69,7 @@ class Supervisor:
         path = f"{self.state}/{sockets.SUPERVISOR}"
         self.listener = self._listen(path)
         self.loop.watch(self.listener.fileno(), lambda _events: self._accept())
+        self.footing = Footing(self, path, f"{self.state}/{LOCK}")
 
     def _listen(self, path: str) -> _socket.socket:
         try:
@@ -113,7 +119,6 @@ class Supervisor:
         self.connections.discard(conn)
         for item in list(self.items.values()):
             item.let_go(conn)
-        self.rest()
 
     # stages
 
@@ -163,7 +168,6 @@ class Supervisor:
             elif code:
                 sys.stderr.write(said.text())
             self.reap()
-            self.rest()
 
         command = Command(self.loop, words, over, self.nofile)
         self.commands.add(command)
@@ -194,7 +198,7 @@ class Supervisor:
         self.removals.add(container_id)
 
         def over(code: int, _said: Said) -> None:
-            if code and tries > 1:
+            if code and tries > 1 and os.path.exists(folder_of(container_id)):
                 self.loop.after(IDLE, lambda: self.remove(container_id, tries - 1))
             else:
                 self.removals.discard(container_id)
@@ -207,11 +211,11 @@ class Supervisor:
         """A container has ended: nothing of it is kept in mind unless it is to run again."""
         if not item.busy and self.items.get(item.id) is item:
             del self.items[item.id]
-        self.rest()
 
-    def rest(self) -> None:
-        """Go, if nobody needs us for a while."""
-        if not self.needed:
+    def _rest(self) -> None:
+        """Go, if nobody needs us for a while; whatever else has failed."""
+        if not self.resting and not self.needed:
+            self.resting = True
             self.loop.after(IDLE, self._perhaps_go)
 
     @property
@@ -221,6 +225,7 @@ class Supervisor:
         return bool(busy or any(item.busy for item in self.items.values()))
 
     def _perhaps_go(self) -> None:
+        self.resting = False
         if not self.needed:
             self.going = True
 
@@ -241,16 +246,19 @@ class Supervisor:
 
     def serve(self) -> None:
         """Until nobody needs us."""
-        self.rest()
         while not self.going:
+            self._rest()
             self.loop.turn()
         assert self.listener is not None
+        assert self.footing is not None
+        is_there = self.footing.is_there  # else what is there is another's
         # whoever has connected by now and was not greeted finds out, and starts another
-        self._unlink(sockets.SUPERVISOR)
+        if is_there:
+            self._unlink(sockets.SUPERVISOR)
         self.listener.close()
         if any(item.busy for item in self.items.values()):
             return  # we were asked to go: the next one finds the stages, and what runs in them
-        for path in ("stage.sock", "stage-sealed.sock"):
+        for path in ("stage.sock", "stage-sealed.sock") if is_there else ():
             self._unlink(path)
         for stage in self.stages.values():
             stage.close()
@@ -268,7 +276,7 @@ def main(ready: int) -> None:
     os.umask(0o077)
     os.chdir("/")
     state = state_dir()
-    lock = os.open(f"{state}/supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(f"{state}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

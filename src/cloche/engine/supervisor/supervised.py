@@ -13,6 +13,7 @@ import time
 from cloche.engine import clock
 from cloche.engine.containers import facts_of, load
 from cloche.engine.events import emit, mounted, tell_all, unmounted, volumes_among
+from cloche.engine.keeping import Keep
 from cloche.engine.records import start_time
 from cloche.engine.signals import signal_number
 from cloche.engine.supervisor import orphans, restarts, states
@@ -69,6 +70,7 @@ class Supervised:
         self.restart: Command | None = None  # that is to start it again
         self.reached = False  # it has come to us for that
         self.timer: Timer | None = None  # of the next restart, or of the end of patience
+        self.forsaken = False  # its directory is gone, and it was ended for that
 
     @property
     def busy(self) -> bool:
@@ -78,7 +80,7 @@ class Supervised:
     @property
     def is_there(self) -> bool:
         """Whether it runs, is being started, or has ended and those who are to hear of it are waited for."""
-        return self.run is not None or self.pidfd >= 0 or self.concluding
+        return self.run is not None or (self.pidfd >= 0 and not self.forsaken) or self.concluding
 
     # its start
 
@@ -146,12 +148,12 @@ class Supervised:
             self.supervisor.loop.watch(run.fileno(), lambda _events: self._news())
         else:
             self._watch_orphan()
-        self.streams.set_up(known["keep"], f"{self.folder}/log", self.settings["facts"])
+        self.streams.set_up(self.settings["keep"], f"{self.folder}/log", self.settings["facts"])
         self.streams.take_begun()
         if console >= 0:
             self.streams.take_console(console)
-        elif not options["tty"]:
-            self.streams.open_again(interactive=options["interactive"])
+        elif not options.get("tty"):
+            self.streams.open_again(interactive=bool(options.get("interactive")))
         self.streams.wait_for_attached()
         self._look_after_health()
 
@@ -163,7 +165,7 @@ class Supervised:
             self.timer = self.supervisor.loop.after(self.backoff.next(), self._again)
             return
         end_groups(self._groups())
-        self.streams.set_up(known["keep"], f"{self.folder}/log", self.settings["facts"])
+        self.streams.set_up(self.settings["keep"], f"{self.folder}/log", self.settings["facts"])
         if word is not None and "never" in word:
             self.executed = False
             self._conclude(self._not_started("the supervisor was killed"))
@@ -306,6 +308,15 @@ class Supervised:
     def _end_now(self) -> None:
         self.signal(KILL)
         self.let_run()  # somebody may have frozen it while it was waited for
+
+    def forsake(self) -> None:
+        """End it for good: its directory is gone. What its stage cannot tell of, or its groups, is not waited for."""
+        self.give_up()
+        self.forsaken = True
+        if self.run is not None:
+            self.run.send("kill")
+        else:
+            end_groups(self._groups())
 
     def let_run(self) -> None:
         """Let it go on where it stands still: a signal is only seen by what is not frozen."""
@@ -542,5 +553,6 @@ class Supervised:
 
 def _settings_of(known: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
     """What its start was told, as far as it is written down."""
-    facts = {"keep": known["keep"], "check": known["check"], "facts": facts_of(known), "entry": state["entry"]}
+    keep = {**vars(Keep()), **known["keep"]}
+    facts = {"keep": keep, "check": known["check"], "facts": facts_of(known), "entry": state["entry"]}
     return {**facts, "volumes": volumes_among(known["mounts"]), "timeout": 0.0}
