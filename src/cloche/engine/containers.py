@@ -124,6 +124,10 @@ class Container:
             self.state["entry"], self._entry = _document(self._entry), b""
         return dict(self.state["entry"])
 
+    def become(self, other: Container) -> None:
+        """Know what the other one knows, who is the same and was read later."""
+        self.known, self.state, self._entry = other.known, other.state, other._entry
+
     def read_state(self) -> Container:
         """Read its state again; one that has been removed meanwhile stays as it was known last."""
         if self.folder and (text := read_bytes(f"{self.folder}/state.json")):

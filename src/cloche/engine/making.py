@@ -128,7 +128,7 @@ def lock(container: Container) -> files.Fd:
     if found is None:
         held.close()
         raise not_found(container.name)
-    container.known, container.state = found.known, found.state
+    container.become(found)
     return held
 
 
