@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cloche.runtime.host import Groups
 
 PREFIX = "cloche-"
+KEPT = f"{PREFIX}kept-"
 
 
 def group_name(container_id: str) -> str:
@@ -30,7 +31,7 @@ def group_name(container_id: str) -> str:
 
 def kept_group_name(container_id: str) -> str:
     """What the groups of a container are called that stays: no process owns them, and so they are not swept."""
-    return f"{PREFIX}kept-{container_id[:32]}"
+    return f"{KEPT}{container_id[:32]}"
 
 
 def sweep(groups: Groups) -> None:
@@ -53,7 +54,7 @@ def _remove(found: set[str], groups: Groups) -> None:
 
 def _abandoned(name: str, here: int) -> bool:
     """Whether this is the name of a group of ours whose program, which must be in sight, has ended."""
-    if not name.startswith(PREFIX):
+    if not name.startswith(PREFIX) or name.startswith(KEPT):
         return False
     owner = name[len(PREFIX) :].partition("-")[0].split(".")
     if len(owner) != 3 or not all(part.isascii() and part.isdecimal() for part in owner):

@@ -46,6 +46,7 @@ class Server:
         self.poll = select.epoll()
         self.handlers: dict[int, tuple[Container | None, Callable[[], None]]] = {}
         self.containers: set[Container] = set()
+        self.timed: set[Container] = set()  # those of them that have a deadline
         self.leaving: set[Container] = set()  # they have ended, and their owner is taking what is left
         self.open = True
         self.watcher = Watcher()
@@ -133,6 +134,7 @@ class Server:
         if not container.plan.keeping:
             self.watcher.begin()  # now, while the new process is still ours, which does die with the stage
         self.containers.add(container)
+        self._mind(container)
         channel = container.scene.channel
         assert channel is not None
         self._watch(channel.fileno(), lambda: self._on_channel(container), container)
@@ -168,6 +170,7 @@ class Server:
         for fd in (container.scene.pidfd, container.listener, container.caller.fileno()):
             self._forget(fd)
         self.containers.discard(container)
+        self.timed.discard(container)
         if container.finish(ended):
             self.leaving.add(container)
             self._watch(container.caller.fileno(), lambda: self._on_leaving(container), container)
@@ -179,9 +182,16 @@ class Server:
         self.leaving.discard(container)
         container.let_go()
 
+    def _mind(self, container: Container) -> None:
+        """Know of its deadline, which what it was told may have changed: all the others are not asked at every turn."""
+        if container.deadline and container in self.containers:
+            self.timed.add(container)
+        else:
+            self.timed.discard(container)
+
     def _wait(self) -> float:
-        deadlines = [c.deadline for c in self.containers if c.deadline]
-        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else -1.0
+        first = min((container.deadline for container in self.timed), default=0.0)
+        return max(0.0, first - time.monotonic()) if first else -1.0
 
     def _handle(self, fd: int, container: Container | None, handler: Callable[[], None]) -> None:
         """Let one container's trouble be its own: it is ended, and the others go on."""
@@ -193,6 +203,8 @@ class Server:
             container.result["failed"] = (-1, 0, f"{type(error).__name__}: {error}", "", [])
             self._forget(fd)
             container.kill()
+        if container is not None:
+            self._mind(container)
 
     def serve(self) -> None:
         """Until the owner is gone and the last container has ended."""
@@ -206,9 +218,9 @@ class Server:
                     else:
                         self._handle(fd, *entry)
             now = time.monotonic()
-            for container in list(self.containers):
-                if container.deadline and container.deadline <= now:
-                    container.time_out()
+            for container in [container for container in self.timed if container.deadline <= now]:
+                container.time_out()
+                self._mind(container)
 
 
 def _close(fds: list[int]) -> None:

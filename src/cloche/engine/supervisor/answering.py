@@ -81,13 +81,14 @@ def answer(supervisor: Supervisor, conn: Connection, message: tuple[Any, ...], f
         return
     item = supervisor.items.get(rest[0]) if rest else None
     if word in ATTACHED:
-        for other in supervisor.items.values():
+        for other in conn.concerns:
             if conn in other.streams.attached:
                 ATTACHED[word](other, conn, *rest)
         return
     if item is None or not item.busy:
         conn.send("not running")
         return
+    conn.concerns.add(item)
     WORDS[word](item, conn, *rest[1:])
 
 
@@ -109,6 +110,7 @@ def _start(
         return
     if item is None:
         item = supervisor.items[container_id] = Supervised(supervisor, container_id, folder)
+    conn.concerns.add(item)
     assert supervisor.footing is not None
     supervisor.footing.hear_containers()
     try:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from cloche.engine.supervisor.supervised import Supervised
+
     Message = tuple[Any, ...]
 
 CHUNK = 1 << 16
@@ -53,6 +55,7 @@ class Connection:
         self.fds: list[int] = []
         self.output: list[bytes] = []
         self.closing = False  # when all has been sent
+        self.concerns: set[Supervised] = set()  # the containers it has asked something of, which hear when it is gone
         self.relieved: Callable[[], None] | None = None  # to be called when there is room again
         self.awaited = False  # somebody waits for that
         self.outlet = select.poll()

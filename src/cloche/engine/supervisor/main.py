@@ -117,7 +117,7 @@ class Supervisor:
 
     def _gone(self, conn: Connection) -> None:
         self.connections.discard(conn)
-        for item in list(self.items.values()):
+        for item in conn.concerns:
             item.let_go(conn)
 
     # stages
@@ -183,15 +183,12 @@ class Supervisor:
                 children = {int(word) for word in file.read().split()}
         except OSError:
             return  # a kernel without CONFIG_PROC_CHILDREN
-        for pid in children - self._ours():
+        strange = children - {command.pid for command in self.commands} - {stage.pid for stage in self.stages.values()}
+        for pid in strange and strange - {int(item.state["pid"]) for item in self.items.values()}:
             try:
                 os.waitpid(pid, os.WNOHANG)
             except ChildProcessError:
                 continue
-
-    def _ours(self) -> set[int]:
-        pids = {command.pid for command in self.commands} | {stage.pid for stage in self.stages.values()}
-        return pids | {int(item.state["pid"]) for item in self.items.values()}
 
     def remove(self, container_id: str, tries: int = REMOVALS) -> None:
         """Have one removed that goes with its end; once more, where that was killed or found no room."""
