@@ -1,6 +1,6 @@
-"""Much at once: output at full speed before readers that are slow, and many containers that do nothing.
+"""Much at once: output at full speed before readers that are slow, many containers that do nothing, many orphans.
 
-`make soak` takes a GiB and a thousand (CLOCHE_SOAK).
+`make soak` takes a GiB, a thousand, and ten thousand (CLOCHE_SOAK).
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers.ground import ROUNDS, Ground
+from tests.containers.ground import ROUNDS, Ground, patience
 
 LINE = 1016  # bytes of a line, beside its number
 LINES = (1 << 20) if ROUNDS else (1 << 16)  # about a KiB each
 MANY = 1000 if ROUNDS else 100
 AT_ONCE = 4
+ORPHANS = 10_000 if ROUNDS else 200
+FORK_TWICE = f"i=0; while [ $i -lt {ORPHANS} ]; do (true & ); i=$((i + 1)); done"
 SPEAK = f"busybox yes $(printf %0{LINE}d 7) | head -n {LINES} | cat -n"
 
 
@@ -134,3 +136,42 @@ def test_many(ground: Ground) -> None:
 
 def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+@pytest.mark.timeout(1800 if ROUNDS else 180)
+@pytest.mark.parametrize("init", [True, False])
+def test_orphans(ground: Ground, init: bool) -> None:
+    """Processes whose parents have ended are waited for by --init; without that they are gone with the container."""
+    ground.run("one", *(["--init"] if init else []), "--pids-limit", "-1")
+    _, err = ground.begin("exec", "one", "sh", "-c", FORK_TWICE).communicate(timeout=1200)
+    assert err == b""
+    first, ours = int(str(ground.of("one")["pid"])), (ground.pid("supervisor"), ground.pid("stage"))
+    if init:
+        deadline = time.monotonic() + patience()
+        while zombies(first):
+            assert time.monotonic() < deadline
+    left = zombies(first)
+    assert len(left) == (0 if init else ORPHANS)
+    assert not any(map(zombies, ours))
+    ground.well("rm", "-f", "one")
+    assert not any(map(zombies, ours))
+    assert [pid for pid, start in left.items() if stat_of(pid)[-1:] == [start]] == []
+    ground.clear()
+
+
+def zombies(pid: int) -> dict[int, str]:
+    """The children of a process that nobody has waited for, and when each began; none for one that is gone."""
+    try:
+        found = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    except FileNotFoundError:
+        return {}
+    return {child: fields[1] for child in found if (fields := stat_of(child))[:1] == ["Z"]}
+
+
+def stat_of(pid: int) -> list[str]:
+    """The state of a process and when it began (proc_pid_stat(5)); nothing for one that is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [fields[0], fields[19]]
