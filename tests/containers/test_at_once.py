@@ -152,6 +152,7 @@ def test_what_a_killed_command_was_about_to_do(store: Store, monkeypatch: pytest
     marks = store.root / making.MARKS
     marks.mkdir()
     (marks / folder.name).touch()
+    os.symlink(folder.name, store.root / "names/other")  # a change of names, or its beginning
     (marks / ("0" * 64)).touch()
     with locks.lock(str(marks / ("1" * 64))):
         making.sweep()
@@ -160,3 +161,4 @@ def test_what_a_killed_command_was_about_to_do(store: Store, monkeypatch: pytest
     assert os.listdir(marks) == []
     assert (folder / "container.json").exists()
     assert os.listdir(store.root / "containers") == [folder.name]
+    assert set(os.listdir(store.root / "names")) - {".lock"} == {"one"}

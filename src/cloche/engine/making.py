@@ -6,7 +6,8 @@ leftovers what has a mark, and neither a container.json nor somebody who holds a
 
     STORE/unfinished/ID    the mark, locked by whoever makes that container
 
-Whoever sweeps looks at the marks, of which there are none mostly, and not at each of a thousand containers.
+A change of names has a mark as well. Whoever sweeps looks at the marks, of which there are none mostly, and not at each
+of a thousand containers and names.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def _furnish(layout: Layout, folder: str, known: Known) -> Container:
         point("container-furnished")
         write_known(container)
     except BaseException:
-        _take_apart(layout, container)
+        _take_apart(layout, container, names.names_of(container.id))
         raise
     return container
 
@@ -100,6 +101,20 @@ def write_known(container: Container) -> None:
 
 def rename(container: Container, new: str) -> None:
     """Give a container another name; call it with its lock. Raises ConflictError for one that is taken."""
+    try:
+        mark = locks.lock(_mark_of(container.id))
+    except OSError as error:
+        if is_full(error):
+            raise full(store_dir()) from None
+        raise
+    with mark:
+        try:
+            _rename(container, new)
+        finally:
+            _unmark(container.id)
+
+
+def _rename(container: Container, new: str) -> None:
     old = container.name
     names.take(new, container.id)
     point("rename-taken")
@@ -135,10 +150,11 @@ def lock(container: Container) -> files.Fd:
 def take_apart(container: Container) -> None:
     """Remove what there is of a container that does not run; call it with its lock."""
     point("removing")
+    was_left = os.path.exists(_mark_of(container.id))  # by a command that was killed: another name may be its own, too
     _hide(container)
     sync_directory(container.folder)
     point("removed-known")
-    _take_apart(Layout(store_dir()), container)
+    _take_apart(Layout(store_dir()), container, names.names_of(container.id) if was_left else [container.name])
 
 
 def _hide(container: Container) -> None:
@@ -163,14 +179,13 @@ def _unmark(container_id: str) -> None:
         pass
 
 
-def _take_apart(layout: Layout, container: Container) -> None:
+def _take_apart(layout: Layout, container: Container, taken: list[str]) -> None:
     from cloche.engine.layers import remove_layers
 
     remove_layers(container.folder)
     point("removed-layers")
     uses.unpin(layout, container.id)
-    names.give_up(container.name, container.id)
-    while name := names.name_of(container.id):  # one that a command took that was killed before it was the container's
+    for name in taken:
         names.give_up(name, container.id)
     point("removed-name")
     if _remove_folder(container.folder):
@@ -223,11 +238,14 @@ def _sweep(container_id: str) -> None:
         fcntl.flock(held.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not _is_its_lock(folder, held):
             return
-        if os.path.exists(f"{folder}/container.json"):
+        taken = names.names_of(container_id)
+        if not os.path.exists(f"{folder}/container.json"):
+            _take_apart(Layout(store_dir()), Container(folder, {"id": container_id, "name": ""}, {}), taken)
+        elif (found := load(container_id)) is not None:  # else it is damaged, and cannot say which name is its own
+            for name in taken:
+                if name != found.name:
+                    names.give_up(name, container_id)
             _unmark(container_id)
-        else:
-            rest = Container(folder, {"id": container_id, "name": names.name_of(container_id)}, {})
-            _take_apart(Layout(store_dir()), rest)
 
 
 def _is_its_lock(folder: str, held: files.Fd) -> bool:

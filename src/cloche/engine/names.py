@@ -187,16 +187,17 @@ def _is_locked(path: str) -> bool:
     return False
 
 
-def name_of(container_id: str) -> str:
-    """The name that stands for an id, "" for none: for what was left of a container, which cannot say its own."""
+def names_of(container_id: str) -> list[str]:
+    """The names that stand for an id: looks at all there are, for what was left by a command that was killed."""
     try:
         found = os.listdir(folder())
     except FileNotFoundError:
-        return ""
-    for name in found:
-        try:
-            if os.readlink(_link(name)) == container_id:
-                return name
-        except OSError:
-            continue  # the lock, or one that went away
-    return ""
+        return []
+    return [name for name in found if _leads_to(name, container_id)]
+
+
+def _leads_to(name: str, container_id: str) -> bool:
+    try:
+        return os.readlink(_link(name)) == container_id
+    except OSError:
+        return False  # the lock, or one that went away

@@ -1,15 +1,24 @@
-"""Removing containers: what runs only if that is wanted, and nothing of it stays."""
+"""Removing containers: what runs only if that is wanted, and nothing of it stays.
+
+The kernel takes its time for an end, and for many ends at once not much more: those of the next ones are asked for
+while one is removed (`Ahead`).
+"""
 
 from __future__ import annotations
 
 from cloche.engine import making
-from cloche.engine.containers import Container, settled
+from cloche.engine.containers import TRANSIENT, Container, find, settled
 from cloche.engine.events import tell
 from cloche.engine.supervisor import client
-from cloche.errors import ConflictError
+from cloche.errors import ClocheError, ConflictError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.engine.supervisor.client import Session
 
 KILL, NEVER = 9, -1.0
 TRIES = 20
+AT_ONCE = 16  # ends that are waited for
 
 
 def remove(container: Container, *, force: bool = False, volumes: bool = False) -> None:
@@ -56,3 +65,42 @@ def _remove_volumes(names: list[str]) -> None:
     with Remover() as remover:
         for path in discard(names):
             remover(path)
+
+
+class Ahead:
+    """Has containers end that are to be removed by force in this order, before it is their turn."""
+
+    def __init__(self, words: list[str]) -> None:
+        self._words = iter(words)
+        self._begun: list[Session | None] = []
+
+    def advance(self) -> None:
+        """Before each of them is removed: ask for more ends. What goes wrong is for the removal to say."""
+        if self._begun and (done := self._begun.pop(0)) is not None:
+            done.close()
+        for word in self._words:
+            self._begun.append(_end(word))
+            if len(self._begun) > AT_ONCE:
+                break
+
+    def close(self) -> None:
+        """Wait for none of them any more."""
+        for session in filter(None, self._begun):
+            session.close()
+        self._begun = []
+
+
+def _end(word: str) -> Session | None:
+    """Ask for the end of a kept container that runs; nothing where no supervisor is there: the removal starts one.
+
+    One that goes with its end would be gone when it is its turn.
+    """
+    try:
+        container = find(word)
+        meant = container.kept and container.status in TRANSIENT and not container.known["keep"].get("auto_remove")
+        session = client.reach() if meant else None
+        if session is not None:
+            session.send("stop", container.id, KILL, NEVER)
+    except ClocheError:
+        return None
+    return session

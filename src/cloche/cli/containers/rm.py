@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cloche.cli.containers.each import for_each
 from cloche.engine import containers, making
-from cloche.engine.removing import remove
+from cloche.engine.removing import Ahead, remove
 from cloche.errors import NotFoundError
 
 TYPE_CHECKING = False
@@ -16,8 +16,10 @@ def rm(parsed: Parsed) -> int:
     """Carry out `rm`; returns the exit code."""
     force = parsed.flag("force")
     making.sweep()
+    ahead = Ahead(parsed.positionals if force else [])
 
     def one(word: str) -> str | None:
+        ahead.advance()
         try:
             remove(containers.find(word), force=force, volumes=parsed.flag("volumes"))
         except NotFoundError as error:
@@ -29,4 +31,7 @@ def rm(parsed: Parsed) -> int:
             return None
         return word
 
-    return for_each(parsed.positionals, one)
+    try:
+        return for_each(parsed.positionals, one)
+    finally:
+        ahead.close()
