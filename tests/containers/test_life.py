@@ -194,6 +194,11 @@ def test_several_of_which_some_are_not_there(alive: Alive) -> None:
     alive("create", "--name", "two", "host", "sleep", "1000")
     assert alive("start", "one", "other", "two", code=1).startswith("one\ntwo\ncloche: No such container: other")
     assert alive("stop", "-t", "0", "one", "two") == "one\ntwo\n"
+    alive("start", "one")
+    alive("run", "-d", "--rm", "--name", "three", "host", "sleep", "1000")  # it goes with its end
+    said = alive("rm", "-f", "one", "other", "three", "two")
+    assert said.startswith("one\nthree\ntwo\ncloche: No such container: other\n")
+    assert alive("ps", "-aq") == ""
 
 
 def test_signals_by_name_and_number(alive: Alive) -> None:
