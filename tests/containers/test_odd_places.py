@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.containers.boxes import write_box
 from tests.containers.made import Store
 
 if TYPE_CHECKING:
@@ -47,14 +48,19 @@ def test_an_output_that_nobody_reads(cli: Cli, store: Store) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
-def test_a_store_that_is_read_only(root: Cli, store: Store) -> None:
+def test_a_store_that_is_read_only(root: Cli, store: Store, tmp_path: Path) -> None:
+    archive = write_box(tmp_path / "box.tar").read_bytes()
+    assert root("import", "-", "box:2", input=archive, env=store.env).returncode == 0
     store.end("job")
     mount = 'mount --make-rprivate / && mount --bind "$CLOCHE_ROOT" "$CLOCHE_ROOT" && '
     mount += 'mount -o remount,bind,ro "$CLOCHE_ROOT"'
     script = f'exec unshare -m sh -c \'{mount} && exec "$@"\' sh "$@"'
     assert through_shell(root, script, store, "ps", "-aq").stdout
     assert through_shell(root, script, store, "inspect", "-f", "{{.Name}}", "job").stdout == "/job\n"
-    for words in (("run", "-d", "host", "true"), ("create", "host"), ("run", "--rm", "box:1", "true")):
+    for line in ("system df", "system df -v", "images", "image diff box:2", "volume ls", "logs job", "why job", "info"):
+        assert through_shell(root, script, store, *line.split()).returncode == 0, line
+    assert through_shell(root, script, store, "save", "-o", str(tmp_path / "saved"), "box:2").returncode == 0
+    for words in (("run", "-d", "host", "true"), ("create", "host"), ("run", "--rm", "box:2", "true")):
         done = through_shell(root, script, store, *words)
         assert (done.returncode in {1, 125}, done.stdout) == (True, "")
         assert "cloche: the store " in done.stderr or done.stderr.startswith("cloche: ")

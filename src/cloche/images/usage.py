@@ -68,8 +68,7 @@ def usage(layout: Layout) -> Usage:
     for found in led.values():
         for part in found:
             times[part] = times.get(part, 0) + 1
-    with layout.locked():
-        held = uses.used(layout)
+    held = uses.seen_in_use(layout)
     images = []
     for image, row in first.items():
         own = frozenset(led.get(image, ()))

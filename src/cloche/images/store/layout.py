@@ -5,7 +5,7 @@ from __future__ import annotations
 import _thread
 import fcntl
 import os
-from errno import ENOSPC
+from errno import ENOSPC, EROFS
 
 from cloche.errors import ClocheError, ForbiddenError, NotFoundError, UnsupportedError
 from cloche.images.digests import check_digest, sha256
@@ -69,8 +69,17 @@ class Layout:
         self._check_version()
 
     def locked(self, *, shared: bool = False) -> files.Fd:
-        """Hold the lock of the store until the descriptor is closed: whoever changes a name, or removes anything."""
-        held = files.Fd(os.open(f"{self.path}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        """Hold the lock of the store until the descriptor is closed: whoever changes a name, or removes anything.
+
+        A share of it can be had of a store that is read-only, too.
+        """
+        path = f"{self.path}/lock"
+        try:
+            held = files.Fd(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            if not shared or error.errno != EROFS:
+                raise
+            held = files.Fd(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         fcntl.flock(held.number, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         return held
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 
@@ -27,10 +28,20 @@ def lock(path: str, *, shared: bool = False) -> files.Fd:
         held.close()
 
 
+def _open(path: str) -> int:
+    """For an exclusive lock, which some file systems of other machines give only to who may write."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
 def is_locked(path: str) -> bool:
     """Whether somebody holds the lock on a file, which need not be there."""
     try:
-        with files.Fd(os.open(path, os.O_RDWR | os.O_CLOEXEC)) as file:
+        with files.Fd(_open(path)) as file:
             fcntl.flock(file.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False

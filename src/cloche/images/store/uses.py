@@ -11,6 +11,7 @@ so under a share of that lock, so that the image is either seen in use or not th
 
 from __future__ import annotations
 
+import errno
 import os
 
 from cloche.images.store.locks import is_locked, lock
@@ -48,7 +49,12 @@ def keeping(layout: Layout, find: Callable[[], T]) -> tuple[T, files.Fd]:
 
     def begin() -> tuple[T, files.Fd]:
         found = find()
-        return found, hold(layout, FETCHING)
+        try:
+            return found, hold(layout, FETCHING)
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            return found, layout.locked(shared=True)  # whoever can write there waits that long
 
     if not os.path.exists(layout.path):
         find()  # says what is not there, and makes no store for that
@@ -58,14 +64,27 @@ def keeping(layout: Layout, find: Callable[[], T]) -> tuple[T, files.Fd]:
 
 def used(layout: Layout) -> set[str]:
     """What is held now, or mounted: IDs, and FETCHING. Call it with the lock of the store: it removes idle files."""
-    found = {*mounted(layout), *pinned(layout)}
+    held, idle = _uses(layout)
+    for name in idle:
+        os.unlink(f"{layout.path}/uses/{name}")
+    return {*mounted(layout), *pinned(layout), *held}
+
+
+def seen_in_use(layout: Layout) -> set[str]:
+    """The same for who only looks, without the lock."""
+    return {*mounted(layout), *pinned(layout), *_uses(layout)[0]}
+
+
+def _uses(layout: Layout) -> tuple[set[str], list[str]]:
+    """What is held, and the names of the files that nobody holds."""
+    held, idle = set(), []
     folder = f"{layout.path}/uses"
     for name in os.listdir(folder) if os.path.isdir(folder) else ():
         if _is_held(layout, name):
-            found.add(name if name == FETCHING else f"sha256:{name}")
+            held.add(name if name == FETCHING else f"sha256:{name}")
         else:
-            os.unlink(f"{folder}/{name}")
-    return found
+            idle.append(name)
+    return held, idle
 
 
 def is_used(layout: Layout, name: str) -> bool:
