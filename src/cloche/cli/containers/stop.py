@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloche.cli.containers.each import for_each
+from cloche.cli.containers.each import for_all
 from cloche.engine import containers
 from cloche.engine.stopping import stop as end
 
@@ -19,7 +19,7 @@ def stop(parsed: Parsed) -> int:
         end(containers.find(word), signal, timeout)
         return word
 
-    return for_each(parsed.positionals, one)
+    return for_all(parsed.positionals, one)
 
 
 def seconds(parsed: Parsed) -> float | None:
