@@ -124,3 +124,40 @@ def test_no_store_is_made_for_it(alive: Alive) -> None:
     os.rmdir(alive.env["CLOCHE_ROOT"])
     assert alive("run", "host", "echo", "fine") == "fine\n"
     assert not os.path.exists(alive.env["CLOCHE_ROOT"])
+
+
+API = """
+import asyncio, sys
+sys.path.insert(0, {src!r})
+import cloche
+
+cloche.run(["true"])  # nobody can find it, and nobody hears of it
+cloche.run(["sh", "-c", "exit 3"], name="web", label=["tier=front"])
+try:
+    cloche.run(["nosuch"], name="none")
+except cloche.ClocheError:
+    pass
+
+async def main():
+    await cloche.run_async(["true"], name="later")
+    try:
+        await asyncio.wait_for(cloche.run_async(["sleep", "1000"], name="never"), 1)
+    except TimeoutError:
+        pass
+
+asyncio.run(main())
+"""
+
+
+def test_a_program_that_gives_a_name_has_the_same_told(alive: Alive) -> None:
+    program = API.format(src=str(alive.cli.source))
+    env = {"PATH": os.environ["PATH"], "HOME": "/", **alive.env}
+    subprocess.run([*alive.cli.argv[:-2], "-c", program], env=env, check=True, timeout=60)
+    found: dict[str, list[str]] = {}
+    for event in told(alive, "--filter", "type=container"):
+        found.setdefault(event["Actor"]["Attributes"]["name"], []).append(event["Action"])
+    whole = ["create", "attach", "start", "die", "destroy"]
+    assert found == {"web": whole, "none": ["create", "attach", "destroy"], "later": whole, "never": whole}
+    (died,) = told(alive, "--filter", "event=die", "--filter", "container=web")
+    attributes = {"image": "host", "name": "web", "tier": "front", "exitCode": "3", "execDuration": "0"}
+    assert died["Actor"]["Attributes"] == attributes

@@ -20,12 +20,11 @@ from cloche.engine import records
 from cloche.engine.checks import check_of
 from cloche.engine.keeping import STREAMS, Keep
 from cloche.engine.names import generate
-from cloche.engine.passing import Passing
 from cloche.engine.signals import signal_number
 from cloche.errors import ConflictError, ForbiddenError, StageError
 from cloche.sandbox import values
 from cloche.sandbox.image import to_fetch
-from cloche.sandbox.known import known_of, volumes_of
+from cloche.sandbox.known import known_of, passing
 from cloche.sandbox.running import Prepared, Result, conclude, prepare, will_need_seal
 
 FETCH_FAILED = 125
@@ -34,6 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
     from cloche.cli.table import Verb
+    from cloche.engine.passing import Passing
     from cloche.runtime.receipt import Receipt
     from cloche.sandbox.options import Options
 
@@ -136,9 +136,7 @@ def _check_words(options: Options) -> None:
 
 
 def _drive(options: Options, prepared: Prepared, observer: front.Observer) -> Result:
-    labels = dict(text.partition("=")[::2] for text in prepared.labels)
-    about = {**labels, "image": options.image or options.rootfs, "name": options.name}
-    told, ended = Passing(prepared.id, about, volumes_of(options, prepared)), None
+    told, ended = passing(options, prepared), None
     try:
         ended = front.drive(
             prepared.plan,

@@ -25,7 +25,7 @@ from cloche.errors import RunError, SpecError
 from cloche.linux.files import hold_standard_descriptors
 from cloche.sandbox.image import fetch_image, to_fetch
 from cloche.sandbox.keywords import command_of, options_of
-from cloche.sandbox.known import known_of
+from cloche.sandbox.known import known_of, passing
 from cloche.sandbox.options import Options
 from cloche.sandbox.running import Prepared, Result, conclude, is_recorded, prepare
 from cloche.sandbox.streams import DEVNULL, PIPE, Streams
@@ -34,6 +34,8 @@ from cloche.stage.client import Stage, spawn_stage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import IO
+
+    from cloche.engine.passing import Passing
 
     Input = None | int | str | bytes | IO[Any]
     Output = None | int | IO[Any] | Callable[[bytes], object]
@@ -163,6 +165,7 @@ class _Session:
     def __init__(self, options: Options, stdin: Input, stdout: Output, stderr: Output) -> None:
         hold_standard_descriptors()
         self.options = options
+        self.told: Passing | None = None  # others can see it, and hear of it
         if to_fetch(options):
             fetch_image(options)
         self.prepared: Prepared = prepare(options)
@@ -188,6 +191,7 @@ class _Session:
     def close(self) -> None:
         """Let go of everything; what still runs inside is ended by the stage."""
         _sessions.discard(self)
+        self._over(None)
         self.run.close()
         self.streams.close()
         self.prepared.close()
@@ -203,9 +207,20 @@ class _Session:
         if message[0] == "started" and is_recorded(self.options):
             known = known_of(self.options, Keep(auto_remove=True), self.prepared)
             records.add({**self.prepared.record(self.options, message[1]), "known": known})
+            if self.options.name:
+                self.told = passing(self.options, self.prepared)
+                self.told.made()
+        elif message[0] == "executed" and self.told is not None:
+            self.told.executed()
+
+    def _over(self, report: dict[str, Any] | None) -> None:
+        told, self.told = self.told, None
+        if told is not None:
+            told.ended(report)
 
     def result(self, ended: dict[str, Any], *, text: bool, check: bool) -> Result:
         """The result, with what was collected."""
+        self._over(ended)
         collected = [None if data is None else bytes(data) for data in self.streams.collected()]
         if text:
             output = [None if data is None else data.decode("utf-8", "surrogateescape") for data in collected]

@@ -6,6 +6,7 @@ from cloche.engine import clock
 from cloche.engine.checks import check_of
 from cloche.engine.events import volumes_among
 from cloche.engine.keeping import STOP_TIMEOUT
+from cloche.engine.passing import Passing
 from cloche.sandbox import values
 from cloche.sandbox.image_config import image_volumes
 from cloche.sandbox.options import Options
@@ -51,6 +52,13 @@ def volumes_of(options: Options, prepared: Prepared) -> list[dict[str, Any]]:
     if prepared.volumes is None:
         return []
     return volumes_among(_mounts(_with_volumes(options, prepared), prepared.image))
+
+
+def passing(options: Options, prepared: Prepared) -> Passing:
+    """What there is to tell of one that is gone when it ends."""
+    labels = dict(text.partition("=")[::2] for text in prepared.labels)
+    about = {**labels, "image": options.image or options.rootfs, "name": options.name}
+    return Passing(prepared.id, about, volumes_of(options, prepared))
 
 
 def _with_volumes(options: Options, prepared: Prepared) -> Options:
