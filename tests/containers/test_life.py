@@ -133,8 +133,12 @@ def test_files_that_tell_of_it(alive: Alive, tmp_path: Path) -> None:
     alive("run", "-d", "--cidfile", str(tmp_path / "none"), "--name", "web", "host", "true", code=125)
     assert not (tmp_path / "none").exists()
     assert "cannot be written" in alive("run", "-d", "--pidfile", str(tmp_path / "a/b"), "host", "true", code=125)
+    receipt = alive.document("web")["Receipt"]
+    assert any("the kernel confirms it" in layer["detail"] for layer in receipt.values())
     alive("restart", "-t", "0", "web")
     assert int((tmp_path / "pid").read_text()) == state(alive)["Pid"]
+    # but for its range of ids, which is another one, all is as it was, what the kernel was asked for at the start too
+    assert {**alive.document("web")["Receipt"], "user": receipt["user"]} == receipt
 
 
 def test_it_removes_itself_with_its_volumes(alive: Alive) -> None:
