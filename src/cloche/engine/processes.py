@@ -66,7 +66,7 @@ class Process:
     @property
     def ids(self) -> tuple[str, str, str, str]:
         """Real user, user, real group, group, as numbers of the machine."""
-        users, groups = self.status.get("Uid", "0 0").split(), self.status.get("Gid", "0 0").split()
+        users, groups = self.status["Uid"].split(), self.status["Gid"].split()
         return users[0], users[1], groups[0], groups[1]
 
 
@@ -120,9 +120,12 @@ def read_process(pid: int) -> Process | None:
     if not bracket:
         return None
     lines = (line.partition(":")[::2] for line in read(f"/proc/{pid}/status").splitlines())
+    status = {key: value.strip() for key, value in lines}
+    if rest[0] == "X" or "Uid" not in status:
+        return None  # it is just ending, and belongs to nobody any more
     words = read_bytes(f"/proc/{pid}/cmdline").decode(errors="replace").rstrip("\0").split("\0")
     argv = tuple(word for word in words if word) and tuple(words)
-    return Process(pid, head.partition("(")[2], tuple(rest.split()), {k: v.strip() for k, v in lines}, argv)
+    return Process(pid, head.partition("(")[2], tuple(rest.split()), status, argv)
 
 
 def user_name(number: str, known: dict[str, str]) -> str:
