@@ -147,5 +147,7 @@ def test_a_table_that_lives(cli: Cli, rootfs: Path) -> None:
         screen.until("MEM USAGE / LIMIT")
         screen.until(inside.name)
         screen.until("MEM USAGE / LIMIT")
+        screen.resize(2, 20)
+        screen.until("\x1b[H\x1b[2KCONTAINER ID   NAME \r\n\x1b[J")  # from the top, and cut to what there is room for
         os.kill(screen.pid, signal.SIGINT)
         assert screen.ended() == 130

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
 from cloche.cli.format import render
+from cloche.cli.front import terminal_size
 from cloche.cli.output import plain
 from cloche.engine import containers
 from cloche.engine.stats import NOTHING, Sample, sample, shown, uncounted, use
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     Row = dict[str, str]
 
 SHORT, PAUSE = 12, 1.0
+# console_codes(4): ED and CUP, EL, CUP, ED
+CLEAR, CLEAR_LINE, HOME, CLEAR_REST = "\x1b[2J\x1b[H", "\x1b[2K", "\x1b[H", "\x1b[J"
 COLUMNS = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs")
 HEADINGS = {
     "BlockIO": "BLOCK I/O",
@@ -115,35 +119,23 @@ class _Plain:
 
 
 class _Live:
-    """One table that changes, on a terminal."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.live import Live
-
-        self.live = Live(console=Console(), auto_refresh=False, vertical_overflow="crop", transient=False)
+    """One table that changes, on a terminal: from its top, as docker draws it, and no more than there is room for."""
 
     def __enter__(self) -> _Live:
-        self.live.start()
+        sys.stdout.write(CLEAR)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.live.stop()
+        return None
 
     def show(self, text: str) -> None:
         """Show this in place of the last."""
-        from rich.text import Text
-
-        self.live.update(Text(text.rstrip("\n"), no_wrap=True, overflow="crop"), refresh=True)
+        rows, columns = terminal_size()
+        lines = [f"{CLEAR_LINE}{line[:columns]}\n" for line in text.splitlines()[: rows - 1]]
+        sys.stdout.write(f"{HOME}{''.join(lines)}{CLEAR_REST}")
+        sys.stdout.flush()
 
 
 def _screen() -> AbstractContextManager[_Plain | _Live]:
-    if not sys.stdout.isatty():
-        return _Plain()
-    from cloche.linux.libraries import reach
-
-    reach()
-    try:
-        return _Live()
-    except ModuleNotFoundError:
-        return _Plain()
+    dumb = os.environ.get("TERM", "dumb") == "dumb"
+    return _Plain() if dumb or not sys.stdout.isatty() else _Live()
