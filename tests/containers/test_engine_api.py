@@ -21,6 +21,7 @@ import pytest
 import cloche
 from cloche.engine.records import state_dir
 from cloche.images.store.layout import store_dir
+from tests.documents import block
 from tests.integration.alive import living, until
 
 if TYPE_CHECKING:
@@ -52,6 +53,21 @@ def engine(tmp_path: Path) -> Iterator[cloche.Engine]:
 def box(engine: cloche.Engine) -> cloche.Container:
     """A container that sleeps."""
     return engine.containers.run("host", SLEEP, detach=True, name="box", labels={"tier": "web"})
+
+
+def test_the_program_of_the_document_runs(
+    engine: cloche.Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in engine.environment().items():
+        monkeypatch.setenv(name, value)
+    exec(compile(block("containers.md", "From Python", "python"), "docs/containers.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "0"
+    assert (lines[2], lines[4:6]) == ("['box']", ["stdout b'ready\\n'", "137 killed by SIGKILL"])
+    assert lines[3] in {"[b'ready\\n']", "[]"}  # it may not have said it yet
+    assert lines[6].startswith("['create', 'start', 'exec_create: id -u',")
+    assert not engine.containers.list(all=True)
+    assert not engine.volumes.list()
 
 
 def shell(engine: cloche.Engine, program: str, **options: Any) -> cloche.Container:
