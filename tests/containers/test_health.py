@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import cloche
 from tests.containers.boxes import take_in, write_box
 
 if TYPE_CHECKING:
@@ -117,6 +118,16 @@ def test_the_check_of_an_image(alive: Alive, tmp_path: Path) -> None:
     assert "Health" not in alive.document("cc")["State"]
     assert alive.document("cc")["Config"]["Healthcheck"] == {"Test": ["NONE"]}
     assert "has no health check" in alive("healthcheck", "run", "cc", code=1)
+
+
+def test_one_that_cannot_be_started_has_failed(alive: Alive) -> None:
+    """As with more words than execve(2) takes: each time, and who asks for a look hears of it."""
+    engine = cloche.Engine(alive.env["CLOCHE_ROOT"], alive.env["CLOCHE_STATE"])
+    check: dict[str, Any] = {"health_cmd": ": " + "x" * (1 << 17), "health_interval": 0.2, "health_retries": 2}
+    engine.containers.run("host", ["sleep", "1000"], detach=True, name="web", **check)
+    found = until(alive, "web", status("unhealthy"))
+    assert (found["Log"][-1]["ExitCode"], found["Log"][-1]["Output"]) == (126, "cloche: Argument list too long\n")
+    assert alive("healthcheck", "run", "web", code=1) == "unhealthy\n"
 
 
 def test_one_that_stands_still_is_not_looked_at(alive: Alive) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MOST = 4096  # bytes that are kept, as docker keeps of a health check
 CHUNK, PARTS = 1 << 16, 16  # read at once, and how often at the end: somebody may still write
 HUP, KILL = 1, 9
+NOT_EXECUTED = 126
 
 
 class Said:
@@ -42,11 +43,22 @@ class Said:
 
 
 class Command:
-    """One that runs, with this soft limit of open files; `ended` is called when it does not any more."""
+    """One that runs, with this soft limit of open files; `ended` is called when it does not any more.
+
+    One that cannot be started, as there is no room for one more process or its words are too long, has ended at once.
+    """
 
     def __init__(self, loop: Loop, words: tuple[str, ...], ended: Ended, nofile: int) -> None:
         self.loop, self.ended = loop, ended
         self.said = Said()
+        self.pid = self.pidfd = -1
+        try:
+            self._start(words, nofile)
+        except OSError as error:
+            self.said.add(f"cloche: {error.strerror}\n".encode())
+            loop.after(0.0, lambda: ended(NOT_EXECUTED, self.said))
+
+    def _start(self, words: tuple[str, ...], nofile: int) -> None:
         root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
         limit = f"from cloche.linux import scheduling as s; s.set_rlimit(7, {nofile}, s.get_rlimit(7)[1])"
         code = f"import sys; sys.path.insert(0, {root!r}); {limit}; from cloche.cli.main import entry; entry()"
@@ -62,12 +74,13 @@ class Command:
         finally:
             os.close(write)
         self.pidfd = process.pidfd_open(self.pid)
-        loop.watch(self.output, lambda _events: self._take())
-        loop.watch(self.pidfd, lambda _events: self._over())
+        self.loop.watch(self.output, lambda _events: self._take())
+        self.loop.watch(self.pidfd, lambda _events: self._over())
 
     def kill(self) -> None:
         """End it at once; that is told as any other end is."""
-        process.pidfd_send_signal(self.pidfd, KILL)
+        if self.pidfd >= 0:
+            process.pidfd_send_signal(self.pidfd, KILL)
 
     def _take(self) -> None:
         self._read()
