@@ -50,7 +50,7 @@ MOST_NAMES = 16 << 20  # bytes of all names, and of what links lead to
 MOST_BYTES = 512 << 30  # of all files together
 DEEPEST = 3  # an index in an index
 COMPRESSED = {"gzip": "+gzip", "zstd": "+zstd"}
-MADE_BY = "give one made by save, of docker, podman or cloche"
+MADE_BY = "give one made by save, of docker, podman or cloche; the files of a system are for cloche import"
 
 
 @record
