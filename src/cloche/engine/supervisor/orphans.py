@@ -11,7 +11,9 @@ import time
 
 from cloche.engine.containers import is_alive
 from cloche.linux import process
+from cloche.runtime.idmaps import Lease
 from cloche.stage import early
+from cloche.stage.cleaning import end_groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,12 +53,25 @@ def never_ran(state: dict[str, Any]) -> bool:
     return False
 
 
-def watch(loop: Loop, pidfd: int, ended: Callable[[Ended | None], None]) -> None:
-    """Call `ended` with a report like a stage's when the process has ended, with None where nobody can say how.
+def watch(loop: Loop, pidfd: int, state: dict[str, Any], ranges: str, ended: Callable[[Ended | None], None]) -> None:
+    """Call `ended` with a report like a stage's when all of a container has ended, with None where nobody can say how.
 
-    Closes the pidfd before that.
+    Until then its range of ids is held, one of those in the directory `ranges`. Closes the pidfd.
     """
-    loop.watch(pidfd, lambda _events: _look(loop, pidfd, ended, TRIES))
+    lease = Lease(ranges)
+    lease.take_again(state["entry"].get("range"))
+
+    def over(report: Ended | None) -> None:
+        end_groups(groups_of(state))
+        lease.close()
+        ended(report)
+
+    loop.watch(pidfd, lambda _events: _look(loop, pidfd, over, TRIES))
+
+
+def groups_of(state: dict[str, Any]) -> tuple[str, ...]:
+    """The directories of its control groups."""
+    return tuple(str(group) for group in state["entry"].get("groups", ()))
 
 
 def _look(loop: Loop, pidfd: int, ended: Callable[[Ended | None], None], tries: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from cloche.engine import clock
 from cloche.engine.containers import CREATED, load
 from cloche.engine.reason import Reason, exit_code_of, oom_kills, reason_of
 from cloche.linux import files
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 ROOM = 1024  # bytes: what the end of one that runs says more than its beginning
 SHORT = 200  # characters of what a health check said
 CREATED_BEFORE = {"status": "created", "started_at": "", "finished_at": "", "exit_code": 0, "lost": None}
+FAILED = 128  # the exit code of one that could not be started, as docker has it
 UNKNOWN = "it ended while nobody was there to see how"
 
 
@@ -66,12 +68,9 @@ def _write_over(path: str, content: bytes, why: OSError) -> bool:
     return True
 
 
-def how_it_ended(ended: dict[str, Any], names: tuple[str, ...], timeout: float) -> State:
-    """The members of a state that a stage's report of the end gives; `names` are the calls that were refused.
-
-    `timeout` is what it was given, in seconds.
-    """
-    reason = reason_of(ended, names, timeout)
+def how_it_ended(ended: dict[str, Any], timeout: float) -> State:
+    """The members of a state that a stage's report of the end gives; `timeout` is what it was given, in seconds."""
+    reason = reason_of(ended, _names_of(ended["refused"]), timeout)
     return {
         "exit_code": exit_code_of(ended),
         "oom": bool(oom_kills(ended["counters"])),
@@ -82,6 +81,16 @@ def how_it_ended(ended: dict[str, Any], names: tuple[str, ...], timeout: float) 
 def more_lost(before: State | None, count: int, why: str) -> State:
     """What a log lacks, when so many bytes more have found no place."""
     return {"bytes": (int(before["bytes"]) if before else 0) + count, "why": why}
+
+
+def _names_of(refused: dict[int, int]) -> tuple[str, ...]:
+    """The calls that a filter has refused, by their numbers and how often: the most frequent first."""
+    if not refused:
+        return ()
+    from cloche.runtime.seccomp.syscalls import name
+
+    order = sorted(refused, key=lambda number: -refused[number])
+    return tuple(name(number, os.uname().machine) or f"number {number}" for number in order)
 
 
 def unknown_end() -> State:
@@ -110,6 +119,18 @@ def before(container_id: str) -> State:
         return CREATED_BEFORE
     kept = ("started_at", "finished_at", "exit_code", "lost")
     return {"status": "exited"} | {name: found.state[name] for name in kept}
+
+
+def not_started(state: State, why: str, *, exit_code: int | None = 0) -> State:
+    """The members of one whose start was in vain: of a restart that it has ended, else how it stood before.
+
+    Without an exit code it is that of before, or FAILED where that says that all was well.
+    """
+    if state["restarts"]:
+        return {"status": "exited", "exit_code": exit_code or FAILED, "error": why, "finished_at": clock.now()}
+    was = state.get("was", CREATED_BEFORE)
+    last = FAILED if was["exit_code"] == 0 else was["exit_code"]
+    return {**was, "exit_code": exit_code or last, "error": why}
 
 
 def fresh(**news: Any) -> State:

@@ -22,7 +22,6 @@ from cloche.errors import StageError
 from cloche.linux import process
 from cloche.linux.reading import boot_id
 from cloche.runtime.cgroups import freezing
-from cloche.runtime.idmaps import Lease
 from cloche.stage.cleaning import end_groups
 from cloche.stage.points import point
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from cloche.engine.supervisor.commands import Command, Said
+    from cloche.engine.supervisor import commands
     from cloche.engine.supervisor.connection import Connection
     from cloche.engine.supervisor.health import Checker
     from cloche.engine.supervisor.loop import Timer
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 
 KILL = 9
 ENOSPC = 28
-FAILED = 128  # the exit code of one that could not be started, as docker has it
 
 
 class Supervised:
@@ -55,7 +53,6 @@ class Supervised:
         self.settings: dict[str, Any] = {}
         self.run: Run | None = None
         self.pidfd = -1
-        self.lease: Lease | None = None
         self.streams = Streams(supervisor.loop, self.place, self._close_input, self._has_lost)
         self.waiting: list[Connection] = []  # for its end
         self.starter: Connection | None = None
@@ -64,18 +61,16 @@ class Supervised:
         self.has_volumes = False  # those it is to have are mounted, which has been told
         self.concluding = False
         self.begun_here = 0.0  # when its command was executed; 0 where another supervisor has seen that
-        self.backoff = restarts.Backoff()
         self.checker: Checker | None = None
         self.unhealthy: dict[str, Any] | None = None  # the reason, where it was ended for its health
-        self.restart: Command | None = None  # that is to start it again
-        self.reached = False  # it has come to us for that
-        self.timer: Timer | None = None  # of the next restart, or of the end of patience
+        self.patience: Timer | None = None  # with one that was asked to end
+        self.next = restarts.NextStart(supervisor.loop, self._start_again, self._started_again)
         self.forsaken = False  # its directory is gone, and it was ended for that
 
     @property
     def busy(self) -> bool:
         """Whether there is something to wait for: it runs, or is to run again."""
-        return self.is_there or self.restart is not None or self.state["status"] == "restarting"
+        return self.is_there or self.next.is_coming or self.state["status"] == "restarting"
 
     @property
     def is_there(self) -> bool:
@@ -98,8 +93,8 @@ class Supervised:
     def _start(self, starter: Connection, plan: Any, settings: dict[str, Any], held: list[int], attach: bool) -> None:
         again = self.state["status"] == "restarting"
         restarts = self.state["restarts"] if again else 0
-        self._cancel()
-        self.reached = True
+        self._end_patience()
+        self.next.has_come()
         self.settings = settings
         was = states.before(self.id)
         self.state = states.fresh(
@@ -142,7 +137,7 @@ class Supervised:
         options = known["options"]
         self.settings = _settings_of(known, state)
         self.state, self.run, self.executed, self.has_volumes = state, run, True, True
-        self.backoff.begin()
+        self.next.backoff.begin()
         if run is not None:
             self.pidfd = run.pidfd
             self.supervisor.loop.watch(run.fileno(), lambda _events: self._news())
@@ -162,13 +157,13 @@ class Supervised:
         self.settings = _settings_of(known, state)
         self.state, self.executed = state, True
         if state["status"] == "restarting":
-            self.timer = self.supervisor.loop.after(self.backoff.next(), self._again)
+            self.next.plan()
             return
-        end_groups(self._groups())
+        end_groups(orphans.groups_of(state))
         self.streams.set_up(self.settings["keep"], f"{self.folder}/log", self.settings["facts"])
         if word is not None and "never" in word:
             self.executed = False
-            self._conclude(self._not_started("the supervisor was killed"))
+            self._conclude(states.not_started(state, "the supervisor was killed"))
             return
         self.streams.wait_for_attached()
         self._conclude_with(lambda: self._take_rest(word))
@@ -244,7 +239,7 @@ class Supervised:
     def _is_command(self, attested: dict[str, str], notes: list[tuple[str, str]]) -> None:
         self.executed = True
         self.begun_here = time.monotonic()
-        self.backoff.begin()
+        self.next.backoff.begin()
         self.emit("start")  # before anybody hears of it who may have more to tell
         self._look_after_health()
         starter, self.starter = self.starter, None
@@ -260,18 +255,7 @@ class Supervised:
         """It could not be made."""
         self.streams.end()
         self._tell("failed", (-1, 0, why, "", []))
-        self._conclude(self._not_started(why))
-
-    def _not_started(self, why: str, *, exit_code: int = 0) -> dict[str, Any]:
-        """What is written down then: of one that was to run again that it has ended, else how it stood before.
-
-        Without an exit code it is that of before, or FAILED where that says that all was well.
-        """
-        if self.state["restarts"]:
-            return {"status": "exited", "exit_code": exit_code or FAILED, "error": why, "finished_at": clock.now()}
-        was = self.state.get("was", states.CREATED_BEFORE)
-        last = FAILED if was["exit_code"] == 0 else was["exit_code"]
-        return {**was, "exit_code": exit_code or last, "error": why}
+        self._conclude(states.not_started(self.state, why))
 
     def let_go(self, conn: Connection) -> None:
         """A command is gone, or has enough."""
@@ -293,17 +277,23 @@ class Supervised:
             except ProcessLookupError:
                 pass  # it has just ended, as we are about to hear
             if number == KILL:
-                end_groups(self._groups())
+                end_groups(orphans.groups_of(self.state))
         if number == KILL:
             self.let_run()  # what cgroup v1 has frozen does not die
 
     def stop(self, number: int, patience: float) -> None:
         """Ask it to end, and end everything inside when it has not within so many seconds; negative: never."""
-        self._cancel()
+        self._end_patience()
+        self.next.cancel()
         self.signal(number)
         if patience >= 0:
-            self.timer = self.supervisor.loop.after(patience, self._end_now)
+            self.patience = self.supervisor.loop.after(patience, self._end_now)
         self.let_run()
+
+    def _end_patience(self) -> None:
+        if self.patience is not None:
+            self.patience.cancel()
+            self.patience = None
 
     def _end_now(self) -> None:
         self.signal(KILL)
@@ -316,7 +306,7 @@ class Supervised:
         if self.run is not None:
             self.run.send("kill")
         else:
-            end_groups(self._groups())
+            end_groups(orphans.groups_of(self.state))
 
     def let_run(self) -> None:
         """Let it go on where it stands still: a signal is only seen by what is not frozen."""
@@ -381,50 +371,43 @@ class Supervised:
             if self.pidfd >= 0:
                 os.close(self.pidfd)
                 self.pidfd = -1
-            end_groups(self._groups())
+            end_groups(orphans.groups_of(self.state))
             self._fail("the stage was killed")
 
     def _watch_orphan(self) -> None:
-        """Watch one whose stage is gone by a pidfd of our own, and hold its range of ids, which that did."""
+        """Watch one whose stage is gone by a pidfd of our own."""
         if self.pidfd < 0:
             self.pidfd = orphans.find(self.state)
         if self.pidfd < 0:
             self.supervisor.loop.after(0, lambda: self._ended(None))
             return
-        self.lease = Lease(f"{self.supervisor.state}/ranges")
-        self.lease.take_again(self.state["entry"].get("range"))
-        orphans.watch(self.supervisor.loop, self.pidfd, self._orphan_ended)
+        ranges = f"{self.supervisor.state}/ranges"
+        orphans.watch(self.supervisor.loop, self.pidfd, self.state, ranges, self._orphan_ended)
 
     def _orphan_ended(self, ended: Ended | None) -> None:
         self.pidfd = -1
-        end_groups(self._groups())
-        if self.lease is not None:
-            self.lease.close()
-            self.lease = None
         self._conclude_with(lambda: self._ended(ended))
-
-    def _groups(self) -> tuple[str, ...]:
-        return tuple(str(group) for group in self.state["entry"].get("groups", ()))
 
     def _ended(self, ended: Ended | None) -> None:
         """It is over; `ended` is the stage's report, None where nobody has seen how."""
         self.streams.end()
-        self._cancel()
+        self._end_patience()
         if self.checker is not None:
             self.checker.end()
             self.checker = None
         if ended is not None and "failed" in ended:
             self._volumes_are_free()
             self._tell("failed", ended["failed"])
-            self._conclude(self._not_started(str(ended["failed"][2]), exit_code=126))
+            self._conclude(states.not_started(self.state, str(ended["failed"][2]), exit_code=126))
             return
-        how = states.unknown_end() if ended is None else self._how(ended)
+        how = states.unknown_end() if ended is None else states.how_it_ended(ended, self.settings["timeout"])
         if self.state["by"] == "health" and self.unhealthy is not None:
             how["reason"] = self.unhealthy
         if ended is not None and "not executed" in ended and not self.executed:
             self._volumes_are_free()
             self._tell("not executed", ended["not executed"])
-            self._conclude({**how, **self._not_started(str(ended["not executed"][2]), exit_code=how["exit_code"])})
+            why = str(ended["not executed"][2])
+            self._conclude({**how, **states.not_started(self.state, why, exit_code=how["exit_code"])})
             return
         if how["oom"]:
             self.emit("oom")
@@ -437,16 +420,6 @@ class Supervised:
         if self.has_volumes:
             self.has_volumes = False
             tell_all(unmounted(self.id, self.settings["volumes"]))
-
-    def _how(self, ended: Ended) -> dict[str, Any]:
-        names: tuple[str, ...] = ()
-        if ended["refused"]:
-            from cloche.runtime.seccomp.syscalls import name
-
-            refused = ended["refused"]
-            order = sorted(refused, key=lambda number: -refused[number])
-            names = tuple(name(number, os.uname().machine) or f"number {number}" for number in order)
-        return states.how_it_ended(ended, names, self.settings["timeout"])
 
     def _tell(self, *message: Any) -> None:
         """Tell whoever has it started that it could not be."""
@@ -475,7 +448,7 @@ class Supervised:
             conn.finish()
         self.streams.attached, self.waiting = [], []
         if again:
-            self.timer = self.supervisor.loop.after(self.backoff.next(), self._again)
+            self.next.plan()
         elif self.state["status"] == "removing":
             self.supervisor.remove(self.id)
         self.supervisor.settle(self)
@@ -494,28 +467,20 @@ class Supervised:
 
     # its next start
 
-    def _again(self) -> None:
-        if self.restart is not None:  # the last one has started it, and has not ended yet
-            self.timer = self.supervisor.loop.after(restarts.FIRST, self._again)
-            return
-        self.timer, self.reached = None, False
-        self.restart = self.supervisor.command("start", self.id, ended=self._restarted)
+    def _start_again(self, ended: commands.Ended) -> commands.Command:
+        return self.supervisor.command("start", self.id, ended=ended)
 
-    def _restarted(self, code: int, said: Said) -> None:
-        """The command that was to start it again has ended; where it did not come to us, that was in vain."""
-        self.restart = None
-        if self.state["status"] == "restarting" and not self.reached:
+    def _started_again(self, in_vain: str) -> None:
+        if in_vain and self.state["status"] == "restarting":
             if load(self.id) is None:
                 self.state["by"] = "user"  # who has removed it
-            said_first = said.text().partition("\n")[0].removeprefix("cloche: ")
-            self._conclude(self._not_started(said_first or f"cloche start has ended with {code}"))
+            self._conclude(states.not_started(self.state, in_vain))
         else:
             self.supervisor.settle(self)
 
     def refuses(self, conn: Connection) -> bool:
         """Whether that is the command that was to start it again, and somebody has asked for its end meanwhile."""
-        ours = self.restart is not None and self.restart.pid == conn.pid
-        return ours and self.state["status"] != "restarting"
+        return self.next.is_by(conn) and self.state["status"] != "restarting"
 
     def resize(self, rows: int, columns: int) -> None:
         """Give its terminal another size."""
@@ -536,13 +501,8 @@ class Supervised:
 
     def _stay_down(self) -> None:
         if self.state["status"] == "restarting" and not self.is_there:
-            self._cancel()
+            self.next.cancel()
             self._conclude({"status": "exited"})
-
-    def _cancel(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
 
     def emit(self, action: str, **more: str) -> None:
         """Write down that something has happened to it."""
