@@ -28,7 +28,24 @@ SOURCE = Path(__file__).resolve().parent.parent / "src"
 ORDINARY = 1500  # a uid that no account has: one id, no /etc/subuid
 LIBRARIES = ("urllib3", "isal", "backports.zstd", "rich", "pygments", "markdown_it", "mdurl", "pysequoia")
 REGISTRIES, VARIABLE = "registries.conf", "CONTAINERS_REGISTRIES_CONF"
-BOOTSTRAP = "import sys; sys.path.insert(0, {src!r}); from cloche.cli.main import entry; entry()"
+# what the installed command does (scripts/cloche)
+BOOTSTRAP = (
+    "import sys; sys.path.insert(0, {src!r}); from cloche.bundle import launch; first = ''.join(sys.argv[1:2]); "
+    "names = dict(exec='exec', ps='ps', run='kept' if '-d' in sys.argv else 'run', shell='run'); "
+    "launch({src!r} + '/cloche', 'cloche.cli.main', names.get(first, 'verbs'), at_once=first in {{'exec', 'ps'}})"
+)
+# and what the first run of each does (cloche.cli.bundling): there is no test that is slower for being the first
+BUNDLE = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from cloche.cli.bundling import write
+from cloche.cli.main import BUNDLES
+for name, parts in BUNDLES.items():
+    if not os.fork():
+        write(sys.argv[1] + "/cloche", name, *parts)
+        os._exit(0)
+    os.wait()
+"""
 APPLETS = (
     "sh true false ls id hostname dnsdomainname mount umount cat ps sleep touch echo env pwd mkdir rm ln stat wc "
     "head tail grep sed chown chmod mknod kill ipcs ip ifconfig nc test dd stty tty date printenv seq sync"
@@ -142,6 +159,7 @@ def shared_dir() -> Iterator[Path]:
     os.environ[VARIABLE] = str(top / REGISTRIES)
     subprocess.run([system_python(), "-m", "compileall", "-q", str(top / "src")], check=True)
     subprocess.run(["chmod", "-R", "a+rX", str(top)], check=True)
+    subprocess.run([system_python(), "-I", "-S", "-c", BUNDLE, str(top / "src")], check=True)
     SHARED.append(top)
     yield top
     SHARED.clear()
