@@ -55,4 +55,3 @@ OPTIONS = (
     ),
     Option(("--no-healthcheck",), FLAG, HEALTH, "", "do not look, whatever the image says"),
 )
-DESTS = tuple(option.dest for option in OPTIONS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from cloche.engine.containers import Container
+from cloche.engine.containers import ALIVE, Container
 from cloche.engine.events import tell
 from cloche.engine.keeping import STOP_TIMEOUT
 from cloche.engine.records import state_dir
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from cloche.linux.files import Fd
 
 KILL = 9
-BUSY = {"running", "paused", "restarting"}
 
 
 def stop(container: Container, signal: str | int | None, timeout: float | None) -> None:
@@ -47,12 +46,12 @@ def _is_busy(container: Container) -> bool:
 
     Where that was killed, it may be on its way still: the supervisor has a place for it.
     """
-    if container.status not in BUSY and container.kept:
+    if container.status not in ALIVE and container.kept:
         from cloche.engine import making
 
         making.lock(container).close()
-        return container.status in BUSY or os.path.exists(f"{state_dir()}/run/{container.id}")
-    return container.status in BUSY
+        return container.status in ALIVE or os.path.exists(f"{state_dir()}/run/{container.id}")
+    return container.status in ALIVE
 
 
 def _ask_to_stop(container_id: str, number: int, patience: float) -> None:
@@ -93,13 +92,13 @@ def wait(container: Container, *, leave: int = -1) -> int | None:
         with _pidfd(container) as pidfd:
             wait_for([pidfd.number, leave])
         return None
-    while container.read_state().status in BUSY:
+    while container.read_state().status in ALIVE:
         answer = _ask_for_end(container.id, leave)
         if answer is None:
             continue
         if answer[0] == "ended":
             return None if answer[1] is None else int(answer[1])
-        if container.read_state().status in BUSY:
+        if container.read_state().status in ALIVE:
             return None  # it is gone, with all that was known of its end
     return container.state["exit_code"]  # type: ignore[no-any-return]
 

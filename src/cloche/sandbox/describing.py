@@ -10,6 +10,7 @@ Pure: what has to be looked up is in the `Facts`. HostConfig is in `describing_h
 
 from __future__ import annotations
 
+from cloche.engine.containers import ALIVE
 from cloche.engine.keeping import Keep
 from cloche.records import record
 from cloche.sandbox.describing_host import host_config, resolve
@@ -123,7 +124,7 @@ def _state(container: Container) -> Document:
     state, status = container.state, container.status
     found = {
         "Status": status,
-        "Running": status in {"running", "paused", "restarting"},
+        "Running": status in ALIVE,
         "Paused": status == "paused",
         "Restarting": status == "restarting",
         "OOMKilled": state["oom"],

@@ -10,7 +10,7 @@ from __future__ import annotations
 from errno import EBUSY, EINVAL
 
 from cloche.engine import making
-from cloche.engine.containers import Container
+from cloche.engine.containers import ALIVE, Container
 from cloche.engine.events import tell
 from cloche.engine.supervisor import client
 from cloche.errors import ClocheError, ConflictError, SpecError, UnsupportedError
@@ -43,7 +43,7 @@ LIMITS = {
     "memory_swap": "memory-swap",
     "pids_limit": "pids",
 }
-ALIVE = {"running", "paused"}
+RUNNING = {"running", "paused"}  # those that have groups
 
 
 def check(limits: dict[str, str]) -> None:
@@ -81,7 +81,7 @@ def update(container: Container, limits: dict[str, str], restart: tuple[str, int
         if restart is not None:
             container.known["keep"] |= {"restart": restart[0], "restart_most": restart[1]}
         making.write_known(container)
-    if restart is not None and container.status in {*ALIVE, "restarting"}:
+    if restart is not None and container.status in ALIVE:
         client.ask_surely("policy", container.id, *restart)
     tell(container, "update")
 
@@ -116,7 +116,7 @@ def changed(before: Options, limits: dict[str, str], container_id: str) -> Optio
 
 def _enforce(container: Container, before: Options, after: Options, asked: set[str]) -> None:
     """Hold one that runs to its new limits, with all of them or none; of one that does not, see that it can be held."""
-    if container.status not in ALIVE:
+    if container.status not in RUNNING:
         prepare(after, dry=True).close()
         return
     receipt = Receipt.of(_receipt(container))

@@ -12,6 +12,7 @@ import os
 import select
 
 from cloche.cli import front
+from cloche.engine.containers import ALIVE
 from cloche.engine.events import tell
 from cloche.engine.supervisor import client
 from cloche.linux import terminal
@@ -30,7 +31,6 @@ CHUNK = 1 << 16
 PIECE = 4096  # bytes that a pipe takes at once when it is ready (PIPE_BUF, pipe(7))
 WINCH = 28
 NOTICED = 0.02  # seconds in which a command notices another size
-BUSY = {"running", "paused", "restarting"}
 UNKNOWN = 125  # nobody has seen how it ended
 DEFAULT_KEYS = "ctrl-p,ctrl-q"
 
@@ -147,7 +147,7 @@ class Attached:
     def _come_back(self) -> None:
         """To the next supervisor, unless the last one has written down the end that we were about to hear of."""
         state = self.container.read_state().state
-        if state["status"] in BUSY and state["started_at"] == self.begun:
+        if state["status"] in ALIVE and state["started_at"] == self.begun:
             self.session = client.attach(self.container.id)
         else:
             self.session = None
@@ -156,7 +156,7 @@ class Attached:
     def _is_over(self) -> None:
         """It has ended, and nobody was there to tell us: its state does."""
         state = self.container.read_state().state
-        self._end(None if state["status"] in BUSY and state["started_at"] == self.begun else state["exit_code"])
+        self._end(None if state["status"] in ALIVE and state["started_at"] == self.begun else state["exit_code"])
         self.reason = state["reason"]
 
     def _take(self, message: Message) -> None:

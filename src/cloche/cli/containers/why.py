@@ -53,7 +53,7 @@ def why(parsed: Parsed) -> int:
 def story(container: Container, told: list[Event], now: float) -> tuple[str, str, str]:
     """The three lines; `told` are its events, the oldest first, `now` is in seconds since 1970."""
     first = _what(container, now)
-    if container.status in {"running", "paused", "restarting"}:
+    if container.status in containers.ALIVE:
         return first, _how_it_goes(container, told, now) + _lost(container), _advice(container)
     if not container.state["started_at"] or container.status == "created":
         return first, _not_started(container), _advice(container)

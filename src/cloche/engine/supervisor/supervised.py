@@ -92,13 +92,16 @@ class Supervised:
 
     def _start(self, starter: Connection, plan: Any, settings: dict[str, Any], held: list[int], attach: bool) -> None:
         again = self.state["status"] == "restarting"
-        restarts = self.state["restarts"] if again else 0
         self._end_patience()
         self.next.has_come()
         self.settings = settings
         was = states.before(self.id)
         self.state = states.fresh(
-            restarts=restarts, entry=settings["entry"], exit_code=self.state["exit_code"], was=was, lost=was["lost"]
+            restarts=self.state["restarts"] if again else 0,
+            entry=settings["entry"],
+            exit_code=self.state["exit_code"],
+            was=was,
+            lost=was["lost"],
         )
         self.starter, self.executed = starter, False
         self.streams.set_up(settings["keep"], f"{self.folder}/log", settings["facts"])

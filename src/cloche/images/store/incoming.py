@@ -96,10 +96,6 @@ class Incoming:
         sync_directory(os.path.dirname(self.layout.blob(self.digest)))
         self.done = True
 
-    def is_partial(self) -> bool:
-        """Whether something of it has arrived, so that only the rest is needed."""
-        return 0 < self.size < self.length
-
 
 class Unnamed:
     """A blob whose digest is known when all of it is there; a context manager that leaves nothing else behind."""
