@@ -89,6 +89,15 @@ class Ground:
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return self.cli.popen(*words, env={**self.env, **env}, **pipes)
 
+    def supervise(self, **env: str) -> int:
+        """Have a supervisor with these variables; returns its process."""
+        self.kill("supervisor")
+        code = f"import sys; sys.path.insert(0, {str(self.cli.source)!r}); "
+        code += "from cloche.engine.supervisor.client import revive; revive()"
+        subprocess.run([*self.cli.argv[:-1], code], env={**os.environ, **self.env, **env}, check=True, timeout=60)
+        assert self.pid("supervisor")
+        return self.pid("supervisor")
+
     def run(self, name: str, *more: str, command: tuple[str, ...] = ("sleep", "1000")) -> str:
         """Start a container that goes on; returns its id."""
         return self.well("run", "-d", "--name", name, "-e", self.mark, *more, "box", *command).strip()

@@ -54,6 +54,8 @@ OPTIONS = ("-v", "/anonymous", "--tmpfs", "/t", "--init", "--memory", "64m", "--
 VICTIMS = (("command",), ("stage",), ("supervisor",), ("supervisor", "stage"))
 STEPS = ("create", "start", "exec", "stop", "restart", "rm", "rm -f", "run", "rename", "pause")
 UNKNOWN = None
+NOT_EXECUTED = 126  # of exec
+FAILURES = ("errno", "full", "files")
 HALF = 0.5
 NOT_YET = 125  # it ended before it was the command
 
@@ -159,9 +161,7 @@ def is_killed_in_stage(ground: Ground, name: str) -> None:
 def is_killed_in_supervisor(ground: Ground, verb: str, name: str) -> None:
     """One supervisor comes there, and the next ones do not: who asks the first hears from the second how it went."""
     begin(ground, verb)
-    ground.kill("supervisor")
-    ground("kill", "-s", "CONT", "one", env={"CLOCHE_FAILPOINT": f"{name}:kill"})
-    supervisor = ground.pid("supervisor")
+    supervisor = ground.supervise(CLOCHE_FAILPOINT=f"{name}:kill")
     ground(*words_of(ground, verb))
     ground.until_gone(supervisor, f"no {verb} comes to {name}")
 
@@ -290,4 +290,26 @@ def test_at_any_moment(ground: Ground, verb: str) -> None:
         _, err = command.communicate(timeout=30)
         assert b"Traceback" not in err
         assert len(err.splitlines()) <= 2, err
+        converges(ground, verb)
+
+
+@pytest.mark.parametrize("name", [name for name in points() if not name.startswith("stage-")])
+def test_a_failure(ground: Ground, name: str) -> None:
+    """An error of the disk, or no room for another descriptor, is told in a line, and what comes next succeeds."""
+    verb = verb_of(name)
+    for action in FAILURES * ROUNDS or random.sample(FAILURES, 1):
+        begin(ground, verb)
+        fail = {"CLOCHE_FAILPOINT": f"{name}:{action}"}
+        if name in points(SUPERVISOR):
+            ground.supervise(**fail)
+            done = ground(*words_of(ground, verb))
+            assert done.returncode == 1 or verb != "start", done
+            ground.kill("supervisor")
+        else:
+            done = ground(*words_of(ground, verb), env=fail)
+            assert done.returncode in {1, NOT_EXECUTED}, done
+        if done.returncode:
+            first, *rest = done.stderr.splitlines()
+            assert first.startswith("cloche: ")
+            assert all(line.startswith("  hint: ") for line in rest), done.stderr
         converges(ground, verb)

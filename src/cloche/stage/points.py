@@ -1,8 +1,8 @@
-"""Named points at which a test can make things go wrong: CLOCHE_FAILPOINT=name:kill|errno|full|sleep.
+"""Named points at which a test can make things go wrong: CLOCHE_FAILPOINT=name:kill|errno|full|files|sleep.
 
 A no-op unless the variable is set. The points are the names of the operations, and those that
 callers of `reach` and `point` give. `kill` ends the process with SIGKILL, `errno` raises EIO,
-`full` ENOSPC, `sleep` waits. name@2 is the second time that a process comes to a `point`.
+`full` ENOSPC, `files` EMFILE, `sleep` waits. name@2 is the second time that a process comes to a `point`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import posix as os  # `os` itself costs a short command more than all the rest of it
 import time
 
-ACTIONS = ("kill", "errno", "full", "sleep")
+ERRORS = {"errno": 5, "full": 28, "files": 24}  # EIO, ENOSPC, EMFILE
+ACTIONS = ("kill", *ERRORS, "sleep")
 VARIABLE = b"CLOCHE_FAILPOINT"
 _passed: dict[str, int] = {}
 
@@ -28,10 +29,8 @@ def reach(failpoint: tuple[str, str] | None, name: str) -> None:
     if failpoint[1] == "kill":
         os.kill(os.getpid(), 9)
         os._exit(137)  # the init of a pid namespace cannot kill itself
-    elif failpoint[1] == "errno":
-        raise OSError(5, f"failpoint {name}")
-    elif failpoint[1] == "full":
-        raise OSError(28, f"failpoint {name}")
+    elif failpoint[1] in ERRORS:
+        raise OSError(ERRORS[failpoint[1]], f"failpoint {name}")
     else:
         time.sleep(2)
 

@@ -61,6 +61,13 @@ def take_over(supervisor: Supervisor, adopted: dict[str, Adopted]) -> None:
     _remove_rest(supervisor)
 
 
+def take_again(supervisor: Supervisor, container_id: str) -> None:
+    """Look at one that has ended, and of which that could not be written down."""
+    container = load(container_id, everything=False)
+    if container is not None and container_id not in supervisor.items:
+        _take(supervisor, container, None)
+
+
 def _take(supervisor: Supervisor, container: Container, found: Adopted | None) -> None:
     state = {**container.state, "entry": container.entry}
     if state["status"] == "removing":

@@ -35,7 +35,7 @@ else:
     import _signal
 
 LOCK = "supervisor.lock"
-IDLE = 1.0  # seconds
+IDLE, AGAIN = 1.0, 0.5  # seconds
 SOON = 0.1  # seconds, until it is tried again to take a connection for which there was no room
 REMOVALS = 5  # how often it is tried to remove what goes with its end, a second after each other
 NOFILE = 7  # RLIMIT_NOFILE
@@ -208,6 +208,12 @@ class Supervisor:
         """A container has ended: nothing of it is kept in mind unless it is to run again."""
         if not item.busy and self.items.get(item.id) is item:
             del self.items[item.id]
+
+    def look_again(self, item: Supervised) -> None:
+        """Forget what is known of a container, and shortly look at what is written down of it, as another would."""
+        if self.items.get(item.id) is item:
+            del self.items[item.id]
+        self.loop.after(AGAIN, lambda: adopting.take_again(self, item.id))
 
     def _rest(self) -> None:
         """Go, if nobody needs us for a while; whatever else has failed."""

@@ -8,6 +8,7 @@ end      the stage's report, or what can be found out without one ─▶ state.j
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from cloche.engine import clock
@@ -183,12 +184,40 @@ class Supervised:
 
         def conclude() -> None:
             self.concluding = False
-            work()
+            try:
+                work()
+            except OSError as error:
+                self._fails(error)
 
         self.streams.when_complete(conclude)
 
     def _news(self) -> None:
         """A message of the stage about it."""
+        try:
+            self._take_news()
+        except OSError as error:
+            self._fails(error)
+
+    def _fails(self, error: OSError) -> None:
+        """Out here something cannot be had, such as another descriptor: that is the trouble of this container alone.
+
+        One that was being started is ended. Of the end of another the next look finds what there is.
+        """
+        sys.stderr.write(f"{self.id}: {error}\n")
+        if self.run is not None and not self.executed:
+            self._tell("failed", (-1, error.errno or 0, error.strerror or str(error), "", []))
+            self.run.send("kill")
+            return
+        self._cancel()
+        if self.run is not None:
+            run, self.run, self.pidfd = self.run, None, -1
+            self.supervisor.loop.forget(run.fileno())
+            run.close()
+        for conn in {*self.streams.attached, *self.waiting}:
+            conn.close()  # who asked asks again
+        self.supervisor.look_again(self)
+
+    def _take_news(self) -> None:
         assert self.run is not None
         try:
             message, fds = self.run.receive()
@@ -205,9 +234,9 @@ class Supervised:
         elif kind == "executed":
             self._is_command(message[1], message[2])
         elif kind == "ended":
+            point("end-heard")
             run, self.run = self.run, None
             self.supervisor.loop.forget(run.fileno())
-            point("end-heard")
             self._conclude_with(lambda: self._over(run, dict(message[1])))
         for fd in fds:
             os.close(fd)
