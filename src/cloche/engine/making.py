@@ -108,22 +108,21 @@ def rename(container: Container, new: str) -> None:
             raise full(store_dir()) from None
         raise
     with mark:
-        try:
-            _rename(container, new)
-        finally:
-            _unmark(container.id)
+        _rename(container, new)
+        _unmark(container.id)
 
 
 def _rename(container: Container, new: str) -> None:
     old = container.name
-    names.take(new, container.id)
-    point("rename-taken")
-    container.known["name"] = new
     try:
+        names.take(new, container.id)
+        point("rename-taken")
+        container.known["name"] = new
         write_known(container)
     except BaseException:
         container.known["name"] = old
         names.give_up(new, container.id)
+        _unmark(container.id)
         raise
     point("rename-written")
     names.give_up(old, container.id)

@@ -208,7 +208,7 @@ class Supervised:
             self._tell("failed", (-1, error.errno or 0, error.strerror or str(error), "", []))
             self.run.send("kill")
             return
-        self._cancel()
+        self._end_patience()
         if self.run is not None:
             run, self.run, self.pidfd = self.run, None, -1
             self.supervisor.loop.forget(run.fileno())
