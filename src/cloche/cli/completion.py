@@ -11,7 +11,7 @@ the classes in `CLASSES`, which every shell answers in its own way or, for `WORD
 
 from __future__ import annotations
 
-from cloche.cli.table import FLAG, Option, Verb
+from cloche.cli.table import FLAG, Operand, Option, Verb
 
 CAPABILITIES = (  # linux/capability.h, in its order, without CAP_
     "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE"
@@ -29,7 +29,9 @@ WORDS = {
     " net.core.somaxconn= kernel.msgmax= kernel.shmmax= fs.mqueue.msg_max=",
 }
 CLASSES = tuple(
-    f"<{word}>" for word in "file dir user group variable command process container kept image volume verb".split()
+    f"<{word}>"
+    for word in "file dir user group variable command process container kept image volume verb".split()
+    + "runnable mount network place".split()  # an image or the host, a volume or a file, -v, cp's CONTAINER: or a file
 )
 # the names in the index of a store, as docker shows them: what follows is to be the store, in every shell's words
 IMAGES = (
@@ -100,6 +102,11 @@ def words(complete: str, verbs: list[Verb]) -> str:
 def group_names(verbs: list[Verb]) -> list[str]:
     """The first words of verbs that have two."""
     return list(dict.fromkeys(verb.group for verb in verbs if verb.group))
+
+
+def repeats(operand: Operand) -> bool:
+    """Whether more of the same are offered after the first; what a command takes is not what it is."""
+    return operand.many and operand.complete != "<command>"
 
 
 def joined(complete: str) -> list[str]:

@@ -7,7 +7,7 @@ File names are left to bash itself, which knows how to quote them.
 
 from __future__ import annotations
 
-from cloche.cli.completion import IMAGES, alike, group_names, joined, takes_value, valued, words
+from cloche.cli.completion import IMAGES, alike, group_names, joined, repeats, takes_value, valued, words
 from cloche.cli.table import Verb
 
 ACTIONS = {
@@ -22,7 +22,12 @@ ACTIONS = {
     "<kept>": "_cloche_kept",
     "<image>": "_cloche_images",
     "<volume>": "_cloche_volumes",
+    "<runnable>": "_cloche_runnable",
+    "<mount>": "_cloche_mounts",
+    "<network>": "_cloche_networks",
+    "<place>": "_cloche_places",
 }
+FILES = {ACTIONS[name] for name in ("<file>", "<dir>", "<mount>")}  # bash offers files where nothing else is found
 
 START = r"""# bash completion for @program@: source this file, or put it where bash-completion looks for it
 
@@ -38,7 +43,7 @@ _cloche_give() {
     for word; do
         word=$lead$word
         COMPREPLY+=("${word#"$cut"}")
-        [[ $word == *= ]] && compopt -o nospace 2>/dev/null
+        [[ $word == *[=:] ]] && compopt -o nospace 2>/dev/null
     done
 }
 
@@ -95,11 +100,29 @@ _cloche_images() {
     _cloche_offer -W "$(@images@)"
 }
 
-# what has a name there; no name has a space
-_cloche_kept() {
+_cloche_runnable() {
     local store
     _cloche_store
-    _cloche_offer -W "$(command ls -- "$store/names" 2>/dev/null)"
+    _cloche_offer -W "host $(@images@)"
+}
+
+# what has a name there, with $1 before it and $2 behind; no name has a space
+_cloche_names() {
+    local store
+    _cloche_store
+    command ls -- "$store/names" 2>/dev/null | sed "s/.*/$1&$2/"
+}
+
+_cloche_kept() {
+    _cloche_offer -W "$(_cloche_names)"
+}
+
+_cloche_networks() {
+    _cloche_offer -W "none host $(_cloche_names container:)"
+}
+
+_cloche_places() {
+    _cloche_offer -W "$(_cloche_names "" :)"
 }
 
 # what has a directory there
@@ -107,6 +130,10 @@ _cloche_volumes() {
     local store
     _cloche_store
     _cloche_offer -W "$(command ls -- "$store/volumes" 2>/dev/null)"
+}
+
+_cloche_mounts() {
+    [[ $cur == *:* ]] || _cloche_volumes
 }
 """
 
@@ -186,7 +213,8 @@ def render(cloche: Verb, verbs: list[Verb]) -> str:
     for verb in [cloche, *verbs]:
         for i, operand in enumerate(verb.operands):
             if action := _action(operand.complete, verbs):
-                operands.append(f'"{verb.name} {i}") {action} ;;')
+                place = f'"{verb.name} "[0-9]*' if repeats(operand) else f'"{verb.name} {i}"'
+                operands.append(f"{place}) {action} ;;")
     return (
         START.replace("@images@", IMAGES.replace("@store@", '"$store"'))
         + _function("_cloche_is_group", "$1", [f"{'|'.join(group_names(verbs)) or '-'}) ;;", "*) return 1 ;;"])
@@ -230,6 +258,6 @@ def _values(verb: Verb, verbs: list[Verb]) -> list[str]:
             actions.setdefault(action, []).extend((*option.names, *option.aliases))
     lines = ['    case "$2" in']
     for action, names in actions.items():
-        only = "" if action in (ACTIONS["<file>"], ACTIONS["<dir>"]) else "_cloche_only; "
+        only = "" if action in FILES else "_cloche_only; "
         lines.append(f"        {'|'.join(names)}) {only}{action} ;;")
     return [*lines, "        *) _cloche_only ;;", "    esac"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloche.cli.completion import IMAGES, alike, group_names, joined, takes_value, valued, words
+from cloche.cli.completion import IMAGES, alike, group_names, joined, repeats, takes_value, valued, words
 from cloche.cli.table import Option, Verb
 
 ACTIONS = {
@@ -16,7 +16,12 @@ ACTIONS = {
     "<kept>": "(__cloche_kept)",
     "<image>": "(__cloche_images)",
     "<volume>": "(__cloche_volumes)",
+    "<runnable>": "host (__cloche_images)",
+    "<mount>": "(__cloche_volumes)",
+    "<network>": "none host container:(__cloche_kept)",
+    "<place>": "(__cloche_kept):",
 }
+FILES = ("<file>", "<mount>", "<place>")  # beside which there are files
 
 START = r"""# fish completion for @program@: put this file in ~/.config/fish/completions, as @program@.fish
 
@@ -52,10 +57,10 @@ function __cloche_on
     test $place[3] = no; and contains -- "$place[1]" $argv
 end
 
-# whether this operand of this verb is next
+# whether this operand of this verb, or with a third word one like it, is next
 function __cloche_operand
     set -l place (__cloche_place)
-    test "$place[1]" = "$argv[1]"; and test $place[2] = $argv[2]
+    test "$place[1]" = "$argv[1]"; and test $place[2] (test -n "$argv[3]"; and echo -ge; or echo =) $argv[2]
 end
 
 # what has a directory below --root
@@ -135,8 +140,9 @@ def render(cloche: Verb, verbs: list[Verb]) -> str:
         lines.append(f"complete -c @program@ -f -n {first} -a {last} -d {quoted(verb.summary)}")
         for i, operand in enumerate(verb.operands if verb.name not in group_names(verbs) else ()):
             if action := _action(operand.complete, verbs):
-                where = quoted(f"__cloche_operand {_word(verb)} {i}")
-                lines.append(f"complete -c @program@ -f -n {where} -a {quoted(action)}")
+                where = quoted(f"__cloche_operand {_word(verb)} {i}{' more' if repeats(operand) else ''}")
+                files = "-F" if operand.complete in FILES else "-f"
+                lines.append(f"complete -c @program@ {files} -n {where} -a {quoted(action)}")
     stops.append("case '*'\n            echo 1")
     takes.append("case '*'\n            return 1")
     return (
@@ -168,7 +174,7 @@ def _option(condition: str, option: Option, verbs: list[Verb]) -> str:
     parts = [f"complete -c @program@ -n {quoted(condition)}"]
     parts += [f"-s {name[1]}" if len(name) == 2 else f"-l {name[2:]}" for name in option.names]
     if takes_value(option):
-        parts.append("-r -F" if option.complete == "<file>" else "-x")
+        parts.append("-r -F" if option.complete in FILES else "-x")
         if action := _action(option.complete, verbs):
             parts.append(f"-a {quoted(action)}")
     return " ".join([*parts, f"-d {quoted(option.help)}"])

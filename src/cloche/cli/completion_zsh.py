@@ -17,6 +17,10 @@ ACTIONS = {
     "<kept>": "_cloche_kept",
     "<image>": "_cloche_images",
     "<volume>": "_cloche_volumes",
+    "<runnable>": "_cloche_runnable",
+    "<mount>": "_cloche_mounts",
+    "<network>": "_cloche_networks",
+    "<place>": "_cloche_places",
 }
 
 END = r"""
@@ -44,11 +48,35 @@ _cloche_images() {
     compadd -- $found
 }
 
+_cloche_runnable() {
+    compadd -- host
+    _cloche_images
+}
+
 # what has a name there
-_cloche_kept() {
+_cloche_names() {
     local store
     _cloche_store
-    compadd -- $store/names/*(N@:t)
+    names=($store/names/*(N@:t))
+}
+
+_cloche_kept() {
+    local -a names
+    _cloche_names
+    compadd -- $names
+}
+
+_cloche_networks() {
+    local -a names
+    _cloche_names
+    compadd -- none host container:$^names
+}
+
+_cloche_places() {
+    local -a names
+    _cloche_names
+    compadd -S '' -- $^names:
+    _files
 }
 
 # what has a directory there
@@ -56,6 +84,11 @@ _cloche_volumes() {
     local store
     _cloche_store
     compadd -- $store/volumes/*(N/:t)
+}
+
+_cloche_mounts() {
+    _cloche_volumes
+    _files
 }
 
 if [[ $funcstack[1] == (_cloche|_@program@) ]]; then  # the file itself is the function, by its name
@@ -100,7 +133,7 @@ def render(cloche: Verb, verbs: list[Verb]) -> str:
         word = quoted(verb.name) if verb.group else verb.name
         lines += [f"                {word})", f"                    _arguments -s -S{strict} : \\"]
         specs = [spec for option in verb.shown() for spec in _specs(option, verbs)]
-        specs += [_operand(i, operand, verbs) for i, operand in enumerate(verb.operands, 1)]
+        specs += [_operand(i, operand, verbs) for i, operand in enumerate(_until_command(verb.operands), 1)]
         lines += [f"                        {spec} \\" for spec in specs]
         lines += ["                        && ret=0", "                    ;;"]
     return "\n".join(
@@ -141,9 +174,16 @@ def _specs(option: Option, verbs: list[Verb]) -> list[str]:
     return specs
 
 
+def _until_command(operands: tuple[Operand, ...]) -> tuple[Operand, ...]:
+    """Those that are not a command's own: it knows better what it takes."""
+    commands = [i for i, operand in enumerate(operands, 1) if operand.complete == "<command>"]
+    return operands[: commands[0]] if commands else operands
+
+
 def _operand(place: int, operand: Operand, verbs: list[Verb]) -> str:
     action = _action(operand.complete, verbs)
-    which = "*::" if operand.many else f"{place}:"
+    # three colons: a command is to be seen without what stands before it
+    which = "*:::" if operand.many or operand.complete == "<command>" else f"{place}:"
     return quoted(f"{which}{_escaped(operand.name)}:{action}")
 
 

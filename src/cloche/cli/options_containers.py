@@ -10,7 +10,9 @@ from cloche.cli.table import FLAG, VALUE, Operand, Option, Verb
 OPTIONS = "Options"
 NAME = Operand("CONTAINER", "its name, its id, or the beginning of its id", required=True, complete="<kept>")
 NAMES = Operand("CONTAINER", NAME.help, required=True, many=True, complete="<kept>")
-SIGNAL = Option(("-s", "--signal"), VALUE, OPTIONS, "SIGNAL", "the signal to send, by name or number")
+SIGNAL = Option(
+    ("-s", "--signal"), VALUE, OPTIONS, "SIGNAL", "the signal to send, by name or number", complete="<signal>"
+)
 TIMEOUT = Option(
     ("-t", "--timeout"),
     VALUE,

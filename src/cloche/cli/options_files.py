@@ -26,8 +26,8 @@ CP = Verb(
         Option(("-q", "--quiet"), FLAG, OPTIONS, "", "do not say that it is done; only a terminal is told"),
     ),
     operands=(
-        Operand("SRC", "CONTAINER:PATH, a path here, or - for the input", required=True, complete="<file>"),
-        Operand("DST", "CONTAINER:PATH, a path here, or - for the output", required=True, complete="<file>"),
+        Operand("SRC", "CONTAINER:PATH, a path here, or - for the input", required=True, complete="<place>"),
+        Operand("DST", "CONTAINER:PATH, a path here, or - for the output", required=True, complete="<place>"),
     ),
     examples=(
         ("cloche cp web:/etc/app.conf .", "a file out of a container"),

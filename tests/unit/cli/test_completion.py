@@ -108,19 +108,36 @@ WORDS_AND_OFFERS = [
 
 NAMES_AND_OFFERS = [
     (["--root", "ROOT", "stop", ""], ["db", "web"]),
+    (["--root", "ROOT", "stop", "-t", "5", "db", "w"], ["web"]),
     *((["--root", "ROOT", verb, "w"], ["web"]) for verb in "top stats diff commit export exec logs why".split()),
     (["--root", "ROOT", "container", "inspect", "d"], ["db"]),
+    (["--root", "ROOT", "container", "rm", "web", "web", "d"], ["db"]),
     (["--root", "ROOT", "exec", "-it", "w"], ["web"]),
+    (["--root", "ROOT", "run", "--volumes-from", "w"], ["web"]),
+    (["--root", "ROOT", "run", "--network", "container:d"], ["container:db"]),
+    (["--root", "ROOT", "cp", "w"], ["web:"]),
+    (["--root", "ROOT", "cp", "a", "d"], ["db:"]),
+    (["--root", "ROOT", "volume", "rm", "data", "d"], ["data"]),
+    (["--root", "ROOT", "run", "-v", "da"], ["data"]),
+    (["--root", "ROOT", "run", ""], ["debian:12", "host", "localhost/box:1"]),
+    (["--root", "ROOT", "create", "-it", "deb"], ["debian:12"]),
+    (["--root", "ROOT", "rmi", "debian:12", "loc"], ["localhost/box:1"]),
+    (["--root", "ROOT", "stop", "-s", "SIGU"], ["SIGUSR1", "SIGUSR2"]),
 ]
+ENTRY = '{"annotations":{"org.opencontainers.image.ref.name":"NAME"}}'
+INDEX = ",".join(ENTRY.replace("NAME", name) for name in ("docker.io/library/debian:12", "localhost/box:1"))
 
 
 def _with_names(scripts: Path, words: list[str]) -> list[str]:
-    """The words, with a store of two containers that have names for ROOT."""
-    (scripts / "store/names").mkdir(parents=True, exist_ok=True)
+    """The words, with a store of two containers that have names, a volume and two images for ROOT."""
+    store = scripts / "store"
+    for folder in ("names", "volumes/data/_data"):
+        (store / folder).mkdir(parents=True, exist_ok=True)
+    (store / "index.json").write_text(f'{{"manifests":[{INDEX}]}}')
     for name in ("web", "db", ".lock"):
-        (scripts / "store/names" / name).unlink(missing_ok=True)
-        (scripts / "store/names" / name).symlink_to("ab" * 32)
-    return [os.fspath(scripts / "store") if word == "ROOT" else word for word in words]
+        (store / "names" / name).unlink(missing_ok=True)
+        (store / "names" / name).symlink_to("ab" * 32)
+    return [os.fspath(store) if word == "ROOT" else word for word in words]
 
 
 @pytest.mark.parametrize(("words", "offers"), NAMES_AND_OFFERS, ids=" ".join)
@@ -178,11 +195,15 @@ def test_fish_completes_the_runtimes_words(scripts: Path, tmp_path: Path, words:
         ("cloche", "doct", "doctor"),
         ("cloche", "image ins", "inspect"),
         ("cloche", "image prune --al", "--all"),
+        ("cloche", "--root STORE stop web d", "db"),
+        ("cloche", "--root STORE run --rm ", "debian:12 host localhost/box:1"),
+        ("cloche", "exec web basen", "basename basenc"),
     ],
 )
 def test_zsh_completes(scripts: Path, tmp_path: Path, command: str, words: str, offers: str) -> None:
     _need("zsh")
     line = " ".join(_below(scripts, [command, *words.split(" ")]))
+    line = line.replace("STORE", _with_names(scripts, ["ROOT"])[0])
     script = (scripts / ("zsh" + command.removeprefix("cloche"))).read_text()
     assert f"as _{command}\n" in script
     (tmp_path / f"_{command}").write_text(script)
@@ -226,7 +247,8 @@ def _bash(script: Path, words: list[str], command: str = "cloche") -> list[str]:
         f"_{command.replace('-', '_')}\n"
         'printf "%s\\n" "${COMPREPLY[@]}"\n'
     )
-    done = subprocess.run(["bash", "--norc", "-c", program], capture_output=True, text=True, check=False)
+    env = {**os.environ, "CLOCHE_ROOT": "/nosuch"}
+    done = subprocess.run(["bash", "--norc", "-c", program], capture_output=True, text=True, check=False, env=env)
     assert done.stderr == ""
     return sorted(set(done.stdout.split()))
 
@@ -275,7 +297,7 @@ def test_fish_completes(scripts: Path, tmp_path: Path, words: list[str], offers:
 def _fish(script: Path, tmp_path: Path, words: list[str]) -> list[str]:
     line = shlex.join(words[:-1]) + " " + words[-1]
     program = f"source {shlex.quote(os.fspath(script))}; complete -C {shlex.quote(line)}"
-    env = {"PATH": os.environ["PATH"], "HOME": os.fspath(tmp_path)}
+    env = {"PATH": os.environ["PATH"], "HOME": os.fspath(tmp_path), "CLOCHE_ROOT": "/nosuch"}
     done = subprocess.run(
         ["fish", "--no-config", "-c", program], capture_output=True, text=True, check=False, env=env, cwd=tmp_path
     )
