@@ -51,6 +51,13 @@ class Alive:
         assert isinstance(found, dict)
         return found
 
+    def until_there(self, name: str) -> None:
+        """Wait until a container runs that somebody else is starting."""
+        deadline = time.monotonic() + 30
+        while name not in self("ps", "--format", "{{.Names}}").split():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
     def until(self, name: str, status: str) -> None:
         """Wait until a container stands like this."""
         deadline = time.monotonic() + 30

@@ -193,6 +193,21 @@ def test_what_cloche_itself_fails_at(alive: Alive) -> None:
     assert "Invalid signal: NOSUCH\n" in alive("kill", "-s", "NOSUCH", "web", code=1)
 
 
+@pytest.mark.parametrize("words", [("kill", "-s", "TERM"), ("stop", "-t", "1000")])
+def test_a_throwaway_that_has_no_handler_is_ended_all_the_same(alive: Alive, words: tuple[str, ...]) -> None:
+    """The kernel keeps the signal from a first process; one that minds it gets it."""
+    null = subprocess.DEVNULL
+    script = "trap 'exit 7' TERM; while :; do sleep 0.1; done"
+    fronts = []
+    for name, command in (("sleeps", ("sleep", "1000")), ("minds", ("sh", "-c", script))):
+        line = ("run", "--rm", "--name", name, "host", *command)
+        fronts.append(alive.cli.popen(*line, env=alive.env, stdin=null, stdout=null, stderr=null))
+        alive.until_there(name)
+    time.sleep(0.5)  # until the shell has its trap
+    alive(*words, "sleeps", "minds")
+    assert [front.wait(30) for front in fronts] == [137, 7]
+
+
 def test_several_of_which_some_are_not_there(alive: Alive) -> None:
     alive("create", "--name", "one", "host", "sleep", "1000")
     alive("create", "--name", "two", "host", "sleep", "1000")

@@ -76,7 +76,7 @@ def kill(container: Container, number: int) -> None:
     final = number in {KILL, signal_number(_stop_signal(container))}
     if not container.kept:
         with _pidfd(container) as pidfd:
-            process.pidfd_send_signal(pidfd.number, number)
+            _send(container, pidfd.number, number)
     elif (client.ask_surely if final else client.ask)("signal", container.id, number, final)[0] != "ok":
         raise ConflictError(why)
     tell(container, "kill", signal=str(number))
@@ -125,11 +125,17 @@ def _stop_signal(container: Container) -> str | int:
 
 def _stop_throwaway(container: Container, number: int, patience: float) -> None:
     with _pidfd(container) as pidfd:
-        process.pidfd_send_signal(pidfd.number, number)
+        _send(container, pidfd.number, number)
         if not _await(pidfd.number, patience):
             process.pidfd_send_signal(pidfd.number, KILL)
             end_groups(tuple(container.entry["groups"]))
             _await(pidfd.number, -1.0)
+
+
+def _send(container: Container, pidfd: int, number: int) -> None:
+    """Send a signal to the first process of a throwaway; what it would not get, and would end others, is its end."""
+    lost = process.would_be_lost(container.pid, number)
+    process.pidfd_send_signal(pidfd, KILL if lost else number)
 
 
 def _pidfd(container: Container) -> Fd:

@@ -41,6 +41,7 @@ PR_GET_SECCOMP = 21
 # linux/wait.h and asm-generic/siginfo.h
 P_PIDFD = 3
 PIDFD_GET_INFO, PIDFD_INFO_EXIT = 0xC040FF0B, 1 << 3  # _IOWR(0xFF, 11, 64 bytes); linux/pidfd.h
+ENDING = frozenset({1, 2, 3, 10, 12, 13, 14, 15, 16, 26, 27, 29, 30})  # signals that end who does nothing about them
 CLD_EXITED, CLD_KILLED, CLD_DUMPED = 1, 2, 3
 
 # linux/close_range.h
@@ -101,6 +102,23 @@ def pidfd_open(pid: int) -> int:
 def pidfd_getfd(pidfd: int, target: int) -> int:
     """pidfd_getfd(2), Linux 5.6: a copy of another process' descriptor `target`."""
     return kernel.call("pidfd_getfd", 438, pidfd, target, 0)
+
+
+def would_be_lost(pid: int, number: int) -> bool:
+    """Whether a signal that ends other processes does nothing to this one, which is the first of a pid namespace.
+
+    That only gets what it has a handler for from outside, but for SIGKILL and SIGSTOP (pid_namespaces(7)); what it
+    ignores or blocks it has made up its mind about (proc_pid_status(5)).
+    """
+    try:
+        with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
+            fields = dict(line.partition(b":")[::2] for line in file.read(8192).splitlines())
+    except OSError:
+        return False
+    pids = fields.get(b"NSpid", b"").split()
+    masks = [int(fields[name], 16) for name in (b"SigCgt", b"SigIgn", b"SigBlk") if name in fields]
+    minded = any(mask >> (number - 1) & 1 for mask in masks)
+    return number in ENDING and len(pids) > 1 and pids[-1] == b"1" and not minded
 
 
 def pidfd_send_signal(pidfd: int, signal: int) -> None:

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 EPERM, ENOENT = 1, 2
 KILL = 9
-ENDING = {1, 2, 3, 10, 12, 13, 14, 15, 16, 26, 27, 29, 30}  # end a process that does nothing about them
 STOPPED = "stopped here, before this step"
 MOST_REFUSALS = 10_000  # then the listener is closed, and the kernel answers ENOSYS by itself
 
@@ -277,18 +276,12 @@ class Container:
         Process 1 of a pid namespace does not get signals it has no handler for (pid_namespaces(7)). One
         that would have ended any other process ends the container here, and counts as what ended it.
         """
-        if number in ENDING and self.plan.own_pids and not self.own_init and self._would_be_lost(number):
+        if self.plan.own_pids and not self.own_init and process.would_be_lost(self.scene.pid, number):
             self.ended_by, number = number, KILL
         try:
             process.pidfd_send_signal(self.scene.pidfd, number)
         except ProcessLookupError:
             pass  # it has ended; the end is on its way to the caller
-
-    def _would_be_lost(self, number: int) -> bool:
-        """Whether the first process neither handles, ignores nor blocks a signal (proc_pid_status(5))."""
-        fields = (line.partition(":")[::2] for line in _read(f"/proc/{self.scene.pid}/status").splitlines())
-        masks = [int(value, 16) for name, value in fields if name in {"SigCgt", "SigIgn", "SigBlk"}]
-        return bool(masks) and not any(mask >> (number - 1) & 1 for mask in masks)
 
     def time_out(self) -> None:
         """The time the caller gave is over: end everything and say why."""
