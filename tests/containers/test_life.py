@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from tests.conftest import Cli
     from tests.containers.conftest import Alive
 
 OBEYS = "trap 'echo asked; exit 7' TERM; echo ready; while :; do sleep 0.1; done"
@@ -206,6 +207,30 @@ def test_a_throwaway_that_has_no_handler_is_ended_all_the_same(alive: Alive, wor
     time.sleep(0.5)  # until the shell has its trap
     alive(*words, "sleeps", "minds")
     assert [front.wait(30) for front in fronts] == [137, 7]
+
+
+WAITS = """
+import signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [15])
+print("ready", flush=True)
+signal.sigwait([15])
+sys.exit(7)
+"""
+
+
+def test_a_first_process_that_waits_for_signals_gets_them(anyone: Cli) -> None:
+    """As tini and dumb-init do, with which many images begin; the kernel shows no handler, nor that they block it."""
+    for name, command in (("waits", ("/usr/bin/python3", "-I", "-S", "-c", WAITS)), ("sleeps", ("sleep", "1000"))):
+        done = anyone("run", "-d", "--name", name, "--allow-unenforced", "host", *command)
+        assert done.returncode == 0, done.stderr
+    deadline = time.monotonic() + 30
+    while "ready" not in anyone("logs", "waits").stdout:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.2)
+    anyone("stop", "-t", "1000", "waits", "sleeps")
+    assert anyone("wait", "waits", "sleeps").stdout == "7\n143\n"
+    anyone("rm", "waits", "sleeps")
 
 
 def test_several_of_which_some_are_not_there(alive: Alive) -> None:

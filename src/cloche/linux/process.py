@@ -41,6 +41,7 @@ PR_GET_SECCOMP = 21
 # linux/wait.h and asm-generic/siginfo.h
 P_PIDFD = 3
 PIDFD_GET_INFO, PIDFD_INFO_EXIT = 0xC040FF0B, 1 << 3  # _IOWR(0xFF, 11, 64 bytes); linux/pidfd.h
+SIGTIMEDWAIT = frozenset({b"%d" % kernel.number(128, 137), b"177", b"421"})  # the latter of 32 bits
 ENDING = frozenset({1, 2, 3, 10, 12, 13, 14, 15, 16, 26, 27, 29, 30})  # signals that end who does nothing about them
 CLD_EXITED, CLD_KILLED, CLD_DUMPED = 1, 2, 3
 
@@ -108,17 +109,35 @@ def would_be_lost(pid: int, number: int) -> bool:
     """Whether a signal that ends other processes does nothing to this one, which is the first of a pid namespace.
 
     That only gets what it has a handler for from outside, but for SIGKILL and SIGSTOP (pid_namespaces(7)); what it
-    ignores or blocks it has made up its mind about (proc_pid_status(5)).
+    ignores, blocks or waits for it has made up its mind about (proc_pid_status(5)).
     """
-    try:
-        with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
-            fields = dict(line.partition(b":")[::2] for line in file.read(8192).splitlines())
-    except OSError:
+    if number not in ENDING or _waits_for_signals(pid):
         return False
+    fields = dict(line.partition(b":")[::2] for line in _of_process(pid, "status").splitlines())
     pids = fields.get(b"NSpid", b"").split()
     masks = [int(fields[name], 16) for name in (b"SigCgt", b"SigIgn", b"SigBlk") if name in fields]
     minded = any(mask >> (number - 1) & 1 for mask in masks)
-    return number in ENDING and len(pids) > 1 and pids[-1] == b"1" and not minded
+    return len(pids) > 1 and pids[-1] == b"1" and not minded and not _waits_for_signals(pid)
+
+
+def _waits_for_signals(pid: int) -> bool:
+    """Whether it stands in sigtimedwait(2), as tini and dumb-init do, or cannot be looked at.
+
+    Meanwhile the kernel shows signals as not blocked that are: those which are waited for.
+    """
+    place = _of_process(pid, "wchan")
+    if place not in {b"", b"0"}:
+        return b"sigtimedwait" in place
+    number = _of_process(pid, "syscall").partition(b" ")[0].strip()
+    return not number or number in SIGTIMEDWAIT
+
+
+def _of_process(pid: int, name: str) -> bytes:
+    try:
+        with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:
+            return file.read(8192)
+    except OSError:
+        return b""
 
 
 def pidfd_send_signal(pidfd: int, signal: int) -> None:
