@@ -12,7 +12,7 @@ import os
 import posixpath
 import stat
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from cloche.engine import pausing, views
 from cloche.engine.changes import mount_places
@@ -287,12 +287,10 @@ def standing_still(container: Container, *, wanted: bool) -> Iterator[None]:
     if not wanted or not container.running or container.status == "paused":
         yield
         return
-    try:
-        pausing.pause(container)
-    except UnsupportedError as error:
-        error.hint = "--pause=false takes its files as they are being changed"
-        raise
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(pausing.held(container))
+        except UnsupportedError as error:
+            error.hint = "--pause=false takes its files as they are being changed"
+            raise
         yield
-    finally:
-        pausing.unpause(container.read_state())

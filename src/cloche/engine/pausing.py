@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from cloche.engine import making
 from cloche.engine.containers import Container
 from cloche.engine.supervisor import client
 from cloche.errors import ConflictError, UnsupportedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cloche.engine.supervisor.client import Message, Session
 
 WHY = "a cgroup that can be frozen: as an ordinary user a delegated one of cgroup v2"
 
@@ -24,14 +32,53 @@ def unpause(container: Container) -> None:
     _ask(container, "unpause")
 
 
+@contextmanager
+def held(container: Container) -> Iterator[None]:
+    """Have it stand still while inside, and go on when this process ends, too, however that ends. Raises as `pause`."""
+    _check(container, "pause")
+
+    def hold() -> Session:
+        session = client.connect()
+        try:
+            _judge(container, session.ask("hold", container.id))
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    session = client.surely(hold)
+    try:
+        yield
+    finally:
+        _release(container, session)
+
+
+def _release(container: Container, session: Session) -> None:
+    try:
+        session.ask("release", container.id)
+    except client.GoneError:  # the next supervisor has found it standing still, and does not know for whom
+        if container.read_state().status == "paused":
+            unpause(container)
+    finally:
+        session.close()
+
+
 def _ask(container: Container, word: str) -> None:
+    _check(container, word)
+    _judge(container, client.ask_surely(word, container.id))
+
+
+def _check(container: Container, word: str) -> None:
     if not container.running and container.kept:
         making.lock(container).close()  # one that is being started is waited for
     if not container.running:
         raise ConflictError(f"Container {container.id} is not running")
     if not container.kept or not container.entry.get("paths"):
         raise UnsupportedError(f"cloche {word}", needs=WHY if container.kept else "a container that is kept")
-    answer, *rest = client.ask_surely(word, container.id)
+
+
+def _judge(container: Container, told: Message) -> None:
+    answer, *rest = told
     if answer == "failed":
         raise ConflictError(f"container {container.name} cannot be frozen: {rest[0]}")
     if answer != "ok":

@@ -9,6 +9,8 @@ in BYTES | eof | resize ROWS COLUMNS   `in` is answered by: taken COUNT…; eof,
 signal ID NUMBER USER                  ─▶ ok; USER: somebody wants its end, and it is not to be started again
 stop ID NUMBER SECONDS                 ─▶ ended CODE REASON
 pause ID | unpause ID                  ─▶ ok | failed TEXT
+hold ID                                ─▶ ok | failed TEXT; it stands still until `release`, or until who asked is gone
+release ID                             ─▶ ok
 policy ID RESTART MOST                 ─▶ ok
 check ID                               ─▶ looked CODE OUTPUT | no check
 what is not there, or does not run     ─▶ not running
@@ -43,6 +45,8 @@ SHAPES: dict[str, tuple[Any, ...]] = {
     "stop": (str, int, (int, float)),
     "pause": (str,),
     "unpause": (str,),
+    "hold": (str,),
+    "release": (str,),
     "policy": (str, str, int),
     "check": (str,),
 }
@@ -152,6 +156,16 @@ def _unpause(item: Supervised, conn: Connection) -> None:
     _freeze(item, conn, on=False)
 
 
+def _hold(item: Supervised, conn: Connection) -> None:
+    _freeze(item, conn, on=True)
+    item.holder = conn
+
+
+def _release(item: Supervised, conn: Connection) -> None:
+    item.release(conn)
+    conn.send("ok")
+
+
 def _freeze(item: Supervised, conn: Connection, *, on: bool) -> None:
     try:
         item.pause(on=on)
@@ -180,6 +194,8 @@ WORDS: dict[str, Callable[..., None]] = {
     "stop": _stop,
     "pause": _pause,
     "unpause": _unpause,
+    "hold": _hold,
+    "release": _release,
     "policy": _policy,
     "check": _check,
 }

@@ -57,6 +57,7 @@ class Supervised:
         self.streams = Streams(supervisor.loop, self.place, self._close_input, self._has_lost)
         self.waiting: list[Connection] = []  # for its end
         self.starter: Connection | None = None
+        self.holder: Connection | None = None  # for whom alone it stands still
         self.attaching = False  # the starter is to have all it writes, but first it hears that it runs
         self.executed = False
         self.has_volumes = False  # those it is to have are mounted, which has been told
@@ -296,6 +297,7 @@ class Supervised:
             self.waiting.remove(conn)
         if conn is self.starter:
             self.starter = None
+        self.release(conn)
 
     # its end
 
@@ -348,8 +350,14 @@ class Supervised:
             except OSError:
                 pass  # it has just ended, and its groups with it
 
+    def release(self, conn: Connection) -> None:
+        """Let it go on where it stands still for that command alone."""
+        if conn is self.holder:
+            self.let_run()
+
     def pause(self, *, on: bool) -> None:
         """Freeze everything inside, or let it go on. Raises OSError."""
+        self.holder = None
         paths = self.state["entry"].get("paths", {})
         if on:
             freezing.freeze(paths)
