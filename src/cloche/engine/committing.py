@@ -293,4 +293,7 @@ def standing_still(container: Container, *, wanted: bool) -> Iterator[None]:
         except UnsupportedError as error:
             error.hint = "--pause=false takes its files as they are being changed"
             raise
+        except ConflictError:
+            if container.read_state().running:
+                raise
         yield
