@@ -84,13 +84,8 @@ class Cli:
         if self.kind == "user":
             return ["setpriv", *ids, *command]
         script = (
-            "mount --make-rprivate / && printf '1500:300000:65536\\n' >$0/subids.$$ && "
-            "printf 'keeper:x:1500:1500::/:\\n' "
-            "| cat /etc/passwd - >$0/passwd.$$ && "
-            # the same files for all: what is mounted is compared where one of them asks another's supervisor
-            "for f in subids passwd; do ln $0/$f.$$ $0/$f 2>/dev/null; rm $0/$f.$$; done; "
-            "for f in subuid subgid; do touch /etc/$f; mount --bind $0/subids /etc/$f; done "
-            '&& mount --bind $0/passwd /etc/passwd && exec setpriv --reuid 1500 --regid 1500 --clear-groups "$@"'
+            "mount --bind $0/subids /etc/subuid && mount --bind $0/subids /etc/subgid && "
+            'mount --bind $0/passwd /etc/passwd && exec setpriv --reuid 1500 --regid 1500 --clear-groups "$@"'
         )
         return ["unshare", "-m", "sh", "-c", script, str(self.source.parent), *command]
 
@@ -154,6 +149,11 @@ def shared_dir() -> Iterator[Path]:
     shutil.copytree(SOURCE, top / "src", ignore=ignore)
     for name in LIBRARIES:
         copy_library(name, top / "src", ignore)
+    # what a user with a range of ids has in the place of these files
+    (top / "subids").write_text(f"{ORDINARY}:300000:65536\n")
+    (top / "passwd").write_text(f"{Path('/etc/passwd').read_text()}keeper:x:{ORDINARY}:{ORDINARY}::/:\n")
+    for name in ("/etc/subuid", "/etc/subgid") if os.geteuid() == 0 else ():
+        Path(name).touch()
     # nothing here is to ask a registry beyond this machine
     (top / REGISTRIES).write_text('[[registry]]\nprefix = "docker.io"\nblocked = true\n')
     os.environ[VARIABLE] = str(top / REGISTRIES)
