@@ -5,16 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import subprocess
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conftest import Cli, system_python
 from tests.containers.ground import Ground
 
 if TYPE_CHECKING:
@@ -32,18 +28,6 @@ time.time = lambda: time.time_ns() / 1e9
 from cloche.engine.supervisor.main import main
 main({ready})
 """
-
-
-@pytest.fixture(scope="module")
-def ground(shared_dir: Path) -> Iterator[Ground]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root to see who listens")
-    top = Path(tempfile.mkdtemp(dir="/tmp"))
-    made = Ground(Cli("root", shared_dir / "src", system_python()), top)
-    yield made
-    made.clear()
-    assert "Traceback" not in made.log()
-    shutil.rmtree(top)
 
 
 def took(ground: Ground, *commands: tuple[str, ...]) -> list[float]:

@@ -10,7 +10,7 @@ A row is a dict of strings by the names templates use; the heading of a column i
 
 from __future__ import annotations
 
-from cloche.cli.output import columns, plain
+from cloche.cli.output import columns, plain, plain_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,6 +77,23 @@ def _made_plain(line: Callable[[Any], str], row: Row) -> str:
 
 def _plainly(method: Callable[..., str]) -> Callable[..., str]:
     return lambda *words: plain(method(*words))
+
+
+def documents(found: list[dict[str, Any]], form: str) -> str:
+    """What `inspect` prints of whole documents: an array, with `json` one a line, or what a template makes of each.
+
+    Escapes keep what one says of itself from steering the terminal. Raises SpecError for a template that is none.
+    """
+    if form and not is_json(form):
+        from cloche.cli.template import compile_template
+
+        line = compile_template(unescaped(form))
+        return "".join(plain_lines(line(item)) + "\n" for item in found)
+    import json
+
+    if form:
+        return "".join(json.dumps(item, separators=(",", ":")) + "\n" for item in found)
+    return json.dumps(found, indent=4) + "\n"
 
 
 def unescaped(form: str) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
-from cloche.cli.format import is_json, unescaped
-from cloche.cli.output import plain_lines, print_error
+from cloche.cli.format import documents
+from cloche.cli.output import print_error
 from cloche.errors import ClocheError
 from cloche.images import local
 from cloche.images.describing import describe
@@ -31,14 +30,5 @@ def image_inspect(parsed: Parsed) -> int:
         except ClocheError as error:
             failed = 1
             print_error(error)
-    if not form:
-        # escapes keep what an image says of itself from steering the terminal
-        sys.stdout.write(json.dumps(found, indent=4) + "\n")
-    elif is_json(form):
-        sys.stdout.write("".join(json.dumps(item, separators=(",", ":")) + "\n" for item in found))
-    else:
-        from cloche.cli.template import compile_template
-
-        render = compile_template(unescaped(form))
-        sys.stdout.write("".join(plain_lines(render(item)) + "\n" for item in found))
+    sys.stdout.write(documents(found, form))
     return failed
