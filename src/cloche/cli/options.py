@@ -28,7 +28,7 @@ MODULES = {
     **dict.fromkeys("ps inspect why port container".split(), LOOKS),
     "update": "cloche.cli.options_update",
     **dict.fromkeys(("healthcheck", "healthcheck run"), LIFE),
-    "enter": "cloche.cli.options_other",
+    "enter": EXECS,
     **dict.fromkeys("cp diff commit export".split(), FILES),
     **dict.fromkeys("pull images rmi push save load import tag".split(), IMAGES),
     **dict.fromkeys("history search login logout image manifest".split(), IMAGES),

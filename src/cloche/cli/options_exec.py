@@ -1,10 +1,35 @@
-"""The tables of the verbs that look into running containers: exec, top, stats."""
+"""The tables of the verbs that go or look into running containers: exec, enter, top, stats."""
 
 from __future__ import annotations
 
 from cloche.cli.table import FLAG, LIST, VALUE, Operand, Option, Verb
 
 OPTIONS = "Options"
+ENV = Option(
+    ("-e", "--env"),
+    LIST,
+    OPTIONS,
+    "KEY[=VALUE]",
+    "set an environment variable; without =VALUE, pass on the value it has here",
+    complete="<variable>",
+)
+INTERACTIVE = Option(
+    ("-i", "--interactive"),
+    FLAG,
+    OPTIONS,
+    "",
+    "keep standard input open, so that the command reads what you type or pipe in",
+)
+USER = Option(
+    ("-u", "--user"),
+    VALUE,
+    OPTIONS,
+    "USER[:GROUP]",
+    "run the command as this user, by name or number",
+    complete="<user>",
+)
+WORKDIR = Option(("-w", "--workdir"), VALUE, OPTIONS, "DIR", "start the command in this directory")
+TTY = Option(("-t", "--tty"), FLAG, OPTIONS, "", "give the command a terminal, as shells and editors want")
 
 EXEC = Verb(
     "exec",
@@ -26,22 +51,9 @@ EXEC = Verb(
             "what is typed to leave it running: characters, ctrl-LETTER, with commas between",
             default="ctrl-p,ctrl-q",
         ),
-        Option(
-            ("-e", "--env"),
-            LIST,
-            OPTIONS,
-            "KEY[=VALUE]",
-            "set an environment variable; without =VALUE, pass on the value it has here",
-            complete="<variable>",
-        ),
+        ENV,
         Option(("--env-file",), LIST, OPTIONS, "FILE", "set those in a file, one a line", complete="<file>"),
-        Option(
-            ("-i", "--interactive"),
-            FLAG,
-            OPTIONS,
-            "",
-            "keep standard input open, so that the command reads what you type or pipe in",
-        ),
+        INTERACTIVE,
         Option(
             ("--privileged",),
             FLAG,
@@ -49,16 +61,9 @@ EXEC = Verb(
             "",
             "with all capabilities that there are in the container, and without its filters",
         ),
-        Option(("-t", "--tty"), FLAG, OPTIONS, "", "give the command a terminal, as shells and editors want"),
-        Option(
-            ("-u", "--user"),
-            VALUE,
-            OPTIONS,
-            "USER[:GROUP]",
-            "run the command as this user, by name or number",
-            complete="<user>",
-        ),
-        Option(("-w", "--workdir"), VALUE, OPTIONS, "DIR", "start the command in this directory"),
+        TTY,
+        USER,
+        WORKDIR,
     ),
     operands=(
         Operand("CONTAINER", "its name, its id, or the beginning of its id", required=True, complete="<kept>"),
@@ -69,6 +74,52 @@ EXEC = Verb(
         ("cloche exec -it web sh", "a shell in the container web"),
         ("cloche exec -u postgres db psql", "a command as a user that the container knows"),
         ("cloche exec -d web sh -c 'sleep 60; rm /tmp/lock'", "one that is not waited for"),
+    ),
+    stop=2,
+)
+
+ENTER = Verb(
+    "enter",
+    "run a command inside a container, or any process's namespaces",
+    (
+        "cloche enter [OPTIONS] PID|NAME [COMMAND [ARG...]]",
+        "cloche enter PID|NAME --only net,pid [-- COMMAND [ARG...]]",
+    ),
+    (
+        "Join the namespaces of a running process and start a command there, a shell if none is named."
+        " The process is given by its number or by the name of its container; it need not have been"
+        " started by cloche.",
+        "With --only, join these namespaces alone and keep the rest of this machine: the network of a"
+        " container, say, with the tools it does not have.",
+    ),
+    (
+        Option(
+            ("--only",),
+            VALUE,
+            OPTIONS,
+            "NAMESPACE,...",
+            "join these namespaces alone: cgroup, ipc, mnt, net, pid, time, user, uts",
+            complete="cgroup,ipc,mnt,net,pid,time,user,uts",
+        ),
+        INTERACTIVE,
+        TTY,
+        ENV,
+        WORKDIR,
+        USER,
+    ),
+    operands=(
+        Operand(
+            "PID|NAME",
+            "a process number, or the name of a container",
+            required=True,
+            complete="<process>",
+        ),
+        Operand("COMMAND", "what to run, and its arguments", many=True, complete="<command>"),
+    ),
+    examples=(
+        ("cloche enter -it web", "a shell in the container web"),
+        ("cloche enter web --only net -- ip address", "this machine's ip on the network of web"),
+        ("cloche enter 4711 ps ax", "what process 4711 sees of other processes"),
     ),
     stop=2,
 )
