@@ -40,9 +40,12 @@ def make(known: Known) -> Container:
     layout.make()
     sweep()
     try:
+        is_first = not os.path.exists(containers_dir())
         os.makedirs(containers_dir(), mode=0o700, exist_ok=True)
         with locks.lock(_mark_of(known["id"])), _claimed(folder):
             container = _furnish(layout, folder, known)
+            if is_first:
+                sync_directory(layout.path)
             _unmark(container.id)
             return container
     except OSError as error:
@@ -80,18 +83,22 @@ def _furnish(layout: Layout, folder: str, known: Known) -> Container:
             uses.pin(layout, known["id"], known["image_id"])
         os.mkdir(f"{folder}/{LAYER}", 0o755)
         point("container-furnished")
-        write_known(container)
+        pins = (f"{layout.path}/{uses.PINS}",) if known["image_id"] else ()
+        write_known(container, after=(containers_dir(), names.folder(), *pins))
     except BaseException:
         _take_apart(layout, container, names.names_of(container.id))
         raise
     return container
 
 
-def write_known(container: Container) -> None:
-    """Write container.json anew, whole and synced; whoever changes it holds the lock. Raises StageError for no room."""
+def write_known(container: Container, *, after: tuple[str, ...] = ()) -> None:
+    """Write container.json anew, whole and synced; whoever changes it holds the lock. Raises StageError for no room.
+
+    What is in the directories `after` is on the disk before.
+    """
     content = write_json(container.known).encode()
     try:
-        write_once(f"{container.folder}/container.json", content)
+        write_once(f"{container.folder}/container.json", content, after=after)
     except OSError as error:
         if is_full(error):
             raise full(store_dir()) from None
@@ -118,7 +125,7 @@ def _rename(container: Container, new: str) -> None:
         names.take(new, container.id)
         point("rename-taken")
         container.known["name"] = new
-        write_known(container)
+        write_known(container, after=(names.folder(),))
     except BaseException:
         container.known["name"] = old
         names.give_up(new, container.id)
@@ -126,6 +133,7 @@ def _rename(container: Container, new: str) -> None:
         raise
     point("rename-written")
     names.give_up(old, container.id)
+    sync_directory(names.folder())
 
 
 def lock(container: Container) -> files.Fd:
@@ -150,19 +158,22 @@ def take_apart(container: Container) -> None:
     """Remove what there is of a container that does not run; call it with its lock."""
     point("removing")
     was_left = os.path.exists(_mark_of(container.id))  # by a command that was killed: another name may be its own, too
-    _hide(container)
+    if _hide(container):
+        sync_directory(f"{store_dir()}/{MARKS}")  # else nobody would know what to sweep
     sync_directory(container.folder)
     point("removed-known")
     _take_apart(Layout(store_dir()), container, names.names_of(container.id) if was_left else [container.name])
 
 
-def _hide(container: Container) -> None:
-    """Have its container.json become its mark, in one step."""
+def _hide(container: Container) -> bool:
+    """Have its container.json become its mark, in one step; False where there is no room for a mark: it goes anyway."""
     path = f"{container.folder}/container.json"
     try:
         os.rename(path, _mark_of(container.id))
     except OSError:
-        os.unlink(path)  # no room for a mark: it goes all the same
+        os.unlink(path)
+        return False
+    return True
 
 
 def _mark_of(container_id: str) -> str:

@@ -8,6 +8,7 @@ import sys
 from cloche.engine import clock
 from cloche.engine.containers import CREATED, load
 from cloche.engine.reason import Reason, exit_code_of, oom_kills, reason_of
+from cloche.images.store.layout import sync_directory
 from cloche.linux import files
 from cloche.spec.reader import write_json
 from cloche.stage.points import point
@@ -38,6 +39,8 @@ def write_state(folder: str, state: State, *, sync: bool) -> bool:
         point("state-begun")
         _write(f"{path}.new", content, sync=sync)
         os.rename(f"{path}.new", path)
+        if sync:
+            sync_directory(folder)
     except FileNotFoundError:
         pass  # the container has been removed meanwhile
     except OSError as error:

@@ -19,6 +19,8 @@ EMPTY = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+jso
 FIRST = {"index.json": EMPTY, "oci-layout": LAYOUT}  # in this order: the last one says that all is there
 FOLDERS = ("blobs/sha256", "blobs/sha512", "incoming", "layers/sha256")
 SPARE = 1 << 16
+# file systems with one journal: what is synced has all changes of names before it on the disk, at no further cost
+IN_ORDER = {files.EXT4_SUPER_MAGIC, files.XFS_SUPER_MAGIC}
 
 
 _own = _thread._local()
@@ -156,8 +158,11 @@ def create(path: str, mode: int = 0o644) -> files.Fd:
     return files.Fd(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
 
 
-def write_once(path: str, content: bytes, beside: str = "") -> None:
-    """Write a file that appears whole, and is there after a power cut; made in the directory `beside`."""
+def write_once(path: str, content: bytes, beside: str = "", *, after: tuple[str, ...] = ()) -> None:
+    """Write a file that appears whole, and is there after a power cut; made in the directory `beside`.
+
+    What is in the directories `after` is on the disk before.
+    """
     folder = os.path.dirname(path)
     temporary = unique(f"{beside or folder}/{os.path.basename(path)}")
     try:
@@ -166,6 +171,8 @@ def write_once(path: str, content: bytes, beside: str = "") -> None:
             files.write_all(file.number, content)
             point("write-written")
             os.fsync(file.number)
+            for other in after if files.filesystem_type(file.number) not in IN_ORDER else ():
+                sync_directory(other)
         point("write-synced")
         os.rename(temporary, path)
         point("write-renamed")

@@ -2,7 +2,7 @@
 
     uses/HEX        held (flock, shared) by whoever runs a container of the image with that ID
     uses/fetching   held likewise by every pull and load, whose blobs have no name yet
-    pins/OWNER      the ID of the image that somebody needs who is kept, as a container that does not run
+    pins/OWNER      a symbolic link to the ID of the image that is needed by a container, whether it runs or not
     mounts/HEX/fs   where the image with that ID is mounted, if the kernel says so (see mounting)
 
 A lock goes with its process. `collect` looks while it holds the lock of the store; whoever begins to use an image does
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 FETCHING = "fetching"
+PINS = "pins"
 
 
 def undisturbed(layout: Layout, work: Callable[[], T]) -> T:
@@ -94,30 +95,25 @@ def is_used(layout: Layout, name: str) -> bool:
 
 def pin(layout: Layout, owner: str, image: str) -> None:
     """Use the image with this ID until `unpin`; call it while it is held."""
-    os.makedirs(f"{layout.path}/pins", mode=0o700, exist_ok=True)
-    path = f"{layout.path}/pins/{owner}"
-    with open(f"{path}.new", "w", encoding="utf-8") as file:
-        file.write(image)
-    os.rename(f"{path}.new", path)
+    os.makedirs(f"{layout.path}/{PINS}", mode=0o700, exist_ok=True)
+    os.symlink(image, f"{layout.path}/{PINS}/{owner}")  # which has its text with its name, also after a power cut
 
 
 def unpin(layout: Layout, owner: str) -> None:
     """Let go of what `pin` has held."""
-    for name in (owner, f"{owner}.new"):  # the latter of somebody who was killed
-        try:
-            os.unlink(f"{layout.path}/pins/{name}")
-        except FileNotFoundError:
-            continue
+    try:
+        os.unlink(f"{layout.path}/{PINS}/{owner}")
+    except FileNotFoundError:
+        pass
 
 
 def pinned(layout: Layout) -> dict[str, str]:
     """The IDs of images that are pinned, each with one of those who need it."""
     found: dict[str, str] = {}
-    folder = f"{layout.path}/pins"
+    folder = f"{layout.path}/{PINS}"
     for owner in os.listdir(folder) if os.path.isdir(folder) else ():
         try:
-            with open(f"{folder}/{owner}", encoding="utf-8") as file:
-                found[file.read()] = owner
+            found[os.readlink(f"{folder}/{owner}")] = owner
         except FileNotFoundError:
             continue
     return found
