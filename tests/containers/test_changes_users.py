@@ -59,3 +59,22 @@ def test_those_without_a_layer(anyone: Cli, made: str, rootfs: Path) -> None:
                 assert done.returncode == 1
                 assert "is not possible here" in done.stderr
                 assert len(done.stderr.splitlines()) == 2
+
+
+def test_a_tree_without_paths(cli: Cli, tmp_path: Path) -> None:
+    box(cli, tmp_path)
+    made = f"c-{os.urandom(4).hex()}"
+    script = (
+        "n=$(printf %0250d 0); mkdir /d; cd /d; while mkdir $n && cd $n; do :; done 2>/dev/null; echo ready; sleep 300"
+    )
+    succeed(cli, "run", "-d", "--name", made, BOX, "sh", "-c", script)
+    try:
+        while not succeed(cli, "logs", made):
+            pass
+        for words in (("diff", made), ("export", made), ("commit", "--pause=false", made, f"localhost/{made}:1")):
+            done = cli(*words)
+            assert done.returncode == 1
+            assert "cloche: reading this tree is not possible here" in done.stderr
+            assert "no more than 4095 bytes" in done.stderr
+    finally:
+        succeed(cli, "rm", "-f", made)

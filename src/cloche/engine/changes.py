@@ -10,6 +10,7 @@ import errno
 import os
 
 from cloche.engine import views
+from cloche.engine.walking import too_deep
 from cloche.images.store.layout import store_dir
 from cloche.images.unpack.worker import Worker
 from cloche.linux import files
@@ -45,6 +46,8 @@ def differences(container: Container, unpacking: Unpacking) -> Iterator[tuple[st
                     try:
                         worker.compare(store.number, new, base, unpacking.powers, out.fileno(), mount_places(container))
                     except OSError as error:
+                        if error.errno == errno.ENAMETOOLONG:
+                            raise too_deep() from None
                         if error.errno not in GONE or not left:
                             raise
                         continue

@@ -97,10 +97,15 @@ def _below(
         waiting += reversed(inner)
 
 
+def too_deep() -> UnsupportedError:
+    """Of a tree that the container made by names within names: what has no path cannot be named to anybody."""
+    return UnsupportedError("reading this tree", needs="paths of no more than 4095 bytes")
+
+
 def open_below(base: int, path: bytes) -> int | None:
     """A directory below another, through no link; None where there is none (any more). Raises OSError."""
     if len(path) > LONGEST:
-        raise UnsupportedError("reading this tree", needs="paths of no more than 4095 bytes")
+        raise too_deep()
     try:
         return files.openat2(base, path or b".", OPEN, resolve=BENEATH)
     except OSError as error:
