@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.containers.boxes import write_box
+from tests.conftest import ORDINARY
+from tests.containers.boxes import take_in, write_box
 from tests.containers.made import Store
 
 if TYPE_CHECKING:
@@ -81,3 +82,20 @@ def test_a_store_of_somebody_else(root: Cli, user: Cli, store: Store, tmp_path: 
         assert "Permission denied" in done.stderr
         assert done.stderr.endswith(HINT)
     assert root("ps", "-aq", env=own).returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
+def test_somebody_else_holds_nothing_up(root: Cli, shared_dir: Path, tmp_path: Path) -> None:
+    """What commands lock in a store is out of reach of others, also where everybody may enter its directory."""
+    top = shared_dir / "open-store"
+    for made in (top, top / "uses"):
+        made.mkdir(mode=0o755)
+    own = {"CLOCHE_ROOT": str(top), "CLOCHE_STATE": str(tmp_path / "state")}
+    take_in(lambda *words, **more: root(*words, env=own, **more), write_box(tmp_path / "box.tar"), "box:1")  # type: ignore[arg-type]
+    assert root("run", "--rm", "-v", "data:/data", "box:1", "true", env=own).returncode == 0
+    script = 'find "$1" -type f | while read -r each; do flock -n "$each" echo "$each"; done 2>/dev/null; true'
+    other = ("setpriv", "--reuid", str(ORDINARY), "--regid", str(ORDINARY), "--clear-groups", "sh", "-c", script, "sh")
+    done = subprocess.run([*other, str(top)], capture_output=True, text=True, check=True)
+    found = {os.path.relpath(path, top).split("/")[0] for path in done.stdout.splitlines()}
+    assert found <= {"blobs", "index.json", "oci-layout", "spare", "summaries.json"}  # which nobody locks
+    assert "index.json" in found

@@ -38,7 +38,10 @@ def undisturbed(layout: Layout, work: Callable[[], T]) -> T:
 
 def hold(layout: Layout, name: str) -> files.Fd:
     """Use the image with this ID, or FETCHING, until the descriptor is closed everywhere."""
-    os.makedirs(f"{layout.path}/uses", exist_ok=True)
+    folder = f"{layout.path}/uses"
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    if os.stat(folder).st_mode & 0o077:  # of a store that others may enter: who can open one of these can lock it
+        os.chmod(folder, 0o700)
     return lock(_path(layout, name), shared=True)
 
 
