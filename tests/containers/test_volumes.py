@@ -33,6 +33,10 @@ def someone(request: pytest.FixtureRequest, shared_dir: Path) -> Iterator[Cli]:
     shutil.rmtree(f"{cli.root}/volumes", ignore_errors=True)
 
 
+# what is decided by words alone is the same for all users
+IN_WORDS = pytest.mark.parametrize("someone", ["user"], indirect=True)
+
+
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_box(tmp_path_factory.mktemp("box") / "box.tar")
@@ -209,6 +213,7 @@ def test_many_at_once_make_it_once(someone: Cli) -> None:
         (("prune", "-a", "-f", "--filter", "all=1"), "cannot specify both --all and --filter all=1"),
     ],
 )
+@IN_WORDS
 def test_what_cannot_be(someone: Cli, words: tuple[str, ...], said: str) -> None:
     done = someone("volume", *words)
     assert done.returncode == (125 if said == "unknown option" else 1)
@@ -218,6 +223,7 @@ def test_what_cannot_be(someone: Cli, words: tuple[str, ...], said: str) -> None
 
 
 @pytest.mark.parametrize("name", ["lock", "new", "0a", "a" * 255, "A-._", "data.", "f" * 64])
+@IN_WORDS
 def test_odd_names(someone: Cli, name: str) -> None:
     out(someone, "volume", "create", name)
     out(someone, "run", "--rm", "-v", f"{name}:/d", "host", "touch", "/d/file")
@@ -357,6 +363,7 @@ def test_a_dry_run_makes_nothing(someone: Cli) -> None:
         (("--volumes-from", "nobody:zz"), "invalid mode: zz"),
     ],
 )
+@IN_WORDS
 def test_what_cannot_be_run(someone: Cli, words: tuple[str, ...], said: str) -> None:
     done = someone("run", "--rm", *words, "host", "true")
     assert done.returncode == 125
