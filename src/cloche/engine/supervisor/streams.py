@@ -16,6 +16,7 @@ from cloche.engine.logs.records import LONGEST
 from cloche.engine.supervisor import pipes, returning
 from cloche.engine.supervisor.beginnings import Beginnings
 from cloche.engine.supervisor.loop import READ, WRITE
+from cloche.engine.supervisor.losses import Losses
 from cloche.errors import SpecError
 from cloche.linux import terminal
 from cloche.stage.leaving import REST
@@ -33,7 +34,6 @@ CHUNK = 1 << 16
 NAMES = {1: "stdout", 2: "stderr"}
 PIPES = pipes.NAMES
 MOST_ON_TERMINAL = 1 << 18  # bytes: more than its buffers hold
-LATER = 0.5  # seconds: what is lost is told of after as long, as it may be some for each line
 SOON = 0.05  # seconds: an unfinished line is written down when nothing followed
 
 
@@ -44,7 +44,7 @@ class Streams:
     """
 
     def __init__(self, loop: Loop, place: str, closed: Callable[[], None], lost: Callable[[int, str], None]) -> None:
-        self.loop, self.place, self.closed, self.lost = loop, place, closed, lost
+        self.loop, self.place, self.closed = loop, place, closed
         self.log: Callable[[], Writer] | None = None
         self.writer: Writer | None = None
         self.console = -1
@@ -55,8 +55,7 @@ class Streams:
         self.once, self.ending = False, False  # its stdin ends with the first of them; that has come
         self.unfinished: Timer | None = None
         self.more = False  # something was written since that was set
-        self.told = 0  # bytes of which it was told that the log has not taken them
-        self.telling: Timer | None = None  # of more such bytes
+        self.losses = Losses(loop, lost)
         self.beginnings = Beginnings(place)
         self.attached: list[Connection] = []
         self.held_up = False
@@ -182,8 +181,7 @@ class Streams:
                 self.beginnings.drop(PIPES[number])
             self.writer.write(NAMES[number], data, time.time_ns())
             self.more = True
-            if self.telling is None and self.writer.losses() != self.told:
-                self.telling = self.loop.after(LATER, self._tell_losses)
+            self.losses.look(self.writer)
             if data[-1:] != b"\n" and self.unfinished is None:
                 self._finish_line_soon()
 
@@ -209,14 +207,6 @@ class Streams:
             for name in PIPES.values():
                 self.beginnings.drop(name)
             self.writer.flush(time.time_ns())
-
-    def _tell_losses(self) -> None:
-        if self.telling is not None:
-            self.telling.cancel()
-            self.telling = None
-        if self.writer is not None and (lost := self.writer.losses() - self.told):
-            self.told += lost
-            self.lost(lost, self.writer.cause())
 
     def _remember(self, number: int) -> None:
         """Who is killed has not lost the line that has begun."""
@@ -378,9 +368,9 @@ class Streams:
             self.unfinished = None
         self._flush()
         if self.writer is not None:
-            self._tell_losses()
+            self.losses.end(self.writer)
             self.writer.close()
-            self.writer, self.told = None, 0
+            self.writer = None
         self.held_up, self.typed = False, []
         self.keyboards, self.ending = [], False
 
