@@ -262,14 +262,18 @@ def test_who_does_not_run_is_meant_where_a_status_is(cli: Cli, several: Store) -
         ("expose=90-80", "Invalid filter 'expose=90-80'"),
         ("expose=65536", "Invalid filter"),
         ("since=nope", "No such container: nope"),
-        ("before=", "No such container: "),
     ],
 )
 def test_a_filter_that_is_none(cli: Cli, several: Store, text: str, says: str) -> None:
     done = cli("ps", "-a", "--filter", text, env=several.env)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (1 if "=" in text else 125, "")
     assert done.stderr.startswith(f"cloche: {says}")
     assert "  hint: " in done.stderr
+
+
+def test_a_filter_by_nobody(cli: Cli, several: Store) -> None:
+    done = cli("ps", "-a", "--filter", "before=", env=several.env)
+    assert (done.returncode, done.stderr) == (1, "cloche: invalid container name or ID: value is empty\n")
 
 
 @pytest.mark.parametrize("words", [[], ["--no-trunc"], ["-s"], ["--format", '{{.Labels}} {{.Label "a"}} {{.Mounts}}']])
