@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Cli
 
-SPARSE = 64 << 20
+SPARSE = 8 << 20
 STATES = ("created", "running", "kept")
 
 
