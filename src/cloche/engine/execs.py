@@ -10,6 +10,7 @@ whichever container it was of.
 from __future__ import annotations
 
 import os
+import time
 
 from cloche.engine import records
 from cloche.errors import ConflictError, ForbiddenError, SpecError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     Facts = dict[str, Any]
 
 
+TRIES, SHORTLY = 20, 0.01  # how often it is looked whether a container ends, every so many seconds
 LONGEST, SHORT = 4000, 200  # of a link's text, which has to be shorter than a path may be
 
 
@@ -60,6 +62,15 @@ def check_running(container: Container) -> None:
 def is_alive(container: Container) -> bool:
     """Whether the container's first process is there, and is the one that was known."""
     return records.start_time(int(container.entry["pid"])) == int(container.entry["start"])
+
+
+def is_ending(container: Container) -> bool:
+    """Whether it has ended, or does so within a moment: of all that is killed with it, it need not be the first."""
+    for _ in range(TRIES):
+        if not is_alive(container):
+            return True
+        time.sleep(SHORTLY)
+    return not is_alive(container)
 
 
 def not_running(container: Container) -> ConflictError:

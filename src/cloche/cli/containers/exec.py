@@ -59,7 +59,7 @@ def exec(parsed: Parsed) -> int:
         print_error(error)
         return error.code
     except StageError as error:
-        if not execs.is_alive(container):
+        if not execs.is_alive(container) or (not error.op and execs.is_ending(container)):  # no step of ours has failed
             raise execs.not_running(container) from None
         print_error(error)
         return NOT_SET_UP
