@@ -248,6 +248,26 @@ def test_who_starts_it_hears_of_a_stage_that_is_killed(ground: Ground) -> None:
     converges(ground, "start")
 
 
+def test_one_that_nobody_told_to_go_on_has_not_run(ground: Ground) -> None:
+    """It is written down that it runs, and who did so is at its end, but still has its sockets open."""
+    begin(ground, "start")
+    ground.kill("supervisor")
+    command = ground.begin("start", "one", CLOCHE_FAILPOINT="after-state:sleep")
+    deadline = time.monotonic() + 20
+    while not list(ground.store.glob("containers/*/state.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    supervisor = ground.pid("supervisor")
+    os.kill(supervisor, signal.SIGSTOP)
+    for name in ("supervisor.sock", "supervisor.lock"):
+        (ground.state / name).unlink()
+    assert ground.truth()["one"][0] == "created"
+    command.kill()
+    command.communicate(timeout=20)
+    end(supervisor)
+    converges(ground, "start")
+
+
 def steps(ground: Ground, name: str) -> list[str]:
     """The operations of the plan by which a container is started, each once."""
     before = use_store(str(ground.store)), use_state(str(ground.state))

@@ -319,8 +319,8 @@ class Container:
         remove_groups(self.plan.groups)
         if self.plan.made_room:
             step_back(self.plan.made_room)
-        if self.kept:
-            leave_word(self.plan.keeping, self.result)
+        if self.plan.keeping:  # before it is told: of two owners the first may be at its end, and still seem to hear
+            leave_word(self.plan.keeping, self.result if self.kept else dict(NEVER))
         reach(self.plan.failpoint, "stage-written")
         for path in self.plan.unlink:
             try:
@@ -333,8 +333,6 @@ class Container:
             return True
         if not said and self.left is not None:
             self.left(result)
-        if self.plan.keeping and not said and not self.kept:
-            leave_word(self.plan.keeping, dict(NEVER))
         self.taken = said
         self.let_go()
         return False
