@@ -129,7 +129,7 @@ def test_what_nobody_knows_and_what_cannot_be(engine: cloche.Engine, box: cloche
         (lambda: engine.containers.list(filters={"label": [1]}), cloche.SpecError, "no str: 1"),  # type: ignore[list-item]
         (box.remove, cloche.ConflictError, "container is running"),
         (lambda: box.rename("box"), cloche.ConflictError, "same name"),
-        (lambda: box.kill("NOPE"), cloche.SpecError, "not a signal"),
+        (lambda: box.kill("NOPE"), cloche.SpecError, "Invalid signal: NOPE"),
         (box.unpause, (cloche.ConflictError, cloche.UnsupportedError), "."),
         (lambda: box.exec([]), cloche.SpecError, "the command is empty"),
         (lambda: box.exec(SLEEP, env={"A=": "1"}), cloche.SpecError, "no variable"),

@@ -241,7 +241,7 @@ def test_nothing_of_a_container_stays_in_a_shared_pid_namespace(root: Cli, rootf
         assert len(orphans) == 1
         assert first.answers()
         try:
-            assert gone(orphans.pop(), patience=2)
+            assert gone(orphans.pop(), patience=10)
         finally:
             for pid in members(first.namespace("pid")) - before:
                 os.kill(pid, 9)

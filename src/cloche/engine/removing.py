@@ -6,9 +6,12 @@ while one is removed (`Ahead`).
 
 from __future__ import annotations
 
+import os
+
 from cloche.engine import making
 from cloche.engine.containers import TRANSIENT, Container, find, settled
 from cloche.engine.events import tell
+from cloche.engine.records import state_dir
 from cloche.engine.supervisor import client
 from cloche.errors import ClocheError, ConflictError
 
@@ -44,6 +47,8 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
             if _runs(container):
                 continue  # somebody has started it meanwhile
             making.take_apart(container)
+            if os.path.exists(f"{state_dir()}/run/{container.id}"):
+                client.revive()  # who looked after it was killed before its place was removed: the next one does that
             break
     else:
         raise ConflictError(

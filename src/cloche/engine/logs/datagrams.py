@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 PLACES = {"journald": "/run/systemd/journal/socket", "syslog": "/dev/log"}
 PATIENCE = 0.2  # seconds that one entry waits for a reader who does not keep up
-HURRY = 5.0  # seconds in which no other does, after that
+HURRY = 5.0  # seconds in which no other does, after that,
+SHORT = 0.02  # but for so long, when the one before was taken
 PRIORITIES = {"stdout": 6, "stderr": 3}  # syslog.h: LOG_INFO, LOG_ERR
 LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 CLOCK = Clock()
@@ -142,22 +143,25 @@ class _Post:
     def __init__(self) -> None:
         self.socket: _socket.socket | None = None
         self.hurried = 0.0
+        self.taken = True  # the last one
 
     def deliver(self, place: str, entry: bytes) -> bool:
         """Send an entry; returns whether it was taken."""
         if self.socket is None:
             self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
         now = time.monotonic()
+        in_hurry = now < self.hurried
         try:
-            self.socket.settimeout(0.0 if now < self.hurried else PATIENCE)
+            self.socket.settimeout((SHORT if self.taken else 0.0) if in_hurry else PATIENCE)
             self.socket.sendto(entry, place)
+            self.taken = True
         except (BlockingIOError, TimeoutError):
-            if now >= self.hurried:
+            self.taken = False
+            if not in_hurry:
                 self.hurried = now + HURRY
-            return False
         except OSError:
-            return False  # nobody listens
-        return True
+            self.taken = False  # nobody listens
+        return self.taken
 
 
 _post = _Post()
