@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -227,6 +228,11 @@ def test_which_signal_stops_it(box: Cli, name: str, options: tuple[str, ...], nu
     assert child.wait(30) == 0
 
 
+def _records_of(cli: Cli, name: str) -> list[dict[str, Any]]:
+    found = [json.loads(path.read_text()) for path in Path(cli.state, "containers").glob("*.json")]
+    return [each for each in found if each["name"] == name]
+
+
 def test_labels_and_ports_are_written_down(box: Cli, tmp_path: Path) -> None:
     """Those of the image under those asked for, where others find the container."""
     (tmp_path / "labels").write_text("# mine\nc=file\n\nb=file\n")
@@ -234,9 +240,12 @@ def test_labels_and_ports_are_written_down(box: Cli, tmp_path: Path) -> None:
     child = box.popen(*words, "--expose", "9000", "localhost/noted:1", "sh", "-c", "echo up; cat", stdin=-1, stdout=-1)
     assert child.stdout
     assert child.stdout.readline() == b"up\n"
-    found = [json.loads(path.read_text()) for path in Path(box.state, "containers").glob("*.json")]
+    deadline = time.monotonic() + 20
+    while not (found := _records_of(box, "noted")):  # it may speak before that is written down
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     child.communicate(b"")
-    record = next(each for each in found if each["name"] == "noted")
+    (record,) = found
     assert sorted(record["labels"]) == ["a=image", "b=mine", "c=file"]
     assert sorted(record["exposed"]) == ["53/udp", "80/tcp", "9000"]
     missing = box("run", "--rm", "--label-file", "/nowhere", "localhost/noted:1", "true")

@@ -341,6 +341,7 @@ class Supervised:
             self.run.send("kill")
         else:
             end_groups(orphans.groups_of(self.state))
+            self._remove_place()
 
     def let_run(self) -> None:
         """Let it go on where it stands still: a signal is only seen by what is not frozen."""
