@@ -62,6 +62,16 @@ def test_on_failure_is_tried_so_often(alive: Alive) -> None:
     until_restarted(alive, "job", 1)
 
 
+def test_several_ask_for_its_end_while_it_is_started_again(alive: Alive) -> None:
+    """Each of them hears of it, also one that comes when it has been given up and its start is still on the way."""
+    for _ in range(4):
+        alive("run", "-d", "--name", "job", "--restart", "always", *FAILING)
+        until_restarted(alive, "job", 1)
+        asking = [alive.cli.popen("stop", "-t", "0", "job", env=alive.env, stdout=-3) for _ in range(6)]
+        assert [command.wait(30) for command in asking] == [0] * 6
+        alive("rm", "-f", "job")
+
+
 @pytest.mark.parametrize(("policy", "code"), [("no", 3), ("on-failure", 0), ("on-failure:5", 0)])
 def test_some_are_left(alive: Alive, policy: str, code: int) -> None:
     alive("run", "-d", "--name", "job", "--restart", policy, "host", "sh", "-c", f"exit {code}")

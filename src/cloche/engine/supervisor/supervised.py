@@ -484,15 +484,18 @@ class Supervised:
         states.write_state(self.folder, self.state, sync=not keep["auto_remove"])
         point("end-written")
         self._remove_place()
-        for conn in (*self.streams.attached, *self.waiting):
-            conn.send("ended", self.state["exit_code"], self.state["reason"])
-            conn.finish()
-        self.streams.attached, self.waiting = [], []
+        self._tell_end()
         if again:
             self.next.plan()
         elif self.state["status"] == "removing":
             self.supervisor.remove(self.id)
         self.supervisor.settle(self)
+
+    def _tell_end(self) -> None:
+        for conn in (*self.streams.attached, *self.waiting):
+            conn.send("ended", self.state["exit_code"], self.state["reason"])
+            conn.finish()
+        self.streams.attached, self.waiting = [], []
 
     def _remove_place(self) -> None:
         self.streams.remove()
@@ -516,8 +519,10 @@ class Supervised:
             if load(self.id) is None:
                 self.state["by"] = "user"  # who has removed it
             self._conclude(states.not_started(self.state, in_vain))
-        else:
-            self.supervisor.settle(self)
+            return
+        if not self.is_there:
+            self._tell_end()  # to those who have come since somebody asked for its end
+        self.supervisor.settle(self)
 
     def refuses(self, conn: Connection) -> bool:
         """Whether that is the command that was to start it again, and somebody has asked for its end meanwhile."""
