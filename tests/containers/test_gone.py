@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 COMMAND = ("sh", "-c", "trap 'exit 7' TERM; echo here; sleep 1000 & wait")
 IDLE = 1.0  # seconds that a supervisor stays without being needed
+RETURN = 2.0  # and that it waits before for those who were attached to another
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,6 @@ def test_a_container_whose_document_is_damaged(root: Cli, tmp_path: Path, conten
             supervisor = ground.pid("supervisor")
             assert supervisor
             shutil.rmtree(tmp_path / "top") if removed else process.kill()
-            ends(supervisor)
+            ends(supervisor, seconds=RETURN + IDLE)
         finally:
             process.kill()
