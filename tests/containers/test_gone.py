@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.containers.ground import Ground, laid_out, patience, started
+from tests.containers.ground import Ground, patience, started
 from tests.containers.made import Store, at
 
 if TYPE_CHECKING:
@@ -25,19 +25,13 @@ IDLE = 1.0  # seconds that a supervisor stays without being needed
 RETURN = 2.0  # and that it waits before for those who were attached to another
 
 
-@pytest.fixture(scope="module")
-def made(shared_dir: Path) -> Iterator[Ground]:
-    with laid_out(shared_dir) as made:
-        yield made
-
-
 @pytest.fixture
-def ground(made: Ground) -> Iterator[Ground]:
+def ground(ground: Ground) -> Iterator[Ground]:
     """With a container that runs."""
-    made.run("one", command=COMMAND)
-    yield made
-    made.clear()
-    assert "Traceback" not in made.log()
+    ground.run("one", command=COMMAND)
+    yield ground
+    ground.clear()
+    assert "Traceback" not in ground.log()
 
 
 def ends(pid: int, *, seconds: float = IDLE) -> None:
