@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from tests.conftest import Cli, system_python
 from tests.documents import block, follow
 from tests.engines.conftest import require
 from tests.engines.daemons import IMAGE, Docker, Room, make_image, succeed
+from tests.images.test_removing import waits_for
 from tests.unit.engine.test_log_datagrams import fields_of
 
 if TYPE_CHECKING:
@@ -181,6 +183,26 @@ def test_a_gigabyte_in_short(root: Cli) -> None:
     folder = Path(root.root, "containers", done.stdout.strip(), "log")
     assert len(list(folder.iterdir())) > 5
     assert root("rm", "fast").returncode == 0
+
+
+def test_a_log_that_is_just_being_compressed(root: Cli) -> None:
+    """Who removes it waits while a name is moved in it, and finds what is called otherwise then."""
+    done = root("run", "-d", "--name", "fast", "--log-opt", "max-size=1m", "host", "echo", "said")
+    assert done.returncode == 0, done.stderr
+    root("wait", "fast")
+    folder = Path(root.root, "containers", done.stdout.strip(), "log")
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX)
+        removing = subprocess.Popen([*root.argv, "rm", "fast"], env=root._environment)
+        while removing.poll() is None and not waits_for(os.fstat(number).st_ino):
+            time.sleep(0.02)
+        assert removing.poll() is None
+        (folder / "moved").write_bytes(b"")
+    finally:
+        os.close(number)
+    assert removing.wait(60) == 0
+    assert not folder.parent.exists()
 
 
 def test_streams_go_where_they_came_from(cli: Cli, store: Store) -> None:

@@ -24,6 +24,7 @@ from cloche.images.store.room import full, is_full
 from cloche.linux import files
 from cloche.spec.reader import write_json
 from cloche.stage.points import point
+from cloche.stage.removal import remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -204,6 +205,7 @@ def _take_apart(layout: Layout, container: Container, taken: list[str]) -> None:
 
 def _remove_folder(folder: str) -> bool:
     """Remove it with all in it; False where somebody else has come to it."""
+    _remove_log(folder)
     for top, directories, found in os.walk(folder, topdown=False):
         for name in found:
             if top != folder or name != "lock":
@@ -219,6 +221,17 @@ def _remove_folder(folder: str) -> bool:
             raise
         return error.errno == ENOENT
     return True
+
+
+def _remove_log(folder: str) -> None:
+    """With its lock: it has names moved in it after the container's end too, while what was rotated is compressed."""
+    from cloche.engine.logs.compressing import Lock
+
+    try:
+        with Lock(f"{folder}/log", wait=True), files.Fd(os.open(folder, os.O_DIRECTORY | os.O_CLOEXEC)) as place:
+            remove_tree(place.number, "log")
+    except FileNotFoundError:
+        pass
 
 
 def sweep() -> None:
