@@ -31,8 +31,9 @@ REGISTRIES, VARIABLE = "registries.conf", "CONTAINERS_REGISTRIES_CONF"
 # what the installed command does (scripts/cloche)
 BOOTSTRAP = (
     "import sys; sys.path.insert(0, {src!r}); from cloche.bundle import launch; first = ''.join(sys.argv[1:2]); "
-    "names = dict(exec='exec', ps='ps', run='kept' if '-d' in sys.argv else 'run', shell='run'); "
-    "launch({src!r} + '/cloche', 'cloche.cli.main', names.get(first, 'verbs'), at_once=first in {{'exec', 'ps'}})"
+    "own = {{'exec', 'ps', 'rm', 'stop', 'kill', 'start', 'logs', 'inspect'}}; names = {{verb: verb for verb in own}}; "
+    "names |= dict(run='kept' if '-d' in sys.argv else 'run', shell='run'); "
+    "launch({src!r} + '/cloche', 'cloche.cli.main', names.get(first, 'verbs'), at_once=first in own)"
 )
 # and what the first run of each does (cloche.cli.bundling): there is no test that is slower for being the first
 BUNDLE = """

@@ -1,7 +1,7 @@
 """Where the commands begin: all modules on a command line's way in one file, what forty imports cost paid once.
 
     __pycache__/NAME-3.<tag>.bundle   marshal of {module: Entry}; 3 is its format
-    run, kept, exec, ps, verbs   of `cloche`: run and run -d, two verbs, and the rest, which needs little of it
+    run, kept, exec, ps, …, verbs   of `cloche`: run and run -d, verbs typed all day, and the rest, which needs little
     runtime, small               of `cloche-runtime`: for what makes a process, and for the rest
 
 Python reads each module by half a dozen system calls and looks every one up in a directory; a hundred

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from cloche.engine.logs import Writer
+from cloche.engine.logs.writers import Writer
 from cloche.engine.supervisor.loop import Loop
 from cloche.engine.supervisor.streams import Streams
 from tests.conftest import ORDINARY, system_python

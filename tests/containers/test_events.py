@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.images.workshop import Workshop
 
 __all__ = ["workshop"]
-# what is not told of the same things: docker has networks, and tells of each signal that stop sends
+# what is not told of the same things: docker has networks, and kills twice at times
 LIFE = "create attach start die pause unpause rename restart stop destroy top export archive-path".split()
 EXECS = ("exec_create", "exec_start", "exec_die")
 SCRIPT = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -30,12 +30,18 @@ ENGINE rm two
 sleep 2 | script -qec "$SIZE $RUN -it --name three $BOX sleep 1" three.out
 ENGINE rm three
 """
+# its first process takes no notice of SIGTERM
+SIGNALS = """
+$RUN -d --name four $BOX sh -c 'trap "" TERM USR1; echo ready; while :; do sleep 1000; done'
+until ENGINE logs four | grep -q ready; do :; done
+ENGINE kill -s USR1 four; ENGINE stop -t 1 four; ENGINE start four; ENGINE rm -f four
+"""
 
 
 def lives(lines: str) -> list[tuple[str, str, dict[str, str]]]:
     """Types, actions and attributes, but for ids, and for how long it took, which docker tells since 23.
 
-    docker mounts in any order, tells of a volume's making each time it is asked for, and of each signal of `stop`.
+    docker mounts in any order, tells of a volume's making each time it is asked for, and kills twice at times.
     """
     found = []
     for event in map(json.loads, lines.splitlines()):
@@ -67,3 +73,20 @@ def test_they_are_told_as_docker_does(script: str, workshop: Workshop) -> None:
     assert found["cloche"] == found["docker"]
     told = {(kind, action) for kind, action, _ in found["docker"]}
     assert {("volume", "mount"), ("volume", "unmount"), ("container", "resize"), ("container", "destroy")} <= told
+
+
+def test_each_signal_is_told(workshop: Workshop) -> None:
+    store, found = workshop.store(), {}
+    workshop.sh("cloche load -q -i box.tar", store)
+    for engine in ("docker", "cloche"):
+        since = f"{time.time():.9f}"
+        workshop.sh((WORDS + SIGNALS).replace("ENGINE", engine), store)
+        asked = f"{engine} events --since {since} --until {time.time():.9f} -f event=kill -f event=die --format json"
+        lines = workshop.sh(asked, store).splitlines()
+        found[engine] = [event_of(json.loads(line)) for line in lines]
+    assert found["cloche"] == found["docker"]
+    assert [about.get("signal") for about in found["docker"]] == ["10", "15", "9", None, "9", None]
+
+
+def event_of(event: dict[str, Any]) -> dict[str, str]:
+    return {name: value for name, value in event["Actor"]["Attributes"].items() if name != "execDuration"}

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cloche.engine.logs import Facts, datagrams, open_writer
+from cloche.engine.logs import datagrams
+from cloche.engine.logs.drivers import open_writer
+from cloche.engine.logs.writers import Facts
 from tests.conftest import Cli, system_python
 from tests.documents import block, follow
 from tests.engines.conftest import require

@@ -17,7 +17,7 @@ SHORTEST = 0.001  # seconds
 
 def keep_of(parsed: Parsed) -> Keep:
     """The Keep that a command line asks for. Raises SpecError, ConflictError."""
-    from cloche.engine.logs import check_options
+    from cloche.engine.logs.options import check_options
 
     restart, most = restart_of(parsed.text("restart") or "no")
     auto_remove = parsed.flag("rm")

@@ -15,7 +15,7 @@ import sys
 from errno import EACCES, EDQUOT, ENOSPC, EROFS
 
 from cloche.cli.grammar import parse
-from cloche.cli.options import CLOCHE, find, is_group
+from cloche.cli.options import CLOCHE, MODULES, find, is_group
 from cloche.errors import ClocheError, SpecError, StageError, UnsupportedError
 from cloche.linux.files import hold_standard_descriptors
 
@@ -64,20 +64,29 @@ RUN = (*OF_RUN, "cloche.stage.main", "cloche.stage.server", "cloche.stage.client
 KEPT = (*OF_RUN, "cloche.cli.run", "cloche.cli.containers.run_kept")
 EXEC = ("cloche.cli.main", "cloche.cli.options_exec", "cloche.cli.containers.exec")
 OF_TERMINALS = ("cloche.cli.containers.leaving", "cloche.stage.operations.filesystems")
-PS = ("cloche.cli.main", "cloche.cli.options_looks", "cloche.cli.containers.ps")
+# what each of these alone loads; the rest has one bundle, of which most needs little
+OWN: dict[str, tuple[str, ...]] = {
+    "ps": (),
+    "rm": ("cloche.engine.layers",),
+    "stop": (),
+    "kill": (),
+    "start": ("cloche.cli.containers.attaching",),
+    "logs": (),
+    "inspect": (),
+}
 VERBS = (
     *(f"cloche.cli.images.{room}" for room in ("images", "image_inspect")),
-    *(
-        f"cloche.cli.containers.{verb}"
-        for verb in "attaching create start stop restart kill rm wait logs inspect".split()
-    ),
-    *(f"cloche.cli.options_{part}" for part in ("containers", "logs", "looks", "images")),
+    *(f"cloche.cli.containers.{verb}" for verb in "attaching create restart wait".split()),
+    *(f"cloche.cli.options_{part}" for part in ("containers", "images")),
 )
-BUNDLES = {
+BUNDLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "run": (RUN, ("cloche.cli.containers.run_kept", "cloche.cli.containers.attaching")),
     "kept": (KEPT, ("cloche.cli.containers.attaching", *RUN)),
     "exec": (EXEC, OF_TERMINALS),
-    "ps": (PS, ()),
+    **{
+        verb: (("cloche.cli.main", MODULES[verb], f"cloche.cli.containers.{verb}"), later)
+        for verb, later in OWN.items()
+    },
     "verbs": (("cloche.cli.main",), VERBS),
 }
 
@@ -223,7 +232,7 @@ def entry(bundle: str = "", package: str = "") -> None:
     `bundle` is what to call the bundle that is to be made of the modules it runs on, `package` the directory.
     """
     code = main(sys.argv[1:])
-    if bundle and BUNDLES[bundle][0][-1] in sys.modules:
+    if bundle in BUNDLES and BUNDLES[bundle][0][-1] in sys.modules:
         from cloche.cli.bundling import write
 
         write(package, bundle, *BUNDLES[bundle])

@@ -225,13 +225,12 @@ def _remove_folder(folder: str) -> bool:
 
 def _remove_log(folder: str) -> None:
     """With its lock: it has names moved in it after the container's end too, while what was rotated is compressed."""
-    from cloche.engine.logs.compressing import Lock
-
     try:
-        with Lock(f"{folder}/log", wait=True), files.Fd(os.open(folder, os.O_DIRECTORY | os.O_CLOEXEC)) as place:
-            remove_tree(place.number, "log")
+        held = locks.lock_folder(f"{folder}/log")
     except FileNotFoundError:
-        pass
+        return
+    with held, files.Fd(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as place:
+        remove_tree(place.number, "log")
 
 
 def sweep() -> None:

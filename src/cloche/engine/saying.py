@@ -7,8 +7,9 @@ import time
 from contextlib import closing
 
 from cloche.engine.containers import ALIVE, Container, is_alive
-from cloche.engine.logs import DEFAULT, readable
+from cloche.engine.logs.drivers import readable
 from cloche.engine.logs.following import follow as following
+from cloche.engine.logs.options import DEFAULT
 from cloche.engine.logs.reading import NEVER, Log, merged
 from cloche.engine.supervisor import client
 from cloche.errors import ClocheError, ConflictError

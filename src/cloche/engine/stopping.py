@@ -79,7 +79,6 @@ def kill(container: Container, number: int) -> None:
             _send(container, pidfd.number, number)
     elif (client.ask_surely if final else client.ask)("signal", container.id, number, final)[0] != "ok":
         raise ConflictError(why)
-    tell(container, "kill", signal=str(number))
 
 
 def wait(container: Container, *, leave: int = -1) -> int | None:
@@ -127,7 +126,7 @@ def _stop_throwaway(container: Container, number: int, patience: float) -> None:
     with _pidfd(container) as pidfd:
         _send(container, pidfd.number, number)
         if not _await(pidfd.number, patience):
-            process.pidfd_send_signal(pidfd.number, KILL)
+            _send(container, pidfd.number, KILL)
             end_groups(tuple(container.entry["groups"]))
             _await(pidfd.number, -1.0)
 
@@ -136,6 +135,7 @@ def _send(container: Container, pidfd: int, number: int) -> None:
     """Send a signal to the first process of a throwaway; what it would not get, and would end others, is its end."""
     lost = process.would_be_lost(container.pid, number)
     process.pidfd_send_signal(pidfd, KILL if lost else number)
+    tell(container, "kill", signal=str(number))
 
 
 def _pidfd(container: Container) -> Fd:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from cloche.engine.keeping import Keep, restart_of
-from cloche.engine.logs import check_options
+from cloche.engine.logs.options import check_options
 from cloche.errors import ConflictError, SpecError
 from cloche.sandbox.options import Options
 from cloche.sandbox.values import duration

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.engine.test_log_files import files_of, small_disk, write_all
 
-from cloche.engine.logs import Facts, datagrams, open_writer
+from cloche.engine.logs import datagrams
 from cloche.engine.logs.datagrams import Datagrams
+from cloche.engine.logs.drivers import open_writer
 from cloche.engine.logs.reading import Log
-from cloche.engine.logs.writers import Writer
+from cloche.engine.logs.writers import Facts, Writer
 
 ID = "cd" * 32
 FACTS = Facts(

@@ -20,12 +20,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conftest import SOURCE
 
-from cloche.engine.logs import Facts, check_options, compressing, open_writer
+from cloche.engine.logs import compressing
+from cloche.engine.logs.drivers import open_writer
 from cloche.engine.logs.files import FileWriter, move_on
+from cloche.engine.logs.options import check_options
 from cloche.engine.logs.reading import Log
 from cloche.engine.logs.records import Record, decode
-from cloche.engine.logs.writers import Writer
+from cloche.engine.logs.writers import Facts, Writer
 from cloche.errors import SpecError
+from cloche.images.store.locks import lock_folder
 
 ID = "ab" * 32
 CHUNKS = st.lists(
@@ -181,7 +184,8 @@ def test_it_holds_one_descriptor_while_something_is_said_and_none_when_not(tmp_p
 FULL = """
 import resource, sys
 sys.path.insert(0, {src!r})
-from cloche.engine.logs import Facts, open_writer
+from cloche.engine.logs.drivers import open_writer
+from cloche.engine.logs.writers import Facts
 writer = open_writer("json-file", {options}, {folder!r}, Facts(id={id!r}))
 lines = [b"%05d %s\\n" % (i, b"x" * 60) for i in range(400)]
 def limit(size):
@@ -251,7 +255,8 @@ def test_a_folder_that_is_gone_is_no_trouble(tmp_path: Path) -> None:
 KILLED = """
 import sys
 sys.path.insert(0, {src!r})
-from cloche.engine.logs import Facts, open_writer
+from cloche.engine.logs.drivers import open_writer
+from cloche.engine.logs.writers import Facts
 writer = open_writer("json-file", {options}, {folder!r}, Facts(id={id!r}))
 number = {first}
 while True:
@@ -290,9 +295,8 @@ def test_killed_at_any_moment_of_a_rotation_nothing_is_lost_or_twice(compress: s
         deadline = time.monotonic() + 60
         while any(path.suffix not in {".gz", ".log"} for path in tmp_path.iterdir()):
             assert time.monotonic() < deadline
-            with compressing.Lock(str(tmp_path)) as lock:
-                if lock.held:
-                    compressing.begin(str(tmp_path / f"{ID}-json.log"), 3000)
+            with lock_folder(str(tmp_path)):
+                compressing.begin(str(tmp_path / f"{ID}-json.log"), 3000)
             time.sleep(0.05)
     await_compression(tmp_path)
     assert [int(record.text) for record in records_of(tmp_path)] == list(range(first))
@@ -369,7 +373,8 @@ def test_the_driver_none_keeps_nothing(tmp_path: Path) -> None:
 def test_writers_load_next_to_nothing() -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(SOURCE)!r}); import cloche.engine.logs.datagrams;"
-        "from cloche.engine.logs import *; open_writer('local', {}, '/nowhere', Facts(id='x')); print(*sys.modules)"
+        "from cloche.engine.logs.drivers import *; from cloche.engine.logs.writers import Facts;"
+        "open_writer('local', {}, '/nowhere', Facts(id='x')); print(*sys.modules)"
     )
     loaded = subprocess.check_output([sys.executable, "-I", "-S", "-c", code], text=True).split()
     assert not set(loaded) & {"re", "json", "logging", "datetime", "threading", "subprocess", "typing", "enum", "zlib"}

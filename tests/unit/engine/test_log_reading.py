@@ -14,9 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloche.engine.logs import Facts, open_writer, reading
+from cloche.engine.logs import reading
+from cloche.engine.logs.drivers import open_writer
 from cloche.engine.logs.following import follow
 from cloche.engine.logs.reading import NEVER, Log, merged
+from cloche.engine.logs.writers import Facts
 
 from .test_log_files import CHUNKS, ID, await_compression, records_of, write_all, writer_in
 

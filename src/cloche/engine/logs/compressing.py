@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import posix as os
 
+from cloche.images.store.locks import lock_folder
 from cloche.linux.files import Fd, write_all
 from cloche.linux.places import dirname, exists
 
@@ -31,22 +32,6 @@ MOST_FDS = 1 << 30
 HEADER = 512  # bytes in which the header of a file surely is
 TAIL = 1 << 16  # bytes at the end of a file in which its last record surely begins to end
 _children: list[int] = []
-
-
-class Lock:
-    """The lock of a folder in which names are moved; `held` says whether it was free."""
-
-    def __init__(self, folder: str, *, wait: bool = False) -> None:
-        self.folder, self.wait = folder, wait
-        self.fd, self.held = -1, False
-
-    def __enter__(self) -> Self:
-        self.fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.held = _lock(self.fd, wait=self.wait)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.fd)
 
 
 def begin(path: str, files: int) -> None:
@@ -95,12 +80,13 @@ def _take(path: str, files: int) -> _Job | None:
     if not number:
         return None
     made = Fd(os.open(f"{path}{NEW}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    if not _lock(made.number, wait=False):
-        made.close()
-        return None
     try:
+        fcntl.flock(made.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(made.number, 0)  # what one that was killed has left
         return _Job(Fd(os.open(f"{path}.{number}", os.O_RDONLY | os.O_CLOEXEC)), made)
+    except BlockingIOError:
+        made.close()
+        return None
     except OSError:
         made.close()
         raise
@@ -150,7 +136,7 @@ def _work(first: _Job, path: str, files: int) -> None:
         with job:
             compress(job.source.number, job.made.number)
             os.fsync(job.made.number)
-            with Lock(dirname(path), wait=True):
+            with lock_folder(dirname(path)):
                 _put_in_place(job, path, files)
                 job = _take(path, files)
 
@@ -203,11 +189,3 @@ def _is(path: str, file: Fd) -> bool:
     except FileNotFoundError:
         return False
     return (there.st_dev, there.st_ino) == (opened.st_dev, opened.st_ino)
-
-
-def _lock(fd: int, *, wait: bool) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    return True

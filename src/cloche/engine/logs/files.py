@@ -17,6 +17,7 @@ from cloche.engine.logs import compressing
 from cloche.engine.logs.options import attributes_of, limits_of
 from cloche.engine.logs.records import Clock, cut, encode, middle_of, payload
 from cloche.engine.logs.writers import Writer
+from cloche.images.store.locks import lock_folder
 from cloche.linux.places import exists, makedirs
 
 TYPE_CHECKING = False
@@ -164,12 +165,11 @@ class FileWriter(Writer):
         beyond its limit than that something is lost.
         """
         try:
-            with compressing.Lock(self.folder) as lock:
-                if lock.held:
-                    self._drop()
-                    move_on(self.path, self.limits.files)
-                    if self.limits.compress:
-                        compressing.begin(self.path, self.limits.files)
+            with lock_folder(self.folder, wait=False):
+                self._drop()
+                move_on(self.path, self.limits.files)
+                if self.limits.compress:
+                    compressing.begin(self.path, self.limits.files)
         except OSError:
             pass
         if self.fd < 0:

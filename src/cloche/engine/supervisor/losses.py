@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cloche.engine.logs import Writer
+    from cloche.engine.logs.writers import Writer
     from cloche.engine.supervisor.loop import Loop, Timer
 
 LATER = 0.5  # seconds

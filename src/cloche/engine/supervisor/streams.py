@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 import time
 
-from cloche.engine.logs import DEFAULT, Facts, open_writer
+from cloche.engine.logs.drivers import open_writer
+from cloche.engine.logs.options import DEFAULT
 from cloche.engine.logs.records import LONGEST
+from cloche.engine.logs.writers import Facts
 from cloche.engine.supervisor import pipes, returning
 from cloche.engine.supervisor.beginnings import Beginnings
 from cloche.engine.supervisor.loop import READ, WRITE
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from cloche.engine.logs import Writer
+    from cloche.engine.logs.writers import Writer
     from cloche.engine.supervisor.connection import Connection
     from cloche.engine.supervisor.loop import Loop, Timer
 

@@ -312,6 +312,8 @@ class Supervised:
                 pass  # it has just ended, as we are about to hear
             if number == KILL:
                 end_groups(orphans.groups_of(self.state))
+        if self.state["status"] in {"running", "paused"}:
+            self.emit("kill", signal=str(number))
         if number == KILL:
             self.let_run()  # what cgroup v1 has frozen does not die
 

@@ -38,6 +38,20 @@ def _open(path: str) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
+def lock_folder(path: str, *, wait: bool = True) -> files.Fd:
+    """Lock a directory in which names are moved. Raises BlockingIOError for one that is locked, if that is not to wait.
+
+    FileNotFoundError where it is not there.
+    """
+    held = files.Fd(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    try:
+        fcntl.flock(held.number, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BaseException:
+        held.close()
+        raise
+    return held
+
+
 def is_locked(path: str) -> bool:
     """Whether somebody holds the lock on a file, which need not be there."""
     try:
