@@ -73,10 +73,10 @@ def _remove_volumes(names: list[str]) -> None:
 
 
 class Ahead:
-    """Has containers end that are to be removed by force in this order, before it is their turn."""
+    """Has containers end that are to be removed by force in this order, before it is their turn; the first one's is."""
 
     def __init__(self, words: list[str]) -> None:
-        self._words = iter(words)
+        self._words = iter(words[1:])
         self._begun: list[Session | None] = []
 
     def advance(self) -> None:

@@ -60,6 +60,7 @@ class Supervised:
         self.holder: Connection | None = None  # for whom alone it stands still
         self.attaching = False  # the starter is to have all it writes, but first it hears that it runs
         self.executed = False
+        self.killed = False  # what is sent to it now makes no difference any more, and is not told
         self.has_volumes = False  # those it is to have are mounted, which has been told
         self.concluding = False
         self.begun_here = 0.0  # when its command was executed; 0 where another supervisor has seen that
@@ -105,7 +106,7 @@ class Supervised:
             was=was,
             lost=was["lost"],
         )
-        self.starter, self.executed = starter, False
+        self.starter, self.executed, self.killed = starter, False, False
         self.streams.set_up(settings["keep"], f"{self.folder}/log", settings["facts"])
         self.attaching = attach
         try:
@@ -312,9 +313,10 @@ class Supervised:
                 pass  # it has just ended, as we are about to hear
             if number == KILL:
                 end_groups(orphans.groups_of(self.state))
-        if self.state["status"] in {"running", "paused"}:
+        if self.state["status"] in {"running", "paused"} and not self.killed:
             self.emit("kill", signal=str(number))
         if number == KILL:
+            self.killed = True
             self.let_run()  # what cgroup v1 has frozen does not die
 
     def stop(self, number: int, patience: float) -> None:
