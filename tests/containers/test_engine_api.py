@@ -30,6 +30,21 @@ if TYPE_CHECKING:
     from tests.conftest import Cli
 
 SLEEP = ["sleep", "600"]
+# keywords that are none: of another kind, as other libraries have them, or without a meaning
+WRONG: tuple[dict[str, Any], ...] = (
+    *({"restart": word} for word in (True, {"Name": "always"})),
+    *({"health_retries": word} for word in ("x", True)),
+    *({"log_options": word} for word in ({"max-file": 3}, ["max-file=3"])),
+    {"health_on_failure": "sleep"},
+    {"no_healthcheck": "no"},
+    {"entrypoint": ["sh"]},
+    {"env": ["A=1"]},
+    {"labels": ["a"]},
+    *({"volumes": word} for word in ({"/srv": 1}, {"/srv": {"mode": "ro"}}, {1: "/srv"}, 1)),
+    *({"hostname": word} for word in (5, "a\0b")),
+    {"read_only": 1},
+    {"workdir": 1},
+)
 
 
 def made(top: Path) -> cloche.Engine:
@@ -132,6 +147,7 @@ def test_what_nobody_knows_and_what_cannot_be(engine: cloche.Engine, box: cloche
         (lambda: box.kill("NOPE"), cloche.SpecError, "Invalid signal: NOPE"),
         (box.unpause, (cloche.ConflictError, cloche.UnsupportedError), "."),
         (lambda: box.exec([]), cloche.SpecError, "the command is empty"),
+        (lambda: box.exec(["a\0b"]), cloche.SpecError, "zero byte"),
         (lambda: box.exec(SLEEP, env={"A=": "1"}), cloche.SpecError, "no variable"),
         (lambda: list(box.logs(since=datetime(2024, 1, 1))), cloche.SpecError, "zone"),
         (lambda: list(box.logs(since="now")), cloche.SpecError, "is no time"),  # type: ignore[arg-type]
@@ -142,6 +158,13 @@ def test_what_nobody_knows_and_what_cannot_be(engine: cloche.Engine, box: cloche
         with pytest.raises(error, match=text):
             work()
     assert engine.containers.list(all=True) == [box], "nothing was made"
+
+
+def test_keywords_that_are_none(engine: cloche.Engine) -> None:
+    for given in WRONG:
+        with pytest.raises(cloche.SpecError, match=next(iter(given))):
+            engine.containers.create("host", SLEEP, **given)
+    assert engine.containers.list(all=True) == []
 
 
 def test_what_is_listed_and_found(engine: cloche.Engine, box: cloche.Container) -> None:
@@ -166,6 +189,13 @@ def test_it_is_what_the_command_line_prints(cli: Cli, engine: cloche.Engine, box
     told = command_line(cli, engine, "events", "--since", "0", "--until", "0s", "--format", "json").splitlines()
     assert list(engine.events(follow=False)) == [json.loads(line) for line in told]
     assert [event["Action"] for event in engine.events(follow=False)] == ["create", "start", "rename"]
+
+
+def test_volumes_as_other_libraries_write_them(engine: cloche.Engine, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("here")
+    volumes = {str(tmp_path): {"bind": "/mnt", "mode": "ro"}}
+    done = engine.containers.run("host", "cat /mnt/file; echo >/mnt/file", volumes=volumes, workdir=Path("/mnt"))
+    assert (done.stdout, done.ok) == ("here", False)
 
 
 def test_every_option_arrives(engine: cloche.Engine, tmp_path: Path) -> None:
@@ -228,6 +258,8 @@ def test_exec(box: cloche.Container) -> None:
     assert box.exec(["cat"]).stdout == "", "there is nothing to read, and nobody waits for it"
     assert box.exec(["id", "-u"], user=7).stdout == "7\n"
     assert box.exec(["echo", "-e", "--privileged"]).stdout == "--privileged\n"
+    for word in ("--privileged", "--help", "-d"):
+        assert box.exec([word, "true"]).exit_code == 127, "a command is no option"
     missing = box.exec(["/not/there"])
     assert missing.exit_code == 127
     assert "/not/there" in missing.stderr
@@ -370,6 +402,29 @@ def test_the_supervisor_is_killed_in_between(engine: cloche.Engine) -> None:
         assert wait.result(20) == 9
         assert logs.result(20) == b"one\ntwo\n"
     assert (box.exit_code, str(box.reason)) == (9, "exited with 9")
+
+
+def test_logs_have_what_nobody_has_read(engine: cloche.Engine) -> None:
+    box = shell(engine, "echo one; sleep 0.5; echo two; sleep 600")
+    until(lambda: list(box.logs()) != [], "it has spoken")
+    os.kill(supervisor(engine), signal.SIGKILL)
+    until(lambda: [said.data for said in box.logs()] == [b"one\n", b"two\n"], "all of it is there")
+
+
+def test_whoever_is_interrupted_lets_go(engine: cloche.Engine) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before, handler = open_files(), signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 1.5)
+    try:
+        engine.containers.run("host", "while :; do echo x; done", name="box")
+    except KeyboardInterrupt as raised:
+        kept = raised  # with all that its frames hold
+    finally:
+        signal.signal(signal.SIGALRM, handler)
+    assert {name for name in open_files() - before if name.startswith("socket")} == set()
+    assert kept.__traceback__ is not None
 
 
 def test_run_hears_the_end_though_the_supervisor_is_killed(engine: cloche.Engine) -> None:

@@ -268,3 +268,14 @@ def test_the_command_that_starts_it_is_killed(alive: Alive) -> None:
     for name in alive("ps", "-aq").split():
         assert state(alive, name)["Status"] in {"created", "running"}
         alive("rm", "-f", name)
+
+
+def test_a_rename_that_fails_late(alive: Alive) -> None:
+    """It has the name that is written down, and the other one is free."""
+    alive("create", "--name", "old", "host", "true")
+    done = alive.cli("rename", "old", "new", env={**alive.env, "CLOCHE_FAILPOINT": "write-renamed:errno"})
+    assert done.returncode == 1
+    assert alive("ps", "-a", "--format", "{{.Names}}") == "new\n"
+    alive("create", "--name", "old", "host", "true")
+    assert alive("ps", "-a", "--format", "{{.Names}}") == "old\nnew\n"
+    alive("rm", "new", "old")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloche.engine.keeping import ON_FAILURE, STREAMS, Keep, restart_of, whole
+from cloche.engine.keeping import STREAMS, Keep, on_failure, restart_of, whole
 from cloche.errors import ConflictError, SpecError
 
 TYPE_CHECKING = False
@@ -15,14 +15,15 @@ TIMES = ("interval", "timeout", "start_period", "start_interval")
 SHORTEST = 0.001  # seconds
 
 
-def keep_of(parsed: Parsed) -> Keep:
+def keep_of(parsed: Parsed, *, auto_remove: bool) -> Keep:
     """The Keep that a command line asks for. Raises SpecError, ConflictError."""
     from cloche.engine.logs.options import check_options
 
     restart, most = restart_of(parsed.text("restart") or "no")
-    auto_remove = parsed.flag("rm")
     if auto_remove and restart != "no":
-        raise contradiction()
+        if parsed.flag("rm"):
+            raise contradiction()
+        raise ConflictError("--restart is for containers that stay", hint="add -d, or --rm=false")
     driver = parsed.text("log_driver") or "json-file"
     options = dict(_key_value(text) for text in parsed.all("log_opt"))
     check_options(driver, options)
@@ -59,14 +60,11 @@ def _health_of(parsed: Parsed) -> dict[str, Any]:
     off = parsed.flag("no_healthcheck")
     if off and any(parsed.text(f"health_{name}") for name in ("cmd", "retries", *TIMES)):
         raise ConflictError("--no-healthcheck conflicts with --health-* options", hint="leave one of them out")
-    on_failure = parsed.text("health_on_failure") or "none"
-    if on_failure not in ON_FAILURE:
-        raise SpecError(f"--health-on-failure {on_failure!r} is unknown", hint=f"there are {', '.join(ON_FAILURE)}")
     return {
         "health_cmd": parsed.text("health_cmd") or "",
         "health_retries": whole(parsed.text("health_retries") or "0", "--health-retries"),
         **{f"health_{name}": _duration(parsed, f"health_{name}") for name in TIMES},
-        "health_on_failure": on_failure,
+        "health_on_failure": on_failure(parsed.text("health_on_failure") or "none", "--health-on-failure"),
         "no_healthcheck": off,
     }
 

@@ -10,6 +10,10 @@ from __future__ import annotations
 
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cloche.runtime.receipt import Layer
+
 LONGEST_NAME, LONGEST = 400, 3000  # characters, of a word in a message and of a whole one
 NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -74,6 +78,12 @@ def columns(rows: list[list[str]], headings: list[str]) -> str:
         cells = [cell + " " * (most - size) for cell, size, most in zip(row, taken, widest, strict=False)]
         lines.append("   ".join(cells).rstrip() + "\n")
     return "".join(lines)
+
+
+def print_lacking(layers: tuple[Layer, ...]) -> None:
+    """Say on standard error what was asked for and this machine cannot enforce."""
+    for layer in layers:
+        print(f"cloche: not enforced: {layer.name}: {plain(layer.detail)}", file=sys.stderr, flush=True)
 
 
 def print_error(error: BaseException) -> None:

@@ -28,23 +28,29 @@ from cloche.sandbox.known import known_of, passing
 from cloche.sandbox.running import Prepared, Result, conclude, prepare, will_need_seal
 
 FETCH_FAILED = 125
+LOOKED_AFTER = ("health_cmd", "log_driver", "log_opt", "detach_keys")
+KEPT = (
+    *("restart", "health_on_failure", "health_retries", "no_healthcheck", "health_interval", "health_timeout"),
+    *("health_start_period", "health_start_interval"),
+)
+
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
     from cloche.cli.table import Verb
     from cloche.engine.passing import Passing
-    from cloche.runtime.receipt import Receipt
     from cloche.sandbox.options import Options
 
 
 def run(verb: Verb, parsed: Parsed) -> int:
     """Carry out the verb; returns the exit code."""
     if verb.name != "shell":
-        if _is_kept(parsed):
+        passing = _is_passing(parsed)
+        if not passing or _is_looked_after(parsed):
             from cloche.cli.containers.run_kept import run_kept
 
-            return run_kept(parsed, options_of(verb, parsed))
+            return run_kept(parsed, options_of(verb, parsed), auto_remove=passing)
         _check_keeping(parsed)
     step = parsed.flag("step")
     watch = parsed.flag("explain") or step
@@ -63,9 +69,11 @@ def run(verb: Verb, parsed: Parsed) -> int:
         prepared.close()
         from cloche.cli.containers.run_kept import run_kept
 
-        return run_kept(parsed, type(options)(**{**vars(options), "pull": "never"}))
-    if options.allow_unenforced and not parsed.flag("quiet"):
-        _report_unenforced(prepared.receipt, prepared.request.asked)
+        return run_kept(parsed, type(options)(**{**vars(options), "pull": "never"}), auto_remove=True)
+    if prepared.lacking and not parsed.flag("quiet"):
+        from cloche.cli.output import print_lacking
+
+        print_lacking(prepared.lacking)
     if prepared.sealed:
         _seal()
     try:
@@ -174,16 +182,19 @@ def check_terminal(options: Options, *, step: bool) -> None:
         raise ConflictError("--step waits for a key, and stdin is not a terminal", hint="use --explain")
 
 
-def _is_kept(parsed: Parsed) -> bool:
-    """Whether the container stays, or goes on without this command: images are docker's, what is the host's is not.
-
-    What has to be looked at meanwhile is not this command's alone, nor what writes to nobody.
-    """
-    if parsed.flag("detach") or parsed.text("health_cmd") or parsed.all("attach"):
-        return True
+def _is_passing(parsed: Parsed) -> bool:
+    """Whether the container is gone when it has ended: images are docker's, what is the host's is not."""
     if parsed.values["rm"] is not None:
-        return not parsed.flag("rm")
-    return not (parsed.text("rootfs") or (parsed.positionals or ["host"])[0] == "host")
+        return parsed.flag("rm")
+    is_hosts = parsed.text("rootfs") or (parsed.positionals or ["host"])[0] == "host"
+    return bool(is_hosts) and not parsed.flag("detach")
+
+
+def _is_looked_after(parsed: Parsed) -> bool:
+    """Whether it goes on without this command, or somebody has to look at it meanwhile, write down what it says, …"""
+    if parsed.flag("detach") or parsed.all("attach") or not parsed.flag("sig_proxy"):
+        return True
+    return any(parsed.values[dest] for dest in LOOKED_AFTER)
 
 
 def _is_checked(parsed: Parsed, prepared: Prepared) -> bool:
@@ -196,28 +207,16 @@ def _is_checked(parsed: Parsed, prepared: Prepared) -> bool:
 
 def _check_keeping(parsed: Parsed) -> None:
     """What only containers that stay have, is to make sense at least, and is not to be lost without a word."""
-    if not any(parsed.values[dest] for dest in ("restart", "log_driver", "log_opt")):
-        return
-    from cloche.cli.keeping import keep_of
+    if any(parsed.values[dest] for dest in KEPT):
+        from cloche.cli.keeping import keep_of
 
-    if keep_of(parsed).restart != "no":
-        raise ConflictError("--restart is for containers that stay", hint="add -d, or --rm=false")
+        keep_of(parsed, auto_remove=True)
 
 
 def _observer(parsed: Parsed, prepared: Prepared) -> front.Observer:
     from cloche.cli.explain import Narrator
 
     return Narrator(prepared, as_json=parsed.text("format") == "json")
-
-
-def _report_unenforced(receipt: Receipt, asked: tuple[str, ...]) -> None:
-    """Say on stderr which limits that were asked for this machine cannot enforce."""
-    given_up = [receipt[name] for name in asked if name in receipt and not receipt[name].enforced]
-    if given_up:
-        from cloche.cli.output import plain
-
-        for layer in given_up:
-            print(f"cloche: not enforced: {layer.name}: {plain(layer.detail)}", file=sys.stderr, flush=True)
 
 
 def _report(result: Result) -> None:

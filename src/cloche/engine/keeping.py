@@ -54,6 +54,13 @@ def restart_of(text: str) -> tuple[str, int]:
     return policy, whole(times, "--restart on-failure:") if colon else 0
 
 
+def on_failure(word: str, what: str) -> str:
+    """What is to be done with one that is not well. Raises SpecError, which says of `what` it is none of these."""
+    if word not in ON_FAILURE:
+        raise SpecError(f"{what} {word!r} is unknown", hint=f"there are {', '.join(ON_FAILURE)}")
+    return word
+
+
 def whole(text: str, what: str) -> int:
     """A whole number of at most nine digits. Raises SpecError, which says of `what` it is none."""
     if not text.isascii() or not text.isdecimal() or len(text) > 9:

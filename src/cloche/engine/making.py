@@ -128,9 +128,11 @@ def _rename(container: Container, new: str) -> None:
         container.known["name"] = new
         write_known(container, after=(names.folder(),))
     except BaseException:
-        container.known["name"] = old
-        names.give_up(new, container.id)
-        _unmark(container.id)
+        written = load(container.id)
+        if written is None or written.name != new:  # else it is called so, and who sweeps gives the old name up
+            container.known["name"] = old
+            names.give_up(new, container.id)
+            _unmark(container.id)
         raise
     point("rename-written")
     names.give_up(old, container.id)

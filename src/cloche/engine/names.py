@@ -73,16 +73,6 @@ def give_up(name: str, container_id: str) -> None:
         pass
 
 
-def rename(old: str, new: str, container_id: str) -> None:
-    """Take a name and give another up. Raises ConflictError, and then nothing has changed.
-
-    Who keeps the name elsewhere too writes it down between `take` and `give_up`, to be found by one of both.
-    """
-    take(new, container_id)
-    if old != new:
-        give_up(old, container_id)
-
-
 def owner(name: str) -> str:
     """The id of the container that has a name; "" for none."""
     try:

@@ -13,7 +13,7 @@ from cloche.engine.containers import TRANSIENT, Container, find, settled
 from cloche.engine.events import tell
 from cloche.engine.records import state_dir
 from cloche.engine.supervisor import client
-from cloche.errors import ClocheError, ConflictError
+from cloche.errors import ClocheError, ConflictError, StageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,8 +47,6 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
             if _runs(container):
                 continue  # somebody has started it meanwhile
             making.take_apart(container)
-            if os.path.exists(f"{state_dir()}/run/{container.id}"):
-                client.revive()  # who looked after it was killed before its place was removed: the next one does that
             break
     else:
         raise ConflictError(
@@ -57,6 +55,16 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
     if volumes and container.known["volumes"]:
         _remove_volumes(container.known["volumes"])
     tell(container, "destroy")
+    _remove_place(container.id)
+
+
+def _remove_place(container_id: str) -> None:
+    """Who looked after it was killed before that removed its place: the next one does that, now or when it comes."""
+    if os.path.exists(f"{state_dir()}/run/{container_id}"):
+        try:
+            client.revive()
+        except StageError:
+            pass
 
 
 def _runs(container: Container) -> bool:

@@ -76,7 +76,8 @@ def kill(container: Container, number: int) -> None:
     final = number in {KILL, signal_number(_stop_signal(container))}
     if not container.kept:
         with _pidfd(container) as pidfd:
-            _send(container, pidfd.number, number)
+            if not _send(container, pidfd.number, number):
+                raise ConflictError(why)
     elif (client.ask_surely if final else client.ask)("signal", container.id, number, final)[0] != "ok":
         raise ConflictError(why)
 
@@ -131,11 +132,18 @@ def _stop_throwaway(container: Container, number: int, patience: float) -> None:
             _await(pidfd.number, -1.0)
 
 
-def _send(container: Container, pidfd: int, number: int) -> None:
-    """Send a signal to the first process of a throwaway; what it would not get, and would end others, is its end."""
+def _send(container: Container, pidfd: int, number: int) -> bool:
+    """Send a signal to the first process of a throwaway; what it would not get, and would end others, is its end.
+
+    False where it has ended meanwhile.
+    """
     lost = process.would_be_lost(container.pid, number)
-    process.pidfd_send_signal(pidfd, KILL if lost else number)
+    try:
+        process.pidfd_send_signal(pidfd, KILL if lost else number)
+    except ProcessLookupError:
+        return False
     tell(container, "kill", signal=str(number))
+    return True
 
 
 def _pidfd(container: Container) -> Fd:

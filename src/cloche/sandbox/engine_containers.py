@@ -225,7 +225,7 @@ class Container:
         self, since: Moment | None, until: Moment | None, tail: int | None, *, follow: bool, leave: int
     ) -> Iterator[Said | None]:
         found = saying.said(
-            [known.find(self.id)],
+            [known.settled(known.find(self.id))],
             since_ns=nanoseconds(since),
             until_ns=nanoseconds(until),
             tail=tail,
@@ -329,7 +329,7 @@ class Containers:
         asked, keep = _wanted("create", image, command, name, options)
         with self._engine.here():
             _fetch(asked)
-            found = keeping.create(asked, keep)
+            found = keeping.create(asked, keep).container
             tell(found, "create")
         return Container(self._engine, found)
 
@@ -435,10 +435,10 @@ def _collect(started: keeping.Started, *, text: bool) -> Finished:
             code, reason = message[1], message[2]
             break
         except GoneError:
+            pass
+        finally:
             session.close()
-            session = attach(container.id)
-    if session is not None:
-        session.close()
+        session = attach(container.id)
     else:
         code = stopping.wait(container)
         reason = container.read_state().state["reason"]

@@ -70,7 +70,7 @@ def asked(
         raise SpecError("the command is empty", hint="such as container.exec(['id', '-u'])")
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     code = f"import sys; sys.path.insert(0, {root!r}); from cloche.cli.main import entry; entry()"
-    argv = [sys.executable, "-I", "-S", "-B", "-c", code, *words, container_id, *command]
+    argv = [sys.executable, "-I", "-S", "-B", "-c", code, *words, "--", container_id, *command]
     given = stdin.encode("utf-8", "surrogateescape") if isinstance(stdin, str) else stdin
     return Asked(argv, {**os.environ, **directories}, given, timeout)
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cloche.engine.supervisor.client import Message, Session
+    from cloche.runtime.receipt import Layer
 
 
 @record
@@ -49,15 +50,24 @@ class Started:
     container: Container
     session: Session | None
     pid: int
+    lacking: tuple[Layer, ...]  # see Prepared
 
 
-def create(options: Options, keep: Keep) -> Container:
+@record
+class Made:
+    """A container that is not started, and what it would be without."""
+
+    container: Container
+    lacking: tuple[Layer, ...]
+
+
+def create(options: Options, keep: Keep) -> Made:
     """Make a container that is not started. Raises ClocheError for what a person can get wrong."""
     options = settled(options)
     container_id = new_id()
     prepared = prepare(options, dry=True, kept=_kept(container_id))
     try:
-        return _make(options, keep, prepared)
+        return Made(_make(options, keep, prepared), prepared.lacking)
     finally:
         prepared.close()
 
@@ -121,14 +131,15 @@ def _start(container: Container, size: tuple[int, int], *, attach: bool) -> Star
             prepared.close()
 
 
-def restart(container: Container, signal: str | int | None = None, timeout: float | None = None) -> None:
-    """End it, as `stop` does, and start it again."""
+def restart(container: Container, signal: str | int | None = None, timeout: float | None = None) -> Started | None:
+    """End it, as `stop` does, and start it again; None where somebody else has done that meanwhile."""
     from cloche.engine.events import tell
     from cloche.engine.stopping import stop
 
     stop(container, signal, timeout)
-    start(find(container.id))
+    started = start(find(container.id))
     tell(container, "restart")
+    return started
 
 
 def options_of(container: Container) -> Options:
@@ -219,7 +230,7 @@ def _begin(container: Container, prepared: Prepared, *, attach: bool) -> Started
     if not attach and session is not None:
         session.close()
     container.read_state()
-    return Started(container, session, rest[0])
+    return Started(container, session, rest[0], prepared.lacking)
 
 
 def _check_whereabouts(session: Session, prepared: Prepared, options: Options) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cloche.images.local import Image
     from cloche.linux.files import Fd
     from cloche.runtime.host import Groups
+    from cloche.runtime.receipt import Layer
     from cloche.runtime.request import Kept, Request
     from cloche.sandbox.attaching import Settled
     from cloche.sandbox.options import Options
@@ -79,6 +80,12 @@ class Prepared:
         self.exposed: tuple[str, ...] = ()
         self.use: Fd | None = None  # what keeps the image from being removed
         self.volumes: Settled | None = None  # and volumes
+
+    @property
+    def lacking(self) -> tuple[Layer, ...]:
+        """What was asked for and this machine cannot enforce: --allow-unenforced goes on without."""
+        layers = (self.receipt[name] for name in self.request.asked if name in self.receipt)
+        return tuple(layer for layer in layers if not layer.enforced)
 
     def record(self, options: Options, pid: int) -> dict[str, Any]:
         """What other commands need to know of a running container."""

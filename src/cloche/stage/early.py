@@ -11,8 +11,8 @@ EXITING, NOT_EXECUTED = 0x4, 0x40  # PF_EXITING, PF_FORKNOEXEC
 
 
 def has_ended(pid: int) -> bool:
-    """Whether it ends, or is a zombie, and was never the command."""
-    return bool(_flags(pid) & EXITING)
+    """Whether it ends, or is a zombie, and was never the command, which may call itself what it likes."""
+    return _flags(pid) & (EXITING | NOT_EXECUTED) == EXITING | NOT_EXECUTED
 
 
 def is_setting_up(pid: int) -> bool:

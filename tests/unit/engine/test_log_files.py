@@ -69,12 +69,15 @@ def said(folder: Path, stream: str) -> bytes:
 
 def await_compression(folder: Path) -> None:
     deadline = time.monotonic() + 60
-    while any(path.name.endswith(compressing.NEW) for path in folder.iterdir()):
+    while is_compressed(folder):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    while compressing._children:
-        compressing.reap()
-        time.sleep(0.01)
+
+
+def is_compressed(folder: Path) -> bool:
+    """Whether that is going on: between one file and the next the lock is held."""
+    with lock_folder(str(folder)):
+        return any(path.name.endswith(compressing.NEW) for path in folder.iterdir())
 
 
 def write_all(writer: Writer, chunks: list[tuple[str, bytes]]) -> None:

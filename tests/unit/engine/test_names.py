@@ -155,10 +155,10 @@ def test_another_name(store: Path) -> None:
     names.take("site", OTHER)
     make(store, OTHER, "site")
     with pytest.raises(ConflictError):
-        names.rename("web", "site", ONE)
+        names.take("site", ONE)
     assert links(store) == {"web": ONE, "site": OTHER}
-    names.rename("web", "web", ONE)
-    names.rename("web", "shop", ONE)
+    names.take("shop", ONE)
+    names.give_up("web", ONE)
     assert links(store) == {"shop": ONE, "site": OTHER}
 
 

@@ -21,13 +21,17 @@ def create(parsed: Parsed) -> int:
     from cloche.cli.options import find
 
     options = options_of(find("create"), parsed)
-    keep = keep_of(parsed)
+    keep = keep_of(parsed, auto_remove=parsed.flag("rm"))
     if code := fetch_wanted(options, quiet=parsed.flag("quiet")):
         return code
     check_pidfile(options.pidfile)
     with IdFile(options.cidfile) as file:
-        container = make(options, keep)
-        file.write(container.id)
-    tell(container, "create")
-    sys.stdout.write(f"{container.id}\n")
+        made = make(options, keep)
+        file.write(made.container.id)
+    tell(made.container, "create")
+    if made.lacking and not parsed.flag("quiet"):
+        from cloche.cli.output import print_lacking
+
+        print_lacking(made.lacking)
+    sys.stdout.write(f"{made.container.id}\n")
     return 0

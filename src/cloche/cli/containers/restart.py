@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cloche.cli.containers.each import for_each
+from cloche.cli.containers.start import report_lacking
 from cloche.cli.containers.stop import seconds
 from cloche.engine import containers
 from cloche.sandbox import keeping
@@ -17,7 +18,9 @@ def restart(parsed: Parsed) -> int:
     signal, timeout = parsed.text("signal"), seconds(parsed)
 
     def one(word: str) -> str:
-        keeping.restart(containers.find(word), signal, timeout)
+        started = keeping.restart(containers.find(word), signal, timeout)
+        if started is not None:
+            report_lacking(started)
         return word
 
     return for_each(parsed.positionals, one)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from cloche.sandbox.options import Options
 
 
-def run_kept(parsed: Parsed, options: Options) -> int:
+def run_kept(parsed: Parsed, options: Options, *, auto_remove: bool) -> int:
     """Carry out `run`; returns the exit code: of a container in the foreground its own."""
-    keep = keep_of(parsed)
+    keep = keep_of(parsed, auto_remove=auto_remove)
     detach = parsed.flag("detach")
     if parsed.flag("explain") or parsed.flag("step"):
         raise ConflictError("--explain and --step watch a container that ends with this command", hint="add --rm")
@@ -49,6 +49,10 @@ def run_kept(parsed: Parsed, options: Options) -> int:
 
         print_error(error)
         return error.code
+    if started.lacking and not parsed.flag("quiet"):
+        from cloche.cli.output import print_lacking
+
+        print_lacking(started.lacking)
     if detach:
         return 0
     from cloche.cli.containers.attaching import Attached

@@ -24,8 +24,18 @@ def start(parsed: Parsed) -> int:
 
 
 def _start(word: str) -> str:
-    keeping.start(containers.find(word))
+    started = keeping.start(containers.find(word))
+    if started is not None:
+        report_lacking(started)
     return word
+
+
+def report_lacking(started: keeping.Started) -> None:
+    """Say what it is without that was asked for."""
+    if started.lacking:
+        from cloche.cli.output import print_lacking
+
+        print_lacking(started.lacking)
 
 
 def _start_attached(parsed: Parsed) -> int:
@@ -43,6 +53,7 @@ def _start_attached(parsed: Parsed) -> int:
     keys = given or container.known["keep"]["detach_keys"]
     if started is None:
         return attach_to(container, interactive=interactive, proxy=parsed.flag("sig_proxy"), keys=keys)
+    report_lacking(started)
     attached = Attached(
         started.session,
         started.container,

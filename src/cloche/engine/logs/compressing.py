@@ -31,7 +31,6 @@ LEVEL = 6
 MOST_FDS = 1 << 30
 HEADER = 512  # bytes in which the header of a file surely is
 TAIL = 1 << 16  # bytes at the end of a file in which its last record surely begins to end
-_children: list[int] = []
 
 
 def begin(path: str, files: int) -> None:
@@ -39,7 +38,6 @@ def begin(path: str, files: int) -> None:
 
     Without it, what is made by a process that is just ending could be taken for what one has left that was killed.
     """
-    reap()
     try:
         job = _take(path, files)
         if job is not None:
@@ -47,17 +45,6 @@ def begin(path: str, files: int) -> None:
                 _fork(job, path, files)
     except (OSError, ImportError):
         pass  # no room for another file or process, no zlib: it stays as it is until the next time
-
-
-def reap() -> None:
-    """Take leave of the processes that have ended."""
-    for pid in _children[:]:
-        try:
-            ended, _ = os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:
-            ended = pid  # somebody else did
-        if ended:
-            _children.remove(pid)
 
 
 class _Job:
@@ -103,16 +90,18 @@ def _next(path: str, files: int) -> int:
 
 
 def _fork(job: _Job, path: str, files: int) -> None:
+    """Have a process do it that is nobody's child: its number means nothing to the writer, and its end neither."""
     import zlib  # noqa: F401 - now, so that the new process has nothing to look for
 
     pid = os.fork()
     if pid:
-        _children.append(pid)
+        os.waitpid(pid, 0)
         return
     code = 1
     try:
-        _become_small(job)
-        _work(job, path, files)
+        if os.fork() == 0:
+            _become_small(job)
+            _work(job, path, files)
         code = 0
     finally:
         os._exit(code)

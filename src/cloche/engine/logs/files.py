@@ -76,7 +76,6 @@ class FileWriter(Writer):
 
     def close(self) -> None:
         """Close the file; a later write opens it again."""
-        compressing.reap()
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

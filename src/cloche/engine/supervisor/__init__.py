@@ -13,5 +13,5 @@
 
 It may be killed at any moment. What runs goes on; what it writes waits in named pipes that the container holds open
 itself; how it ended is written down by the stage. The next command starts another supervisor. It reads little, keeps
-little, and never forks: restarts, removals and health checks are commands that it starts.
+little, and forks for the compression of logs alone: restarts, removals, health checks are commands that it starts.
 """

@@ -1,7 +1,7 @@
 """What commands may ask the supervisor, one function for each word; see `client` for their side.
 
 where SEALED                           ─▶ here NAMESPACES PID, of who would make a container
-start ID FOLDER PLAN SETTINGS ATTACH   ─▶ started PID ATTESTED | failed STEP… | not executed … ; then as attach
+start ID FOLDER PLAN SETTINGS ATTACH   ─▶ started PID ATTESTED | failed STEP… | not executed … | running; then as attach
 attach ID                              ─▶ out 1|2 BYTES … ended CODE REASON
 wait ID                                ─▶ ended CODE REASON
 keyboard                               an attached command, whose stdin is to be the container's: it will send

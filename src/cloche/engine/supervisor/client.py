@@ -1,7 +1,7 @@
 """A command's side of the supervisor: find it, start it where there is none, ask it.
 
 session = connect()            one connection; the supervisor is started if there is none
-session.ask("kill", id, 9)     a message, and the answer
+session.ask("signal", id, 9, True)     a message, and the answer
 ask_surely("stop", id, 15, 9)  the same, asked again of the next supervisor where this one is killed
 revive()                       where something may run and nobody watches it
 """

@@ -1,4 +1,4 @@
-"""Commands of cloche's own that the supervisor starts, since it never forks: restarts, removals, looks at health.
+"""Commands of cloche's own that the supervisor starts, so that it need not fork: restarts, removals, looks at health.
 
 What one says is taken as it comes, so that it is not held up, and its beginning is kept. Its end is that of the
 process: what it has left behind may still hold its output open.
