@@ -11,6 +11,8 @@ PYTHON ?= $(shell for p in /usr/bin/python3 python3; do command -v $$p && break;
 VENV ?= .venv
 BIN := $(VENV)/bin
 ROUNDS ?= 10
+CHANCES := $(patsubst %,tests/%,runtime/test_malformed.py runtime/test_hostile_rootfs.py runtime/test_killed.py \
+    containers/test_cp_hostile.py unit/seccomp)
 FAULTS := $(patsubst %,tests/containers/test_%.py,killed machine reboot full_disk at_once pressure)
 
 .PHONY: try test test-vm test-debian soak lint unit bench bench-containers bench-images clean packages
@@ -31,7 +33,7 @@ test-debian: $(VENV)/dev.stamp
 
 soak: $(VENV)/dev.stamp
 	CLOCHE_SOAK=1000 $(BIN)/python -X dev -m pytest -q -o timeout=900 tests/containers/test_exec.py -k in_a_row
-	CLOCHE_SOAK=$(ROUNDS) $(BIN)/python -X dev -m pytest -q -o timeout=7200 $(FAULTS)
+	CLOCHE_SOAK=$(ROUNDS) $(BIN)/python -X dev -m pytest -q -o timeout=7200 $(FAULTS) $(CHANCES)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.amounts import some
 from tests.containers.filed import BOX, create, members, succeed
 from tests.integration.background import running, uid_of
 
 if TYPE_CHECKING:
     from tests.conftest import Cli
 
-ROUNDS = 12
+ROUNDS = some(12)
 SECRET = "SECRET-OF-THE-HOST"
 
 

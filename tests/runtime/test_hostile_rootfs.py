@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.amounts import some
 from tests.conftest import system_python
 from tests.integration.trees import look
 from tests.runtime.conftest import wait_until
@@ -394,8 +395,8 @@ def test_what_is_swapped_while_a_container_is_made(
     held = os.open(one, os.O_RDONLY)  # the directory itself, wherever it is
     swapper = subprocess.Popen([system_python(), "-I", "-S", "-c", EXCHANGE, str(one), str(two)], env=env)
     try:
-        end = time.monotonic() + 6
-        for _ in range(60):
+        end = time.monotonic() + some(6)
+        for _ in range(some(60)):
             # what is there already need not be made
             for name in os.listdir(held) if what == "parent" else ():
                 shutil.rmtree(name, dir_fd=held)
@@ -424,7 +425,7 @@ def test_what_is_swapped_as_soon_as_it_is_made(runtime: Runtime, bundle: MakeBun
     words = (system_python(), "-I", "-S", "-c", EXCHANGE, str(top / "a"), str(top / "link"))
     swapper = subprocess.Popen(words, env=env)
     try:
-        end = time.monotonic() + 6
+        end = time.monotonic() + some(6)
         while time.monotonic() < end:
             done = runtime.run(made, timeout=20)
             assert "Traceback" not in done.stderr
@@ -647,7 +648,7 @@ def test_a_node_that_is_swapped(runtime: Runtime, bundle: MakeBundle, place: Pat
     env = {**os.environ, "PARENT": str(os.getpid())}
     swapper = subprocess.Popen([system_python(), "-I", "-S", "-c", EXCHANGE, str(one), str(two)], env=env)
     try:
-        end = time.monotonic() + 6
+        end = time.monotonic() + some(6)
         while time.monotonic() < end:
             runtime.run(made, timeout=20)
             status = (place / "host").stat()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.amounts import some
 from tests.runtime.conftest import OURS, SLEEP, alive, groups_of, processes_of, wait_until
 from tests.runtime.looking import only_cloche
 
@@ -33,7 +34,8 @@ INSIDE = (
 ).split()
 RECORDED = ["recorded", "created", "kept"]
 AT_DELETE = ["ended", "groups removed", "unlink config.json", "unlink start", "unlink state.json", "unlink lock"]
-DELAYS = [n * 0.004 for n in range(16)]  # seconds
+TRIES = some(24)
+DELAYS = [n * 0.064 / TRIES for n in range(TRIES)]  # seconds
 
 
 @pytest.fixture(autouse=True)

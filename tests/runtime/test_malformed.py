@@ -23,6 +23,7 @@ from cloche.errors import SpecError
 from cloche.spec.config import Config
 from cloche.spec.reader import read_json
 from cloche.spec.validate import validate
+from tests.amounts import some
 from tests.runtime.conftest import (
     SLEEP,
     Bundle,
@@ -222,7 +223,7 @@ def refusal(text: bytes) -> SpecError | None:
     return None
 
 
-@settings(max_examples=1500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=some(1500), deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(wrong(full()))
 def test_any_text_is_read_or_refused_with_a_place(text: bytes) -> None:
     error = refusal(text)
@@ -234,7 +235,7 @@ def test_any_text_is_read_or_refused_with_a_place(text: bytes) -> None:
         assert message.removeprefix(error.pointer).isprintable()  # a pointer is exact, and escaped where it is printed
 
 
-@settings(max_examples=500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=some(500), deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode(errors="surrogatepass")))
 def test_bytes_that_are_no_json_are_refused_with_a_place(text: bytes) -> None:
     error = refusal(text)
@@ -323,7 +324,11 @@ def harmless(text: bytes) -> bool:
 
 
 @settings(
-    max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False
+    max_examples=some(150),
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    report_multiple_bugs=False,
 )
 @given(text=(wrong(base()) | wrong(many())).filter(harmless))
 def _any_config(runtime: Runtime, made: Bundle, text: bytes) -> None:

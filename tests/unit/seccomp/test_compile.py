@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.amounts import some
 
 from cloche.errors import SpecError
 from cloche.linux import seccomp
@@ -36,7 +37,7 @@ def decide(document: dict[str, Any], nr: int, *args: int, **how: Any) -> int:
     return run(decode(compile_filter(document, **how).program), nr, args)
 
 
-@settings(deadline=None, max_examples=250)
+@settings(deadline=None, max_examples=some(250))
 @given(profiles, st.sampled_from(("x86_64", "aarch64")), st.lists(arguments, max_size=3))
 def test_a_program_decides_what_the_profile_says(
     document: dict[str, Any], arch: str, somewhere: list[tuple[int, ...]]
@@ -54,7 +55,7 @@ def test_a_program_decides_what_the_profile_says(
     assert run(code, 0, (), I386) == KILL_PROCESS
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=some(200))
 @given(st.sampled_from(("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")), values, values, values)
 def test_every_comparison_on_64_bits(op: str, value: int, second: int, have: int) -> None:
     document = profile(rule("read", "ALLOW", (3, op, value, second)))
@@ -76,7 +77,7 @@ def test_another_abi_is_killed_and_so_is_x32() -> None:
     assert (run(hidden, 1), run(hidden, X32_BIT + 1), run(hidden, -1)) == (ALLOW, ENOSYS, ENOSYS)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=some(80))
 @given(st.data(), st.lists(arguments, max_size=2), st.booleans())
 @pytest.mark.parametrize("arch", syscalls.ARCHITECTURES)
 def test_every_abi_decides_by_its_own_numbers(

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.amounts import some
 
 from cloche.runtime.seccomp import compat, default, syscalls
 from cloche.runtime.seccomp.compile import compile_filter
@@ -133,7 +134,7 @@ def allowing(args: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[list[
 equalities = conditions.filter(lambda condition: condition["op"] in ("SCMP_CMP_EQ", "SCMP_CMP_MASKED_EQ"))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=some(150))
 @given(allowing(conditions).map(once_each) | allowing(equalities), st.lists(arguments, max_size=3))
 def test_random_profiles(rules: list[dict[str, Any]], somewhere: list[tuple[int, ...]]) -> None:
     document = {"defaultAction": "SCMP_ACT_LOG", "syscalls": rules}
@@ -215,7 +216,7 @@ KNOWN = [
 ]  # fmt: skip
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=some(120))
 @given(st.data(), st.sampled_from(("SCMP_ACT_LOG", "SCMP_ACT_TRACE")), st.lists(arguments, max_size=2))
 @pytest.mark.parametrize("arch", syscalls.ARCHITECTURES)
 def test_every_number_of_every_abi(
