@@ -110,6 +110,8 @@ def logs(alive: Alive, name: str) -> list[Path]:
         (("--restart", "on-failure:x"), "is not a number"),
         (("--memory", "1"), "too small"),
         (("--memory", "x"), "is not a size"),
+        (("--memory", "", "--restart", "no"), "is not a size"),
+        (("--cpu-period", ""), "is not a whole number"),
         (("--cpus", "1000"), "more than this machine has"),
         (("--cpu-quota", "5000", "--cpus", "1"), "Conflicting options: Nano CPUs and CPU Quota cannot both be set"),
         (("--cpu-quota", "5000"), "Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set"),
@@ -126,10 +128,18 @@ def test_what_cannot_be(cli: Cli, store: Store, words: tuple[str, ...], says: st
     before = (folder / "container.json").read_text()
     done = cli("update", *words, "web", env=store.env)
     # an option that is none, or a value of another kind
-    code = 125 if says in {"is not a size", "--pids-limit", "real-time"} else 1
+    code = 125 if says in {"is not a size", "is not a whole number", "--pids-limit", "real-time"} else 1
     assert (done.returncode, done.stdout) == (code, "")
     assert says in done.stderr
     assert (folder / "container.json").read_text() == before
+
+
+def test_an_empty_list_is_the_one_it_has(cli: Cli, store: Store) -> None:
+    """As in docker, where that is no size or number."""
+    folder = store.make("web", options={"cpuset_cpus": "0", "image": "host"})
+    done = cli("update", "--cpuset-cpus", "", "--cpuset-mems", "", "web", env=store.env)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "web\n", "")
+    assert json.loads((folder / "container.json").read_text())["options"]["cpuset_cpus"] == "0"
 
 
 def test_who_removes_itself_is_not_started_again(cli: Cli, store: Store) -> None:

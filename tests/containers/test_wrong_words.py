@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,12 @@ tag --nosuch a b|save --nosuch a|load --nosuch|history --nosuch a|search --nosuc
 logout --nosuch|volume create --nosuch|volume create --label|volume ls --nosuch|volume ls -f abc|volume rm --nosuch a
 volume prune --filter abc -f|image ls --nosuch|image prune --filter abc -f|container prune --filter abc -f
 container prune --nosuch|system df --nosuch|system prune --nosuch|system events --nosuch
+update -m '' c|update --memory '' --restart no c|update --cpus '' c|update --cpu-period '' c|update --cpu-shares '' c
+update --pids-limit '' c|update --cpu-period abc c|run --cpu-period abc box|run --cpu-period '' --cpu-quota 5000 box
+run --health-cmd x --health-retries '' box|run --health-interval '' box|run --health-timeout '' box|run -e '' box
+run --health-start-period '' box|run --network '' box|run --expose '' box|run --expose 90-80 box|run --expose 80:90 box
+run -l 'a b=c' box|ps -n ''|search --limit '' x|exec -e '' c x|exec -e =x c x|volume create --label ''
+volume create --label 'a b=c'
 """
 # a verb that is not there, an operand that is missing, one too many
 WORDS = """
@@ -50,7 +57,7 @@ def lines(table: str) -> list[str]:
 @pytest.mark.parametrize(("table", "code"), [(OPTIONS, 125), (WORDS, 1)])
 def test_the_code_and_one_line(table: str, code: int, quick: Forks) -> None:
     for line in lines(table):
-        done = quick(*line.split())
+        done = quick(*shlex.split(line))
         assert (done.returncode, done.stdout) == (code, ""), line + done.stderr
         assert done.stderr.startswith("cloche: "), line
         assert done.stderr.count("\n") <= 2, line

@@ -58,11 +58,14 @@ def attached_of(parsed: Parsed) -> tuple[str, ...]:
 def _health_of(parsed: Parsed) -> dict[str, Any]:
     """What is asked of its health. Raises SpecError, ConflictError."""
     off = parsed.flag("no_healthcheck")
-    if off and any(parsed.text(f"health_{name}") for name in ("cmd", "retries", *TIMES)):
+    if off and (
+        parsed.text("health_cmd") or any(parsed.text(f"health_{name}") is not None for name in ("retries", *TIMES))
+    ):
         raise ConflictError("--no-healthcheck conflicts with --health-* options", hint="leave one of them out")
+    retries = parsed.text("health_retries")
     return {
         "health_cmd": parsed.text("health_cmd") or "",
-        "health_retries": whole(parsed.text("health_retries") or "0", "--health-retries"),
+        "health_retries": 0 if retries is None else whole(retries, "--health-retries"),
         **{f"health_{name}": _duration(parsed, f"health_{name}") for name in TIMES},
         "health_on_failure": on_failure(parsed.text("health_on_failure") or "none", "--health-on-failure"),
         "no_healthcheck": off,
@@ -94,7 +97,7 @@ def _duration(parsed: Parsed, dest: str) -> float:
     from cloche.sandbox.values import duration
 
     text, what = parsed.text(dest), f"--{dest.replace('_', '-')}"
-    found = duration(text, what) if text else 0.0
+    found = duration(text, what) if text is not None else 0.0
     if 0 < found < SHORTEST:
         raise SpecError(f"{what} {text} is too short", hint="1ms is the least, as docker has it")
     return found

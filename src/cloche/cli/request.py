@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from cloche.errors import NotFoundError, SpecError
+from cloche.errors import BAD_OPTION, NotFoundError, SpecError
 from cloche.sandbox.options import Options
 
 TYPE_CHECKING = False
@@ -39,14 +39,40 @@ def options_of(verb: Verb, parsed: Parsed, *, trace: bool = False, step: bool = 
         given["entrypoint"] = ""  # a shell, and not what an image starts with
     given["command"] = tuple(words)
     given["label"] = (*lines_of("--label-file", parsed.all("label_file"), "label"), *parsed.all("label"))
-    if nameless := [text for text in parsed.all("label") if text.partition("=")[0] == ""]:
-        raise SpecError(f"invalid label '{nameless[0]}': empty name", hint="KEY=VALUE, or KEY")
+    _check_values(parsed)
     given["env"] = (
         *lines_of("--env-file", parsed.all("env_file"), "variable"),
         *_shell_prompt(verb, parsed),
         *parsed.all("env"),
     )
     return Options(**given, trace=trace, step=step)  # type: ignore[arg-type]
+
+
+def _check_values(parsed: Parsed) -> None:
+    """Raise SpecError for what would else be left out without a word, or written down as it is."""
+    for text in parsed.all("label"):
+        label_of(text)
+    if nameless := [text for text in parsed.all("env") if text.partition("=")[0] == ""]:
+        hint = "KEY=VALUE, or KEY to pass on your own"
+        raise SpecError(f"--env {nameless[0]!r} has no name", hint=hint, code=BAD_OPTION)
+    if parsed.text("network") == "":
+        raise SpecError("--network is empty", hint="none, host, ns:PATH or container:NAME", code=BAD_OPTION)
+    if parsed.all("expose"):
+        from cloche.engine.filtering import ports_of
+
+        if wrong := [text for text in parsed.all("expose") if not ports_of(text)]:
+            raise SpecError(f"--expose {wrong[0]!r} is no port", hint="PORT[-PORT][/PROTOCOL]", code=BAD_OPTION)
+
+
+def label_of(text: str) -> tuple[str, str]:
+    """KEY[=VALUE] of --label as (key, value). Raises SpecError with docker's words."""
+    key, _, value = text.partition("=")
+    name = key.lstrip()
+    if not name:
+        raise SpecError(f"invalid label '{text}': empty name", hint="KEY=VALUE, or KEY", code=BAD_OPTION)
+    if any(c.isspace() for c in name):
+        raise SpecError(f"label '{name}' contains whitespaces", hint="KEY=VALUE, or KEY", code=BAD_OPTION)
+    return key, value
 
 
 def shell_command(image: str) -> list[str]:

@@ -13,7 +13,7 @@ import os
 import time
 
 from cloche.engine import records
-from cloche.errors import ConflictError, ForbiddenError, SpecError
+from cloche.errors import BAD_OPTION, ConflictError, ForbiddenError, SpecError
 from cloche.linux.namespaces import NAMES
 from cloche.linux.reading import boot_id, read
 from cloche.records import record
@@ -133,7 +133,8 @@ def asked_variables(texts: list[str]) -> tuple[str, ...]:
     for text in texts:
         key, equals, _ = text.partition("=")
         if not key:
-            raise SpecError(f"--env {text!r} has no name", hint="KEY=VALUE, or KEY to pass on your own")
+            hint = "KEY=VALUE, or KEY to pass on your own"
+            raise SpecError(f"--env {text!r} has no name", hint=hint, code=BAD_OPTION)
         found.append(text if equals or key not in os.environ else f"{key}={os.environ[key]}")
     return tuple(found)
 

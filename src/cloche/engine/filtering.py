@@ -119,10 +119,12 @@ def _ports(key: str, text: str) -> set[str]:
 def ports_of(text: str) -> set[str]:
     """The same; empty for what is no port."""
     numbers, _, protocol = text.partition("/")
-    first, _, last = numbers.partition("-")
-    if not all(word.isascii() and word.isdecimal() and int(word) < MOST_PORTS for word in (first, last or first)):
-        return set()
-    return {f"{number}/{protocol or 'tcp'}" for number in range(int(first), int(last or first) + 1)}
+    first, dash, last = numbers.partition("-")
+    last = last if dash else first
+    for word in (first, last):
+        if not (word.isascii() and word.isdecimal() and len(word) <= 5 and int(word) < MOST_PORTS):
+            return set()
+    return {f"{number}/{protocol or 'tcp'}" for number in range(int(first), int(last) + 1)}
 
 
 def _beside(key: str, created: str) -> Test:

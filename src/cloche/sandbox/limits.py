@@ -102,9 +102,11 @@ def _cpu(options: Options, asked: list[str]) -> CPU | None:
         if cpu.quota > available * 100_000:
             raise SpecError(f"--cpus {options.cpus} is more than this machine has", hint=f"it has {available}")
         asked.append("cpu")
+    period = 100_000
+    if options.cpu_period is not None and options.cpu_period != 0:
+        period = values.whole(options.cpu_period, "--cpu-period", 1000, 1_000_000)
     if options.cpu_quota is not None:
-        cpu.quota = values.whole(options.cpu_quota, "--cpu-quota", -1, 10**9)
-        cpu.period = values.whole(options.cpu_period or 100_000, "--cpu-period", 1000, 1_000_000)
+        cpu.quota, cpu.period = values.whole(options.cpu_quota, "--cpu-quota", -1, 10**9), period
         if 0 <= cpu.quota < 1000:
             raise SpecError(f"--cpu-quota {cpu.quota} is too small", hint="at least 1000 microseconds, or -1")
         asked.append("cpu")

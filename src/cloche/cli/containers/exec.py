@@ -39,12 +39,14 @@ def exec(parsed: Parsed) -> int:
     detached = parsed.flag("detach")
     if tty and interactive and not detached:
         check_terminal()
+    variables = [*lines_of("--env-file", parsed.all("env_file"), "variable"), *parsed.all("env")]
+    env = execs.asked_variables(variables)
     container = containers.running(word)
     execs.check_running(container)
     execs.seal_for(container, privileged=parsed.flag("privileged"))
     asked = execs.Asked(
         argv=tuple(command),
-        env=execs.asked_variables([*lines_of("--env-file", parsed.all("env_file"), "variable"), *parsed.all("env")]),
+        env=env,
         workdir=parsed.text("workdir") or "",
         user=parsed.text("user") or "",
         privileged=parsed.flag("privileged"),

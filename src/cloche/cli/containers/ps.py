@@ -69,7 +69,9 @@ def _count(parsed: Parsed) -> int:
     """How many of those made last are wanted; 0 for any number."""
     if parsed.flag("latest"):
         return 1
-    text = parsed.text("last") or "-1"
+    text = parsed.text("last")
+    if text is None:
+        return 0
     if not (text.isascii() and text.removeprefix("-").isdecimal()):
         raise SpecError(f"--last {text!r} is not a number", hint="such as --last 5", code=BAD_OPTION)
     return max(0, int(text))

@@ -12,14 +12,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
 
+LISTS = {"cpuset_cpus", "cpuset_mems"}  # of which an empty one stands for the one it has, as in docker
+
 
 def update(parsed: Parsed) -> int:
     """Carry out `update`; prints the names of those that were changed."""
-    limits = {name: text for name in updating.LIMITS if (text := parsed.text(name))}
+    given = {name: text for name in updating.LIMITS if (text := parsed.text(name)) is not None}
+    limits = {name: text for name, text in given.items() if text or name not in LISTS}
     updating.check(limits)
     policy = parsed.text("restart")
     restart = restart_of(policy) if policy is not None else None
-    if not limits and restart is None:
+    if not given and restart is None:
         raise SpecError("you must provide one or more flags when using this command", hint="such as --memory 512m")
 
     def work(word: str) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cloche.images.registry.searching import Found
 
 MOST = 100
+USUAL = 25
 SHORT = 45  # characters of a description
 COLUMNS = ("Name", "Description", "StarCount", "IsOfficial")
 HEADINGS = {
@@ -35,7 +36,7 @@ def search(parsed: Parsed) -> int:
     domain, term = split_domain(parsed.positionals[0])
     if not term:
         raise SpecError("there is nothing to search for", hint="[REGISTRY/]TERM")
-    limit = _limit(parsed.text("limit") or "25")
+    limit = _limit(parsed.text("limit"))
     meant = _meant(parsed.all("filter"))
     access = access_of(parsed)
     rows = []
@@ -49,10 +50,12 @@ def search(parsed: Parsed) -> int:
     return 0
 
 
-def _limit(text: str) -> int:
+def _limit(text: str | None) -> int:
+    if text is None:
+        return USUAL
     is_number = text.isascii() and text.isdecimal()
     if not (is_number and len(text) < 4 and 1 <= int(text) <= MOST):
-        raise SpecError(f"--limit {text}: a number from 1 to {MOST}", code=0 if is_number else BAD_OPTION)
+        raise SpecError(f"--limit {text!r}: a number from 1 to {MOST}", code=0 if is_number else BAD_OPTION)
     return int(text)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from cloche.cli.request import label_of
 from cloche.engine import volumes
 from cloche.engine.volume_uses import create
 from cloche.errors import SpecError
@@ -16,15 +17,15 @@ if TYPE_CHECKING:
 def volume_create(parsed: Parsed) -> int:
     """Carry out `volume create`."""
     name = parsed.positionals[0] if parsed.positionals else ""
-    labels = dict(_pair(text, "--label") for text in parsed.all("label"))
-    options = dict(_pair(text, "--opt") for text in parsed.all("opt"))
+    labels = dict(label_of(text) for text in parsed.all("label"))
+    options = dict(_pair(text) for text in parsed.all("opt"))
     volume = create(name, labels, options, driver=parsed.text("driver") or volumes.DRIVER)
     sys.stdout.write(f"{volume.name}\n")
     return 0
 
 
-def _pair(text: str, option: str) -> tuple[str, str]:
+def _pair(text: str) -> tuple[str, str]:
     key, _, value = text.partition("=")
     if not key:
-        raise SpecError(f"{option} {text!r} has no name", hint="KEY=VALUE")
+        raise SpecError(f"--opt {text!r} has no name", hint="KEY=VALUE")
     return key, value
