@@ -209,4 +209,4 @@ def test_removal_contradicts(alive: Alive) -> None:
         said = alive("run", *words, "--rm", "--restart", "always", "host", "true", code=125)
         assert "cannot specify both --restart and --rm" in said
     alive("run", "--rm", "--restart", "no", "host", "true")
-    assert "invalid restart policy" in alive("create", "--restart", "sometimes", "host", "true", code=1)
+    assert "invalid restart policy" in alive("create", "--restart", "sometimes", "host", "true", code=125)

@@ -37,7 +37,14 @@ update --pids-limit '' c|update --cpu-period abc c|run --cpu-period abc box|run 
 run --health-cmd x --health-retries '' box|run --health-interval '' box|run --health-timeout '' box|run -e '' box
 run --health-start-period '' box|run --network '' box|run --expose '' box|run --expose 90-80 box|run --expose 80:90 box
 run -l 'a b=c' box|ps -n ''|search --limit '' x|exec -e '' c x|exec -e =x c x|volume create --label ''
-volume create --label 'a b=c'
+volume create --label 'a b=c'|create -l =x box|create -a foo box|create --mount abc box|create --mount '' box
+create --health-cmd x --health-retries x box|create --label-file /nosuch box|create --env-file /nosuch box
+create -e =x box|create --rm --restart always box|create --no-healthcheck --health-cmd x box|create --pid foo box
+create --restart on-failure:x box|create --uts foo box|create --userns foo box|create --cgroupns foo box
+create --security-opt foo box|create --security-opt seccomp=/nosuch box|create --sysctl foo=1 box|create -v '' box
+create --ulimit foo=1 box|create --ulimit nofile=5:3 box|create --ulimit nofile=a box|create --dns foo box
+create --dns-search '' box|create --add-host foo box|create --expose foo box|create --device-read-bps foo box
+create --cpu-period abc box|create --stop-timeout abc box|create --shm-size abc box|create --oom-score-adj abc box
 """
 # a verb that is not there, an operand that is missing, one too many
 WORDS = """

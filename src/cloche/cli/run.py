@@ -107,7 +107,9 @@ def fetch(options: Options, *, quiet: bool) -> int:
 
     Says how it goes on standard error, as the output is the command's. Returns its exit code.
     """
-    _check_words(options)
+    from cloche.sandbox.words import check_words
+
+    check_words(options)
     pid = os.fork()
     if pid == 0:
         code = FETCH_FAILED
@@ -129,18 +131,6 @@ def fetch(options: Options, *, quiet: bool) -> int:
             os._exit(code)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return code if code >= 0 else FETCH_FAILED
-
-
-def _check_words(options: Options) -> None:
-    """What means nothing is said before something is fetched for it."""
-    from cloche.sandbox.limits import resources
-    from cloche.sandbox.volumes import here
-
-    resources(options)
-    for text in options.volume:
-        values.volume(text, here())
-    for text in options.mount:
-        values.mount_words(text)
 
 
 def _drive(options: Options, prepared: Prepared, observer: front.Observer) -> Result:

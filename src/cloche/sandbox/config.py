@@ -57,8 +57,8 @@ def build(
     container's name into (pid, start time); `size` is the terminal's rows and columns.
     Raises ClocheError for everything a person can get wrong.
     """
-    options = _without_zeros(options)
-    _check(options)
+    options = without_zeros(options)
+    check(options)
     security = decide(options)
     sharing = _sharing(options, host, find)
     ids = _ids(options, host, lease, sharing)
@@ -90,7 +90,7 @@ def build(
         capabilities=Capabilities(
             bounding=capabilities, effective=capabilities, permitted=capabilities, inheritable=[], ambient=[]
         ),
-        rlimits=_rlimits(options),
+        rlimits=rlimits(options),
         noNewPrivileges=security.no_new_privileges,
         oomScoreAdj=None if score is None else values.whole(score, "--oom-score-adj", -1000, 1000),
     )
@@ -144,7 +144,7 @@ def ids_of(options: Options, host: Host, find: Finder) -> IdMaps:
     return _ids(options, host, None, _sharing(options, host, find))
 
 
-def _without_zeros(options: Options) -> Options:
+def without_zeros(options: Options) -> Options:
     """The options without those 0s that mean "not set" to docker."""
     given = vars(options)
     unset = [name for name in ("memory_swap", "cpus", "blkio_weight") if _is_zero(given[name])]
@@ -158,8 +158,8 @@ def _is_zero(amount: object) -> bool:
         return False
 
 
-def _check(options: Options) -> None:
-    """Contradictions, and characters no system call takes."""
+def check(options: Options) -> None:
+    """Raise SpecError, ConflictError for contradictions, and characters no system call takes."""
     for field, value in vars(options).items():
         for text in value if isinstance(value, tuple) else (value,):
             if isinstance(text, str):
@@ -254,26 +254,53 @@ class Sharing:
         return any(kind == k for k, _ in self.paths) or any(kind in held[2] for held in self.processes)
 
 
+def modes(options: Options) -> tuple[tuple[str, str, str], ...]:
+    """What --network, --pid, --ipc, --uts, --cgroupns and --userns say: (kind, option, mode). Raises SpecError."""
+    found = (
+        ("net", "--network", options.network),
+        ("pid", "--pid", options.pid),
+        ("ipc", "--ipc", options.ipc),
+        ("uts", "--uts", options.uts),
+        ("cgroup", "--cgroupns", options.cgroupns),
+        ("user", "--userns", options.userns),
+    )
+    for kind, option, mode in found:
+        if mode in _MODES.get(kind, ("", "private", "host")):
+            continue
+        if mode.startswith("container:") and kind != "cgroup":
+            continue
+        if kind == "user":
+            raise SpecError(f"--userns={mode} is not a mode", hint="auto, keep-id, host or container:NAME")
+        if mode.startswith("ns:") and kind != "cgroup":
+            continue
+        if mode in {"bridge", "default", "slirp4netns", "pasta"} and kind == "net":
+            raise SpecError(f"--network={mode} is not here yet", hint="none, host, ns:PATH or container:NAME")
+        others = "" if kind == "cgroup" else ", ns:PATH or container:NAME"
+        raise SpecError(f"{option}={mode} is not a mode", hint=f"private, host{others}")
+    return found
+
+
+_MODES = {
+    "net": ("", "none", "private", "host"),
+    "ipc": ("", "none", "private", "host"),
+    "user": ("", "auto", "keep-id", "private", "host"),
+}
+
+
 def _sharing(options: Options, host: Host, find: Finder) -> Sharing:
-    """What --network, --pid, --ipc, --uts, --cgroupns and --userns say."""
+    """Whose namespaces the modes mean."""
     shared: set[str] = set()
     paths: list[tuple[str, str]] = []
     held: dict[tuple[int, int], list[str]] = {}
-    modes = (("net", options.network), ("pid", options.pid), ("ipc", options.ipc), ("uts", options.uts))
-    for kind, mode in (*modes, ("cgroup", options.cgroupns), ("user", options.userns)):
-        option = {"net": "--network", "user": "--userns", "cgroup": "--cgroupns"}.get(kind, f"--{kind}")
+    for kind, option, mode in modes(options):
         if mode == "host":
             shared.add(kind)
-        elif mode.startswith("container:") and kind != "cgroup":
+        elif mode.startswith("container:"):
             held.setdefault(find(mode[10:]), []).append(kind)
-        elif mode.startswith("ns:") and kind not in {"cgroup", "user"}:
+        elif mode.startswith("ns:"):
             if not os.path.exists(mode[3:]):
                 raise NotFoundError(f"{option}={mode}: {mode[3:]} is not there", hint="such as ns:/run/netns/NAME")
             paths.append((kind, mode[3:]))
-        elif mode in {"bridge", "default", "slirp4netns", "pasta"} and kind == "net":
-            raise SpecError(f"--network={mode} is not here yet", hint="none, host, ns:PATH or container:NAME")
-        elif mode not in {"", "private", *(["none"] if kind in {"net", "ipc"} else [])} and kind != "user":
-            raise SpecError(f"{option}={mode} is not a mode", hint="private, host, ns:PATH or container:NAME")
     for (pid, _), kinds in held.items():
         # what belongs to namespaces, such as /proc, can be mounted only with power over their owner
         if "user" not in kinds and "user" not in shared and _other_users(pid):
@@ -335,8 +362,8 @@ def _host_root(options: Options, image: HostImage, host: Host) -> Root:
     return Root(tuple(trees), image.directories, image.symlinks, read_only=options.read_only)
 
 
-def _rlimits(options: Options) -> list[Rlimit]:
-    """--ulimit; of two for the same resource the last counts."""
+def rlimits(options: Options) -> list[Rlimit]:
+    """--ulimit; of two for the same resource the last counts. Raises SpecError."""
     limits = [values.rlimit(text) for text in options.ulimit]
     return [Rlimit.parse(limit) for limit in {limit["type"]: limit for limit in limits}.values()]
 
@@ -469,7 +496,7 @@ def _sysctls(options: Options, sharing: Sharing, ids: IdMaps) -> dict[str, str]:
         result["net.ipv4.ping_group_range"] = f"{ids.first()[1]} {ids.first()[1]}"
     for text in options.sysctl:
         key, value = values.key_value(text, "--sysctl")
-        namespace = _sysctl_namespace(key)
+        namespace = sysctl_namespace(key)
         if sharing.has(namespace):
             raise ConflictError(
                 f"--sysctl {key} would change the host, or another container, whose {namespace} namespace is shared"
@@ -481,7 +508,8 @@ def _sysctls(options: Options, sharing: Sharing, ids: IdMaps) -> dict[str, str]:
     return result
 
 
-def _sysctl_namespace(key: str) -> str:
+def sysctl_namespace(key: str) -> str:
+    """The kind of namespace that a kernel parameter belongs to. Raises SpecError where it belongs to none."""
     from cloche.spec.checks import sysctl_path
     from cloche.spec.validate_linux import namespace_of_sysctl
 

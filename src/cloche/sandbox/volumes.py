@@ -27,7 +27,7 @@ def mounts_of(options: Options, volumes: tuple[Mount, ...] = ()) -> list[Mount]:
     copy = options.image != HOST  # no image: what is there is the host's, and much
     mounts = [_mount(values.volume(text, base), copy=copy) for text in options.volume]
     mounts += [_spelt(text, base, copy=copy) for text in options.mount]
-    mounts += [_tmpfs(text) for text in options.tmpfs]
+    mounts += [tmpfs(text) for text in options.tmpfs]
     seen: set[str] = set()
     for item in mounts:
         place = os.path.normpath(item.destination)
@@ -134,7 +134,8 @@ def _is_recursive(words: dict[str, str], *, read_only: bool) -> bool:
     return recursive
 
 
-def _tmpfs(text: str) -> Mount:
+def tmpfs(text: str) -> Mount:
+    """DIR[:OPTIONS] of --tmpfs. Raises SpecError, ConflictError."""
     target, _, words = text.partition(":")
     if not target.startswith("/") or ".." in target.split("/") or not os.path.normpath(target).strip("/"):
         raise SpecError(f"--tmpfs {text!r} is not an absolute path inside", hint="such as /scratch:size=64m")
