@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import cloche
 from cloche.cli.main import main
 from cloche.cli.options_run import RUN
-from cloche.cli.table import ABSENT, FLAG
+from cloche.cli.table import FLAG
 from cloche.sandbox import api
 
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ def test_a_machine_that_forbids_user_namespaces(kind: str, request: pytest.Fixtu
     assert "user" in done.stderr.splitlines()[1]
 
 
-OPTIONS = [option for option in RUN.options if option.kind != ABSENT]
+OPTIONS = RUN.options
 MEANINGFUL = """
  0 -1 1 64m 1.5 host none private /tmp /tmp:/x /tmp:/x:ro /dev/null ALL KEY=VALUE type=tmpfs,dst=/x auto keep-id
 type=bind,src=/,dst=/y nofile=10:20 0:0:1 monotonic=5 json seccomp=unconfined landlock=off net.ipv4.ip_forward=1

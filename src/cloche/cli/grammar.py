@@ -19,10 +19,10 @@ What a value means (a size, a mount) is not decided here. This module is on the 
 
 from __future__ import annotations
 
-from cloche.cli.table import ABSENT, FLAG, HELP, LIST, NEVER, VALUE, Operand, Option, Verb
+from cloche.cli.table import FLAG, HELP, LIST, NEVER, VALUE, Operand, Option, Verb
 from cloche.errors import BAD_OPTION, BAD_WORD, SpecError
 
-__all__ = ["ABSENT", "FLAG", "LIST", "NEVER", "VALUE", "Operand", "Option", "Parsed", "Verb", "parse"]
+__all__ = ["FLAG", "LIST", "NEVER", "VALUE", "Operand", "Option", "Parsed", "Verb", "parse"]
 
 Value = bool | str | list[str] | None
 Words = list[str] | tuple[str, ...]
@@ -88,8 +88,8 @@ def parse(verb: Verb, argv: Words) -> Parsed:
                 attached = len(rest) > 1 and rest[0] == "="  # `-e=` alone has the value "="
                 value = rest[1:] if attached else rest
             option = index.get(name)
-            if option is None or option.kind == ABSENT:
-                raise _refused(verb, name, word, option)
+            if option is None:
+                raise _refused(verb, name, word)
             if option.kind == FLAG and not attached:
                 value = "true"
             elif attached or rest:
@@ -159,13 +159,15 @@ def _either(words: str) -> str:
     return " or ".join(words.split())
 
 
-def _refused(verb: Verb, name: str, word: str, option: Option | None) -> SpecError:
+def _refused(verb: Verb, name: str, word: str) -> SpecError:
     """The error for an option that is not there, with the name that was probably meant."""
-    if option is not None:
-        return SpecError(option.help, hint=option.hint, code=BAD_OPTION)
+    from cloche.cli.absent import absent
+
+    if told := absent(verb, name):
+        return SpecError(f"{name}: {told[0]}", hint=told[1], code=BAD_OPTION)
     if word[:2] == "--" and (len(name) == 2 or name[2] == "-"):
         return _wrong(verb, f"{word!r} is not how an option is written")
-    known = [spelling for spelling, other in verb.index().items() if other.kind != ABSENT]
+    known = list(verb.index())
     if word[:2] == "--":
         similar = nearest(name, known)
     else:  # `-name`: a long option with one dash

@@ -83,7 +83,7 @@ CLOCHE = Verb(
             "keep what is only true until the next boot in this directory",
             complete="<dir>",
         ),
-        Option(("--debug",), FLAG, "Options", "", "show where in the program an error came from"),
+        Option(("-D", "--debug"), FLAG, "Options", "", "show where in the program an error came from"),
         Option(("-v", "--version"), FLAG, "Options", "", "show which version this is"),
     ),
     operands=(

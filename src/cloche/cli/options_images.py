@@ -26,6 +26,16 @@ REGISTRY = (
     Option(("--creds",), VALUE, OPTIONS, "USER[:PASSWORD]", "log in as this user, for this once"),
     Option(("--cert-dir",), VALUE, OPTIONS, "DIR", "certificates: *.crt to trust, NAME.cert and NAME.key to show"),
 )
+CONTENT_TRUST = Option(
+    ("--disable-content-trust",),
+    FLAG,
+    OPTIONS,
+    "",
+    "do without docker's signatures, as is always done here",
+    default="true",
+    complete="true",
+    closed=True,
+)
 
 PULL = Verb(
     "pull",
@@ -40,6 +50,7 @@ PULL = Verb(
         Option(("-a", "--all-tags"), FLAG, OPTIONS, "", "all images of the repository NAME"),
         PLATFORM,
         Option(("-q", "--quiet"), FLAG, OPTIONS, "", "print nothing but the image's name"),
+        CONTENT_TRUST,
         *REGISTRY,
     ),
     operands=(Operand("NAME", "the image", required=True),),
@@ -60,6 +71,7 @@ PUSH = Verb(
     (
         Option(("-a", "--all-tags"), FLAG, OPTIONS, "", "all images here of the repository NAME"),
         Option(("-q", "--quiet"), FLAG, OPTIONS, "", "print nothing but the image's name"),
+        CONTENT_TRUST,
         *REGISTRY,
     ),
     operands=(Operand("NAME", "the image", required=True, complete="<image>"),),
@@ -224,7 +236,10 @@ RMI = Verb(
     "remove images",
     ("cloche rmi [OPTIONS] IMAGE...",),
     ("Takes the name away, and removes what no other name and no container needs.",),
-    (Option(("-f", "--force"), FLAG, OPTIONS, "", "also with several names, and no error where it is not there"),),
+    (
+        Option(("-f", "--force"), FLAG, OPTIONS, "", "also with several names, and no error where it is not there"),
+        Option(("--no-prune",), FLAG, OPTIONS, "", "keep parents without a name: no image has one here"),
+    ),
     operands=(Operand("IMAGE", "by name or ID", required=True, many=True, complete="<image>"),),
     examples=(("cloche rmi debian:12", "one of them"),),
 )

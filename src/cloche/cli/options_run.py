@@ -1,15 +1,14 @@
 """The options of `cloche run`, and of its siblings `shell` and `explain` (long: one table, and only data).
 
 Names, short forms and meanings are docker's wherever docker has the option, so that a command line
-that works there works here. Options of docker's that cloche does not have yet are listed too, as
-absent, to say so instead of guessing at a similar name.
+that works there works here. What is said of docker's options that are not here is in `absent`.
 """
 
 from __future__ import annotations
 
 from cloche.cli.options_keep import KEEPING
 from cloche.cli.options_keep import OPTIONS as KEPT
-from cloche.cli.table import ABSENT, FLAG, LIST, VALUE, Operand, Option, Verb
+from cloche.cli.table import FLAG, LIST, VALUE, Operand, Option, Verb
 
 COMMAND = "Command"
 CONTAINER = "Container"
@@ -162,6 +161,16 @@ OPTIONS = (
         complete="<kept>",
     ),
     Option(
+        ("--volume-driver",),
+        VALUE,
+        FILES,
+        "DRIVER",
+        "who keeps the volumes: there is only one who does",
+        default="local",
+        complete="local",
+        closed=True,
+    ),
+    Option(
         ("--mount",),
         LIST,
         FILES,
@@ -192,6 +201,16 @@ OPTIONS = (
         "fetch the image always, when it is missing, when the registry has a newer one, or never",
         default="missing",
         complete="always missing newer never",
+        closed=True,
+    ),
+    Option(
+        ("--disable-content-trust",),
+        FLAG,
+        FILES,
+        "",
+        "fetch the image without docker's signatures, as is always done here",
+        default="true",
+        complete="true",
         closed=True,
     ),
     Option(
@@ -502,30 +521,6 @@ OPTIONS = (
         closed=True,
     ),
     Option(("-q", "--quiet"), FLAG, OUTPUT, "", "print only errors and what the command itself prints"),
-    Option(
-        ("-p", "--publish"),
-        ABSENT,
-        "",
-        "",
-        "published ports are not here yet",
-        hint="--network host shares this machine's ports",
-    ),
-    Option(
-        ("-P", "--publish-all"),
-        ABSENT,
-        "",
-        "",
-        "published ports are not here yet",
-        hint="--network host shares this machine's ports",
-    ),
-    Option(
-        ("--no-landlock",),
-        ABSENT,
-        "",
-        "",
-        "--no-landlock is spelt differently here",
-        hint="--security-opt landlock=off",
-    ),
 )
 
 DETACH = Option(("-d", "--detach"), FLAG, KEEPING, "", "start it, print its id, and leave it running")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cloche.cli.options_looks import NAMES, OPTIONS
 from cloche.cli.options_run import RUN
-from cloche.cli.table import ABSENT, VALUE, Option, Verb
+from cloche.cli.table import VALUE, Option, Verb
 
 RESTART = Option(
     ("--restart",),
@@ -14,7 +14,6 @@ RESTART = Option(
     "start it again when it ends: no, always, unless-stopped, on-failure[:TIMES]",
     complete="no always unless-stopped on-failure",
 )
-UNSUPPORTED = "real-time scheduling is not limited here"
 CHANGED = (
     "blkio_weight cpu_period cpu_quota cpu_shares cpus cpuset_cpus cpuset_mems memory memory_reservation memory_swap"
     " pids_limit"
@@ -30,10 +29,6 @@ UPDATE = Verb(
     (
         *(option for option in RUN.options if option.dest in CHANGED),
         RESTART,
-        Option(("--cpu-rt-period",), ABSENT, OPTIONS, "", UNSUPPORTED, hint="--cpus and --cpu-shares limit the others"),
-        Option(
-            ("--cpu-rt-runtime",), ABSENT, OPTIONS, "", UNSUPPORTED, hint="--cpus and --cpu-shares limit the others"
-        ),
     ),
     operands=(NAMES,),
     examples=(

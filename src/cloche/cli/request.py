@@ -18,6 +18,7 @@ KEPT = frozenset(
     "health_start_period health_start_interval health_on_failure no_healthcheck".split()
 )
 NOT_OPTIONS = {"help", "rm", "detach", "sig_proxy", "env_file", "label_file", "explain", "format", "quiet", "step"}
+NOT_OPTIONS |= {"disable_content_trust", "volume_driver"}  # there is one value that they can have
 
 
 def options_of(verb: Verb, parsed: Parsed, *, trace: bool = False, step: bool = False) -> Options:

@@ -9,7 +9,6 @@ from __future__ import annotations
 FLAG = "flag"
 VALUE = "value"
 LIST = "list"
-ABSENT = "absent"  # known from docker but not here: `help` is what is said, `hint` what to do
 NEVER = 1 << 30
 
 
@@ -31,7 +30,6 @@ class Option:
         "dest",
         "group",
         "help",
-        "hint",
         "kind",
         "metavar",
         "names",
@@ -50,12 +48,11 @@ class Option:
         aliases: tuple[str, ...] = (),
         complete: str = "",
         closed: bool = False,
-        hint: str = "",
     ) -> None:
         self.names, self.kind, self.group, self.metavar, self.help = names, kind, group, metavar, help
         self.dest = dest or names[-1][2:].replace("-", "_")
         self.default, self.aliases, self.complete = default, aliases, complete
-        self.closed, self.hint = closed, hint
+        self.closed = closed
 
 
 class Operand:
@@ -147,9 +144,8 @@ class Verb:
 
     def shown(self) -> list[Option]:
         """The options to show to a person, in the table's order, `--help` last."""
-        options = [option for option in self.options if option.kind != ABSENT]
         names = HELP.names if self.index()["-h"] is HELP else HELP.names[1:]
-        return [*options, Option(names, FLAG, "Help", "", HELP.help)]
+        return [*self.options, Option(names, FLAG, "Help", "", HELP.help)]
 
 
 def renamed(verb: Verb, name: str) -> Verb:

@@ -86,8 +86,8 @@ def test_run(words: str, values: dict[str, object], operands: str) -> None:
         ("-i=x host", "-i is true or false, not 'x'"),
         ("-i= host", "unknown option -= in '-i='"),
         ("--format xml host", "--format is text or json, not 'xml'"),
-        ("-p80:80 host", "published ports are not here yet"),
-        ("--no-landlock host", "--no-landlock is spelt differently here"),
+        ("-p80:80 host", "-p: published ports are not here yet"),
+        ("--no-landlock host", "--no-landlock: it is spelt differently here"),
         ("", "cloche run needs IMAGE"),
         ("-it", "cloche run needs IMAGE"),
         ("--name a\0b host", "the value of --name has a NUL byte"),
@@ -214,7 +214,7 @@ def test_tables_are_consistent() -> None:
             assert bool(option.metavar) == (option.kind in (VALUE, LIST))
             assert option.help
             assert not option.help.endswith(".")
-            assert option.group or option.hint
+            assert option.group
         assert set(verb.preset or {}) <= set(dests)
         assert {o.unless for o in verb.operands if o.unless} <= set(dests)
 

@@ -32,7 +32,7 @@ def test_any_words_parse_or_are_refused(name: str, words: list[str]) -> None:
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=()), max_size=8)
 TAKING = [o for o in RUN.options if o.kind in (VALUE, LIST) and not o.closed]
-SWITCHES = [o for o in RUN.options if o.kind == FLAG]
+SWITCHES = [o for o in RUN.options if o.kind == FLAG and not o.closed]
 
 
 @st.composite
