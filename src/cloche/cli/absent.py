@@ -64,7 +64,7 @@ _ABSENT: dict[str, Words] = {
         "--network-alias": (_NETWORKS, "--add-host NAME:ADDRESS gives an address a name"),
         "--kernel-memory": ("the kernel has no such limit any more", "--memory limits what the kernel uses for it too"),
         "--memory-swappiness": (
-            "it cannot be set for one container",
+            "how readily it swaps is not set for one container here",
             "--memory-swap limits swap; the same as --memory means none",
         ),
         "--oom-kill-disable": (

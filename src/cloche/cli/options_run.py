@@ -423,7 +423,7 @@ OPTIONS = (
         SECURITY,
         "KEY[=VALUE]",
         "change one protection: seccomp=FILE, seccomp=unconfined, landlock=off, no-new-privileges=false",
-        complete="no-new-privileges seccomp=unconfined landlock=off",
+        complete="no-new-privileges seccomp=unconfined landlock=off apparmor=unconfined label=disable",
     ),
     Option(
         ("--privileged",),
@@ -475,8 +475,8 @@ OPTIONS = (
         VALUE,
         NAMESPACES,
         "MODE",
-        "which shared memory and message queues: private, host or container:NAME",
-        complete="private host",
+        "which shared memory and message queues: private (or shareable, the same), host or container:NAME",
+        complete="private shareable host",
     ),
     Option(
         ("--uts",),

@@ -282,7 +282,7 @@ def modes(options: Options) -> tuple[tuple[str, str, str], ...]:
 
 _MODES = {
     "net": ("", "none", "private", "host"),
-    "ipc": ("", "none", "private", "host"),
+    "ipc": ("", "none", "private", "shareable", "host"),  # whoever names a container can join it, whatever it says
     "user": ("", "auto", "keep-id", "private", "host"),
 }
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from cloche.errors import NotFoundError, SpecError
+from cloche.errors import ForbiddenError, NotFoundError, SpecError
 from cloche.linux.capabilities import NAMES
+from cloche.linux.reading import read
 from cloche.records import record
 from cloche.runtime.defaults import CAPABILITIES
 
@@ -25,7 +26,7 @@ class Security:
 
 
 def decide(options: Options) -> Security:
-    """Put the options together. Raises SpecError for words that mean nothing."""
+    """Put the options together. Raises SpecError for words that mean nothing, ForbiddenError for what cannot be."""
     seccomp = "unconfined" if options.privileged else "default"
     no_new_privileges = not options.privileged
     landlock = options.image == "host" and not options.rootfs and not options.privileged
@@ -43,9 +44,12 @@ def decide(options: Options) -> Security:
             watch = _boolean(value, word)
         elif word in {"systempaths=unconfined", "unmask=ALL", "unmask=all"}:
             masks = False
+        elif (key, value) in {("apparmor", "unconfined"), ("label", "disable")}:
+            check_unconfined(word, _own_label(key))
         elif key in {"label", "apparmor"}:
             raise SpecError(
-                f"--security-opt {word}: this kernel is not asked for {key} yet", hint="leave it out; see the receipt"
+                f"--security-opt {word}: this kernel is not asked for {key} yet",
+                hint="leave it out; apparmor=unconfined and label=disable are what is so",
             )
         else:
             raise SpecError(
@@ -54,6 +58,35 @@ def decide(options: Options) -> Security:
             )
     names = capability_set(options.cap_add, options.cap_drop, privileged=options.privileged)
     return Security(names, seccomp, no_new_privileges, landlock, masks, watch)
+
+
+def check_unconfined(word: str, label: str) -> None:
+    """See that a process with this label (proc_pid_attr(5)) starts others as unconfined as apparmor= or label= asks.
+
+    Neither AppArmor nor SELinux is asked to confine a container; but what confines this process does so with all that
+    it starts. Raises ForbiddenError where that is so.
+    """
+    label = label.rstrip("\n\0")
+    if label.endswith(")"):  # AppArmor's: PROFILE (MODE)
+        confined = word.startswith("apparmor") and not label.endswith(("(unconfined)", "(complain)"))
+    else:  # SELinux's: USER:ROLE:TYPE[:LEVEL]
+        parts = label.split(":")
+        confined = word.startswith("label") and len(parts) > 2 and parts[2] not in _UNCONFINED_TYPES
+    if confined:
+        raise ForbiddenError(
+            f"--security-opt {word}: this process is confined itself, as {label}, and so is what it starts",
+            hint="leave it out, or run this from elsewhere",
+        )
+
+
+# types that SELinux's reference policy confines in nothing
+_UNCONFINED_TYPES = {"unconfined_t", "unconfined_service_t", "spc_t", "kernel_t"}
+
+
+def _own_label(key: str) -> str:
+    """What this process is confined by, "" where the kernel has no such module."""
+    own = read("/proc/self/attr/apparmor/current") if key == "apparmor" else ""
+    return own or read("/proc/self/attr/current")
 
 
 def capability_set(add: tuple[str, ...], drop: tuple[str, ...], *, privileged: bool) -> tuple[str, ...]:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloche.errors import SpecError
+from cloche.errors import ForbiddenError, SpecError
 from cloche.linux.capabilities import NAMES
 from cloche.runtime.defaults import CAPABILITIES
 from cloche.sandbox.options import Options
-from cloche.sandbox.security import capability_set, decide
+from cloche.sandbox.security import capability_set, check_unconfined, decide
 
 
 def test_everything_is_on_by_default() -> None:
@@ -49,11 +49,53 @@ def test_one_word_switches_one_thing(word: str, field: str, value: object) -> No
 
 
 @pytest.mark.parametrize(
-    "word", ["", "seccomp", "seccomp=", "landlock", "landlock=maybe", "apparmor=x", "label=disable", "x=y"]
+    "word",
+    [
+        *("", "seccomp", "seccomp=", "landlock", "landlock=maybe", "x=y", "apparmor", "apparmor=", "apparmor=x"),
+        *("apparmor=docker-default", "label", "label=type:container_t", "label=enable", "label:level:s0"),
+    ],
 )
 def test_no_words(word: str) -> None:
     with pytest.raises(SpecError, match="--security-opt"):
         decide(Options(security_opt=(word,)))
+
+
+WORDS = ["apparmor=unconfined", "apparmor:unconfined", "label=disable", "label:disable"]
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize(
+    ("label", "by"),
+    [
+        ("", ""),
+        ("unconfined\n", ""),
+        ("firefox (unconfined)\n", ""),
+        ("some tool (complain)\n", ""),
+        ("docker-default (enforce)\n", "apparmor"),
+        ("/usr/bin/x//child (kill)\n", "apparmor"),
+        ("a//&:ns1:unconfined (mixed)\n", "apparmor"),
+        ("kernel\0", ""),
+        ("_\n", ""),
+        ("unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023\0", ""),
+        ("system_u:system_r:spc_t:s0\0", ""),
+        ("system_u:system_r:container_t:s0:c1,c2\0", "label"),
+        ("user_u:user_r:user_t\0", "label"),
+    ],
+)
+def test_who_is_confined_cannot_let_go(word: str, label: str, by: str) -> None:
+    """What a process is confined by, in the kernel's words, also holds whatever it starts."""
+    if word.startswith(by or "nobody"):
+        with pytest.raises(ForbiddenError, match="--security-opt") as caught:
+            check_unconfined(word, label)
+        assert label.strip("\n\0") in str(caught.value)
+    else:
+        check_unconfined(word, label)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_nothing_else_confines(word: str) -> None:
+    """This process is not, on the machines that tests run on."""
+    assert decide(Options(security_opt=(word,))) == decide(Options())
 
 
 def test_a_directory_as_root_has_no_landlock() -> None:
