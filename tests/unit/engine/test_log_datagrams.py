@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -155,6 +156,21 @@ def test_nobody_who_listens_is_no_trouble(reader: socket.socket) -> None:
     writer.write("stdout", b"unheard\n", NOON)
     writer.flush(NOON)
     writer.close()
+
+
+def test_no_room_for_another_descriptor_is_no_trouble(reader: socket.socket) -> None:
+    writer = Datagrams("journald", {}, FACTS)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        writer.write("stdout", b"unheard\n", NOON)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert writer.losses() == len("unheard\n")
+    writer.write("stdout", b"heard\n", NOON)
+    note, heard = map(fields_of, received(reader))
+    assert b"8 bytes lost" in note["MESSAGE"]
+    assert heard["MESSAGE"] == b"heard"
 
 
 # the copy

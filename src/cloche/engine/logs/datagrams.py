@@ -147,11 +147,11 @@ class _Post:
 
     def deliver(self, place: str, entry: bytes) -> bool:
         """Send an entry; returns whether it was taken."""
-        if self.socket is None:
-            self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
         now = time.monotonic()
         in_hurry = now < self.hurried
         try:
+            if self.socket is None:
+                self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
             self.socket.settimeout((SHORT if self.taken else 0.0) if in_hurry else PATIENCE)
             self.socket.sendto(entry, place)
             self.taken = True
@@ -160,7 +160,7 @@ class _Post:
             if not in_hurry:
                 self.hurried = now + HURRY
         except OSError:
-            self.taken = False  # nobody listens
+            self.taken = False  # nobody listens, or there is no room for one more descriptor
         return self.taken
 
 
