@@ -60,6 +60,19 @@ def test_stop_takes_its_time_and_a_second_at_most(ground: Ground) -> None:
     ground.well("rm", *ground.truth())
 
 
+def test_the_least_patient_of_those_who_stop_it_decides(ground: Ground) -> None:
+    """Nobody waits longer for whoever comes after."""
+    ground.run("one", command=("sh", "-c", "trap 'echo asked' TERM; while :; do sleep 0.05; done"))
+    stops = []
+    for patience in ("2", "3600", "-1"):
+        stops.append(ground.begin("stop", "-t", patience, "one"))
+        while ground.well("logs", "one").count("asked") < len(stops):
+            time.sleep(0.02)
+    assert [stop.communicate(timeout=30) for stop in stops] == [(b"one\n", b"")] * 3
+    assert ground.truth()["one"] == ("exited", 137)
+    ground.well("rm", "one")
+
+
 @pytest.fixture
 def jumping(ground: Ground) -> Iterator[Ground]:
     """The same, with a supervisor whose clock nobody can follow."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +16,6 @@ from tests.containers.test_health import supervisor
 
 if TYPE_CHECKING:
     import subprocess
-    from pathlib import Path
 
     from tests.containers.conftest import Alive
 
@@ -38,6 +40,12 @@ def commit(alive: Alive) -> subprocess.Popen[bytes]:
     return process
 
 
+def held(alive: Alive) -> int:
+    """For how many it stands still, as is written down."""
+    (state,) = Path(alive.env["CLOCHE_ROOT"]).glob("containers/*/state.json")
+    return len(json.loads(state.read_text().splitlines()[0]).get("held", []))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_it_goes_on_when_the_command_is_killed(endless: Alive, number: signal.Signals) -> None:
     process = commit(endless)
@@ -53,6 +61,47 @@ def test_it_goes_on_when_the_supervisor_was_killed_before(endless: Alive) -> Non
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
     endless.until("web", "running")
+
+
+@pytest.mark.parametrize("first", ["command", "supervisor"])
+def test_it_goes_on_when_both_are_killed(endless: Alive, first: str) -> None:
+    """The supervisor before it could hear of the command's end, or while that goes on, for which the next one waits."""
+    process, pid = commit(endless), supervisor(endless)
+    if first == "command":
+        os.kill(pid, signal.SIGSTOP)
+        process.kill()
+        process.wait()
+    os.kill(pid, signal.SIGKILL)
+    if first == "supervisor":
+        assert endless.document("web")["State"]["Status"] == "paused"
+        assert supervisor(endless) != pid
+        process.kill()
+        process.wait()
+    endless.until("web", "running")
+    assert held(endless) == 0
+
+
+def test_the_last_of_two_lets_it_go_on(endless: Alive) -> None:
+    processes = [commit(endless), commit(endless)]
+    while held(endless) < len(processes):
+        time.sleep(0.02)
+    processes[0].send_signal(signal.SIGINT)
+    assert processes[0].wait(20) == 130
+    assert endless.document("web")["State"]["Status"] == "paused"
+    assert held(endless) == 1
+    processes[1].send_signal(signal.SIGINT)
+    assert processes[1].wait(20) == 130
+    endless.until("web", "running")
+
+
+def test_what_a_user_has_paused_stays_so(endless: Alive) -> None:
+    endless("pause", "web")
+    process = commit(endless)
+    time.sleep(0.2)  # it has begun to read
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert endless.document("web")["State"]["Status"] == "paused"
+    endless("unpause", "web")
 
 
 def test_who_lets_it_go_on_meanwhile_may_have_it_stand_still(endless: Alive) -> None:

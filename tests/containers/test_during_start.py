@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -77,3 +78,21 @@ def test_whoever_started_it_was_killed(ground: Ground, verb: str) -> None:
         ground.well(verb, "one")
     time.sleep(2)
     assert ground.truth()["one"][0] in {"created", "exited"}
+
+
+def test_whoever_goes_meanwhile_takes_nothing_from_who_is_to_have_all_of_it(ground: Ground) -> None:
+    """It speaks before the supervisor hears that it is the command."""
+    ground.create("one", command=("sh", "-c", "echo said; exec sleep 1000"))
+    with ground.begin("start", "-a", "one", CLOCHE_FAILPOINT="Execute:sleep") as starting:
+        ground.until("one", "running")
+        ground.well("update", "--restart", "no", "one")
+        stage = ground.pid("stage")
+        os.kill(stage, signal.SIGSTOP)
+        words = Path(f"/proc/{ground.of('one')['pid']}/cmdline")
+        while not words.read_bytes().startswith(b"sleep"):
+            time.sleep(0.02)
+        time.sleep(0.1)  # for who would read it
+        os.kill(stage, signal.SIGCONT)
+        assert starting.stdout is not None
+        assert starting.stdout.readline() == b"said\n"
+        ground.well("kill", "one")

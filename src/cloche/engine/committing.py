@@ -284,7 +284,7 @@ def _is_below(layers: list[int], path: bytes) -> bool:
 def standing_still(container: Container, *, wanted: bool) -> Iterator[None]:
     """Keep a container that runs from changing its files meanwhile. Raises UnsupportedError where it has no group."""
     views.layers_of(container)  # says what has none
-    if not wanted or not container.running or container.status == "paused":
+    if not wanted or not container.running:
         yield
         return
     with ExitStack() as stack:

@@ -51,6 +51,8 @@ CREATED: Known = {
     "restarts": 0,
     "health": None,
     "lost": None,
+    "held": [],
+    "timeout": 0.0,
     "entry": {},
 }
 ASKED: Known = {
@@ -73,7 +75,12 @@ ASKED: Known = {
 }
 # members that may be of another kind as well
 KINDS: dict[str, tuple[type, ...]] = dict.fromkeys(("reason", "health", "lost"), (dict, type(None)))
-KINDS |= {"exit_code": (int, type(None)), "stop_signal": (str, int), "stop_timeout": (int, float)}
+KINDS |= {
+    "exit_code": (int, type(None)),
+    "stop_signal": (str, int),
+    "stop_timeout": (int, float),
+    "timeout": (int, float),
+}
 
 
 class Container:

@@ -34,7 +34,11 @@ def unpause(container: Container) -> None:
 
 @contextmanager
 def held(container: Container) -> Iterator[None]:
-    """Have it stand still while inside, and go on when this process ends, too, however that ends. Raises as `pause`."""
+    """Have it stand still while inside, and go on when this process ends, too, however that ends.
+
+    Where others have that, it goes on when the last of them has ended; what a user has paused stays so. Raises
+    ConflictError where it does not run, UnsupportedError.
+    """
     _check(container, "pause")
 
     def hold() -> Session:
@@ -56,9 +60,8 @@ def held(container: Container) -> Iterator[None]:
 def _release(container: Container, session: Session) -> None:
     try:
         session.ask("release", container.id)
-    except client.GoneError:  # the next supervisor has found it standing still, and does not know for whom
-        if container.read_state().status == "paused":
-            unpause(container)
+    except client.GoneError:  # the next supervisor has found written down for whom it stands still
+        client.ask_surely("release", container.id)
     finally:
         session.close()
 

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cloche.engine.supervisor.loop import Loop
 from cloche.engine.supervisor.streams import Streams
 
@@ -88,3 +90,40 @@ def test_who_has_gone_does_not_keep_the_next_who_types_waiting(tmp_path: Path) -
     for fd in (*theirs, ends["input"]):
         os.close(fd)
     streams.end()
+
+
+def test_whoever_goes_takes_nothing_from_who_is_to_have_all_of_it(tmp_path: Path) -> None:
+    """Nor does the end of patience with those who were to come back, if it comes before that one is attached."""
+    streams = Streams(Loop(), str(tmp_path), lambda: None, lambda *_: None)
+    first, other = Listener(), Listener()
+    streams.hold_for(first)  # type: ignore[arg-type]
+    theirs, _ = streams.open(tty=False, interactive=False)
+    os.write(theirs[1], b"first words")
+    streams.let_go(other)  # type: ignore[arg-type]
+    streams._give_them_up()
+    streams.loop.after(0, lambda: None)
+    streams.loop.turn()
+    assert first.heard == b""
+    streams.attach(first)  # type: ignore[arg-type]
+    streams.loop.after(0, lambda: None)
+    streams.hold_no_more()
+    streams.loop.turn()
+    assert first.heard == b"first words"
+    for fd in theirs:
+        os.close(fd)
+    streams.end()
+
+
+def test_what_cannot_be_ended_is_closed_all_the_same(tmp_path: Path) -> None:
+    streams = Streams(Loop(), str(tmp_path), lambda: None, lambda *_: None)
+    theirs, ends = streams.open(tty=False, interactive=True)
+    (tmp_path / "in").unlink()
+    (tmp_path / "in").mkdir()
+    os.write(theirs[1], b"no end of the line")
+    streams.loop.turn()
+    with pytest.raises(IsADirectoryError):
+        streams.end()
+    streams.drop()
+    assert (streams.loop.handlers, streams.outputs, streams.input) == ({}, {}, -1)
+    for fd in (*theirs, ends["input"]):
+        os.close(fd)

@@ -9,7 +9,7 @@ in BYTES | eof | resize ROWS COLUMNS   `in` is answered by: taken COUNT…; eof,
 signal ID NUMBER USER                  ─▶ ok; USER: somebody wants its end, and it is not to be started again
 stop ID NUMBER SECONDS                 ─▶ ended CODE REASON
 pause ID | unpause ID                  ─▶ ok | failed TEXT
-hold ID                                ─▶ ok | failed TEXT; it stands still until `release`, or until who asked is gone
+hold ID                                ─▶ ok | failed TEXT; it stands still until all have released it, or are gone
 release ID                             ─▶ ok
 policy ID RESTART MOST                 ─▶ ok
 check ID                               ─▶ looked CODE OUTPUT | no check
@@ -138,7 +138,7 @@ def _signal(item: Supervised, conn: Connection, number: int, user: bool) -> None
         item.give_up()
     item.signal(number)
     if user:
-        item.let_run()
+        item.holding.let_run()
     conn.send("ok")
 
 
@@ -149,30 +149,20 @@ def _stop(item: Supervised, conn: Connection, number: int, patience: float) -> N
 
 
 def _pause(item: Supervised, conn: Connection) -> None:
-    _freeze(item, conn, on=True)
+    item.holding.pause(conn)
 
 
 def _unpause(item: Supervised, conn: Connection) -> None:
-    _freeze(item, conn, on=False)
+    item.holding.unpause(conn)
 
 
 def _hold(item: Supervised, conn: Connection) -> None:
-    _freeze(item, conn, on=True)
-    item.holder = conn
+    item.holding.hold(conn)
 
 
 def _release(item: Supervised, conn: Connection) -> None:
-    item.release(conn)
+    item.holding.release(conn)
     conn.send("ok")
-
-
-def _freeze(item: Supervised, conn: Connection, *, on: bool) -> None:
-    try:
-        item.pause(on=on)
-    except OSError as error:
-        conn.send("failed", error.strerror or str(error))
-    else:
-        conn.send("ok")
 
 
 def _policy(item: Supervised, conn: Connection, restart: str, most: int) -> None:

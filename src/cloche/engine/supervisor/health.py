@@ -91,6 +91,8 @@ class Checker:
         self._set(self.check["timeout"], late)
 
     def _looked(self, began: str, begun: float, code: int, output: str) -> None:
+        if self.item.checker is not self:
+            return  # what is written down is of another life, which another looks after
         self.command = None
         self._cancel()
         health, before = self._health, self._health["status"]

@@ -39,9 +39,9 @@ class Loop:
         self.timers: list[Timer] = []
 
     def watch(self, fd: int, handler: Handler, events: int = READ) -> None:
-        """Call the handler whenever there is something about the descriptor."""
-        self.handlers[fd] = handler
+        """Call the handler whenever there is something about the descriptor. Raises OSError where there is no room."""
         self.poll.register(fd, events)
+        self.handlers[fd] = handler
 
     def change(self, fd: int, events: int) -> None:
         """Wait for other events of a descriptor; 0 for errors and hang-ups only."""

@@ -30,10 +30,14 @@ class Losses:
         self._tell(writer)
         self._told = 0
 
-    def _tell(self, writer: Writer) -> None:
+    def drop(self) -> None:
+        """Tell nothing more."""
         if self._telling is not None:
             self._telling.cancel()
             self._telling = None
+
+    def _tell(self, writer: Writer) -> None:
+        self.drop()
         if lost := writer.losses() - self._told:
             self._told += lost
             self._lost(lost, writer.cause())

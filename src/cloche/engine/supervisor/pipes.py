@@ -69,3 +69,11 @@ def open_pipe(place: str, name: str, flags: int) -> int:
     except FileExistsError:
         pass
     return os.open(path, flags | os.O_CLOEXEC)
+
+
+def remove(place: str, name: str) -> None:
+    """Remove a pipe, which may be gone. Raises OSError."""
+    try:
+        os.unlink(f"{place}/{name}")
+    except FileNotFoundError:
+        pass

@@ -19,6 +19,7 @@ from cloche.engine.supervisor import pipes, returning
 from cloche.engine.supervisor.beginnings import Beginnings
 from cloche.engine.supervisor.loop import READ, WRITE
 from cloche.engine.supervisor.losses import Losses
+from cloche.engine.supervisor.unfinished import Unfinished
 from cloche.errors import SpecError
 from cloche.linux import terminal
 from cloche.stage.leaving import REST
@@ -36,7 +37,6 @@ CHUNK = 1 << 16
 NAMES = {1: "stdout", 2: "stderr"}
 PIPES = pipes.NAMES
 MOST_ON_TERMINAL = 1 << 18  # bytes: more than its buffers hold
-SOON = 0.05  # seconds: an unfinished line is written down when nothing followed
 
 
 class Streams:
@@ -55,13 +55,14 @@ class Streams:
         self.typed: list[tuple[Connection, bytes]] = []  # what it has not taken yet, and who is told when it has
         self.keyboards: list[Connection] = []  # whose stdin is its stdin
         self.once, self.ending = False, False  # its stdin ends with the first of them; that has come
-        self.unfinished: Timer | None = None
-        self.more = False  # something was written since that was set
+        self.unfinished = Unfinished(loop, self._flush)
         self.losses = Losses(loop, lost)
         self.beginnings = Beginnings(place)
         self.attached: list[Connection] = []
         self.held_up = False
+        self.first: Connection | None = None  # who is to have all of it, and is not attached yet
         self.expected: list[tuple[int, bool]] = []  # who was attached and comes back, as `returning` has them
+        self.waiting: Timer | None = None  # for them
         self.complete: list[Callable[[], None]] = []  # to be done when they have
 
     def set_up(self, keep: dict[str, Any], folder: str, facts: dict[str, Any]) -> None:
@@ -182,27 +183,13 @@ class Streams:
             if b"\n" in data or len(self.writer.unfinished(NAMES[number])) + len(data) >= LONGEST:
                 self.beginnings.drop(PIPES[number])
             self.writer.write(NAMES[number], data, time.time_ns())
-            self.more = True
             self.losses.look(self.writer)
-            if data[-1:] != b"\n" and self.unfinished is None:
-                self._finish_line_soon()
+            self.unfinished.said(data)
 
     def _has_room(self) -> bool:
         """Whether everybody takes some more at once."""
         found = [conn.has_room() for conn in tuple(self.attached)]  # all are asked: each is to tell when it has
         return all(found)
-
-    def _finish_line_soon(self) -> None:
-        self.more = False
-        self.unfinished = self.loop.after(SOON, self._finish_line)
-
-    def _finish_line(self) -> None:
-        """What is unfinished is written down, unless more has come since: then the end of that is waited for."""
-        self.unfinished = None
-        if self.more:
-            self._finish_line_soon()
-        else:
-            self._flush()
 
     def _flush(self) -> None:
         if self.writer is not None:
@@ -220,12 +207,17 @@ class Streams:
 
     def hold_for(self, conn: Connection) -> None:
         """Take nothing until a command is attached that is to have all of it, in the hands of another of us as well."""
-        self.held_up = True
-        returning.write_down(self.place, [(conn.pid, False)])
+        self.held_up, self.first = True, conn
+        self._write_down()
+
+    def hold_no_more(self) -> None:
+        """Whoever that was for is attached by now, or does not come."""
+        self.first = None
+        self.go_on()
 
     def go_on(self) -> None:
         """There may be room again at whoever was slow."""
-        if self.held_up and not self.expected and self._has_room():
+        if self.held_up and self.first is None and not self.expected and self._has_room():
             self.held_up = False
             self._listen_again()
 
@@ -292,7 +284,7 @@ class Streams:
             os.close(self.input)
             self.input = -1
             self.closed()
-            self._remove(pipes.INPUT)  # nobody is to open it again
+            pipes.remove(self.place, pipes.INPUT)  # nobody is to open it again
 
     def resize(self, rows: int, columns: int) -> None:
         """Give its terminal, which is there, another size."""
@@ -303,6 +295,8 @@ class Streams:
     def attach(self, conn: Connection) -> None:
         """Give a command what it writes from now on."""
         self.attached.append(conn)
+        if conn is self.first:
+            self.first = None
         conn.relieved = self.go_on
         self._write_down()
         for each in self.expected:
@@ -313,15 +307,17 @@ class Streams:
 
     def let_go(self, conn: Connection) -> None:
         """A command is gone, or has enough."""
-        if conn in self.attached:
-            self.attached.remove(conn)
+        if conn in self.attached or conn is self.first:
+            self.attached = [other for other in self.attached if other is not conn]
+            self.first = None if conn is self.first else self.first
             self._write_down()
         self.typed = [(typist, data) for typist, data in self.typed if typist is not conn]
         self.end_of(conn)
         self.go_on()
 
     def _write_down(self) -> None:
-        attached = [(conn.pid, conn in self.keyboards) for conn in self.attached]
+        there = self.attached if self.first is None else [*self.attached, self.first]
+        attached = [(conn.pid, conn in self.keyboards) for conn in there]
         returning.write_down(self.place, attached + self.expected)
 
     def wait_for_attached(self) -> None:
@@ -330,7 +326,7 @@ class Streams:
         if self.expected:
             self.held_up = True
             self._listen_again()
-            self.loop.after(returning.PATIENCE, self._give_them_up)
+            self.waiting = self.loop.after(returning.PATIENCE, self._give_them_up)
         if gone:
             self.complete.append(self._keyboard_ended)
         self._perhaps_complete()
@@ -362,30 +358,35 @@ class Streams:
             left = MOST_ON_TERMINAL if fd == self.console else terminal.bytes_waiting(fd)
             while fd in self.outputs and left > 0 and (taken := self._read(fd, left)):
                 left -= taken
-        for fd in list(self.outputs):
-            self._close_output(fd)
         self.no_more_input()
-        if self.unfinished is not None:
-            self.unfinished.cancel()
-            self.unfinished = None
         self._flush()
         if self.writer is not None:
             self.losses.end(self.writer)
+        self.drop()
+
+    def drop(self) -> None:
+        """Close all, whatever is in there, and call nobody any more: whoever takes it again finds it as it is."""
+        for fd in list(self.outputs):
+            self._close_output(fd)
+        if self.input >= 0:
+            self.loop.forget(self.input)
+            os.close(self.input)
+            self.input = -1
+        if self.waiting is not None:
+            self.waiting.cancel()
+        self.unfinished.drop()
+        self.losses.drop()
+        if self.writer is not None:
             self.writer.close()
             self.writer = None
-        self.held_up, self.typed = False, []
+        self.held_up, self.first, self.typed = False, None, []
+        self.expected, self.complete = [], []
         self.keyboards, self.ending = [], False
 
     def remove(self) -> None:
         """Remove the pipes."""
         for name in (pipes.INPUT, *PIPES.values(), returning.NAME):
-            self._remove(name)
-
-    def _remove(self, name: str) -> None:
-        try:
-            os.unlink(f"{self.place}/{name}")
-        except FileNotFoundError:
-            pass
+            pipes.remove(self.place, name)
 
     def _close_output(self, fd: int) -> None:
         self.loop.forget(fd)

@@ -18,11 +18,11 @@ from cloche.engine.keeping import Keep
 from cloche.engine.records import start_time
 from cloche.engine.signals import signal_number
 from cloche.engine.supervisor import orphans, restarts, states
+from cloche.engine.supervisor.holding import Holding
 from cloche.engine.supervisor.streams import Streams
 from cloche.errors import StageError
 from cloche.linux import process
 from cloche.linux.reading import boot_id
-from cloche.runtime.cgroups import freezing
 from cloche.stage.cleaning import end_groups
 from cloche.stage.points import point
 
@@ -57,7 +57,7 @@ class Supervised:
         self.streams = Streams(supervisor.loop, self.place, self._close_input, self._has_lost)
         self.waiting: list[Connection] = []  # for its end
         self.starter: Connection | None = None
-        self.holder: Connection | None = None  # for whom alone it stands still
+        self.holding = Holding(self)
         self.attaching = False  # the starter is to have all it writes, but first it hears that it runs
         self.executed = False
         self.killed = False  # what is sent to it now makes no difference any more, and is not told
@@ -105,6 +105,7 @@ class Supervised:
             exit_code=self.state["exit_code"],
             was=was,
             lost=was["lost"],
+            timeout=settings["timeout"],
         )
         self.starter, self.executed, self.killed = starter, False, False
         self.streams.set_up(settings["keep"], f"{self.folder}/log", settings["facts"])
@@ -156,6 +157,7 @@ class Supervised:
         elif not options.get("tty"):
             self.streams.open_again(interactive=bool(options.get("interactive")))
         self.streams.wait_for_attached()
+        self.holding.take_over()
         self._look_after_health()
 
     def find_ended(self, known: dict[str, Any], state: dict[str, Any], word: Ended | None) -> None:
@@ -206,18 +208,29 @@ class Supervised:
         One that was being started is ended. Of the end of another the next look finds what there is.
         """
         sys.stderr.write(f"{self.id}: {error}\n")
+        self._tell("failed", (-1, error.errno or 0, error.strerror or str(error), "", []))
         if self.run is not None and not self.executed:
-            self._tell("failed", (-1, error.errno or 0, error.strerror or str(error), "", []))
             self.run.send("kill")
             return
-        self._end_patience()
-        if self.run is not None:
-            run, self.run, self.pidfd = self.run, None, -1
-            self.supervisor.loop.forget(run.fileno())
-            run.close()
+        self._let_go_of_all()
         for conn in {*self.streams.attached, *self.waiting}:
             conn.close()  # who asked asks again
         self.supervisor.look_again(self)
+
+    def _let_go_of_all(self) -> None:
+        """Who takes it again is to be the only one who reads, looks and writes."""
+        self._end_patience()
+        self._look_no_more()
+        self.holding.drop()
+        self.streams.drop()
+        run, self.run = self.run, None
+        if run is not None:
+            self.supervisor.loop.forget(run.fileno())
+            run.close()
+        elif self.pidfd >= 0:
+            self.supervisor.loop.forget(self.pidfd)
+            os.close(self.pidfd)
+        self.pidfd = -1
 
     def _take_news(self) -> None:
         assert self.run is not None
@@ -244,10 +257,12 @@ class Supervised:
             os.close(fd)
 
     def _over(self, run: Run, ended: Ended) -> None:
-        self.streams.end()
-        run.send("taken")
-        run.close()
-        self.pidfd = -1
+        try:
+            self.streams.end()
+            run.send("taken")
+        finally:  # who has not heard that it was taken leaves word of it
+            run.close()
+            self.pidfd = -1
         self._ended(ended)
 
     def _written_down(self) -> None:
@@ -283,7 +298,7 @@ class Supervised:
                 starter.finish()
             elif starter.open:
                 self.streams.attach(starter)
-        self.streams.go_on()
+        self.streams.hold_no_more()
 
     def _fail(self, why: str) -> None:
         """It could not be made."""
@@ -298,7 +313,7 @@ class Supervised:
             self.waiting.remove(conn)
         if conn is self.starter:
             self.starter = None
-        self.release(conn)
+        self.holding.let_go(conn)
 
     # its end
 
@@ -317,16 +332,19 @@ class Supervised:
             self.emit("kill", signal=str(number))
         if number == KILL:
             self.killed = True
-            self.let_run()  # what cgroup v1 has frozen does not die
+            self.holding.let_run()  # what cgroup v1 has frozen does not die
 
     def stop(self, number: int, patience: float) -> None:
-        """Ask it to end, and end everything inside when it has not within so many seconds; negative: never."""
-        self._end_patience()
+        """Ask it to end, and end everything inside when it has not within so many seconds; negative: never.
+
+        Of several who ask the least patient decides: who came before is not to wait longer for who comes after.
+        """
         self.next.cancel()
         self.signal(number)
-        if patience >= 0:
+        if patience >= 0 and (self.patience is None or self.patience.when > time.monotonic() + patience):
+            self._end_patience()
             self.patience = self.supervisor.loop.after(patience, self._end_now)
-        self.let_run()
+        self.holding.let_run()
 
     def _end_patience(self) -> None:
         if self.patience is not None:
@@ -334,8 +352,9 @@ class Supervised:
             self.patience = None
 
     def _end_now(self) -> None:
+        self.patience = None
         self.signal(KILL)
-        self.let_run()  # somebody may have frozen it while it was waited for
+        self.holding.let_run()  # somebody may have frozen it while it was waited for
 
     def forsake(self) -> None:
         """End it for good: its directory is gone. What its stage cannot tell of, or its groups, is not waited for."""
@@ -347,33 +366,6 @@ class Supervised:
             end_groups(orphans.groups_of(self.state))
             self._remove_place()
 
-    def let_run(self) -> None:
-        """Let it go on where it stands still: a signal is only seen by what is not frozen."""
-        if self.state["status"] == "paused":
-            try:
-                self.pause(on=False)
-            except OSError:
-                pass  # it has just ended, and its groups with it
-
-    def release(self, conn: Connection) -> None:
-        """Let it go on where it stands still for that command alone."""
-        if conn is self.holder:
-            self.let_run()
-
-    def pause(self, *, on: bool) -> None:
-        """Freeze everything inside, or let it go on. Raises OSError."""
-        self.holder = None
-        paths = self.state["entry"].get("paths", {})
-        if on:
-            freezing.freeze(paths)
-        else:
-            freezing.thaw(paths)
-        self.state["status"] = "paused" if on else "running"
-        states.write_state(self.folder, self.state, sync=False)
-        self.emit("pause" if on else "unpause")
-        if self.checker is not None:
-            self.checker.hold() if on else self.checker.go_on()
-
     def _has_lost(self, count: int, why: str) -> None:
         """So many bytes of what it said have found no place in its log: the log itself may have none for that word."""
         self.state["lost"] = states.more_lost(self.state["lost"], count, why)
@@ -381,13 +373,18 @@ class Supervised:
             states.write_state(self.folder, self.state, sync=False)
 
     def _look_after_health(self) -> None:
-        """From now on, where that is asked for."""
-        if self.settings["check"]:
+        """From now on, where that is asked for; one that was taken over before its command began is looked after."""
+        if self.settings["check"] and self.checker is None:
             from cloche.engine.supervisor.health import Checker
 
             self.checker = Checker(self, self.settings["check"])
             if self.state["status"] == "running":
                 self.checker.go_on()
+
+    def _look_no_more(self) -> None:
+        if self.checker is not None:
+            self.checker.end()
+            self.checker = None
 
     def is_unhealthy(self, failing: int, output: str) -> None:
         """So many looks at its health have failed: do with it what --health-on-failure says."""
@@ -437,9 +434,7 @@ class Supervised:
         """It is over; `ended` is the stage's report, None where nobody has seen how."""
         self.streams.end()
         self._end_patience()
-        if self.checker is not None:
-            self.checker.end()
-            self.checker = None
+        self._look_no_more()
         if ended is not None and "failed" in ended:
             self._volumes_are_free()
             self._tell("failed", ended["failed"])
@@ -472,9 +467,11 @@ class Supervised:
         if starter is not None:
             starter.send(*message)
             starter.finish()
+        self.streams.hold_no_more()
 
     def _conclude(self, news: dict[str, Any]) -> None:
         """Write down where it stands now, tell everybody, and see to what comes next."""
+        self.holding.end()
         self.state.update(news, pid=0, start=0)
         self.state.pop("was", None)
         # what somebody has started in vain is his to see
@@ -565,4 +562,4 @@ def _settings_of(known: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]
     """What its start was told, as far as it is written down."""
     keep = {**vars(Keep()), **known["keep"]}
     facts = {"keep": keep, "check": known["check"], "facts": facts_of(known), "entry": state["entry"]}
-    return {**facts, "volumes": volumes_among(known["mounts"]), "timeout": 0.0}
+    return {**facts, "volumes": volumes_among(known["mounts"]), "timeout": state["timeout"]}

@@ -6,7 +6,6 @@ The v1 freezer is used where there is one, as that is where engines look; else t
 
 from __future__ import annotations
 
-import select
 import time
 
 from cloche.linux import files
@@ -14,6 +13,7 @@ from cloche.linux.reading import read
 
 ETIMEDOUT, ENOENT = 110, 2
 PATIENCE = 10.0  # seconds: what waits for a disk is stopped only afterwards
+HURRIED, ANEW = 20, 10  # looks: so many come at once, and each of so many begins anew
 
 
 def freeze(paths: dict[str, str], patience: float = PATIENCE) -> None:
@@ -22,15 +22,37 @@ def freeze(paths: dict[str, str], patience: float = PATIENCE) -> None:
     Raises OSError: ENOENT without a group that can be frozen, ETIMEDOUT when something did not stop within
     `patience` seconds; everything goes on then.
     """
+    deadline = time.monotonic() + patience
+    number = 0
+    while not stop(paths, number):
+        if time.monotonic() >= deadline:
+            raise too_late(paths, patience)
+        time.sleep(rest(number))
+        number += 1
+
+
+def stop(paths: dict[str, str], number: int) -> bool:
+    """Ask everything to stop, and return whether it stands still; where not, `rest` and ask again, with one more.
+
+    Raises OSError: ENOENT without a group that can be frozen.
+    """
     group, v1 = _place(paths)
     if v1:
-        frozen = _freeze_v1(group, time.monotonic() + patience)
-    else:
+        return _stop_v1(group, number)
+    if not number:
         files.write_value(f"{group}/cgroup.freeze", "1")
-        frozen = _await_frozen(group, time.monotonic() + patience)
-    if not frozen:
-        thaw(paths)
-        raise OSError(ETIMEDOUT, f"something in there did not stop within {patience:g} s", group)
+    return "frozen 1" in read(f"{group}/cgroup.events")  # Linux 5.2
+
+
+def rest(number: int) -> float:
+    """Seconds until what was asked so often to stop is asked again; most of it has by then."""
+    return 0.001 if number < HURRIED else 0.01
+
+
+def too_late(paths: dict[str, str], patience: float) -> OSError:
+    """Let everything go on, as some of it did not stop within so many seconds; returns what says so."""
+    thaw(paths)
+    return OSError(ETIMEDOUT, f"something in there did not stop within {patience:g} s", _place(paths)[0])
 
 
 def thaw(paths: dict[str, str]) -> None:
@@ -54,31 +76,9 @@ def _place(paths: dict[str, str]) -> tuple[str, bool]:
     raise OSError(ENOENT, "the container has no group that can be frozen")
 
 
-def _freeze_v1(group: str, deadline: float) -> bool:
-    """A process that forks, or is being traced, can slip through once: ask again while it says FREEZING."""
-    attempt = 0
-    while True:
-        if attempt % 10 == 9:  # started anew it gets hold of those that wait for each other
-            files.write_value(f"{group}/freezer.state", "THAWED")
-        files.write_value(f"{group}/freezer.state", "FROZEN")
-        if read(f"{group}/freezer.state").strip() == "FROZEN":
-            return True
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.001 if attempt < 20 else 0.01)
-        attempt += 1
-
-
-def _await_frozen(group: str, deadline: float) -> bool:
-    """Linux 5.2: cgroup.events says when it stands still, and is reported as urgent data when it changes."""
-    with open(f"{group}/cgroup.events", "rb", buffering=0) as events:
-        waiting = select.poll()
-        waiting.register(events, select.POLLPRI)
-        while True:
-            events.seek(0)
-            if b"frozen 1" in events.read(4096):
-                return True
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            waiting.poll(left * 1000)
+def _stop_v1(group: str, number: int) -> bool:
+    """A process that forks, or is being traced, can slip through once: asked again while it says FREEZING."""
+    if number % ANEW == ANEW - 1:  # started anew it gets hold of those that wait for each other
+        files.write_value(f"{group}/freezer.state", "THAWED")
+    files.write_value(f"{group}/freezer.state", "FROZEN")
+    return read(f"{group}/freezer.state").strip() == "FROZEN"
