@@ -16,26 +16,35 @@ from tests.containers.test_health import supervisor
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Iterator
 
     from tests.containers.conftest import Alive
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to freeze a container")
 
 
+begun: list[subprocess.Popen[bytes]] = []
+
+
 @pytest.fixture
-def endless(alive: Alive, tmp_path: Path) -> Alive:
+def endless(alive: Alive, tmp_path: Path) -> Iterator[Alive]:
     """With a container `web` whose commit takes hours: it has a file of terabytes."""
+    begun.clear()
     take_in(lambda *words, **more: alive.cli(*words, env=alive.env, **more), write_box(tmp_path / "box.tar"), "box:1")  # type: ignore[arg-type]
     script = "dd of=/big bs=1 count=0 seek=8000000000000 2>/dev/null; echo ready; exec sleep 1000"
     alive("run", "-d", "--name", "web", "box:1", "sh", "-c", script)
     while not alive("logs", "web"):
         pass
-    return alive
+    yield alive
+    for process in begun:
+        process.kill()
+        process.wait()
 
 
 def commit(alive: Alive) -> subprocess.Popen[bytes]:
     """One that has the container stand still."""
     process = alive.cli.popen("commit", "web", "made:1", env=alive.env)
+    begun.append(process)
     alive.until("web", "paused")
     return process
 
