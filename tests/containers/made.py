@@ -14,6 +14,22 @@ from cloche.sandbox.options import Options
 from cloche.spec.reader import write_json
 
 IMAGE_ID = "sha256:" + "1d" * 32
+# templates of members that are nil, and what docker's client makes of them for a container of which nothing was asked
+NIL = {
+    "{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}": "none",
+    "{{json .State.Health}} {{json .Config.ExposedPorts}} {{json .HostConfig.Mounts}}": "null null null",
+    "{{.Config.StopSignal}}{{.Config.MacAddress}}|{{.Config.NetworkDisabled}}": "|false",
+    "{{.Config.StopTimeout}} {{.HostConfig.Init}} {{.SizeRw}} {{.SizeRootFs}}": "<nil> <nil> <nil> <nil>",
+    "{{.Config.Shell}} {{.HostConfig.Binds}} {{.HostConfig.Tmpfs}} {{len .HostConfig.Binds}}": "[] [] map[] 0",
+    '{{join .Config.Entrypoint " "}}|{{range .HostConfig.Mounts}}x{{else}}none{{end}}': "|none",
+    "{{.Config.Labels.foo}} {{.HostConfig.Sysctls.foo.bar}}": "<no value> <no value>",
+    "{{json .Config.Labels.foo}} {{.Config.Labels.foo | print}} {{not .Config.Labels.foo}}": "null <nil> true",
+    '{{or .Config.Labels.foo "a"}} {{with .Config.Labels.foo}}{{else}}b{{end}}': "a b",
+    '{{eq .Config.Labels.foo ""}}': "false",
+    '{{.NetworkSettings.Networks.other.IPAddress}} {{index .Config.Labels "foo"}}|': "<no value> |",
+    "{{range .Mounts}}{{.Name}}|{{.Driver}}{{end}}": "|",
+    "{{.HostConfig.DNS}} {{.HostConfig.NanoCPUs}}": "[] 0",
+}
 
 
 def at(seconds_ago: float) -> str:

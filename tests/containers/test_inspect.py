@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.containers.made import Store, at
+from tests.containers.made import NIL, Store, at
 
 if TYPE_CHECKING:
     from tests.conftest import Cli
@@ -87,6 +87,13 @@ def test_health(cli: Cli, store: Store) -> None:
     }
 
 
+def test_a_whole_number_of_seconds_is_one_as_docker_has_it(cli: Cli, store: Store) -> None:
+    for name, given in (("whole", 3.0), ("part", 2.5)):
+        store.make(name, options={"stop_timeout": str(given)}, stop_timeout=given)
+    form = "{{.Config.StopTimeout}} {{json .Config.StopTimeout}}"
+    assert template(cli, store, form, "whole", "part") == "3 3\n2.5 2.5"
+
+
 def test_sizes(cli: Cli, store: Store) -> None:
     folder = store.run("web")
     (folder / "layer/upper/file").write_bytes(bytes(100))
@@ -107,6 +114,26 @@ def test_templates(cli: Cli, store: Store) -> None:
         done = cli("inspect", "-f", text, "web", env=store.env)
         assert (done.returncode, done.stdout) == (1, "")
         assert says in done.stderr
+
+
+def test_members_that_are_nil_can_be_asked_for(cli: Cli, store: Store) -> None:
+    folder = store.make("web", labels={"a": "b"}, mounts=[{"Type": "bind", "Source": "/tmp", "Destination": "/t"}])
+    lines = template(cli, store, "\n".join([*NIL, "{{.ID}}", "{{json .}}"]), "web").split("\n")
+    assert dict(zip(NIL, lines, strict=False)) == NIL
+    assert lines[len(NIL)] == folder.name
+    document = json.loads(lines[-1])
+    assert document == inspect(cli, store, "web")[0] == json.loads(template(cli, store, "json", "web"))[0]
+    assert not {"ID", "SizeRw"} & set(document)
+    assert not {"ExposedPorts", "StopSignal", "StopTimeout", "Healthcheck"} & set(document["Config"])
+    assert not {"Mounts", "Tmpfs", "Init", "Sysctls", "Annotations"} & set(document["HostConfig"])
+
+
+def test_what_a_nil_member_does_not_have(cli: Cli, store: Store) -> None:
+    store.make("web")
+    for text in ("{{.State.Health.Status}}", "{{.Config.Healthcheck.Test}}", "{{upper .Config.Labels.foo}}"):
+        done = cli("inspect", "-f", text, "web", env=store.env)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert done.stderr.startswith(f"cloche: --format '{text}': ")
 
 
 def test_names_that_are_nobodys(cli: Cli, store: Store) -> None:

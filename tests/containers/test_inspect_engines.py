@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.containers.made import NIL
 from tests.engines.conftest import require
 from tests.engines.daemons import IMAGE, Docker, Room, make_image, succeed
 
@@ -254,6 +255,18 @@ def test_templates(both: Both, key: str) -> None:
         return
     for line, other in zip(theirs.splitlines(), ours.splitlines(), strict=True):  # docker's come in any order
         assert sorted(line.partition("|")[2].split(",")) == other.partition("|")[2].split(",")
+
+
+@pytest.mark.parametrize("name", ["plain", "full"])
+def test_templates_of_what_is_nil(both: Both, name: str) -> None:
+    found = both.each("inspect", "-f", "\n".join(NIL), name)
+    theirs, ours = ([sorted(line.split("|")) for line in text.splitlines()] for text in found)  # mounts in any order
+    assert dict(zip(NIL, ours, strict=True)) == dict(zip(NIL, theirs, strict=True))
+
+
+def test_what_nil_does_not_have(both: Both) -> None:
+    words = ("inspect", "-f", "{{.State.Health.Status}}", "plain")
+    assert both.docker(*words).returncode == both.cli(*words, env=both.env).returncode == 1
 
 
 @pytest.mark.parametrize(

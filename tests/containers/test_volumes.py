@@ -235,6 +235,10 @@ def test_going_on_after_one_that_is_not_there(someone: Cli) -> None:
     out(someone, "volume", "create", "data")
     done = someone("volume", "inspect", "none", "data", "-f", "{{.Name}} {{json .Labels}}")
     assert (done.returncode, done.stdout) == (1, "data null\n")
+    nil = "{{.Labels.foo}} {{.Options}} {{.Status}} {{.UsageData}}"
+    assert out(someone, "volume", "inspect", "data", "-f", nil) == "<no value> map[] map[] <nil>\n"
+    array = out(someone, "volume", "inspect", "data", "-f", "json")
+    assert (array.count("\n"), [found["Name"] for found in json.loads(array)]) == (1, ["data"])
     done = someone("volume", "rm", "none", "data")
     assert (done.returncode, done.stdout) == (1, "data\n")
     assert out(someone, "volume", "rm", "-f", "none") == "none\n"

@@ -101,6 +101,14 @@ def test_inspect(stocked: Cli, images: Images) -> None:
     assert labelled["Size"] > 0
     one = "{{.Config.Cmd}} {{index .Config.Labels `tier`}} {{json .Config.Env}} {{len .RootFS.Layers}}"
     assert lines(stocked, "image", "inspect", "-f", one, "x.example/labelled:1") == ['[/bin/sh] web ["WHO=box"] 2']
+    nil = "{{.Config.Labels.foo}} {{json .Config.Shell}} {{.Config.OnBuild}} {{.OsVersion}}|{{.Descriptor.Size}}"
+    (line,) = lines(stocked, "image", "inspect", "-f", nil, "x.example/labelled:1")
+    assert line == f"<no value> null [] |{labelled['Descriptor']['size']}"
+    both = "x.example/box:1", "x.example/labelled:1"
+    for verb in (("inspect",), ("image", "inspect")):
+        (line,) = lines(stocked, *verb, "-f", "json", *both)
+        assert json.loads(line) == [box, labelled]
+        assert [json.loads(line) for line in lines(stocked, *verb, "-f", "{{json .}}", *both)] == [box, labelled]
     done = stocked("image", "inspect", "-f", "{{.Nope}}", "x.example/box:1")
     assert done.returncode == 1
     assert "there is no .Nope" in done.stderr

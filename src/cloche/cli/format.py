@@ -56,10 +56,9 @@ class _Headings(dict[str, str]):
     def __init__(self, headings: Mapping[str, str]) -> None:
         super().__init__(headings)
 
-    def __contains__(self, name: object) -> bool:
-        return name != "Label"
-
     def __missing__(self, name: str) -> str:
+        if name == "Label":
+            raise KeyError(name)  # it is a method
         return name.upper()
 
     @property
@@ -79,21 +78,23 @@ def _plainly(method: Callable[..., str]) -> Callable[..., str]:
     return lambda *words: plain(method(*words))
 
 
-def documents(found: list[dict[str, Any]], form: str) -> str:
-    """What `inspect` prints of whole documents: an array, with `json` one a line, or what a template makes of each.
+def documents(found: Sequence[tuple[str, dict[str, Any]]], form: str) -> str:
+    """What `inspect` prints of whole documents, each with its kind, "container", "image" or "volume".
 
-    Escapes keep what one says of itself from steering the terminal. Raises SpecError for a template that is none.
+    An array, with `json` in one line; or what a template makes of each, to which members that docker leaves out where
+    they are nil are there. Escapes keep what one says of itself from steering the terminal. Raises SpecError for a
+    template that is none.
     """
-    if form and not is_json(form):
+    if form not in {"", "json"}:
+        from cloche.cli.shapes import SHAPES, shaped
         from cloche.cli.template import compile_template
 
         line = compile_template(unescaped(form))
-        return "".join(plain_lines(line(item)) + "\n" for item in found)
+        return "".join(plain_lines(line(shaped(item, SHAPES[kind]))) + "\n" for kind, item in found)
     import json
 
-    if form:
-        return "".join(json.dumps(item, separators=(",", ":")) + "\n" for item in found)
-    return json.dumps(found, indent=4) + "\n"
+    style: dict[str, Any] = {"separators": (",", ":")} if form else {"indent": 4}
+    return json.dumps([item for _, item in found], **style) + "\n"
 
 
 def unescaped(form: str) -> str:

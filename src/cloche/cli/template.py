@@ -8,15 +8,16 @@
 
     {{.Label "a"}}                                                   methods of the data, where it has any (`methods`)
 
-A template is parsed to functions of a `Scope`. Data are what JSON has: dicts, lists, strings, numbers, booleans, None.
-What is not there is an error that names what is.
+A template is parsed to functions of a `Scope`. Data are what JSON has: dicts, lists, strings, numbers, booleans, None;
+and what `template_data` adds. What is not there is an error that names what is.
 """
 
 from __future__ import annotations
 
 import re
 
-from cloche.cli.template_functions import FUNCTIONS, is_true, printed
+from cloche.cli.template_data import NOTHING
+from cloche.cli.template_functions import FUNCTIONS, is_true, member, printed
 from cloche.errors import SpecError
 
 TYPE_CHECKING = False
@@ -351,7 +352,8 @@ def _call(name: str, function: Callable[..., Any], arguments: list[Value]) -> Va
                     return found
             return found
         try:
-            return function(*(argument(scope) for argument in arguments))
+            given = (argument(scope) for argument in arguments)
+            return function(*(None if value is NOTHING else value for value in given))
         except (TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise SpecError(f"{name} cannot work with what it is given: {error}") from None
 
@@ -371,18 +373,7 @@ def _method(whole: str, method: Value, arguments: list[Value]) -> Value:
 
 
 def _field(value: Value, name: str) -> Value:
-    def get(scope: Scope) -> Any:
-        found = value(scope)
-        if isinstance(found, dict):
-            if name in found:
-                return found[name]
-            if name in getattr(found, "methods", ()):
-                return found.methods[name]  # type: ignore[attr-defined]
-            there = ", ".join(sorted(str(key) for key in found)) or "nothing"
-            raise SpecError(f"there is no .{name}", hint=f"there is {there}")
-        raise SpecError(f".{name} is asked of {printed(found)[:40]!r}, which has no fields")
-
-    return get
+    return lambda scope: member(value(scope), name)
 
 
 def _variable(name: str) -> Value:

@@ -1,9 +1,12 @@
-"""The functions of templates, those of Go's text/template and those docker adds; and how values are printed."""
+"""The functions of templates, those of Go's text/template and those docker adds; what values print and have."""
 
 from __future__ import annotations
 
 import json
 from urllib.parse import quote_plus
+
+from cloche.cli.template_data import NOTHING, said
+from cloche.errors import SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,8 +34,25 @@ def is_true(value: Any) -> bool:
     return bool(value)
 
 
+def member(value: Any, name: str) -> Any:
+    """What `.name` is of a value. Raises SpecError, which names what there is."""
+    if value is NOTHING:
+        return NOTHING
+    if not isinstance(value, dict):
+        raise SpecError(f".{name} is asked of {printed(value)[:40]!r}, which has no fields")
+    try:
+        return value[name]
+    except KeyError:
+        pass
+    methods: dict[str, Any] = getattr(value, "methods", {})
+    if name in methods:
+        return methods[name]
+    there = ", ".join(sorted({*map(str, value), *getattr(value, "unsaid", ())})) or "nothing"
+    raise SpecError(f"there is no .{name}", hint=f"there is {there}")
+
+
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(said(value), ensure_ascii=False, separators=(",", ":"))
 
 
 def _index(value: Any, *keys: Any) -> Any:

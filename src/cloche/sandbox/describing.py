@@ -212,10 +212,15 @@ def _config(container: Container, options: Document, keep: Document, image: Docu
         "OnBuild": None,
         "Labels": known["labels"],
         "StopSignal": options["stop_signal"] or image.get("StopSignal") or "",
-        "StopTimeout": None if options["stop_timeout"] is None else known["stop_timeout"],
+        "StopTimeout": None if options["stop_timeout"] is None else _seconds(known["stop_timeout"]),
     }
     unsaid = ("ExposedPorts", "Healthcheck", "StopSignal", "StopTimeout")
     return {key: value for key, value in found.items() if value or key not in unsaid}
+
+
+def _seconds(number: float) -> float:
+    """docker has none but whole ones, which have no point."""
+    return int(number) if float(number).is_integer() else number
 
 
 def _variables(given: tuple[str, ...], image: list[str]) -> list[str]:

@@ -7,9 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloche.cli.format import render
+from cloche.cli.shapes import CONTAINER, shaped
 from cloche.cli.template import compile_template
+from cloche.cli.template_data import Map, Members, NilList, NilMap
 from cloche.errors import SpecError
 
+LABELS = Map({"a": "1"})
 DATA = {
     "ID": "abc",
     "Tag": "",
@@ -71,6 +74,42 @@ def test_values(template: str, text: str | None) -> None:
         assert made == text
 
 
+NIL = Members({"Map": LABELS, "NilMap": NilMap(), "List": NilList(), "Null": None}, {"ID": "abc", "Nil": None})
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{.ID}} {{.Nil}} {{.Null}}", "abc <nil> <nil>"),
+        ("{{json .}}", '{"Map":{"a":"1"},"NilMap":null,"List":null,"Null":null}'),
+        ("{{.Map}} {{.NilMap}} {{.List}}", "map[a:1] map[] []"),
+        ("{{.Map.a}} {{.Map.b}} {{.NilMap.b.c}}", "1 <no value> <no value>"),
+        ("{{$x := .Map.b}}{{$x}} {{json $x}} {{print $x}} {{not $x}}", "<no value> null <nil> true"),
+        ("{{len .NilMap}}{{len .List}}{{range .Map.b}}x{{else}}none{{end}}", "00none"),
+        ('{{or .Map.b .Map.a}}{{index .Map "b"}}{{join .List ","}}', "1"),
+    ],
+)
+def test_what_is_nil(template: str, text: str) -> None:
+    assert compile_template(template)(NIL) == text
+
+
+JSON = st.recursive(
+    st.none() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["State", "Health", "Log", "Config", "Labels", "Mounts", "HostConfig"]), inner
+        )
+    ),
+)
+
+
+@given(JSON)
+def test_a_document_with_a_shape_is_the_same_in_json(document: object) -> None:
+    made = compile_template("{{json .}}")
+    assert made(shaped(document, CONTAINER)) == made(document)
+
+
 @pytest.mark.parametrize(
     ("template", "says"),
     [
@@ -107,6 +146,23 @@ def test_what_is_wrong_is_said(template: str, says: str) -> None:
     with pytest.raises(SpecError, match=r"template|--format") as caught:
         compile_template(template)(DATA)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("{{.Nope}}", "there is no .Nope"),
+        ("{{.Nil.A}}", "<nil>"),
+        ("{{upper .Map.b}}", "upper cannot work"),
+        ("{{len .Map.b}}", "len cannot work"),
+    ],
+)
+def test_what_nil_does_not_have_is_said(template: str, says: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        compile_template(template)(NIL)
+    assert says in str(caught.value)
+    if "Nope" in template:
+        assert caught.value.hint == "there is ID, List, Map, Nil, NilMap, Null"
 
 
 PARTS = st.sampled_from(

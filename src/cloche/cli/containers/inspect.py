@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
-from cloche.cli.format import unescaped
-from cloche.cli.output import plain_lines, print_error
+from cloche.cli.format import documents
+from cloche.cli.output import print_error
 from cloche.engine import containers, volumes
 from cloche.errors import ClocheError, NotFoundError, SpecError
 from cloche.images import local
@@ -35,25 +34,26 @@ def inspect_kind(parsed: Parsed, kind: str | None) -> int:
     if kind is not None and kind not in KINDS:
         known = ", ".join(f'"{each}"' for each in KINDS)
         raise SpecError(f'unknown type: "{kind}": must be one of {known}')
-    found: list[Document] = []
+    found: list[tuple[str, Document]] = []
     errors: list[ClocheError] = []
     for name in parsed.positionals:
         try:
             found.append(_find(name, kind, sizes=parsed.flag("size")))
         except ClocheError as error:
             errors.append(error)
-    failed = _print(found, parsed.text("format") or "")
+    sys.stdout.write(documents(found, parsed.text("format") or ""))
     for one in errors:
         print_error(one)
-    return 1 if errors else failed
+    return 1 if errors else 0
 
 
-def _find(name: str, kind: str | None, *, sizes: bool) -> Document:
+def _find(name: str, kind: str | None, *, sizes: bool) -> tuple[str, Document]:
+    """The kind and the document of what has this name."""
     if not name:
         raise SpecError("invalid container name or ID: value is empty")
     for each in KINDS if kind is None else (kind,):
         try:
-            return _LOOK[each](name, sizes)
+            return each, _LOOK[each](name, sizes)
         except (NotFoundError, SpecError):  # what no volume can be called is none
             if kind is not None:
                 raise
@@ -78,18 +78,3 @@ def _volume(name: str, sizes: bool) -> Document:
 
 
 _LOOK = {"container": _container, "image": _image, "volume": _volume}
-
-
-def _print(found: list[Document], form: str) -> int:
-    """Print them; returns the exit code."""
-    if not form:
-        # escapes keep what a container says of itself from steering the terminal
-        sys.stdout.write(json.dumps(found, indent=4) + "\n")
-    elif form == "json":
-        sys.stdout.write(json.dumps(found, separators=(",", ":")) + "\n")
-    else:
-        from cloche.cli.template import compile_template
-
-        render = compile_template(unescaped(form))
-        sys.stdout.write("".join(plain_lines(render(item)) + "\n" for item in found))
-    return 0

@@ -22,11 +22,11 @@ def image_inspect(parsed: Parsed) -> int:
     """Carry out `image inspect`; goes on after one that is not there."""
     layout = Layout(store_dir())
     form = parsed.text("format") or ""
-    found: list[dict[str, Any]] = []
+    found: list[tuple[str, dict[str, Any]]] = []
     failed = 0
     for text in parsed.positionals:
         try:
-            found.append(describe(layout, local.find_entry(layout, text)))
+            found.append(("image", describe(layout, local.find_entry(layout, text))))
         except ClocheError as error:
             failed = 1
             print_error(error)

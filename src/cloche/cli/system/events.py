@@ -7,6 +7,7 @@ import time
 
 from cloche.cli.format import is_json, unescaped
 from cloche.cli.output import plain
+from cloche.cli.template_data import Map, Members
 from cloche.cli.times import SECOND, time_of
 from cloche.engine.event_filters import make_test
 from cloche.engine.event_log import read
@@ -46,7 +47,7 @@ def _form(form: str) -> Callable[[Event], str]:
     from cloche.cli.template import compile_template
 
     render = compile_template(unescaped(form))
-    return lambda event: plain(render(_Fields(event)))
+    return lambda event: plain(render(_members(event)))
 
 
 def line_of(event: Event) -> str:
@@ -62,37 +63,10 @@ def line_of(event: Event) -> str:
     return plain(f"{line} ({attributes})" if attributes else line)
 
 
-class _Nothing(str):
-    """What Go prints for a key that a map does not have; not true."""
-
-    __slots__ = ()
-
-    def __bool__(self) -> bool:
-        return False
-
-
-class _Attributes(dict[str, str]):
-    """Attributes for a template, in which every name can be asked for."""
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-    def __missing__(self, name: str) -> str:
-        return _Nothing("<no value>")
-
-
-class _Fields(dict[str, object]):
+def _members(event: Event) -> Members:
     """An event for a template: as JSON has it, and with the names of docker's fields beside."""
-
-    def __init__(self, event: Event) -> None:
-        actor = event["Actor"]
-        super().__init__({**event, "Actor": {**actor, "Attributes": _Attributes(actor["Attributes"])}})
-        names = ("status", "Status"), ("id", "ID"), ("from", "From"), ("scope", "Scope")
-        self._more = {field: event.get(name, "") for name, field in names}
-        self._more |= {"Time": event.get("time", 0), "TimeNano": event["timeNano"]}
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._more or super().__contains__(name)
-
-    def __missing__(self, name: str) -> object:
-        return self._more[name]
+    actor = event["Actor"]
+    names = ("status", "Status"), ("id", "ID"), ("from", "From"), ("scope", "Scope")
+    more = {field: event.get(name, "") for name, field in names}
+    more |= {"Time": event.get("time", 0), "TimeNano": event["timeNano"]}
+    return Members({**event, "Actor": {**actor, "Attributes": Map(actor["Attributes"])}}, more)

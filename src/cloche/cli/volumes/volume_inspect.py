@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 def volume_inspect(parsed: Parsed) -> int:
     """Carry out `volume inspect`; goes on after one that is not there."""
     form = parsed.text("format") or ""
-    found: list[dict[str, Any]] = []
+    found: list[tuple[str, dict[str, Any]]] = []
     failed = 0
     for name in parsed.positionals:
         try:
-            found.append(volumes.describe(volumes.find(name)))
+            found.append(("volume", volumes.describe(volumes.find(name))))
         except ClocheError as error:
             failed = 1
             print_error(error)
