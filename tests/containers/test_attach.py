@@ -275,6 +275,27 @@ def test_a_terminal_in_the_background(alive: Alive) -> None:
     assert alive("logs", "web") == "early\r\nlater\r\nlater\r\n"
 
 
+def test_who_has_no_terminal_leaves_that_of_others_as_it_is(alive: Alive) -> None:
+    def heights() -> list[str]:
+        words = "--since", "1m", "--until", "0s", "--filter", "event=resize"
+        return alive("events", *words, "--format", "{{.Actor.Attributes.height}}").split()
+
+    alive("run", "-dit", "--name", "web", "host", "sh", "-c", "cat; stty size")
+    with at_terminal(alive, "attach", "web", size=(40, 99)) as terminal:
+        until(lambda: heights() == ["41", "40"])
+        with popen(alive, "attach", "--no-stdin", "web", stdin=subprocess.DEVNULL, stdout=PIPE, stderr=PIPE) as script:
+            until(
+                lambda: alive("events", "--since", "1m", "--until", "0s", "--filter", "event=attach").count("\n") == 2
+            )
+            terminal.type("typed\r")
+            assert read(script) == b"typed\r\n"
+            script.kill()
+        terminal.type("\x04")
+        terminal.until("40 99")
+        assert terminal.ended() == 0
+    assert heights() == ["41", "40"]
+
+
 def test_two_at_one_terminal(alive: Alive) -> None:
     alive("run", "-dit", "--name", "web", "host", "sh", "-c", "cat; :")
     with at_terminal(alive, "attach", "web") as one, at_terminal(alive, "attach", "web") as two:

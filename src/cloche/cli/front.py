@@ -363,7 +363,12 @@ def drive(
 
 
 def terminal_size() -> tuple[int, int]:
-    """Rows and columns of our terminal; (24, 80) where there is none."""
+    """Rows and columns that a new terminal gets: those of ours, or (24, 80)."""
+    return own_size() or (24, 80)
+
+
+def own_size() -> tuple[int, int] | None:
+    """Rows and columns of our terminal; None where there is none, or none that knows them."""
     for fd in (1, 0, 2):
         try:
             rows, columns = terminal.window_size(fd)
@@ -371,7 +376,7 @@ def terminal_size() -> tuple[int, int]:
             continue
         if rows and columns:
             return rows, columns
-    return 24, 80
+    return None
 
 
 def _copy(source: int, target: int) -> bool:

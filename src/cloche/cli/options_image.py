@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cloche.cli import options_images as images
-from cloche.cli.options_images import FORMAT, OPTIONS
+from cloche.cli.options_images import OPTIONS
 from cloche.cli.table import FLAG, LIST, VALUE, Operand, Option, Verb, renamed
 
 IMAGE = Operand("IMAGE", "by name or ID", required=True, complete="<image>")
@@ -23,7 +23,7 @@ IMAGE_INSPECT = Verb(
     "print all there is to know of images",
     ("cloche image inspect [OPTIONS] IMAGE...",),
     ("JSON with docker's members, or what a template makes of it.",),
-    (Option(("-f", *FORMAT.names), FORMAT.kind, OPTIONS, FORMAT.metavar, FORMAT.help, complete="json"),),
+    (Option(("-f", "--format"), VALUE, OPTIONS, "FORMAT", "json, or a template such as '{{.Id}}'", complete="json"),),
     operands=(Operand("IMAGE", "by name or ID", required=True, many=True, complete="<image>"),),
     examples=(
         ("cloche image inspect debian:12", "everything"),

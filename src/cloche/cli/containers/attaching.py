@@ -87,14 +87,20 @@ class Attached:
         return self.code
 
     def ask_for_a_drawing(self) -> None:
-        """Have the command show what it is at, as docker does: its terminal is another size for a moment."""
-        rows, columns = front.terminal_size()
-        self._send("resize", rows + 1, columns + 1)
-        select.select([], [], [], NOTICED)
+        """Have the command show what it is at, as docker does: its terminal is another size for a moment.
+
+        Without a terminal of our own it stays as it is: somebody else may be at it.
+        """
+        size = front.own_size()
+        if size is not None:
+            self._send("resize", size[0] + 1, size[1] + 1)
+            select.select([], [], [], NOTICED)
 
     def resize(self) -> None:
-        """Give the command's terminal the size of ours."""
-        self._send("resize", *front.terminal_size())
+        """Give the command's terminal the size of ours, if we have one."""
+        size = front.own_size()
+        if size is not None:
+            self._send("resize", *size)
 
     def signal(self, number: int) -> None:
         """Pass a signal on."""
