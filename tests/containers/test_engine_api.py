@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pydoc
 import signal
 import subprocess
 import sys
@@ -537,6 +538,22 @@ def test_cancelling_leaves_nothing(engine: cloche.Engine, box: cloche.Container)
     run_loop(work)
     box.reload()
     assert box.status == "running"
+
+
+def test_its_help_leads_to_every_method(tmp_path: Path) -> None:
+    """As docs/containers.md says: pydoc is what `help` prints."""
+    engine = made(tmp_path)
+    top = pydoc.plain(pydoc.render_doc(cloche.Engine))
+    for name, methods in (
+        ("containers", ("create", "run", "get", "list")),
+        ("images", ("get", "list", "inspect", "pull", "push", "copy", "tag", "remove", "save", "load")),
+        ("volumes", ("create", "get", "list", "prune")),
+    ):
+        part = getattr(engine, name)
+        assert f": {', '.join(methods)}; `help(engine.{name})`" in top
+        assert set(methods) == {method for method in dir(part) if not method.startswith("_")}
+        told = pydoc.plain(pydoc.render_doc(part))
+        assert all(f" |  {method}(" in told for method in methods)
 
 
 TOUR = """

@@ -100,7 +100,15 @@ def test_info_has_dockers_members(workshop: Workshop, filled: Path) -> None:
     for name in set(ours) - own:
         assert type(ours[name]) is type(theirs[name]), name
     machine = "KernelVersion OSType OSVersion Architecture NCPU MemTotal Name MemoryLimit SwapLimit CpuCfsQuota CPUSet"
-    for name in [*machine.split(), "PidsLimit", "OomKillDisable", "CgroupVersion", "CgroupDriver", "LoggingDriver"]:
+    for name in [
+        *machine.split(),
+        "PidsLimit",
+        "OomKillDisable",
+        "CgroupVersion",
+        "CgroupDriver",
+        "LoggingDriver",
+        "Driver",
+    ]:
         assert ours[name] == theirs[name], name
     assert theirs["OperatingSystem"].startswith(ours["OperatingSystem"])
     assert ours["Images"] == 3
@@ -137,6 +145,7 @@ def test_info_counts(cli: Cli, store: Store) -> None:
         store.make(name, {"status": status, **alive} if status in {"paused", "running"} else {"status": "exited"})
     found = json.loads(cli("info", "--format", "json", env=store.env).stdout)
     assert [found[f"Containers{kind}"] for kind in ("", "Running", "Paused", "Stopped")] == [5, 1, 1, 3]
+    assert cli("inspect", "-f", "{{.Driver}}", "one", env=store.env).stdout == f"{found['Driver']}\n"
 
 
 def test_version_has_dockers_places(workshop: Workshop, filled: Path) -> None:

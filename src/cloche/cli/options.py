@@ -72,7 +72,7 @@ CLOCHE = Verb(
             VALUE,
             "Options",
             "DIR",
-            "where images are kept",
+            "where images, containers, volumes and the events of all are kept",
             complete="<dir>",
         ),
         Option(

@@ -13,8 +13,9 @@ LOGS = Verb(
     (
         "What a container has written to its standard output comes to standard output, and what to its standard"
         " error to standard error, every byte as it was. Of several containers, each line begins with whose it is.",
-        "Containers of the log drivers json-file and local can be asked, whether they run or not, as long as they"
-        " are not removed.",
+        "Containers of all log drivers but none can be asked, whether they run or not, as long as they are not"
+        " removed. Of what journald and syslog send on a copy is kept here, unless --log-opt cache-disabled=true was"
+        " given.",
         "A time is 2024-01-31T12:00:00, with a zone or without, seconds since 1970, or 10m for so long ago.",
     ),
     (

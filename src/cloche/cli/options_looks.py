@@ -64,7 +64,8 @@ INSPECT = Verb(
     ("cloche inspect [OPTIONS] NAME...",),
     (
         "As docker prints it. Of a container there is besides: Receipt, each layer of its isolation, whether it is"
-        " enforced and why; and Reason, why it ended and what to do about it.",
+        " enforced and why; Reason, why it ended and what to do about it; and LogLost, how many bytes of what it said"
+        " are not in its log, and why.",
         "A name is looked for among containers, then images, then volumes.",
     ),
     (

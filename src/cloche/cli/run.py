@@ -4,8 +4,8 @@
     signals, terminal, relays ── plan ──▶ makes it, waits ──────────▶ the command
     exit code, reason, receipt ◀─ ended ─ counters, groups removed
 
-The command gets our own stdin, stdout and stderr, so that nothing is copied; where one of them is a
-terminal and --tty was not asked for, a pipe stands between, so that the terminal is out of reach.
+The command gets our own stdin, stdout and stderr where they are pipes and sockets, so that nothing is copied; a pipe
+stands between it and anything else, which would be a way for it to our terminal or our file (`front.Streams`).
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ class Keep:
     auto_remove     --rm: removed at its end
     restart         --restart: no, always, unless-stopped, on-failure
     restart_most    of on-failure:N; 0 for no limit
-    log_driver      json-file, local, journald, none
+    log_driver      json-file, local, journald, syslog, none
     log_options     max-size, max-file, compress, …
     health_*        --health-cmd and the like, times in seconds; "" and 0 for what the image says, or docker's defaults
     health_on_failure  what is done with one that is not well any more: none, kill, restart, stop (podman's)

@@ -53,12 +53,25 @@ class Engine:
     ) -> None:
         self._root = store_dir() if root is None else os.path.abspath(root)
         self._state = _usual_state() if state_dir is None else os.path.abspath(state_dir)
-        self.containers = Containers(self)
-        self.images = Images(self)
-        self.volumes = Volumes(self)
+        self._containers, self._images, self._volumes = Containers(self), Images(self), Volumes(self)
 
     def __repr__(self) -> str:
         return f"<cloche.Engine: {self._root}>"
+
+    @property
+    def containers(self) -> Containers:
+        """Its containers: create, run, get, list; `help(engine.containers)` has all."""
+        return self._containers
+
+    @property
+    def images(self) -> Images:
+        """Its images: get, list, inspect, pull, push, copy, tag, remove, save, load; `help(engine.images)` has all."""
+        return self._images
+
+    @property
+    def volumes(self) -> Volumes:
+        """Its volumes: create, get, list, prune; `help(engine.volumes)` has all."""
+        return self._volumes
 
     @property
     def root(self) -> str:

@@ -94,7 +94,7 @@ def _stored() -> Facts:
         "ContainersPaused": paused,
         "ContainersStopped": len(every) - running - paused,
         "Images": len({row.id for row in rows(Layout(store))}),
-        "Driver": "overlay",
+        "Driver": "overlay2",
         "DriverStatus": [["Backing Filesystem", _filesystem(store)], ["Native Overlay Diff", "true"]],
         "Plugins": {"Volume": ["local"], "Network": ["host", "none"], "Authorization": None, "Log": list(LOG_DRIVERS)},
         "LoggingDriver": "json-file",
