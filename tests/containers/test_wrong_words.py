@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.containers.ground import ROUNDS
+from tests.containers.made import Store
 from tests.engines.conftest import require
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.images.forks import Forks
 
 # an option that is not there, one without its value, a value that means nothing
@@ -81,3 +84,24 @@ def test_docker_has_them(tmp_path: os.PathLike[str]) -> None:
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DOCKER_HOST": "unix:///nosuch.sock"}
     done = subprocess.run(["sh", "-c", script], env=env, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.split() == ["125"] * len(options) + ["1"] * len(words), done.stderr
+
+
+# numbers of more digits than Python makes one of (sys.set_int_max_str_digits), each with the code it ends with
+LONG = """
+125 ps --last #|125 ps --last -#|1 ps --filter publish=#|1 ps --filter expose=80-#/udp|1 port web #|1 port web #/tcp
+125 run --pids-limit # box|125 run --user=1 --restart on-failure:# box|125 stop -t # web|1 logs -n # web
+1 search --limit # x|1 search --filter stars=# x|1 images --filter until=#|1 images --filter until=#h
+1 image prune -f --filter until=#|1 container prune -f --filter until=#|1 events --since #|1 kill -s # web
+1 import -c STOPSIGNAL~# /nosuch|1 import -c HEALTHCHECK~--retries=1#~CMD~x /nosuch|1 import -c EXPOSE~# /nosuch
+1 inspect -f {{index~.Args~#}} web|1 inspect -f {{printf~"%#d"~1}} web
+"""
+
+
+def test_a_number_that_is_too_long_to_be_one(quick: Forks, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.make("web")
+    for line in lines(LONG):
+        code, *words = (word.replace("~", " ").replace("#", "9" * 5000) for word in line.split())
+        done = quick(*words, env=store.env)
+        found = done.returncode, done.stdout, done.stderr[:8], done.stderr.count("\n") <= 2
+        assert found == (int(code), "", "cloche: ", True), line + done.stderr[-500:]

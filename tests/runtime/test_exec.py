@@ -317,6 +317,7 @@ def test_nobody_is_255(runtime: Runtime) -> None:
         [],
         ["ID", "--bogus"],
         ["--user", "ann", "ID", "true"],
+        ["--user", "9" * 5000, "ID", "true"],
         ["--process", "/nowhere/file", "ID"],
         ["--env", "=", "ID", "true"],
         ["--additional-gids", "x", "ID", "true"],

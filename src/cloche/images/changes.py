@@ -171,7 +171,7 @@ def _workdir(work: _Work, text: str) -> None:
 def _stop_signal(work: _Work, text: str) -> None:
     given = _one(work, text)
     name = given.upper()
-    number = int(given) if given.isascii() and given.isdecimal() else 0
+    number = int(given) if given.isascii() and given.isdecimal() and len(given) < 10 else 0
     start, _, offset = name.removeprefix("SIG").partition("+" if "+" in name else "-")
     real_time = start in {"RTMIN", "RTMAX"} and (not offset or offset.isdecimal())
     if not (
@@ -221,8 +221,8 @@ TIMES = {
 
 
 def _retries(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 0 < int(text[:10]) < 1 << 31):
-        raise SpecError(f"--retries {text} is no number above 0")
+    if not (text.isascii() and text.isdecimal() and len(text) < 11 and 0 < int(text) < 1 << 31):
+        raise SpecError(f"--retries {text[:80]} is no number above 0")
     return int(text)
 
 

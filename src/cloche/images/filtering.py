@@ -103,6 +103,14 @@ def _time(created: str) -> datetime:
 
 def parse_time(text: str, now: datetime | None = None) -> datetime:
     """A date, a time of RFC 3339, seconds since 1970, or how long ago as Go has it (1h30m). Raises SpecError."""
+    try:
+        return _parsed_time(text, now)
+    except (ValueError, OverflowError):  # no calendar has it
+        hint = "2024-01-31, 2024-01-31T12:00:00Z, or 240h for so long ago"
+        raise SpecError(f"{text[:80]!r} is no time", hint=hint) from None
+
+
+def _parsed_time(text: str, now: datetime | None) -> datetime:
     if text.replace(".", "", 1).isdecimal() and text.isascii():
         return datetime.fromtimestamp(float(text), UTC)
     seconds, rest = 0.0, text
@@ -116,10 +124,5 @@ def parse_time(text: str, now: datetime | None = None) -> datetime:
     else:
         if text:
             return (now or datetime.now(UTC)) - timedelta(seconds=seconds)
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise SpecError(
-            f"{text!r} is no time", hint="2024-01-31, 2024-01-31T12:00:00Z, or 240h for so long ago"
-        ) from None
+    found = datetime.fromisoformat(text)
     return found if found.tzinfo else found.astimezone()

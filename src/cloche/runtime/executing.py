@@ -148,8 +148,8 @@ def _process_of(config: Config, asked: Execution) -> Process:
 def _set_user(user: User, text: str) -> None:
     """Other ids for a user; what is not named stays: the group, the others, the umask."""
     uid, colon, gid = text.partition(":")
-    if not all(part.isascii() and part.isdecimal() for part in ((uid, gid) if colon else (uid,))):
-        raise SpecError(f"--user {text}: numbers are needed", hint="UID or UID:GID")
+    if not all(part.isascii() and part.isdecimal() and len(part) < 11 for part in ((uid, gid) if colon else (uid,))):
+        raise SpecError(f"--user {text[:80]}: numbers are needed", hint="UID or UID:GID")
     user.uid = int(uid)
     if colon:
         user.gid = int(gid)

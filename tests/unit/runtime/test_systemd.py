@@ -120,7 +120,7 @@ def test_bits_are_the_numbers_of_a_list(numbers: set[int]) -> None:
     assert {n for n in range(301) if mask >> n & 1} == numbers
 
 
-@pytest.mark.parametrize("text", ["a", "1-", "-1", "3-1", "1,,2", "99999999999", "1;2"])
+@pytest.mark.parametrize("text", ["a", "1-", "-1", "3-1", "1,,2", "99999999999", "1;2", "9" * 5000, "0-" + "9" * 5000])
 def test_lists_that_are_none(text: str) -> None:
     with pytest.raises(SpecError):
         bits(text)
@@ -149,7 +149,7 @@ def test_properties_as_annotations(name: str, text: str, expected: object) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["", "words", "'open", "uint64", "uint64 x", "[1, 2", "'a' 'b'", "['a' 'b']", "['a', 5]", "'"]
+    "text", ["", "words", "'open", "uint64", "uint64 x", "[1, 2", "'a' 'b'", "['a' 'b']", "['a', 5]", "'", "9" * 5000]
 )
 def test_annotations_that_cannot_be_read(text: str) -> None:
     with pytest.raises(SpecError) as refused:
@@ -159,6 +159,10 @@ def test_annotations_that_cannot_be_read(text: str) -> None:
 
 def test_no_task_more_is_one_for_systemd_which_knows_no_zero() -> None:
     assert told(pids=Pids(limit=0)) == told(unified={"pids.max": "0"}) == {"TasksMax": 1}
+
+
+def test_a_number_that_the_kernel_cannot_have_is_not_told() -> None:
+    assert told(unified={"pids.max": "9" * 5000, "cpu.max": "9" * 5000}) == {}
 
 
 def test_disk_weights() -> None:

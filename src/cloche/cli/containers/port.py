@@ -24,6 +24,8 @@ def port(parsed: Parsed) -> int:
             sys.stderr.write(f"{WHY}\n")
         return 0
     number = rest[0].partition("/")[0]
-    if not number.isascii() or not number.isdecimal() or int(number) > MOST:
-        raise SpecError(f"invalid port ({number})", hint="a number up to 65535, with /udp or /sctp behind it perhaps")
+    if not number.isascii() or not number.isdecimal() or len(number) > 9 or int(number) > MOST:
+        raise SpecError(
+            f"invalid port ({number[:80]})", hint="a number up to 65535, with /udp or /sctp behind it perhaps"
+        )
     raise NotFoundError(f"No public port '{rest[0]}' published for {word}", hint=WHY)

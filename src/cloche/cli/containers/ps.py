@@ -72,8 +72,9 @@ def _count(parsed: Parsed) -> int:
     text = parsed.text("last")
     if text is None:
         return 0
-    if not (text.isascii() and text.removeprefix("-").isdecimal()):
-        raise SpecError(f"--last {text!r} is not a number", hint="such as --last 5", code=BAD_OPTION)
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdecimal() and len(digits) < 10):
+        raise SpecError(f"--last {text[:80]!r} is not a number", hint="such as --last 5", code=BAD_OPTION)
     return max(0, int(text))
 
 

@@ -64,7 +64,7 @@ def _meant(filters: list[str]) -> Callable[[Found], bool]:
     tests: list[Callable[[Found], bool]] = []
     for text in filters:
         key, _, value = text.partition("=")
-        if key == "stars" and value.isascii() and value.isdecimal():
+        if key == "stars" and value.isascii() and value.isdecimal() and len(value) < 10:
             tests.append(lambda found, least=int(value): found.stars >= least)  # type: ignore[misc]
         elif key in {"is-official", "is-automated"} and value in {"true", "false", "1", "0"}:
             wanted = value in {"true", "1"}

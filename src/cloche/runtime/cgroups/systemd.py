@@ -210,14 +210,19 @@ UNIFIED = {
 }
 
 
+def _is_number(word: str) -> bool:
+    """Whether it is a whole number that 64 bits may have."""
+    return word.isascii() and word.isdecimal() and len(word) < 21
+
+
 def _unified(files: dict[str, str]) -> Iterator[tuple[str, Any]]:
     for file, text in files.items():
         words = text.split()
-        if file in UNIFIED and len(words) == 1 and (words[0] == "max" or words[0].isdecimal()):
+        if file in UNIFIED and len(words) == 1 and (words[0] == "max" or _is_number(words[0])):
             number = -1 if words[0] == "max" else int(words[0])
             yield UNIFIED[file], _tasks(number) if file == "pids.max" else number
-        elif file == "cpu.max" and words and (words[0] == "max" or words[0].isdecimal()):
-            period = int(words[1]) if len(words) > 1 and words[1].isdecimal() and int(words[1]) else 100_000
+        elif file == "cpu.max" and words and (words[0] == "max" or _is_number(words[0])):
+            period = int(words[1]) if len(words) > 1 and _is_number(words[1]) and int(words[1]) else 100_000
             yield "CPUQuotaPeriodUSec", period
             yield "CPUQuotaPerSecUSec", -1 if words[0] == "max" else _quota(int(words[0]), period)
         elif file in {"cpuset.cpus", "cpuset.mems"} and text:
@@ -230,7 +235,7 @@ def bits(text: str) -> bytes:
     for part in text.replace(" ", "").split(","):
         first, dash, last = part.partition("-")
         last = last if dash else first
-        if not (first.isdecimal() and last.isdecimal()) or int(last) < int(first) or int(last) > 8191:
+        if not (_is_number(first) and _is_number(last)) or int(last) < int(first) or int(last) > 8191:
             raise SpecError(f"{text!r} is no list of processors or nodes", pointer="/linux/resources/cpu")
         mask |= (1 << int(last) + 1) - (1 << int(first))
     return mask.to_bytes((mask.bit_length() + 7) // 8, "little")
@@ -265,7 +270,7 @@ def _variant(text: str) -> tuple[str, Any] | None:
             return "d", float(number)
         except ValueError:
             return None
-    if kind in NUMBERS and number.removeprefix("-").isdecimal() and number.isascii():
+    if kind in NUMBERS and _is_number(number.removeprefix("-")):
         return NUMBERS[kind], int(number)
     return None
 
