@@ -35,6 +35,7 @@ TRIES = 20  # a hundredth of a second each
 LOOK_AGAIN = 0.1  # seconds
 ALIVE = {"running", "paused", "restarting"}
 TRANSIENT = {*ALIVE, "removing"}  # what somebody has to watch
+STATUSES = ("created", *sorted(TRANSIENT), "exited", "dead")
 _seen = [float("-inf")]  # when a supervisor was looked for
 CREATED: Known = {
     "status": "created",
@@ -55,6 +56,7 @@ CREATED: Known = {
     "timeout": 0.0,
     "entry": {},
 }
+UNKNOWN: Known = {**CREATED, "status": "running"}  # it was started, and whether it runs has to be looked for
 ASKED: Known = {
     "id": "",
     "name": "",
@@ -138,7 +140,7 @@ class Container:
     def read_state(self) -> Container:
         """Read its state again; one that has been removed meanwhile stays as it was known last."""
         if self.folder and (text := read_bytes(f"{self.folder}/state.json")):
-            self.state, self._entry = _state(text)
+            self.state, self._entry = parse_state(text)
         return self
 
 
@@ -219,7 +221,7 @@ def not_found(word: str) -> NotFoundError:
 def load(container_id: str, *, everything: bool = True) -> Container | None:
     """A kept container by its whole id; None where there is none, or, unless `everything`, none that runs or is to."""
     folder = folder_of(container_id)
-    state, entry = _state(read_bytes(f"{folder}/state.json"))
+    state, entry = _stands(f"{folder}/state.json")
     if not everything and state["status"] not in TRANSIENT:
         return None
     try:
@@ -229,6 +231,23 @@ def load(container_id: str, *, everything: bool = True) -> Container | None:
     if not isinstance(known, dict):
         return None
     return Container(folder, {**_sound(known, ASKED), "id": container_id}, state, entry)
+
+
+def parse_known(container_id: str, text: bytes) -> Known:
+    """What a container.json says; what is usual, where it is damaged."""
+    return {**_sound(_document(text), ASKED), "id": container_id}
+
+
+def parse_state(text: bytes) -> tuple[Known, bytes]:
+    """What a state.json says, and the part of it that tells how its container is entered, which is not read yet.
+
+    One that is damaged, or empty as after a power cut, says that its container was started: UNKNOWN.
+    """
+    head, _, entry = text.partition(b"\n")
+    raw = _document(head)
+    if raw.get("status") not in STATUSES:
+        raw["status"] = UNKNOWN["status"]
+    return _sound(raw, CREATED), entry
 
 
 def is_alive(state: Known) -> bool:
@@ -261,12 +280,12 @@ def _is_watched() -> bool:
     """Whether there is a supervisor; one that was killed is missed by all at once, so it is looked for now and then."""
     from time import monotonic
 
-    from cloche.engine.sockets import SUPERVISOR, is_listening
+    from cloche.engine.sockets import SUPERVISOR, is_listening, place
 
     if monotonic() - _seen[0] < LOOK_AGAIN:
         return True
     _seen[0] = monotonic()
-    return is_listening(f"{records.state_dir()}/{SUPERVISOR}")
+    return is_listening(f"{place()}/{SUPERVISOR}")
 
 
 def _revive() -> bool:
@@ -306,14 +325,14 @@ def _ids() -> list[str]:
         return []
 
 
-def _state(text: bytes) -> tuple[Known, bytes]:
-    """Where one stands, and the text that says how it is entered."""
-    head, _, entry = text.partition(b"\n")
-    return _sound(_document(head), CREATED), entry
+def _stands(path: str) -> tuple[Known, bytes]:
+    """What a state.json says; without one its container was never started."""
+    text = read_bytes(path)
+    return parse_state(text) if text or os.path.lexists(path) else (dict(CREATED), b"")
 
 
 def _document(text: bytes) -> Known:
-    """What is in a text; nothing, where it is broken: it is replaced as a whole, so nothing of it runs any more."""
+    """What is in a text; nothing, where it is broken."""
     try:
         raw = read_own_json(text) if text else {}
     except SpecError:

@@ -52,8 +52,13 @@ def check_running(container: Container) -> None:
     """Raises ConflictError, with docker's sentences, where nothing can be run in a container now."""
     if not container.running or not container.entry:
         raise not_running(container)
+    word = container.name or container.id[:12]
+    if "capabilities" not in container.entry:
+        raise ConflictError(
+            f"nobody knows any more how container {word} is entered: its state.json was damaged",
+            hint=f"cloche restart {word}",
+        )
     if container.status == "paused" or _is_frozen(container.entry["groups"]):
-        word = container.name or container.id[:12]
         raise ConflictError(
             f"container {word} is paused, unpause the container before exec", hint=f"cloche unpause {word}"
         )

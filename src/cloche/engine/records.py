@@ -167,7 +167,12 @@ def alive(record: Record) -> bool:
 
 def start_time(pid: int) -> int | None:
     """When a process started, in clock ticks since boot (proc_pid_stat(5)); None for a zombie or none."""
-    fields = read_bytes(f"/proc/{pid}/stat").rpartition(b")")[2].split(None, 20)
+    return parse_start(read_bytes(f"/proc/{pid}/stat"))
+
+
+def parse_start(stat_line: bytes) -> int | None:
+    """The same from what that file says, which is nothing for no process."""
+    fields = stat_line.rpartition(b")")[2].split(None, 20)
     return None if not fields or fields[0] in {b"Z", b"X"} else int(fields[19])
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 
-from cloche.engine import making
+from cloche.engine import making, sockets
 from cloche.engine.containers import TRANSIENT, Container, find, settled
 from cloche.engine.events import tell
-from cloche.engine.records import state_dir
 from cloche.engine.supervisor import client
 from cloche.errors import ClocheError, ConflictError, StageError
 
@@ -60,7 +59,7 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
 
 def _remove_place(container_id: str) -> None:
     """Who looked after it was killed before that removed its place: the next one does that, now or when it comes."""
-    if os.path.exists(f"{state_dir()}/run/{container_id}"):
+    if os.path.exists(f"{sockets.place()}/run/{container_id}"):
         try:
             client.revive()
         except StageError:

@@ -1,12 +1,78 @@
-"""Sockets below the state directory, whose paths may be longer than an address can be (unix(7))."""
+"""Where a store's supervisor is, and its sockets, whose paths may be longer than an address can be (unix(7)).
+
+    STATE/supervisor.store      a link to the store whose supervisor is in STATE itself: the first that has come
+    STATE/supervisors/HASH/     where that of any other store is, by its path
+        supervisor.sock, supervisor.lock, supervisor.log, stage.sock, run/
+
+What else there is in STATE is everybody's: ranges of ids are leased there, whatever the store.
+"""
 
 from __future__ import annotations
 
 import _socket
 import os
 
+from cloche.engine.records import containers_dir, state_dir
+from cloche.errors import ForbiddenError
+from cloche.images.store.layout import store_dir
+
 SUPERVISOR = "supervisor.sock"
+OWNER, OTHERS = "supervisor.store", "supervisors"
 LONGEST_ADDRESS = 107  # of sun_path
+
+
+def place() -> str:
+    """The directory of this store's supervisor, whether it is there or not; two stores never have the same."""
+    top, store = state_dir(), os.path.realpath(store_dir())
+    is_ours = _is_of(top, store)
+    return top if is_ours or (is_ours is None and _is_free(top)) else f"{top}/{OTHERS}/{_hash(store)}"
+
+
+def claim() -> str:
+    """The same, which is there and this store's from now on. Raises ForbiddenError."""
+    containers_dir()  # surely ours
+    top, store = state_dir(), os.path.realpath(store_dir())
+    try:
+        if _is_of(top, store) is None and _is_free(top):
+            try:
+                os.symlink(store, f"{top}/{OWNER}")
+            except FileExistsError:
+                pass  # by somebody who came at the same time
+        found = place()
+        if found != top:
+            for folder in (f"{top}/{OTHERS}", found):
+                os.makedirs(folder, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ForbiddenError(
+            f"the state directory {top} cannot be used: {error.strerror}", hint="give another: --state-dir"
+        ) from None
+    return found
+
+
+def _is_of(top: str, store: str) -> bool | None:
+    """Whether a state directory is that of this store's supervisor; None where it is nobody's yet."""
+    link = f"{top}/{OWNER}"
+    try:
+        return os.readlink(link) == store or os.path.samefile(link, store)  # it may be mounted at two places
+    except FileNotFoundError:
+        return False if os.path.islink(link) else None
+    except OSError:
+        return False
+
+
+def _is_free(top: str) -> bool:
+    """Whether what was left in a state directory that is nobody's may be this store's: its owner's name may be lost."""
+    try:
+        left = os.listdir(f"{top}/run")
+    except OSError:
+        return True
+    return not left or any(os.path.exists(f"{store_dir()}/containers/{name}") for name in left)
+
+
+def _hash(store: str) -> str:
+    from hashlib import sha256
+
+    return sha256(os.fsencode(store)).hexdigest()[:16]
 
 
 class _Address:

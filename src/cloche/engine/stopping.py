@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 
+from cloche.engine import sockets
 from cloche.engine.containers import ALIVE, Container
 from cloche.engine.events import tell
 from cloche.engine.keeping import STOP_TIMEOUT
-from cloche.engine.records import state_dir
 from cloche.engine.signals import signal_number
 from cloche.engine.supervisor import client
 from cloche.errors import ConflictError, StageError
@@ -50,7 +50,7 @@ def _is_busy(container: Container) -> bool:
         from cloche.engine import making
 
         making.lock(container).close()
-        return container.status in ALIVE or os.path.exists(f"{state_dir()}/run/{container.id}")
+        return container.status in ALIVE or os.path.exists(f"{sockets.place()}/run/{container.id}")
     return container.status in ALIVE
 
 

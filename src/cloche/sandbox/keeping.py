@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 
-from cloche.engine import making
+from cloche.engine import making, sockets
 from cloche.engine.containers import Container, facts_of, find, folder_of
 from cloche.engine.containers import settled as settled_state
 from cloche.engine.events import volumes_among
 from cloche.engine.keeping import Keep
-from cloche.engine.records import state_dir
 from cloche.engine.removing import remove
 from cloche.engine.supervisor import client, whereabouts
 from cloche.errors import ConflictError, ForbiddenError, NotExecutedError, StageError
@@ -65,7 +64,7 @@ def create(options: Options, keep: Keep) -> Made:
     """Make a container that is not started. Raises ClocheError for what a person can get wrong."""
     options = settled(options)
     container_id = new_id()
-    prepared = prepare(options, dry=True, kept=_kept(container_id))
+    prepared = prepare(options, dry=True, kept=_kept(container_id, sockets.place()))
     try:
         return Made(_make(options, keep, prepared), prepared.lacking)
     finally:
@@ -87,7 +86,7 @@ def run(
     """
     options = settled(options)
     container_id = new_id()
-    prepared = prepare(options, size=size, kept=_kept(container_id))
+    prepared = prepare(options, size=size, kept=_kept(container_id, sockets.claim()))
     try:
         container = _make(options, keep, prepared)
         made(container)
@@ -124,7 +123,7 @@ def _start(container: Container, size: tuple[int, int], *, attach: bool) -> Star
         if container.status == "removing":
             raise ConflictError(f"container {container.name} is marked for removal and cannot be started")
         options = options_of(container)
-        prepared = prepare(options, size=size, kept=_kept(container.id))
+        prepared = prepare(options, size=size, kept=_kept(container.id, sockets.claim()))
         try:
             return _begin(container, prepared, attach=attach)
         finally:
@@ -177,9 +176,9 @@ def _absolute_source(text: str, base: str) -> str:
     return f"{values.absolute(source, base)}{colon}{rest}" if colon and relative else text
 
 
-def _kept(container_id: str) -> tuple[str, Kept]:
+def _kept(container_id: str, place: str) -> tuple[str, Kept]:
     layer = f"{folder_of(container_id)}/{making.LAYER}"
-    return container_id, Kept(layer, f"{state_dir()}/run/{container_id}")
+    return container_id, Kept(layer, f"{place}/run/{container_id}")
 
 
 def _make(options: Options, keep: Keep, prepared: Prepared) -> Container:

@@ -15,12 +15,14 @@ import _thread
 import fcntl
 import os
 import sys
+from errno import EMFILE
 
 from cloche.errors import StageError
 from cloche.records import record
 from cloche.stage import cleaning, delegation, watching, wire
 from cloche.stage.operation import Plan, encode
 
+ADOPTED = 2  # descriptors that come with one that is taken over, at least: its socket, its pidfd
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -201,10 +203,15 @@ def fork_stage(left: Callable[[dict[str, Any]], None] | None = None) -> Stage:
 
 
 def adopt_stage(control: _socket.socket) -> tuple[Stage, list[Adopted]]:
-    """Own a stage whose owner is gone, through a connection to where it listens; and what runs in it."""
+    """Own a stage whose owner is gone, through a connection to where it listens; and what runs in it.
+
+    Raises OSError where there is no room for the descriptors that come with each.
+    """
     found = []
     while (got := wire.receive(control)) is not None and got[0][0] == "adopted":
         (_, keeping, first), fds = got
+        if len(fds) < ADOPTED:
+            raise OSError(EMFILE, os.strerror(EMFILE))  # the kernel drops those for which there is no room
         run = Run(_socket.socket(fileno=fds[0]), Plan((), keeping=keeping))
         run.pid, run.pidfd = first, fds[1]
         found.append(Adopted(run, fds[2] if len(fds) > 2 else -1))

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import os
 
+from cloche.engine.supervisor import adopting
 from cloche.engine.supervisor.supervised import Supervised
 
 TYPE_CHECKING = False
@@ -72,12 +73,13 @@ def answer(supervisor: Supervisor, conn: Connection, message: tuple[Any, ...], f
     """Do what a command asks, or say why not; whoever asks for what there is not is not to wait for an answer."""
     word, *rest = message
     meant = is_meant(message)
-    if meant and word == "start":
+    is_looked_at = not meant or not rest or adopting.take_again(supervisor, rest[0])
+    if meant and is_looked_at and word == "start":
         _start(supervisor, conn, fds, *rest)
         return
     for fd in fds:
         os.close(fd)
-    if not meant:
+    if not meant or not is_looked_at:
         conn.close()
         return
     if word == "where":

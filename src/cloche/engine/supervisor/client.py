@@ -14,7 +14,7 @@ import sys
 import time
 
 from cloche.engine import sockets
-from cloche.engine.records import containers_dir, state_dir
+from cloche.engine.records import state_dir
 from cloche.errors import ForbiddenError, StageError
 from cloche.images.store.layout import store_dir
 from cloche.stage import wire
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Message = tuple[Any, ...]
 
 PATIENCE = 10.0  # seconds, until it must have come up
+LOG = "supervisor.log"
 TRIES = 5  # supervisors that are asked the same thing
 _children: list[int] = []  # those we have started
 
@@ -123,7 +124,7 @@ def connect() -> Session:
     while (session := reach()) is None:
         if time.monotonic() > deadline:
             raise StageError(
-                "the supervisor does not come up", hint=f"{state_dir()}/supervisor.log may say why; run it again"
+                "the supervisor does not come up", hint=f"{sockets.place()}/{LOG} may say why; run it again"
             )
         _start()
     return session
@@ -131,13 +132,12 @@ def connect() -> Session:
 
 def reach() -> Session | None:
     """A connection to the supervisor that is there; None where there is none."""
+    path = f"{sockets.place()}/{sockets.SUPERVISOR}"
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
-        sockets.connect(sock, f"{state_dir()}/{sockets.SUPERVISOR}")
+        sockets.connect(sock, path)
         if not wire.is_ours(sock):
-            raise ForbiddenError(
-                f"{state_dir()}/{sockets.SUPERVISOR} is somebody else's", hint="give another: --state-dir"
-            )
+            raise ForbiddenError(f"{path} is somebody else's", hint="give another: --state-dir")
         if wire.receive(sock) is not None:  # it says hello as soon as it has seen us; one that is going does not
             return Session(sock)
     except OSError:
@@ -157,8 +157,11 @@ def revive() -> bool:
 
 
 def _start() -> None:
-    """Start a supervisor, and wait until it listens, or has found that another one does."""
-    containers_dir()  # surely ours
+    """Start a supervisor, and wait until it listens, or has found that another one does.
+
+    Raises StageError where it says why it cannot: that would not be another with the next one.
+    """
+    place = sockets.claim()
     _children[:] = filter(_is_there, _children)
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     code = f"import sys; sys.path.insert(0, {root!r}); from cloche.engine.supervisor.main import main; main(3)"
@@ -168,7 +171,7 @@ def _start() -> None:
             env[name] = os.environ[name]
     read, write = os.pipe2(os.O_CLOEXEC)
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    log = os.open(f"{state_dir()}/supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    log = os.open(f"{place}/{LOG}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     # in this order none is overwritten before it was copied: all of ours are above 2, and `write` comes last
     actions = [
         (os.POSIX_SPAWN_DUP2, null, 0),
@@ -181,11 +184,16 @@ def _start() -> None:
         _children.append(os.posix_spawn(sys.executable, argv, env, file_actions=actions, setsid=True))
         os.close(write)
         write = -1
-        os.read(read, 1)
+        said = os.read(read, 4096)
     finally:
         for fd in (read, write, null, log):
             if fd >= 0:
                 os.close(fd)
+    if said:
+        raise StageError(
+            f"the supervisor cannot come up: {said.decode(errors='replace')}",
+            hint="what runs goes on; `ulimit -n` says how many files may be open",
+        )
 
 
 def _is_there(pid: int) -> bool:

@@ -2,8 +2,8 @@
 
     python -I -S -c 'from cloche.engine.supervisor.main import main; main(3)'    3: closed when it listens
 
-One at a time: whoever holds STATE/supervisor.lock. It goes a second after the last container and command have gone;
-what it needs in memory is for what runs, the rest is on the disk.
+One at a time: whoever holds supervisor.lock in the place of the store (`sockets`). It goes a second after the last
+container and command have gone; what it needs in memory is for what runs, the rest is on the disk.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import sys
 
 from cloche.engine import sockets
 from cloche.engine.containers import folder_of
-from cloche.engine.records import state_dir
 from cloche.engine.supervisor import adopting, answering, whereabouts
 from cloche.engine.supervisor.commands import Command
 from cloche.engine.supervisor.connection import Connection
@@ -23,6 +22,7 @@ from cloche.engine.supervisor.footing import Footing
 from cloche.engine.supervisor.loop import READ, Loop
 from cloche.engine.supervisor.supervised import Supervised
 from cloche.linux import process, scheduling
+from cloche.linux.reading import boot_id
 from cloche.stage import wire
 from cloche.stage.client import Adopted, Stage, spawn_stage
 
@@ -38,6 +38,7 @@ LOCK = "supervisor.lock"
 IDLE, AGAIN = 1.0, 0.5  # seconds
 SOON = 0.1  # seconds, until it is tried again to take a connection for which there was no room
 REMOVALS = 5  # how often it is tried to remove what goes with its end, a second after each other
+SPARE = 4  # descriptors without which it does not begin
 NOFILE = 7  # RLIMIT_NOFILE
 TERM, HUP, INT, CHLD = 15, 1, 2, 17
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
@@ -56,6 +57,7 @@ class Supervisor:
         self.listener: _socket.socket | None = None
         self.footing: Footing | None = None
         self.commands: set[Command] = set()
+        self.unread: dict[str, Adopted | None] = {}  # by id, what cannot be looked at now; what its stage says of it
         self.removals: set[str] = set()  # ids of what is being removed, or to be removed once more
         self.going = False
         self.resting = False  # it goes soon, unless somebody needs it then
@@ -65,11 +67,13 @@ class Supervisor:
         return f"{self.places}/{container_id}"
 
     def open(self) -> None:
-        """Listen for commands."""
+        """Listen for commands. Raises OSError, also where there would be no room for any."""
         path = f"{self.state}/{sockets.SUPERVISOR}"
         self.listener = self._listen(path)
         self.loop.watch(self.listener.fileno(), lambda _events: self._accept())
         self.footing = Footing(self, path, f"{self.state}/{LOCK}")
+        for fd in [os.dup(self.listener.fileno()) for _ in range(SPARE)]:
+            os.close(fd)
 
     def _listen(self, path: str) -> _socket.socket:
         try:
@@ -213,7 +217,16 @@ class Supervisor:
         """Forget what is known of a container, and shortly look at what is written down of it, as another would."""
         if self.items.get(item.id) is item:
             del self.items[item.id]
-        self.loop.after(AGAIN, lambda: adopting.take_again(self, item.id))
+        self.look_later(item.id, None)
+
+    def look_later(self, container_id: str, found: Adopted | None) -> None:
+        """Look at one that cannot be looked at now, of which its stage may have told us; until then we are needed."""
+
+        def look() -> None:
+            adopting.take_again(self, container_id)
+
+        self.unread[container_id] = found
+        self.loop.after(AGAIN, look)
 
     def _rest(self) -> None:
         """Go, if nobody needs us for a while; whatever else has failed."""
@@ -224,7 +237,7 @@ class Supervisor:
     @property
     def needed(self) -> bool:
         """Whether there is anything to wait for."""
-        busy = self.connections or self.commands or self.removals
+        busy = self.connections or self.commands or self.removals or self.unread
         return bool(busy or any(item.busy for item in self.items.values()))
 
     def _perhaps_go(self) -> None:
@@ -259,7 +272,7 @@ class Supervisor:
         if is_there:
             self._unlink(sockets.SUPERVISOR)
         self.listener.close()
-        if any(item.busy for item in self.items.values()):
+        if self.unread or any(item.busy for item in self.items.values()):
             return  # we were asked to go: the next one finds the stages, and what runs in them
         for path in ("stage.sock", "stage-sealed.sock") if is_there else ():
             self._unlink(path)
@@ -278,21 +291,31 @@ def main(ready: int) -> None:
     process.close_range(ready + 1)  # what the command's own caller has left open is not to stay open for months
     os.umask(0o077)
     os.chdir("/")
-    state = state_dir()
+    os.set_inheritable(ready, False)
+    try:
+        supervisor = _begin(sockets.place())
+    except OSError as error:
+        os.write(ready, (error.strerror or str(error)).encode())
+        os._exit(1)  # what runs is as it was, for the next one
+    os.close(ready)
+    supervisor.serve()
+    os._exit(0)
+
+
+def _begin(state: str) -> Supervisor:
+    """Be in charge, of what there is as well, and listen. Raises OSError."""
     lock = os.open(f"{state}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os._exit(0)  # there is one, or one is going: the command looks again
-    os.set_inheritable(ready, False)
     process.set_name("cloche supervis")
     process.prctl(SUBREAPER, 1)  # containers whose stage was killed become our children: we see how they end
     soft, hard = scheduling.get_rlimit(NOFILE)
     scheduling.set_rlimit(NOFILE, hard, hard)
     supervisor = Supervisor(state, soft)
     supervisor.hear_signals()
+    boot_id()  # kept from now on, whatever there is room for later
     supervisor.take_over()
     supervisor.open()
-    os.close(ready)
-    supervisor.serve()
-    os._exit(0)
+    return supervisor

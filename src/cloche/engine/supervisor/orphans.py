@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import time
 
-from cloche.engine.containers import is_alive
+from cloche.engine.records import parse_start
 from cloche.linux import process
+from cloche.linux.reading import boot_id
 from cloche.runtime.idmaps import Lease
 from cloche.stage import early
-from cloche.stage.cleaning import end_groups
+from cloche.stage.cleaning import end_groups, pids_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,15 +29,45 @@ TRIES, SHORTLY = 40, 0.05  # how often it is asked for an end that was not reape
 
 
 def find(state: dict[str, Any]) -> int:
-    """A pidfd of the very process that a state names; -1 where it has ended."""
+    """A pidfd of the very process that a state names; -1 where it has ended. Raises OSError where nobody can say."""
+    if not runs(state):
+        return -1
     try:
         pidfd = process.pidfd_open(state["pid"])
-    except OSError:
+    except ProcessLookupError:
         return -1
-    if is_alive(state):
-        return pidfd
+    try:
+        if runs(state):
+            return pidfd
+    except OSError:
+        os.close(pidfd)
+        raise
     os.close(pidfd)  # the number is somebody else's by now
     return -1
+
+
+def runs(state: dict[str, Any]) -> bool:
+    """Whether the very process that a state names is there. Raises OSError where it cannot be looked for.
+
+    What is merely not seen, as there is no descriptor left to look, is not to be taken for an end.
+    """
+    pid = int(state["pid"])
+    return pid > 0 and state["boot"] == boot_id() and started(pid) == int(state["start"])
+
+
+def started(pid: int) -> int | None:
+    """When a process started, as `records.start_time` has it. Raises OSError where it cannot be looked for."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            return parse_start(file.read(4096))
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def first_in(groups: tuple[str, ...]) -> int:
+    """The oldest process in control groups, 0 for none."""
+    found = {pid: start for pid in pids_of(groups) if (start := started(pid)) is not None}
+    return min(found, key=lambda pid: (found[pid], pid), default=0)
 
 
 def never_ran(state: dict[str, Any]) -> bool:
@@ -48,7 +79,7 @@ def never_ran(state: dict[str, Any]) -> bool:
         if not early.is_setting_up(state["pid"]):
             return False
         time.sleep(SHORTLY)
-        if not is_alive(state):
+        if not runs(state):
             return True
     return False
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from errno import ENOENT, ENXIO
 
 from cloche.engine.logs.drivers import open_writer
 from cloche.engine.logs.options import DEFAULT
@@ -37,6 +38,7 @@ CHUNK = 1 << 16
 NAMES = {1: "stdout", 2: "stderr"}
 PIPES = pipes.NAMES
 MOST_ON_TERMINAL = 1 << 18  # bytes: more than its buffers hold
+LATER = 0.5  # seconds, until it is tried again to open what there was no room for
 
 
 class Streams:
@@ -56,6 +58,7 @@ class Streams:
         self.keyboards: list[Connection] = []  # whose stdin is its stdin
         self.once, self.ending = False, False  # its stdin ends with the first of them; that has come
         self.unfinished = Unfinished(loop, self._flush)
+        self.reopening: Timer | None = None
         self.losses = Losses(loop, lost)
         self.beginnings = Beginnings(place)
         self.attached: list[Connection] = []
@@ -93,14 +96,15 @@ class Streams:
         return made.theirs, made.held
 
     def open_again(self, *, interactive: bool) -> None:
-        """Find the pipes of one that runs."""
+        """Find the pipes of one that runs; those for which there is no room now are found later."""
         try:
-            for number, name in PIPES.items():
-                self._listen(pipes.open_pipe(self.place, name, os.O_RDONLY | os.O_NONBLOCK), number)
+            for number in PIPES.keys() - self.outputs.values():
+                self._listen(pipes.open_pipe(self.place, PIPES[number], os.O_RDONLY | os.O_NONBLOCK), number)
             if interactive:
                 self.input = pipes.open_pipe(self.place, pipes.INPUT, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:
-            pass  # ENXIO: it has closed its stdin; ENOENT: somebody has removed them
+        except OSError as error:
+            if error.errno not in {ENOENT, ENXIO}:  # somebody has removed them; it has closed its stdin
+                self.reopening = self.loop.after(LATER, lambda: self.open_again(interactive=interactive))
 
     def take_begun(self) -> None:
         """The lines that another supervisor had begun to read: those who are attached have seen that much of them."""
@@ -372,8 +376,8 @@ class Streams:
             self.loop.forget(self.input)
             os.close(self.input)
             self.input = -1
-        if self.waiting is not None:
-            self.waiting.cancel()
+        for timer in filter(None, (self.waiting, self.reopening)):
+            timer.cancel()
         self.unfinished.drop()
         self.losses.drop()
         if self.writer is not None:

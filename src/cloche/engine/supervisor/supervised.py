@@ -15,7 +15,7 @@ from cloche.engine import clock
 from cloche.engine.containers import facts_of, load
 from cloche.engine.events import emit, mounted, tell_all, unmounted, volumes_among
 from cloche.engine.keeping import Keep
-from cloche.engine.records import start_time
+from cloche.engine.records import start_time, state_dir
 from cloche.engine.signals import signal_number
 from cloche.engine.supervisor import orphans, restarts, states
 from cloche.engine.supervisor.holding import Holding
@@ -423,7 +423,7 @@ class Supervised:
         if self.pidfd < 0:
             self.supervisor.loop.after(0, lambda: self._ended(None))
             return
-        ranges = f"{self.supervisor.state}/ranges"
+        ranges = f"{state_dir()}/ranges"
         orphans.watch(self.supervisor.loop, self.pidfd, self.state, ranges, self._orphan_ended)
 
     def _orphan_ended(self, ended: Ended | None) -> None:
