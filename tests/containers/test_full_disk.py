@@ -142,6 +142,32 @@ def test_what_runs_goes_on_and_ends(full: Ground) -> None:
     assert until_lost(full) >= lost
 
 
+def test_what_finds_no_room_is_not_written_over_what_is_there(disk: Ground) -> None:
+    """The output of health checks grows beyond what state.json had: who runs is still known to run."""
+    check = "echo >>/dev/shm/count; test ! -e /dev/shm/much || yes | head -c 4000"
+    disk.run("web", "--health-cmd", check, "--health-interval", "100ms")
+    pid, before = disk.of("web")["pid"], len((folder_of(disk, "web") / "state.json").read_bytes())
+    fill(disk)
+    try:
+        disk.well("exec", "web", "sh", "-c", "echo >/dev/shm/much; >/dev/shm/count")
+        deadline = time.monotonic() + 60
+        while int(disk.well("exec", "web", "sh", "-c", "wc -l </dev/shm/count")) < 4:  # two looks at least are noted
+            assert time.monotonic() < deadline
+        assert disk.of("web")["pid"] == pid
+        assert len((folder_of(disk, "web") / "state.json").read_bytes()) == before
+        assert "container is running" in disk("rm", "web").stderr
+        disk.kill("supervisor")
+        assert disk.truth() == {"web": ("running", 0)}
+        assert disk.of("web")["pid"] == pid
+    finally:
+        (disk.store / "filler").unlink()
+        disk.clear()
+
+
+def folder_of(ground: Ground, name: str) -> Path:
+    return ground.store / "containers" / os.readlink(ground.store / "names" / name)
+
+
 def test_changing_and_removing(full: Ground) -> None:
     """It is done and known, or it is not, and that is said; when there is room again all is as before."""
     for words in (("start", "made"), ("rename", "ended", "other"), ("update", "--restart", "always", "ender")):

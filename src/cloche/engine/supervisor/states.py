@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from errno import EFBIG, ENOSPC
 
 from cloche.engine import clock
 from cloche.engine.containers import CREATED, load
@@ -30,10 +31,10 @@ def write_state(folder: str, state: State, *, sync: bool) -> bool:
     """Replace state.json as a whole; `sync` has it on the disk when this returns. Whether it could be written.
 
     Where the disk is full it is written over instead, where there is ROOM for an end: what can be read meanwhile may be
-    broken for a moment. Never raises: whoever waits for an end has to hear of it, whatever the disk says.
+    broken for a moment. What finds no room there either is not written, and the old one stays. Never raises: whoever
+    waits for an end has to hear of it, whatever the disk says.
     """
-    head = {name: value for name, value in state.items() if name != "entry"}
-    content = f"{write_json(head)}\n{write_json(state['entry'])}\n".encode() + b" " * (ROOM if state["pid"] else 0)
+    content = _encoded(state) + b" " * (ROOM if state["pid"] else 0)
     path = f"{folder}/state.json"
     try:
         point("state-begun")
@@ -44,10 +45,20 @@ def write_state(folder: str, state: State, *, sync: bool) -> bool:
     except FileNotFoundError:
         pass  # the container has been removed meanwhile
     except OSError as error:
-        if not _write_over(path, content, error):
+        if not _write_over(path, (content.rstrip(), _encoded(_without_log(state)).rstrip()), error):
             return False
     point("state-written")
     return True
+
+
+def _encoded(state: State) -> bytes:
+    head = {name: value for name, value in state.items() if name != "entry"}
+    return f"{write_json(head)}\n{write_json(state['entry'])}\n".encode()
+
+
+def _without_log(state: State) -> State:
+    """What its health checks have said may be much, and is what is missed least."""
+    return {**state, "health": {**state["health"], "log": []}} if state.get("health") else state
 
 
 def _write(path: str, content: bytes, *, sync: bool) -> None:
@@ -57,14 +68,20 @@ def _write(path: str, content: bytes, *, sync: bool) -> None:
             os.fdatasync(file.number)
 
 
-def _write_over(path: str, content: bytes, why: OSError) -> bool:
-    """The blocks that it has are enough for as many bytes as there are; what is no more than room need not be."""
+def _write_over(path: str, contents: tuple[bytes, ...], why: OSError) -> bool:
+    """The blocks that it has are enough for as many bytes as there are: write the first of these that is no more."""
     try:
         if os.path.exists(f"{path}.new"):
             os.unlink(f"{path}.new")
-        with files.Fd(os.open(path, os.O_WRONLY | os.O_CLOEXEC)) as file:
-            size = os.fstat(file.number).st_size
-            os.pwrite(file.number, content.rstrip().ljust(size), 0)
+        with files.Fd(os.open(path, os.O_RDWR | os.O_CLOEXEC)) as file:
+            before = os.pread(file.number, os.fstat(file.number).st_size, 0)
+            fitting = [content for content in contents if len(content) <= len(before)]
+            if not fitting:
+                raise OSError(EFBIG, "it has become too large to be written over")
+            written = os.pwrite(file.number, fitting[0].ljust(len(before)), 0)
+            if written < len(before):  # a file system that takes new blocks for what it had
+                os.pwrite(file.number, before[:written], 0)
+                raise OSError(ENOSPC, os.strerror(ENOSPC))
     except OSError as error:
         sys.stderr.write(f"{path} could not be written: {error.strerror}, after {why.strerror}\n")
         return False
