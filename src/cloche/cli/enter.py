@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 
-from cloche.cli import front
 from cloche.cli.containers import making
 from cloche.cli.containers.exec import carry_out, check_terminal
 from cloche.cli.containers.making import NotExecutedError
 from cloche.cli.output import print_error
 from cloche.engine import containers, execs, records
 from cloche.errors import SpecError
+from cloche.linux import terminal
 from cloche.linux.namespaces import NAMES
 from cloche.runtime import defaults
 from cloche.runtime.entering import Entry
@@ -68,7 +68,7 @@ def _enter(parsed: Parsed) -> int:
         env=execs.environment((f"PATH={defaults.PATH}",), _variables(parsed, tty=tty), tty=tty),
         cwd=parsed.text("workdir") or "/",
         user=parsed.text("user") or "",
-        terminal_size=front.terminal_size() if tty else None,
+        terminal_size=terminal.new_size() if tty else None,
         first=ids.first(),
         keep_groups=ids.deny_setgroups and "user" in kinds,
     )
@@ -83,7 +83,7 @@ def _container(container: Container, parsed: Parsed, argv: tuple[str, ...], *, t
         env=_variables(parsed, tty=tty),
         workdir=parsed.text("workdir") or "",
         user=parsed.text("user") or "",
-        terminal_size=front.terminal_size() if tty else None,
+        terminal_size=terminal.new_size() if tty else None,
         stays=tty and interactive,
     )
     return carry_out(container, asked, interactive=interactive, matcher=None)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 
-from cloche.cli.front import Observer, terminal_size
+from cloche.cli.front import Observer
 from cloche.cli.options import find
 from cloche.cli.output import plain
 from cloche.cli.request import options_of
 from cloche.cli.steps import describe, describe_plan, plan_lines, receipt_lines, step_lines
+from cloche.linux import terminal
 from cloche.sandbox.running import Prepared, prepare
 from cloche.spec.reader import write_json
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 def explain(parsed: Parsed) -> int:
     """Print what `run` would do with the same arguments."""
     options = options_of(find("explain"), parsed)
-    prepared = prepare(options, dry=True, size=terminal_size() if options.tty else (0, 0))
+    prepared = prepare(options, dry=True, size=terminal.new_size() if options.tty else (0, 0))
     steps, receipt = prepared.plan.operations, prepared.receipt
     if parsed.text("format") == "json":
         print(write_json(describe_plan(steps, receipt)))

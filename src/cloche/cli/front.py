@@ -244,7 +244,7 @@ class Streams:
     def resize(self) -> None:
         """Give the command's terminal the size of ours."""
         if self.master >= 0:
-            rows, columns = terminal_size()
+            rows, columns = terminal.new_size()
             terminal.set_window_size(self.master, rows, columns)
             self.resized(rows, columns)
 
@@ -360,23 +360,6 @@ def drive(
             return streams.relay(run, observer or Observer(), started, told.executed)
     finally:
         stage.close()
-
-
-def terminal_size() -> tuple[int, int]:
-    """Rows and columns that a new terminal gets: those of ours, or (24, 80)."""
-    return own_size() or (24, 80)
-
-
-def own_size() -> tuple[int, int] | None:
-    """Rows and columns of our terminal; None where there is none, or none that knows them."""
-    for fd in (1, 0, 2):
-        try:
-            rows, columns = terminal.window_size(fd)
-        except OSError:
-            continue
-        if rows and columns:
-            return rows, columns
-    return None
 
 
 def _copy(source: int, target: int) -> bool:

@@ -22,6 +22,7 @@ from cloche.engine.keeping import STREAMS, Keep
 from cloche.engine.names import generate
 from cloche.engine.signals import signal_number
 from cloche.errors import ConflictError, ForbiddenError, StageError
+from cloche.linux import terminal
 from cloche.sandbox import values
 from cloche.sandbox.image import to_fetch
 from cloche.sandbox.known import known_of, passing
@@ -63,7 +64,7 @@ def run(verb: Verb, parsed: Parsed) -> int:
             _seal()
         if code := fetch(options, quiet=parsed.flag("quiet")):
             return code
-    size = front.terminal_size() if options.tty else (0, 0)
+    size = terminal.new_size() if options.tty else (0, 0)
     prepared = prepare(options, size=size)
     if not (watch or verb.name == "shell") and _is_checked(parsed, prepared):
         prepared.close()

@@ -69,6 +69,23 @@ def window_size(fd: int) -> tuple[int, int]:
     return int.from_bytes(out[0:2], "little"), int.from_bytes(out[2:4], "little")
 
 
+def new_size() -> tuple[int, int]:
+    """Rows and columns that a new terminal gets: those of ours, or (24, 80)."""
+    return own_size() or (24, 80)
+
+
+def own_size() -> tuple[int, int] | None:
+    """Rows and columns of our terminal; None where there is none, or none that knows them."""
+    for fd in (1, 0, 2):
+        try:
+            rows, columns = window_size(fd)
+        except OSError:
+            continue
+        if rows and columns:
+            return rows, columns
+    return None
+
+
 def set_window_size(fd: int, rows: int, columns: int) -> None:
     """ioctl_tty(2) TIOCSWINSZ: set the size; who is in the foreground gets SIGWINCH."""
     size = rows.to_bytes(2, "little") + columns.to_bytes(2, "little") + bytes(4)

@@ -91,14 +91,14 @@ class Attached:
 
         Without a terminal of our own it stays as it is: somebody else may be at it.
         """
-        size = front.own_size()
+        size = terminal.own_size()
         if size is not None:
             self._send("resize", size[0] + 1, size[1] + 1)
             select.select([], [], [], NOTICED)
 
     def resize(self) -> None:
         """Give the command's terminal the size of ours, if we have one."""
-        size = front.own_size()
+        size = terminal.own_size()
         if size is not None:
             self._send("resize", *size)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 
-from cloche.cli import front
 from cloche.cli.containers import making
 from cloche.cli.containers.making import NotExecutedError
 from cloche.cli.detaching import Matcher, parse_keys
@@ -18,6 +17,7 @@ from cloche.engine import containers, execs
 from cloche.engine.events import tell
 from cloche.errors import ConflictError, StageError
 from cloche.ids import new_id
+from cloche.linux import terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def exec(parsed: Parsed) -> int:
         workdir=parsed.text("workdir") or "",
         user=parsed.text("user") or "",
         privileged=parsed.flag("privileged"),
-        terminal_size=front.terminal_size() if tty else None,
+        terminal_size=terminal.new_size() if tty else None,
         stays=detached or (tty and interactive),
     )
     try:

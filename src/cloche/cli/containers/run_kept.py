@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from cloche.cli import front
 from cloche.cli.idfiles import IdFile, check_pidfile
 from cloche.cli.keeping import keep_of
 from cloche.cli.run import check_terminal, fetch_wanted
 from cloche.engine.events import tell
 from cloche.engine.keeping import STREAMS
 from cloche.errors import ConflictError, NotExecutedError
+from cloche.linux import terminal
 from cloche.sandbox import keeping
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ def run_kept(parsed: Parsed, options: Options, *, auto_remove: bool) -> int:
     check_pidfile(options.pidfile)
     if code := fetch_wanted(options, quiet=parsed.flag("quiet")):
         return code
-    size = front.terminal_size() if options.tty else (0, 0)
+    size = terminal.new_size() if options.tty else (0, 0)
 
     def made(container: Container) -> None:
         file.write(container.id)

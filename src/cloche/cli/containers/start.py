@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from cloche.cli import front
 from cloche.cli.containers.each import for_each
 from cloche.engine import containers
 from cloche.engine.events import tell
 from cloche.errors import ConflictError
+from cloche.linux import terminal
 from cloche.sandbox import keeping
 
 TYPE_CHECKING = False
@@ -48,7 +48,7 @@ def _start_attached(parsed: Parsed) -> int:
     options = container.known["options"]
     if not container.running:
         tell(container, "attach")
-    started = keeping.start(container, size=front.terminal_size() if options["tty"] else (0, 0), attach=True)
+    started = keeping.start(container, size=terminal.new_size() if options["tty"] else (0, 0), attach=True)
     interactive = parsed.flag("interactive") and options["interactive"]
     keys = given or container.known["keep"]["detach_keys"]
     if started is None:

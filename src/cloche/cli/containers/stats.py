@@ -7,11 +7,11 @@ import sys
 import time
 
 from cloche.cli.format import render
-from cloche.cli.front import terminal_size
 from cloche.cli.output import plain
 from cloche.engine import containers
 from cloche.engine.stats import NOTHING, Sample, sample, shown, uncounted, use
 from cloche.errors import NotFoundError
+from cloche.linux import terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class _Live:
 
     def show(self, text: str) -> None:
         """Show this in place of the last."""
-        rows, columns = terminal_size()
+        rows, columns = terminal.new_size()
         lines = [f"{CLEAR_LINE}{line[:columns]}\n" for line in text.splitlines()[: rows - 1]]
         sys.stdout.write(f"{HOME}{''.join(lines)}{CLEAR_REST}")
         sys.stdout.flush()
