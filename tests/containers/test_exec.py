@@ -209,7 +209,7 @@ def test_variables_and_directory(anyone: Cli, rootfs: Path, place: Path) -> None
         done = anyone("exec", *words, inside.name, *show, env={"HERE": "mine"})
         assert done.stdout == "file,option,,mine,,/root,\n/tmp\n", done.stderr
         assert anyone("exec", "-t", "-w", "/etc", inside.name, *show).stdout == "container,,z,,,/root,xterm\r\n/etc\r\n"
-        assert said(anyone("exec", "-e", "=x", inside.name, "true"), 1, "has no name")
+        assert said(anyone("exec", "-e", "=x", inside.name, "true"), 125, "has no name")
         assert said(anyone("exec", "--env-file", "/no/such", inside.name, "true"), 1, "/no/such")
         assert said(anyone("exec", "-w", "/absent", inside.name, "true"), 126, "/absent")
         assert said(anyone("exec", "-w", "/etc/passwd", inside.name, "true"), 126, "/etc/passwd")

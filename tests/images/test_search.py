@@ -106,9 +106,9 @@ def test_no_search(cli: Cli, env: dict[str, str], kind: str) -> None:
     ("words", "says"),
     [
         (("localhost:1/x",), "cannot be reached"),
-        (("--limit", "0", "x"), "--limit 0"),
-        (("--limit", "101", "x"), "--limit 101"),
-        (("--limit", "x", "x"), "--limit x"),
+        (("--limit", "0", "x"), "--limit '0'"),
+        (("--limit", "101", "x"), "--limit '101'"),
+        (("--limit", "x", "x"), "--limit 'x'"),
         (("--filter", "stars=many", "x"), "--filter 'stars=many' is none"),
         (("localhost:1/",), "nothing to search for"),
         (("a_b.c/x",), "for a registry"),
@@ -117,7 +117,7 @@ def test_no_search(cli: Cli, env: dict[str, str], kind: str) -> None:
 )
 def test_mistakes(cli: Cli, env: dict[str, str], words: tuple[str, ...], says: str) -> None:
     done = cli("search", *words, env=env)
-    assert done.returncode == (125 if says == "--limit x" else 1)
+    assert done.returncode == (125 if says == "--limit 'x'" else 1)
     assert says in done.stderr.splitlines()[0]
 
 
