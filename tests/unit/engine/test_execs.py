@@ -122,7 +122,7 @@ def test_only_a_running_container_can_be_entered(state: str, said: str) -> None:
 
 
 def test_a_paused_container_is_not_entered() -> None:
-    entry = {"pid": os.getpid(), "groups": []}
+    entry = {"pid": os.getpid(), "groups": [], "capabilities": []}
     container = Container("", {"id": ID, "name": "web"}, {"status": "paused", "pid": os.getpid(), "entry": entry})
     with pytest.raises(ConflictError, match="web is paused, unpause the container before exec"):
         execs.check_running(container)
@@ -140,7 +140,7 @@ def test_a_paused_container_is_not_entered() -> None:
 )
 def test_what_was_frozen_by_others_is_paused(tmp_path: Path, file: str, text: str, stopped: bool) -> None:
     (tmp_path / file).write_text(text)
-    entry = {"pid": os.getpid(), "groups": ["/no/such", str(tmp_path)]}
+    entry = {"pid": os.getpid(), "groups": ["/no/such", str(tmp_path)], "capabilities": []}
     container = Container("", {"id": ID, "name": ""}, {"status": "running", "pid": os.getpid(), "entry": entry})
     if not stopped:
         execs.check_running(container)
@@ -150,7 +150,7 @@ def test_what_was_frozen_by_others_is_paused(tmp_path: Path, file: str, text: st
 
 
 def test_a_container_whose_process_is_another_by_now_has_ended() -> None:
-    entry = {"pid": os.getpid(), "start": 1, "groups": []}
+    entry = {"pid": os.getpid(), "start": 1, "groups": [], "capabilities": []}
     container = Container("", {"id": ID, "name": "web"}, {"status": "running", "pid": os.getpid(), "entry": entry})
     with pytest.raises(ConflictError, match="is not running"):
         execs.hold(container)
