@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -126,4 +127,27 @@ def test_what_cannot_be_ended_is_closed_all_the_same(tmp_path: Path) -> None:
     streams.drop()
     assert (streams.loop.handlers, streams.outputs, streams.input) == ({}, {}, -1)
     for fd in (*theirs, ends["input"]):
+        os.close(fd)
+
+
+def test_pipes_for_which_there_is_no_room_are_opened_later(tmp_path: Path) -> None:
+    first = Streams(Loop(), str(tmp_path), lambda: None, lambda *_: None)
+    theirs, _ = first.open(tty=False, interactive=False)
+    loop = Loop()
+    streams = Streams(loop, str(tmp_path), lambda: None, lambda *_: None)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = os.dup(0)
+    os.close(spare)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (spare + 1, before[1]))  # one of the two finds room
+    try:
+        streams.open_again(interactive=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert len(streams.outputs) == 1
+    loop.after(5.0, lambda: None)
+    loop.turn()
+    assert sorted(streams.outputs.values()) == [1, 2]
+    for each in (first, streams):
+        each.end()
+    for fd in theirs:
         os.close(fd)

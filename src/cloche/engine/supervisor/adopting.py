@@ -105,7 +105,9 @@ def _look_at(supervisor: Supervisor, container_id: str, found: Adopted | None) -
             elif found is not None:
                 _end(found)
         except OSError as error:
-            supervisor.items.pop(container_id, None)
+            item = supervisor.items.pop(container_id, None)
+            if item is not None:
+                item.streams.drop()
             if found is not None:
                 supervisor.loop.forget(found.run.fileno())
             supervisor.look_later(container_id, found)
