@@ -111,7 +111,7 @@ def test_without_the_copy_there_is_nothing_to_show(root: Cli) -> None:
     )
     root("rm", "sends")
     done = root("create", "--log-driver", "syslog", "--log-opt", "cache-disabled=maybe", "host", "true")
-    assert done.returncode == 1
+    assert done.returncode == 125
     assert done.stderr.startswith("cloche: invalid value for option cache-disabled: maybe\n")
 
 
