@@ -40,12 +40,12 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# three workers for two cores, as much is waited for; a file's tests stay together, as they share what takes long to make
+# four workers for two cores, as much is waited for; a file's tests stay together, as they share what takes long to make
 # what hands memory to the kernel runs with an allocator that looks after it; the rest does not, a sixth faster
 unit: $(VENV)/dev.stamp
 	$(BIN)/python -X dev -m pytest -q tests/kernel
 	PYTHONMALLOC=pymalloc $(BIN)/python -X dev -m pytest -q --ignore tests/kernel \
-	    --dist loadfile --tx '3*popen//python=$(BIN)/python -X dev'
+	    --dist loadfile --tx '4*popen//python=$(BIN)/python -X dev'
 
 packages:
 	@sh tests/packages.sh

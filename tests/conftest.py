@@ -39,8 +39,12 @@ BOOTSTRAP = (
 BUNDLE = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from cloche.cli.bundling import write
+from cloche.cli.bundling import compiled, write
 from cloche.cli.main import BUNDLES
+for folder, _, names in os.walk(sys.argv[1] + "/cloche"):
+    for name in names:
+        if name.endswith(".py"):
+            compiled(folder + "/" + name)
 for name, parts in BUNDLES.items():
     if not os.fork():
         write(sys.argv[1] + "/cloche", name, *parts)

@@ -49,6 +49,35 @@ def write(package: str, name: str, every_run: tuple[str, ...], others: tuple[str
             os.unlink(f"{place}.{os.getpid()}")
 
 
+def compiled(origin: str) -> tuple[list[str], CodeType]:
+    """What a source imports at its beginning, and its code; compiled once, for whoever makes several bundles."""
+    found = _COMPILED.get(origin)
+    if found is None:
+        with open(origin, "rb") as source:
+            found = _COMPILED[origin] = _compile(origin, ast.parse(source.read()))
+    return found
+
+
+_COMPILED: dict[str, tuple[list[str], CodeType]] = {}
+
+
+def _compile(origin: str, tree: ast.Module) -> tuple[list[str], CodeType]:
+    named = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module]
+    imported = [
+        other for node in named for other in (node.module or "", *(f"{node.module}.{name.name}" for name in node.names))
+    ]
+    for inner in ast.walk(tree):
+        if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
+            inner.returns = None
+        elif isinstance(inner, ast.arg):
+            inner.annotation = None
+    # as a flag, the statement need not be executed: it would read a module that is in no bundle
+    future = [node for node in named if node.module == "__future__"]
+    tree.body = [node for node in tree.body if node not in future]
+    flags = __future__.annotations.compiler_flag if future else 0
+    return imported, _without_lines(compile(tree, origin, "exec", flags, dont_inherit=True, optimize=2))
+
+
 class _Bundle:
     def __init__(self) -> None:
         self.modules: dict[str, Entry] = {}
@@ -61,22 +90,9 @@ class _Bundle:
             return
         self.seen.add(name)
         status = os.stat(origin)
-        with open(origin, "rb") as source:
-            tree = ast.parse(source.read())
-        for node in tree.body:
-            if isinstance(node, ast.ImportFrom) and node.module:
-                for other in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
-                    self.add(other, always=always)
-        for inner in ast.walk(tree):
-            if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
-                inner.returns = None
-            elif isinstance(inner, ast.arg):
-                inner.annotation = None
-        # as a flag, the statement need not be executed: it would read a module that is in no bundle
-        future = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
-        tree.body = [node for node in tree.body if node not in future]
-        flags = __future__.annotations.compiler_flag if future else 0
-        code = _without_lines(compile(tree, origin, "exec", flags, dont_inherit=True, optimize=2))
+        imported, code = compiled(origin)
+        for other in imported:
+            self.add(other, always=always)
         known = origin, origin.endswith("/__init__.py"), status.st_mtime_ns, status.st_size
         self.modules[name] = *known, code if always else dumps(code), getattr(sys.modules[name], "REMEMBERED", {})
 
