@@ -285,7 +285,9 @@ def test_one_that_takes_too_long_at_start(runtime: Runtime, bundle: MakeBundle, 
     made = bundle(*SLEEP).bind(log, "/log")
     (made.rootfs / "log").mkdir()
     place = "/log" if kind == "startContainer" else str(log)
-    slow = shell(f"echo began >>{place}/order; sleep 1000; echo went on >>{place}/order", timeout=1)
+    # it waits itself: a child of its own would go on
+    waits = f"mkfifo {place}/never; read word <>{place}/never"
+    slow = shell(f"echo began >>{place}/order; {waits}; echo went on >>{place}/order", timeout=1)
     made.config["hooks"] = {kind: [slow], "poststop": [shell(f"echo poststop >>{log}/order")]}
     id = runtime.create(made)
     before = time.monotonic()
