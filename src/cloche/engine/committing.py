@@ -173,8 +173,6 @@ def _store(layout: Layout, container: Container, worker: FileWorker, *, noted: b
     read, write = os.pipe2(os.O_CLOEXEC)
     places = tuple(place[1:] for place in mount_places(container))
     upper = f"{container.folder}/layer/upper"
-    worker.tell(("commit", upper, views.layers_of(container), places, noted), (write,))
-    os.close(write)
     failed: list[BaseException] = []
 
     def wait() -> None:
@@ -192,12 +190,17 @@ def _store(layout: Layout, container: Container, worker: FileWorker, *, noted: b
         return part
 
     waiting = threading.Thread(target=wait)
-    waiting.start()
     try:
+        try:
+            worker.tell(("commit", upper, views.layers_of(container), places, noted), (write,))
+        finally:
+            os.close(write)
+        waiting.start()
         return store_layer(layout, take, "commit")
     finally:
         os.close(read)
-        waiting.join()
+        if waiting.is_alive():
+            waiting.join()
 
 
 def write_layer(upper: str, layers: tuple[str, ...], places: frozenset[bytes], noted: bool, out: int) -> None:

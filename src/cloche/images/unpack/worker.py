@@ -76,7 +76,7 @@ class Worker:
     def __init__(
         self, users: Users | None = None, module: str = __name__, what: str = "the process that unpacks layers"
     ) -> None:
-        self._what = what
+        self._what, self._owes = what, 0  # answers
         ours, theirs = wire.pair()
         program = f"import sys; sys.path[:] = {sys.path!r}\nfrom {module} import main\nmain()"
         try:
@@ -109,6 +109,7 @@ class Worker:
 
     def tell(self, message: tuple[Any, ...], fds: tuple[int, ...] = ()) -> None:
         """Send a request alone; `hear` takes its answer."""
+        self._owes += 1
         try:
             wire.send(self._sock, message, fds)
         except BrokenPipeError:
@@ -121,6 +122,7 @@ class Worker:
         except KeyboardInterrupt:
             self.kill()
             raise
+        self._owes -= 1
         if got is None:
             raise StageError(f"{self._what} was killed", hint="run it again")
         answer: tuple[Any, ...] = got[0]
@@ -168,7 +170,12 @@ class Worker:
         self._process.kill()
 
     def close(self) -> None:
-        """End the process, when it has done what it was told."""
+        """End the process, in the middle of what it does where nobody waits for its answer any more, as after Ctrl-C.
+
+        It may write to a pipe that nobody reads: its end would be waited for without one.
+        """
+        if self._owes:
+            self.kill()
         self._sock.close()
         self._process.wait()
 
