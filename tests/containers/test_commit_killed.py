@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.containers.boxes import take_in, write_box
+from tests.containers.ground import end
 from tests.containers.test_health import supervisor
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def test_it_goes_on_when_the_command_is_killed(endless: Alive, number: signal.Si
 
 def test_it_goes_on_when_the_supervisor_was_killed_before(endless: Alive) -> None:
     process = commit(endless)
-    os.kill(supervisor(endless), signal.SIGKILL)
+    end(supervisor(endless))
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
     endless.until("web", "running")
@@ -80,7 +81,7 @@ def test_it_goes_on_when_both_are_killed(endless: Alive, first: str) -> None:
         os.kill(pid, signal.SIGSTOP)
         process.kill()
         process.wait()
-    os.kill(pid, signal.SIGKILL)
+    end(pid)
     if first == "supervisor":
         assert endless.document("web")["State"]["Status"] == "paused"
         assert supervisor(endless) != pid
