@@ -252,6 +252,7 @@ def test_a_place_that_a_supervisor_left_goes_with_its_container(ground: Ground) 
     """It was killed after it had written down the end, and no command has started another one since."""
     ground.clear()
     place = ground.state / "run" / ground.create("one")
+    ground.supervise()
     ground.kill("supervisor")
     place.mkdir(mode=0o700, parents=True)
     (place / "groups").touch()

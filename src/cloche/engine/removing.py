@@ -54,16 +54,16 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
     if volumes and container.known["volumes"]:
         _remove_volumes(container.known["volumes"])
     tell(container, "destroy")
-    _remove_place(container.id)
+    _remove_places()
 
 
-def _remove_place(container_id: str) -> None:
-    """Who looked after it was killed before that removed its place: the next one does that, now or when it comes."""
-    if os.path.exists(f"{sockets.place()}/run/{container_id}"):
-        try:
+def _remove_places() -> None:
+    """What a killed supervisor has left, and perhaps a killed removal, the next one sees to: now, or when it comes."""
+    try:
+        if os.listdir(f"{sockets.place()}/run"):
             client.revive()
-        except StageError:
-            pass
+    except (FileNotFoundError, StageError):
+        pass
 
 
 def _runs(container: Container) -> bool:
