@@ -64,10 +64,14 @@ def containers_dir() -> str:
         folder = f"{top}/containers"
         os.makedirs(folder, mode=0o700, exist_ok=True)
     except OSError as error:
-        raise ForbiddenError(
-            f"the state directory {top} cannot be used: {error.strerror}", hint="give another: --state-dir"
-        ) from None
+        raise unusable(top, error) from None
     return folder
+
+
+def unusable(top: str, error: OSError) -> ForbiddenError:
+    """What is said of a state directory in which something could not be made."""
+    text = f"the state directory {top} cannot be used: {error.strerror}"
+    return ForbiddenError(text, hint="give another: --state-dir")
 
 
 def path_of(container_id: str) -> str:

@@ -12,8 +12,7 @@ from __future__ import annotations
 import _socket
 import os
 
-from cloche.engine.records import containers_dir, state_dir
-from cloche.errors import ForbiddenError
+from cloche.engine.records import containers_dir, state_dir, unusable
 from cloche.images.store.layout import store_dir
 
 SUPERVISOR = "supervisor.sock"
@@ -43,9 +42,7 @@ def claim() -> str:
             for folder in (f"{top}/{OTHERS}", found):
                 os.makedirs(folder, mode=0o700, exist_ok=True)
     except OSError as error:
-        raise ForbiddenError(
-            f"the state directory {top} cannot be used: {error.strerror}", hint="give another: --state-dir"
-        ) from None
+        raise unusable(top, error) from None
     return found
 
 
