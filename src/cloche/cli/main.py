@@ -226,11 +226,23 @@ def _set_directories(top: Parsed) -> None:
             os.environ[variable] = os.path.abspath(value)
 
 
+def _interrupt_again(lost: sys.UnraisableHookArgs) -> None:
+    """Have Ctrl-C come again where it was lost: in a callback of the import system, say, nothing can be raised."""
+    if lost.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(lost)
+        return
+    import signal
+
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.001)
+
+
 def entry(bundle: str = "", package: str = "") -> None:
     """What the installed command calls: run, flush, and leave without ceremony.
 
     `bundle` is what to call the bundle that is to be made of the modules it runs on, `package` the directory.
     """
+    sys.unraisablehook = _interrupt_again
     code = main(sys.argv[1:])
     if bundle in BUNDLES and BUNDLES[bundle][0][-1] in sys.modules:
         from cloche.cli.bundling import write
