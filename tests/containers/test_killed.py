@@ -115,12 +115,14 @@ def converges(ground: Ground, verb: str) -> None:
         assert status in {"created", "running", "paused", "exited"}, truth
     if not truth:
         assert verb in {"create", "run", "rm", "rm -f", "rm --rm"}
-    running = [name for name, (status, _) in truth.items() if status in {"running", "paused"}]
-    if not running:
-        deadline = time.monotonic() + patience()
-        while found := [line for line in ground.orphans() if line.startswith("process")]:
-            assert time.monotonic() < deadline, (found, truth)
-            time.sleep(0.01)
+    deadline = time.monotonic() + patience()
+    while not {"running", "paused"} & {status for status, _ in truth.values()}:
+        found = [line for line in ground.orphans() if line.startswith("process")]
+        if not found:
+            break
+        assert time.monotonic() < deadline, (found, truth)
+        time.sleep(0.01)
+        truth = ground.truth()  # it may be started just now, for a command that was killed
     for name, (status, _) in truth.items():
         if status == "paused":
             ground.well("unpause", name)
