@@ -17,10 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # beside what `python -I -S` has loaded before its first line
-STAGE = set(
-    "__future__ _collections_abc _ctypes _signal _socket _stat _thread errno gc genericpath marshal os os.path"
-    " posixpath select stat sys time".split()
-)
+STAGE = set("__future__ _ctypes _signal _socket _stat _thread errno gc marshal select sys time".split())
 # the command line, up to a plan that is ready; _json is the C scanner without the json package
 RUN = STAGE | set("_json encodings.ascii fcntl".split())
 # an ordinary user's name is looked up for /etc/subuid, before any container is there
@@ -104,6 +101,16 @@ for names in BUNDLES["exec"]:
     assert "cloche.cli.containers.exec" in own
 
 
+@pytest.mark.parametrize("verb", ["kept", "rm", "stop", "kill", "start"])
+def test_what_is_typed_all_day_loads_what_it_may_and_no_more(verb: str) -> None:
+    _, others = loaded(f"""
+from cloche.cli.main import BUNDLES
+for name in BUNDLES[{verb!r}][0]:
+    __import__(name)
+""")
+    assert others <= RUN
+
+
 def test_ps_loads_what_it_may_and_no_more() -> None:
     """Neither what starts containers nor what a template or a filter alone needs."""
     own, others = loaded("""
@@ -154,7 +161,7 @@ emit("container", "start", "x", {"name": "web"})
     assert not {name for name in own if "event_log" in name or "inotify" in name}
 
 
-HEAVY = "asyncio collections dataclasses enum inspect json logging pathlib re subprocess typing".split()
+HEAVY = "asyncio collections dataclasses enum inspect json logging os pathlib re subprocess typing".split()
 
 
 @pytest.mark.parametrize("name", HEAVY)

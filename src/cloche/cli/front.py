@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import posix as os
 import select
 
-from cloche.linux import terminal
+from cloche.linux import places, terminal
 from cloche.linux.files import only_conveys
 
 TYPE_CHECKING = False
@@ -81,14 +81,14 @@ class Streams:
         self._close: list[int] = []
         null = -1
         if tty or not interactive:
-            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
             self._close.append(null)
         if tty:
             self.theirs = [null, null, null]
             return
         out = self._output(1)
         # one pipe for both keeps what is written to them in its order
-        error = out if out != 1 and os.path.sameopenfile(1, 2) else self._output(2)
+        error = out if out != 1 and places.sameopenfile(1, 2) else self._output(2)
         self.theirs = [self._keyboard() if interactive else null, out, error]
 
     def _keyboard(self) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.errors import ConflictError, ForbiddenError
+from cloche.linux import places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ def check_pidfile(path: str) -> None:
     """Before anything is started: whether it can be written, "" for none; it stays as it is. Raises ForbiddenError."""
     if not path:
         return
-    folder = os.path.dirname(os.path.abspath(path))
-    place = path if os.path.exists(path) else folder
+    folder = places.dirname(places.abspath(path))
+    place = path if places.exists(path) else folder
     if not os.access(place, os.W_OK):
-        why = "it may not be written" if os.path.exists(place) else f"{folder} is not there"
+        why = "it may not be written" if places.exists(place) else f"{folder} is not there"
         raise ForbiddenError(f"--pidfile {path} cannot be written: {why}")

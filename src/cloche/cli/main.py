@@ -10,13 +10,14 @@ Each verb lives in a module of its own, imported when it is called for.
 
 from __future__ import annotations
 
-import os
+import posix as os
 import sys
 from errno import EACCES, EDQUOT, ENOSPC, EROFS
 
 from cloche.cli.grammar import parse
 from cloche.cli.options import CLOCHE, MODULES, find, is_group
 from cloche.errors import ClocheError, SpecError, StageError, UnsupportedError
+from cloche.linux import places
 from cloche.linux.files import hold_standard_descriptors
 
 TYPE_CHECKING = False
@@ -124,7 +125,7 @@ def main(argv: list[str]) -> int:
         return 130
     except BrokenPipeError:
         # whoever read our output has closed it: that is an end, not an error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
         return 128 + 13
     except OSError as error:
         if debug:
@@ -223,7 +224,7 @@ def _set_directories(top: Parsed) -> None:
     for option, variable in (("root", "CLOCHE_ROOT"), ("state_dir", "CLOCHE_STATE")):
         value = top.text(option)
         if value:
-            os.environ[variable] = os.path.abspath(value)
+            places.set_variable(variable, places.abspath(value))
 
 
 def _interrupt_again(lost: sys.UnraisableHookArgs) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.errors import BAD_OPTION, NotFoundError, SpecError
 from cloche.sandbox.options import Options

@@ -10,7 +10,7 @@ stands between it and anything else, which would be a way for it to our terminal
 
 from __future__ import annotations
 
-import os
+import posix as os
 import sys
 
 from cloche.cli import front

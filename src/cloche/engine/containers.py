@@ -16,11 +16,12 @@ that was killed in between is removed by whoever looks (`leftovers`).
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.engine import records
 from cloche.errors import ClocheError, ConflictError, NotFoundError, SpecError
 from cloche.images.store.layout import store_dir
+from cloche.linux import places
 from cloche.linux.reading import boot_id, read_bytes
 from cloche.spec.reader import read_own_json
 
@@ -328,7 +329,7 @@ def _ids() -> list[str]:
 def _stands(path: str) -> tuple[Known, bytes]:
     """What a state.json says; without one its container was never started."""
     text = read_bytes(path)
-    return parse_state(text) if text or os.path.lexists(path) else (dict(CREATED), b"")
+    return parse_state(text) if text or places.lexists(path) else (dict(CREATED), b"")
 
 
 def _document(text: bytes) -> Known:

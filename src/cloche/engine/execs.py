@@ -9,11 +9,12 @@ whichever container it was of.
 
 from __future__ import annotations
 
-import os
+import posix as os
 import time
 
 from cloche.engine import records
 from cloche.errors import BAD_OPTION, ConflictError, ForbiddenError, SpecError
+from cloche.linux import places
 from cloche.linux.namespaces import NAMES
 from cloche.linux.reading import boot_id, read
 from cloche.records import record
@@ -140,7 +141,8 @@ def asked_variables(texts: list[str]) -> tuple[str, ...]:
         if not key:
             hint = "KEY=VALUE, or KEY to pass on your own"
             raise SpecError(f"--env {text!r} has no name", hint=hint, code=BAD_OPTION)
-        found.append(text if equals or key not in os.environ else f"{key}={os.environ[key]}")
+        own = None if equals else places.variable(key)
+        found.append(text if own is None else f"{key}={own}")
     return tuple(found)
 
 
@@ -190,7 +192,7 @@ def add(container_id: str, exec_id: str, pid: int, asked: Asked) -> str:
     """Write down that a process runs in a container; returns the path, to be removed at its end."""
     folder = f"{records.state_dir()}/execs"
     try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        places.makedirs(folder, mode=0o700)
         for name in os.listdir(folder):
             _true_record(f"{folder}/{name}")
         path = f"{folder}/{container_id}.{exec_id}"

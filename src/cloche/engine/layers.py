@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.linux import files
 from cloche.stage.removal import remove_tree

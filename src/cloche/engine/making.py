@@ -13,7 +13,7 @@ of a thousand containers and names.
 from __future__ import annotations
 
 import fcntl
-import os
+import posix as os
 from errno import ENOENT, ENOTEMPTY
 
 from cloche.engine import names
@@ -21,10 +21,10 @@ from cloche.engine.containers import CREATED, Container, containers_dir, folder_
 from cloche.images.store import locks, uses
 from cloche.images.store.layout import Layout, store_dir, sync_directory, write_once
 from cloche.images.store.room import full, is_full
-from cloche.linux import files
+from cloche.linux import files, places
 from cloche.spec.reader import write_json
 from cloche.stage.points import point
-from cloche.stage.removal import remove_tree
+from cloche.stage.removal import empty, remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def make(known: Known) -> Container:
     layout.make()
     sweep()
     try:
-        is_first = not os.path.exists(containers_dir())
-        os.makedirs(containers_dir(), mode=0o700, exist_ok=True)
+        is_first = not places.exists(containers_dir())
+        places.makedirs(containers_dir(), mode=0o700)
         with locks.lock(_mark_of(known["id"])), _claimed(folder):
             container = _furnish(layout, folder, known)
             if is_first:
@@ -60,7 +60,7 @@ def _claimed(folder: str) -> files.Fd:
     while True:
         held = None
         try:
-            os.makedirs(folder, 0o700, exist_ok=True)
+            places.makedirs(folder, 0o700)
             held = files.Fd(_open_lock(folder))
             fcntl.flock(held.number, fcntl.LOCK_EX)
             if _is_its_lock(folder, held):
@@ -160,7 +160,7 @@ def lock(container: Container) -> files.Fd:
 def take_apart(container: Container) -> None:
     """Remove what there is of a container that does not run; call it with its lock."""
     point("removing")
-    was_left = os.path.exists(_mark_of(container.id))  # by a command that was killed: another name may be its own, too
+    was_left = places.exists(_mark_of(container.id))  # by a command that was killed: another name may be its own, too
     if _hide(container):
         sync_directory(f"{store_dir()}/{MARKS}")  # else nobody would know what to sweep
     sync_directory(container.folder)
@@ -181,7 +181,7 @@ def _hide(container: Container) -> bool:
 
 def _mark_of(container_id: str) -> str:
     folder = f"{store_dir()}/{MARKS}"
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    places.makedirs(folder, mode=0o700)
     return f"{folder}/{container_id}"
 
 
@@ -207,13 +207,9 @@ def _take_apart(layout: Layout, container: Container, taken: list[str]) -> None:
 
 def _remove_folder(folder: str) -> bool:
     """Remove it with all in it; False where somebody else has come to it."""
-    _remove_log(folder)
-    for top, directories, found in os.walk(folder, topdown=False):
-        for name in found:
-            if top != folder or name != "lock":
-                os.unlink(f"{top}/{name}")
-        for name in directories:
-            os.rmdir(f"{top}/{name}")
+    with files.Fd(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as place:
+        _remove_log(folder, place)
+        empty(place.number, but="lock")
     os.unlink(f"{folder}/lock")
     point("removed-lock")
     try:
@@ -225,13 +221,13 @@ def _remove_folder(folder: str) -> bool:
     return True
 
 
-def _remove_log(folder: str) -> None:
+def _remove_log(folder: str, place: files.Fd) -> None:
     """With its lock: it has names moved in it after the container's end too, while what was rotated is compressed."""
     try:
         held = locks.lock_folder(f"{folder}/log")
     except FileNotFoundError:
         return
-    with held, files.Fd(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as place:
+    with held:
         remove_tree(place.number, "log")
 
 
@@ -263,7 +259,7 @@ def _sweep(container_id: str) -> None:
         if not _is_its_lock(folder, held):
             return
         taken = names.names_of(container_id)
-        if not os.path.exists(f"{folder}/container.json"):
+        if not places.exists(f"{folder}/container.json"):
             _take_apart(Layout(store_dir()), Container(folder, {"id": container_id, "name": ""}, {}), taken)
         elif (found := load(container_id)) is not None:  # else it is damaged, and cannot say which name is its own
             for name in taken:

@@ -9,13 +9,13 @@ were killed, the next command removes it, and the groups it names.
 
 from __future__ import annotations
 
+import _stat as stat
 import _thread
 import fcntl
-import os
-import stat
+import posix as os
 
 from cloche.errors import ConflictError, ForbiddenError, SpecError
-from cloche.linux import files
+from cloche.linux import files, places
 from cloche.linux.reading import boot_id, read_bytes
 from cloche.spec.reader import read_json, write_json
 from cloche.stage.cleaning import end_groups
@@ -42,12 +42,12 @@ def use_state(path: str) -> str:
 
 def state_dir() -> str:
     """Where run-time state lives: this thread's own, CLOCHE_STATE, /run/cloche, or $XDG_RUNTIME_DIR/cloche."""
-    given: str = getattr(_own, "path", "") or os.environ.get("CLOCHE_STATE", "")
+    given: str = getattr(_own, "path", "") or places.environment("CLOCHE_STATE")
     if given:
-        return os.path.abspath(given)
+        return places.abspath(given)
     if os.geteuid() == 0:
         return "/run/cloche"
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    runtime = places.environment("XDG_RUNTIME_DIR")
     return f"{runtime}/cloche" if runtime else f"/tmp/cloche-{os.geteuid()}"
 
 
@@ -55,14 +55,14 @@ def containers_dir() -> str:
     """The directory of the records, made if missing, and surely ours."""
     top = state_dir()
     try:
-        os.makedirs(top, mode=0o700, exist_ok=True)
+        places.makedirs(top, mode=0o700)
         status = os.lstat(top)
         if status.st_uid != os.geteuid() or not stat.S_ISDIR(status.st_mode):
             raise ForbiddenError(f"{top} belongs to somebody else", hint="give one of your own: --state-dir")
         if status.st_mode & OTHERS_WRITE:
             raise ForbiddenError(f"{top} can be written to by others", hint=f"chmod go-w {top}")
         folder = f"{top}/containers"
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        places.makedirs(folder, mode=0o700)
     except OSError as error:
         raise unusable(top, error) from None
     return folder

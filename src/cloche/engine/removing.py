@@ -6,7 +6,7 @@ while one is removed (`Ahead`).
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.engine import making, sockets
 from cloche.engine.containers import TRANSIENT, Container, find, settled

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-from contextlib import closing
 
 from cloche.engine.containers import ALIVE, Container, is_alive
 from cloche.engine.logs.drivers import readable
@@ -13,6 +11,7 @@ from cloche.engine.logs.options import DEFAULT
 from cloche.engine.logs.reading import NEVER, Log, merged
 from cloche.engine.supervisor import client
 from cloche.errors import ClocheError, ConflictError
+from cloche.linux import places
 from cloche.linux.inotify import wait_for
 
 TYPE_CHECKING = False
@@ -60,8 +59,10 @@ def _read(
         folders = [path for each in containers for path in (each.folder, f"{each.folder}/log")]
         ends = [_End(each, watcher) for each in containers]
         found = following(logs, folders, lambda index: ends[index].has_come(), until_ns=until, leave=leave)
-        with closing(found):
+        try:
             yield from found
+        finally:
+            found.close()
     finally:
         watcher.close()
         for log in logs:
@@ -118,7 +119,7 @@ class _End:
     def has_come(self) -> bool:
         """Whether all it will ever say is written; a process of which nobody says that it has ended is waited for."""
         state = self._container.read_state().state
-        if state["status"] not in ALIVE or not os.path.exists(self._container.folder):
+        if state["status"] not in ALIVE or not places.exists(self._container.folder):
             return True
         self._watcher.look()
         if not state["pid"] or is_alive(state):

@@ -10,10 +10,11 @@ What else there is in STATE is everybody's: ranges of ids are leased there, what
 from __future__ import annotations
 
 import _socket
-import os
+import posix as os
 
 from cloche.engine.records import containers_dir, state_dir, unusable
 from cloche.images.store.layout import store_dir
+from cloche.linux import places
 
 SUPERVISOR = "supervisor.sock"
 OWNER, OTHERS = "supervisor.store", "supervisors"
@@ -22,7 +23,7 @@ LONGEST_ADDRESS = 107  # of sun_path
 
 def place() -> str:
     """The directory of this store's supervisor, whether it is there or not; two stores never have the same."""
-    top, store = state_dir(), os.path.realpath(store_dir())
+    top, store = state_dir(), places.realpath(store_dir())
     is_ours = _is_of(top, store)
     return top if is_ours or (is_ours is None and _is_free(top)) else f"{top}/{OTHERS}/{_hash(store)}"
 
@@ -30,7 +31,7 @@ def place() -> str:
 def claim() -> str:
     """The same, which is there and this store's from now on. Raises ForbiddenError."""
     containers_dir()  # surely ours
-    top, store = state_dir(), os.path.realpath(store_dir())
+    top, store = state_dir(), places.realpath(store_dir())
     try:
         if _is_of(top, store) is None and _is_free(top):
             try:
@@ -40,7 +41,7 @@ def claim() -> str:
         found = place()
         if found != top:
             for folder in (f"{top}/{OTHERS}", found):
-                os.makedirs(folder, mode=0o700, exist_ok=True)
+                places.makedirs(folder, mode=0o700)
     except OSError as error:
         raise unusable(top, error) from None
     return found
@@ -50,9 +51,9 @@ def _is_of(top: str, store: str) -> bool | None:
     """Whether a state directory is that of this store's supervisor; None where it is nobody's yet."""
     link = f"{top}/{OWNER}"
     try:
-        return os.readlink(link) == store or os.path.samefile(link, store)  # it may be mounted at two places
+        return os.readlink(link) == store or places.samefile(link, store)  # it may be mounted at two places
     except FileNotFoundError:
-        return False if os.path.islink(link) else None
+        return False if places.islink(link) else None
     except OSError:
         return False
 
@@ -63,13 +64,13 @@ def _is_free(top: str) -> bool:
         left = os.listdir(f"{top}/run")
     except OSError:
         return True
-    return not left or any(os.path.exists(f"{store_dir()}/containers/{name}") for name in left)
+    return not left or any(places.exists(f"{store_dir()}/containers/{name}") for name in left)
 
 
 def _hash(store: str) -> str:
     from hashlib import sha256
 
-    return sha256(os.fsencode(store)).hexdigest()[:16]
+    return sha256(places.fsencode(store)).hexdigest()[:16]
 
 
 class _Address:
@@ -79,7 +80,7 @@ class _Address:
         self.folder, self.path = -1, path
 
     def __enter__(self) -> str:
-        if len(os.fsencode(self.path)) <= LONGEST_ADDRESS:
+        if len(places.fsencode(self.path)) <= LONGEST_ADDRESS:
             return self.path
         folder, _, name = self.path.rpartition("/")
         self.folder = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

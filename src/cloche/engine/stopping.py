@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from cloche.engine import sockets
@@ -12,7 +11,7 @@ from cloche.engine.keeping import STOP_TIMEOUT
 from cloche.engine.signals import signal_number
 from cloche.engine.supervisor import client
 from cloche.errors import ConflictError, StageError
-from cloche.linux import process
+from cloche.linux import places, process
 from cloche.linux.inotify import wait_for
 from cloche.stage.cleaning import end_groups
 
@@ -50,7 +49,7 @@ def _is_busy(container: Container) -> bool:
         from cloche.engine import making
 
         making.lock(container).close()
-        return container.status in ALIVE or os.path.exists(f"{sockets.place()}/run/{container.id}")
+        return container.status in ALIVE or places.exists(f"{sockets.place()}/run/{container.id}")
     return container.status in ALIVE
 
 

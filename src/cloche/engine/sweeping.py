@@ -8,7 +8,7 @@ before the group is made. Where that process is gone, so is everything that coul
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.engine import records
 from cloche.engine.records import start_time
@@ -17,6 +17,8 @@ from cloche.stage.cleaning import end_groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from cloche.runtime.host import Groups
 
 PREFIX = "cloche-"
@@ -47,9 +49,20 @@ def sweep(groups: Groups) -> None:
 
 def _remove(found: set[str], groups: Groups) -> None:
     # the program may have been in other groups than this one, and so its containers' elsewhere
-    tops = dict.fromkeys(groups.mounts.values())
-    left = tuple(f"{path}/{name}" for top in tops for path, names, _ in os.walk(top) for name in names if name in found)
-    end_groups(left)
+    end_groups(tuple(path for path in _below(groups.mounts.values()) if path.rpartition("/")[2] in found))
+
+
+def _below(tops: Iterable[str]) -> Iterator[str]:
+    """All directories below these, as far as they are there."""
+    waiting = list(dict.fromkeys(tops))
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                found = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            continue  # it has just gone
+        yield from found
+        waiting += found
 
 
 def _abandoned(name: str, here: int) -> bool:

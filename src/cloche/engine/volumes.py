@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import os
+import posix as os
 import time
 
 from cloche.errors import ClocheError, ForbiddenError, NotFoundError, SpecError, StageError, UnsupportedError
 from cloche.ids import new_id
 from cloche.images.store.layout import create, store_dir, sync_directory, unique
 from cloche.images.store.room import FULL
-from cloche.linux import files
+from cloche.linux import files, places
 from cloche.linux.reading import read_bytes
 from cloche.records import record
 from cloche.spec.reader import read_json, write_json
@@ -137,8 +137,8 @@ def locked(*, shared: bool = False) -> files.Fd:
     """Hold the lock of all volumes until the descriptor is closed; what it is in is made if missing."""
     top = volumes_dir()
     try:
-        os.makedirs(store_dir(), mode=0o700, exist_ok=True)
-        os.makedirs(top, mode=0o700, exist_ok=True)
+        places.makedirs(store_dir(), mode=0o700)
+        places.makedirs(top, mode=0o700)
         held = files.Fd(os.open(f"{top}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise _unusable(error) from None
@@ -238,7 +238,7 @@ def load(name: str) -> Volume | None:
         return Volume(name, folder, labels, options, str(known["CreatedAt"]), bool(known["Anonymous"]))
     except (SpecError, AssertionError, KeyError, TypeError, ValueError):
         # a volume's data is never out of reach: what a disk has spoilt beside it costs its labels
-        return Volume(name, folder, {}, {}, "", False) if os.path.isdir(f"{folder}/{DATA}") else None
+        return Volume(name, folder, {}, {}, "", False) if places.isdir(f"{folder}/{DATA}") else None
 
 
 def find(name: str) -> Volume:

@@ -12,10 +12,11 @@ may not read is hidden, wherever it lies in the first two levels, and so are pla
 
 from __future__ import annotations
 
-import os
-import stat
+import _stat as stat
+import posix as os
 import sys
 
+from cloche.linux import places
 from cloche.records import record
 
 SYSTEM = ("bin", "boot", "etc", "gnu", "lib", "lib32", "lib64", "libx32", "nix", "opt", "sbin", "snap", "srv", "usr")
@@ -90,7 +91,7 @@ def host_image(environment: tuple[str, ...]) -> HostImage:
             trees.append((path, _secrets(name)))
     shown = [source for source, _ in trees]
     lent = _outermost([path for path in environment if not _below_any(path, shown)])
-    first = tuple(f"{folder}/bin" for folder in environment if os.path.isdir(f"{folder}/bin"))
+    first = tuple(f"{folder}/bin" for folder in environment if places.isdir(f"{folder}/bin"))
     return HostImage(tuple(trees), tuple(lent), EMPTY, tuple(symlinks), first)
 
 
@@ -100,22 +101,22 @@ def python_environment() -> tuple[str, ...]:
     The first one is the most specific, so that its bin directory comes first on PATH.
     """
     found = []
-    folder = os.path.dirname(os.path.dirname(sys.executable)) if sys.executable else ""
-    if folder and os.path.exists(f"{folder}/pyvenv.cfg"):
+    folder = places.dirname(places.dirname(sys.executable)) if sys.executable else ""
+    if folder and places.exists(f"{folder}/pyvenv.cfg"):
         found.append(folder)
     found += [sys.prefix, sys.base_prefix, sys.exec_prefix]
-    found.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    found += [path for path in sys.path if path and os.path.isdir(path)]
-    real = [os.path.abspath(path) for path in found]
+    found.append(places.dirname(places.dirname(places.dirname(places.abspath(__file__)))))
+    found += [path for path in sys.path if path and places.isdir(path)]
+    real = [places.abspath(path) for path in found]
     return tuple(dict.fromkeys(path for path in real if path not in {"/", "/usr", "/usr/local"} and _is_library(path)))
 
 
 def _is_library(path: str) -> bool:
     """Whether a directory looks like Python's own, and is not, say, somebody's home on sys.path."""
-    if os.path.basename(path) in {"site-packages", "dist-packages", "lib-dynload"}:
+    if places.basename(path) in {"site-packages", "dist-packages", "lib-dynload"}:
         return True
     markers = ("pyvenv.cfg", f"lib/python3.{sys.version_info[1]}", "os.py", "cloche/__init__.py")
-    return any(os.path.exists(f"{path}/{marker}") for marker in markers)
+    return any(places.exists(f"{path}/{marker}") for marker in markers)
 
 
 def _outermost(paths: list[str]) -> list[str]:
@@ -131,7 +132,7 @@ def _secrets(name: str) -> tuple[str, ...]:
     found = _private(f"/{name}", DEPTH.get(name, 0), "")
     prefix = name + "/"
     for path in KNOWN_SECRETS:
-        if path.startswith(prefix) and os.path.lexists("/" + path):
+        if path.startswith(prefix) and places.lexists("/" + path):
             found.append(path[len(prefix) :])
     if name == "etc":
         found += [f"ssh/{key}" for key in _host_keys()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.errors import ClocheError, ConflictError, NotFoundError, SpecError
 from cloche.images.documents import LARGEST, LARGEST_CONFIG, read_config, read_manifest
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 KERNELS_OWN = ("/proc", "/sys", "/dev")
 SHORTEST = 4  # digits of an ID that are taken for one; docker takes a single one
+WHOLE_ID = len("sha256:") + 64
 _FOUND: dict[tuple[object, ...], Image] = {}  # the last one, which a run asks for once more when it holds it
 
 
@@ -141,6 +142,8 @@ def id_or_digest(layout: Layout, entry: names.Entry) -> str:
 
 
 def _matching(layout: Layout, entries: list[names.Entry], text: str) -> list[names.Entry]:
+    if len(text) == WHOLE_ID and text.startswith("sha256:"):  # no name: it need not be known who is asked for those
+        return _by_id(layout, entries, text)
     try:
         reference = parse_reference(text)
     except SpecError:

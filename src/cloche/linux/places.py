@@ -1,14 +1,15 @@
-"""Paths, as os.path has them: for modules that every command of the runtime loads.
+"""Paths and the environment, as `os` has them: for modules that commands load which are to be there at once.
 
 `os` takes 1.2 ms to import, of which most is for the abstract classes of its mapping. Those modules say
-`import posix as os` for the calls, which are the same functions, and take from here what is os.path's.
+`import posix as os` for the calls, which are the same functions, and take the rest from here.
 """
 
 from __future__ import annotations
 
 import posix
+import sys
 
-S_IFDIR, S_IFMT = 0o040000, 0o170000
+S_IFDIR, S_IFLNK, S_IFMT = 0o040000, 0o120000, 0o170000
 
 try:
     from posix import _path_normpath as _normpath  # type: ignore[attr-defined]  # os.path's own since 3.11
@@ -36,6 +37,51 @@ def exists(path: str) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def lexists(path: str) -> bool:
+    """Whether there is anything, or a link, wherever that leads."""
+    try:
+        posix.lstat(path)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def islink(path: str) -> bool:
+    """Whether there is a link."""
+    try:
+        return posix.lstat(path).st_mode & S_IFMT == S_IFLNK
+    except (OSError, ValueError):
+        return False
+
+
+def samefile(one: str, other: str) -> bool:
+    """Whether both lead to the same. Raises OSError where one of them leads to nothing."""
+    return _identity(posix.stat(one)) == _identity(posix.stat(other))
+
+
+def sameopenfile(one: int, other: int) -> bool:
+    """Whether two descriptors are of the same file."""
+    return _identity(posix.fstat(one)) == _identity(posix.fstat(other))
+
+
+def _identity(status: posix.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def realpath(path: str) -> str:
+    """Where that is without a link on the way, seen from the root; of what is not there as far as it can be said."""
+    try:
+        fd = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
+    except OSError:
+        from os.path import realpath as as_far_as_it_is_there
+
+        return as_far_as_it_is_there(path)
+    try:
+        return posix.readlink(f"/proc/self/fd/{fd}")
+    finally:
+        posix.close(fd)
 
 
 def dirname(path: str) -> str:
@@ -83,6 +129,34 @@ def commonpath(one: str, other: str) -> str:
     return one
 
 
+def fsencode(path: str) -> bytes:
+    """A name as the kernel knows it."""
+    return path.encode(sys.getfilesystemencoding(), "surrogateescape")
+
+
+def fsdecode(path: bytes) -> str:
+    """A name of the kernel's as text, from which `fsencode` makes the same again."""
+    return path.decode(sys.getfilesystemencoding(), "surrogateescape")
+
+
+def variable(name: str) -> str | None:
+    """A variable of the environment, None for one that is not set; as `os` has it by now, where that is loaded."""
+    if (loaded := sys.modules.get("os")) is not None:
+        return loaded.environ.get(name)  # type: ignore[no-any-return]
+    value = posix.environ.get(fsencode(name))
+    return None if value is None else fsdecode(value)
+
+
 def environment(name: str, otherwise: str = "") -> str:
-    """A variable of the environment."""
-    return posix.environ.get(name.encode(), otherwise.encode()).decode(errors="surrogateescape")
+    """The same, or what is to be taken for one that is not set."""
+    value = variable(name)
+    return otherwise if value is None else value
+
+
+def set_variable(name: str, value: str) -> None:
+    """Set one, for this process and those it starts."""
+    if (loaded := sys.modules.get("os")) is not None:
+        loaded.environ[name] = value
+    else:
+        posix.putenv(name, value)
+    posix.environ[fsencode(name)] = fsencode(value)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.engine.signals import signal_number
 from cloche.engine.sweeping import group_name
 from cloche.errors import ConflictError, ForbiddenError, NotFoundError, SpecError
 from cloche.images.host import HostImage, host_image, python_environment
+from cloche.linux import places
 from cloche.linux.places import normpath
 from cloche.network.names import LOOPBACK, hosts_file, resolver_file
 from cloche.records import record
@@ -298,7 +299,7 @@ def _sharing(options: Options, host: Host, find: Finder) -> Sharing:
         elif mode.startswith("container:"):
             held.setdefault(find(mode[10:]), []).append(kind)
         elif mode.startswith("ns:"):
-            if not os.path.exists(mode[3:]):
+            if not places.exists(mode[3:]):
                 raise NotFoundError(f"{option}={mode}: {mode[3:]} is not there", hint="such as ns:/run/netns/NAME")
             paths.append((kind, mode[3:]))
     for (pid, _), kinds in held.items():
@@ -341,8 +342,8 @@ def _root(options: Options) -> Root:
     if not colon or mode not in {"rw", "ro"}:
         path, mode = options.rootfs, ""
     path = values.absolute(path, here())
-    if not os.path.isdir(path):
-        why = "is not a directory" if os.path.exists(path) else "is not there"
+    if not places.isdir(path):
+        why = "is not a directory" if places.exists(path) else "is not there"
         raise NotFoundError(f"the root file system {path} {why}", hint="--rootfs takes an existing directory")
     if not os.access(path, os.R_OK | os.X_OK):
         raise NotFoundError(f"the root file system {path} cannot be read by you", hint="check its permissions")
@@ -371,11 +372,11 @@ def rlimits(options: Options) -> list[Rlimit]:
 def _environment(options: Options, path: tuple[str, ...], image: Image | None, hostname: str) -> list[str]:
     env = {"PATH": ":".join((*path, defaults.PATH)) if path else defaults.PATH, "container": "cloche"}
     if options.tty:
-        env["TERM"] = os.environ.get("TERM", "xterm") if options.image == "host" else "xterm"
+        env["TERM"] = places.environment("TERM", "xterm") if options.image == "host" else "xterm"
     if options.image == "host":
         for name in ("LANG", "LC_ALL", "TZ"):
-            if name in os.environ:
-                env[name] = os.environ[name]
+            if (own := places.variable(name)) is not None:
+                env[name] = own
     if image is not None:
         env["HOSTNAME"] = hostname or os.uname().nodename
         for key, own in image_variables(image).items():
@@ -388,8 +389,8 @@ def _environment(options: Options, path: tuple[str, ...], image: Image | None, h
             raise SpecError(f"--env {text!r} has no name", hint="KEY=VALUE, or KEY to pass on your own")
         if equals:
             env[key] = value
-        elif key in os.environ:
-            env[key] = os.environ[key]
+        elif (own := places.variable(key)) is not None:
+            env[key] = own
         else:
             env.pop(key, None)
     return [f"{key}={value}" for key, value in env.items()]
@@ -412,7 +413,7 @@ def _namespaces(options: Options, sharing: Sharing, ids: IdMaps) -> list[Namespa
 
 def shared_memory() -> list[str]:
     """Where this host has what belongs to an IPC namespace."""
-    return [path for path in ("/dev/shm", "/dev/mqueue") if os.path.isdir(path)]
+    return [path for path in ("/dev/shm", "/dev/mqueue") if places.isdir(path)]
 
 
 def _mounts(options: Options, sharing: Sharing, ids: IdMaps, volumes: tuple[Mount, ...]) -> list[Mount]:
@@ -528,10 +529,10 @@ def _masked(security: Security) -> list[str] | None:
     if not _MASKED:
         paths = list(defaults.MASKED)
         folder = "/sys/devices/system/cpu"
-        if os.path.isdir(f"{folder}/cpu0/thermal_throttle"):
+        if places.isdir(f"{folder}/cpu0/thermal_throttle"):
             paths += [f"{folder}/{name}/thermal_throttle" for name in os.listdir(folder) if name[3:].isdecimal()]
         # the container's /proc and /sys are the same kernel's: what is not here is not there either
-        _MASKED.extend(path for path in paths if os.path.lexists(path))
+        _MASKED.extend(path for path in paths if places.lexists(path))
     return list(_MASKED)
 
 

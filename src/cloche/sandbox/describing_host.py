@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from cloche.engine.keeping import Keep
 from cloche.errors import ClocheError
+from cloche.linux import places
 from cloche.runtime.defaults import MASKED, READ_ONLY
 from cloche.sandbox import values
 from cloche.sandbox.options import Options
@@ -187,7 +186,7 @@ def _mount(text: str) -> Document:
         return {"Type": "", "Target": text}
     found: Document = {"Type": words["type"]}
     if "source" in words:
-        found["Source"] = os.path.normpath(words["source"]) if words["type"] == "bind" else words["source"]
+        found["Source"] = places.normpath(words["source"]) if words["type"] == "bind" else words["source"]
     found["Target"] = words["target"]
     if words.get("readonly") in {"true", "1"}:
         found["ReadOnly"] = True

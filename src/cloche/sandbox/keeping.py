@@ -6,8 +6,6 @@ start    options read back ─▶ plan ─▶ supervisor ─▶ stage ─▶ the
 
 from __future__ import annotations
 
-import os
-
 from cloche.engine import making, sockets
 from cloche.engine.containers import Container, facts_of, find, folder_of
 from cloche.engine.containers import settled as settled_state
@@ -18,6 +16,7 @@ from cloche.engine.supervisor import client, whereabouts
 from cloche.errors import ConflictError, ForbiddenError, NotExecutedError, StageError
 from cloche.ids import new_id
 from cloche.images.store.layout import store_dir
+from cloche.linux import places
 from cloche.records import record
 from cloche.runtime.containers import write_atomically
 from cloche.runtime.request import Kept
@@ -162,12 +161,14 @@ def settled(options: Options) -> Options:
     if options.pidfile:
         changed["pidfile"] = values.absolute(options.pidfile, base)
     changed["volume"] = tuple(_absolute_source(text, base) for text in options.volume)
-    changed["env"] = tuple(_with_value(text) for text in options.env if "=" in text or text in os.environ)
+    changed["env"] = tuple(found for text in options.env if (found := _with_value(text)))
     return Options(**{**vars(options), **changed})
 
 
 def _with_value(text: str) -> str:
-    return text if "=" in text else f"{text}={os.environ[text]}"
+    """The same with the caller's own value where there is none; "" for one that he has not set either."""
+    own = None if "=" in text else places.variable(text)
+    return text if "=" in text else "" if own is None else f"{text}={own}"
 
 
 def _absolute_source(text: str, base: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import stat
+import _stat as stat
+import posix as os
 
 from cloche.errors import ConflictError, NotFoundError, SpecError
 from cloche.runtime.defaults import PIDS_LIMIT

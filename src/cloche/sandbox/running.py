@@ -6,7 +6,7 @@ stage.run(plan)  ──▶ messages … ended ──▶ conclude(prepared, ended
 
 from __future__ import annotations
 
-import os
+import posix as os
 import sys
 
 from cloche.engine import records
@@ -15,6 +15,7 @@ from cloche.engine.reason import Reason, Usage, exit_code_of, oom_kills, reason_
 from cloche.engine.sweeping import kept_group_name, sweep
 from cloche.errors import StageError
 from cloche.ids import check_name, new_id
+from cloche.linux import places
 from cloche.linux.seccomp import FLAG_WAIT_KILLABLE_RECV, refusing
 from cloche.records import record, values
 from cloche.runtime import idmaps
@@ -177,7 +178,7 @@ def prepare(
             if sealed
             else "the interpreter belongs to a user the container cannot become",
             "unlink": (records.path_of(container_id),) if is_recorded(options) else (),
-            "failpoint": from_environment(os.environ.get("CLOCHE_FAILPOINT", "")),
+            "failpoint": from_environment(places.environment("CLOCHE_FAILPOINT")),
         }
         if kept is not None:
             extra |= {"kept": kept[1], "name": kept_group_name(container_id), "unlink": ()}
@@ -228,8 +229,8 @@ def needs_seal(ids: idmaps.IdMaps) -> bool:
     if ids.kind == "host":
         return True
     if ids.kind == "joined":
-        return os.stat(os.path.realpath(sys.executable)).st_uid == os.geteuid()
-    owner = os.stat(os.path.realpath(sys.executable)).st_uid
+        return os.stat(places.realpath(sys.executable)).st_uid == os.geteuid()
+    owner = os.stat(places.realpath(sys.executable)).st_uid
     return any(outside <= owner < outside + count for _, outside, count in ids.uids)
 
 

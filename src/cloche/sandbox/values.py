@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from cloche.errors import BAD_OPTION, ConflictError, NotFoundError, SpecError
+from cloche.linux import places
 from cloche.records import record
 
 UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
@@ -190,7 +189,7 @@ def absolute(path: str, base: str) -> str:
         raise NotFoundError(
             f"{path!r} starts at the current directory, which is no longer there", hint="an absolute path, or cd"
         )
-    return os.path.abspath(os.path.join(base, path))
+    return places.abspath(places.join(base, path))
 
 
 def check_alternatives(words: list[str], what: str) -> None:
@@ -314,7 +313,7 @@ def octal_mode(text: str, what: str) -> str:
 def _check_target(target: str, text: str) -> None:
     if not target.startswith("/") or ".." in target.split("/"):
         raise SpecError(f"{text!r}: the target {target!r} must be an absolute path inside", hint="such as /work")
-    if not os.path.normpath(target).strip("/"):  # "//" stays as it is: POSIX gives it a meaning of its own
+    if not places.normpath(target).strip("/"):  # "//" stays as it is: POSIX gives it a meaning of its own
         raise SpecError(f"{text!r}: the root itself cannot be mounted over", hint="--rootfs DIR changes the root")
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import stat
+import _stat as stat
+import posix as os
 
 from cloche.errors import ConflictError, NotFoundError, SpecError, UnsupportedError
+from cloche.linux import places
 from cloche.runtime.mounts import VOLUME
 from cloche.sandbox import values
 from cloche.sandbox.image import HOST
@@ -30,11 +31,11 @@ def mounts_of(options: Options, volumes: tuple[Mount, ...] = ()) -> list[Mount]:
     mounts += [tmpfs(text) for text in options.tmpfs]
     seen: set[str] = set()
     for item in mounts:
-        place = os.path.normpath(item.destination)
+        place = places.normpath(item.destination)
         if place in seen:
             raise SpecError(f"two mounts at {place}", hint="leave one of them out")
         seen.add(place)
-    mounts += [item for item in volumes if os.path.normpath(item.destination) not in seen]
+    mounts += [item for item in volumes if places.normpath(item.destination) not in seen]
     mounts.sort(key=lambda item: item.destination.rstrip("/").count("/"))
     return mounts
 
@@ -71,7 +72,7 @@ def _mount(volume: values.Volume, *, copy: bool) -> Mount:
 
 
 def _bind(volume: values.Volume) -> Mount:
-    if not os.path.lexists(volume.source):
+    if not places.lexists(volume.source):
         raise NotFoundError(f"volume source {volume.source} is not there", hint="make it first: mkdir -p")
     words = ["rbind" if volume.recursive else "bind", "rro" if volume.read_only else "rw", "rnosuid", "rnodev", "idmap"]
     if volume.propagation:
@@ -137,7 +138,7 @@ def _is_recursive(words: dict[str, str], *, read_only: bool) -> bool:
 def tmpfs(text: str) -> Mount:
     """DIR[:OPTIONS] of --tmpfs. Raises SpecError, ConflictError."""
     target, _, words = text.partition(":")
-    if not target.startswith("/") or ".." in target.split("/") or not os.path.normpath(target).strip("/"):
+    if not target.startswith("/") or ".." in target.split("/") or not places.normpath(target).strip("/"):
         raise SpecError(f"--tmpfs {text!r} is not an absolute path inside", hint="such as /scratch:size=64m")
     options = ["nosuid", "nodev", "noexec", "mode=1777"]
     values.check_alternatives(words.split(","), f"--tmpfs {text!r}")

@@ -13,11 +13,12 @@ from __future__ import annotations
 import _socket
 import _thread
 import fcntl
-import os
+import posix as os
 import sys
 from errno import EMFILE
 
 from cloche.errors import StageError
+from cloche.linux import places
 from cloche.records import record
 from cloche.stage import cleaning, delegation, watching, wire
 from cloche.stage.operation import Plan, encode
@@ -226,7 +227,7 @@ def spawn_stage(*, sealed: bool, listener: _socket.socket | None = None, nofile:
     """
     if not sys.executable:
         raise StageError("this Python does not know its own path", hint="set sys.executable to a python3")
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    root = places.dirname(places.dirname(places.dirname(places.abspath(__file__))))
     ends = f"3, nofile={nofile}" if listener is None else f"3, 4, nofile={nofile}"
     code = f"import sys; sys.path.insert(0, {root!r}); from cloche.stage.main import main; main({ends})"
     argv = [sys.executable, "-I", "-S", "-c", code]
@@ -237,7 +238,7 @@ def spawn_stage(*, sealed: bool, listener: _socket.socket | None = None, nofile:
         copy = sealed_interpreter()
         path = f"/proc/self/fd/{copy}"
     ours, theirs = wire.pair()
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     # out of the way of the numbers they get in there
     high = -1 if listener is None else fcntl.fcntl(listener.fileno(), fcntl.F_DUPFD_CLOEXEC, 16)
     actions = [

@@ -14,7 +14,7 @@ What does not belong here: the event loop (`server`), and what the caller makes 
 
 from __future__ import annotations
 
-import os
+import posix as os
 import time
 
 from cloche.linux import process, seccomp, terminal

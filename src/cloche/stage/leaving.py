@@ -7,7 +7,7 @@ STATE/run/ID/out.rest, err.rest  what was in its pipes
 from __future__ import annotations
 
 import marshal
-import os
+import posix as os
 
 from cloche.linux import terminal
 

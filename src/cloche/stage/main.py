@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import _socket
-import os
+import posix as os
 import sys
 
 from cloche.linux import process, scheduling

@@ -37,9 +37,11 @@ def remove_tree(parent: int, name: str | bytes) -> None:
             continue
 
 
-def empty(folder: int) -> None:
-    """Remove all that is in a directory, a descriptor to read from."""
+def empty(folder: int, *, but: str = "") -> None:
+    """Remove all that is in a directory, a descriptor to read from, `but` what is called so."""
     for name in os.listdir(folder):
+        if name == but:
+            continue
         try:
             os.unlink(name, dir_fd=folder)
         except IsADirectoryError:

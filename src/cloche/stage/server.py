@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import _socket
 import gc
-import os
+import posix as os
 import select
 import time
 

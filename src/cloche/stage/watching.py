@@ -9,7 +9,7 @@ ordinary user without a cgroup who shares the former, its mount namespace tells 
 
 from __future__ import annotations
 
-import os
+import posix as os
 import select
 import time
 

@@ -6,7 +6,7 @@ a child of one that stays.
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.cli.containers import making
 from cloche.cli.containers.making import NotExecutedError

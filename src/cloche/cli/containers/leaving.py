@@ -12,7 +12,7 @@ a window does that is closed. If the keeper is killed the new process goes on, a
 
 from __future__ import annotations
 
-import os
+import posix as os
 import select
 import time
 
@@ -119,7 +119,7 @@ class _Keeper:
         """Make the process, and wait for it."""
         os.setsid()
         os.chdir("/")
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         for fd in range(3):
             os.dup2(null, fd)
         process.close_range(3, self.sock.fileno() - 1)  # what the caller has left open for its own children, too

@@ -8,7 +8,7 @@ No stage stands between, which would cost as much time as all else: what there i
 
 from __future__ import annotations
 
-import os
+import posix as os
 import select
 
 from cloche.cli import front

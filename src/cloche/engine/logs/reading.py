@@ -12,7 +12,7 @@ whole records are read, so a record that is just being written, or is taken back
 
 from __future__ import annotations
 
-import os
+import posix as os
 from collections import deque
 
 from cloche.engine.logs.compressing import HEADER, inode_of

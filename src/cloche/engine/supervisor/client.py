@@ -9,7 +9,7 @@ revive()                       where something may run and nobody watches it
 from __future__ import annotations
 
 import _socket
-import os
+import posix as os
 import sys
 import time
 
@@ -17,6 +17,7 @@ from cloche.engine import sockets
 from cloche.engine.records import state_dir
 from cloche.errors import ForbiddenError, StageError
 from cloche.images.store.layout import store_dir
+from cloche.linux import places
 from cloche.stage import wire
 
 TYPE_CHECKING = False
@@ -163,14 +164,14 @@ def _start() -> None:
     """
     place = sockets.claim()
     _children[:] = filter(_is_there, _children)
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    root = places.dirname(places.dirname(places.dirname(places.dirname(places.abspath(__file__)))))
     code = f"import sys; sys.path.insert(0, {root!r}); from cloche.engine.supervisor.main import main; main(3)"
     env = {"LD_BIND_NOW": "1", "CLOCHE_STATE": state_dir(), "CLOCHE_ROOT": store_dir()}
     for name in ("PATH", "HOME", "CLOCHE_FAILPOINT"):
-        if name in os.environ:
-            env[name] = os.environ[name]
+        if (value := places.variable(name)) is not None:
+            env[name] = value
     read, write = os.pipe2(os.O_CLOEXEC)
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     log = os.open(f"{place}/{LOG}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     # in this order none is overwritten before it was copied: all of ours are above 2, and `write` comes last
     actions = [

@@ -5,9 +5,10 @@ It keeps the namespaces of whoever has started it. What is asked in others is re
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.errors import ConflictError, ForbiddenError
+from cloche.linux import places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def check(theirs: dict[str, Place], pid: int, paths: Iterable[str]) -> None:
         text = f"the supervisor, process {pid}, is in another mount namespace, which cannot be read: {error.strerror}"
         raise ForbiddenError(text, hint=hint) from None
     for path in paths:
-        if not _is_same(os.path.realpath(path), pid, here, there):
+        if not _is_same(places.realpath(path), pid, here, there):
             text = f"{path} is something else for the supervisor, process {pid}, which is in another mount namespace"
             raise ConflictError(text, hint=hint)
 
@@ -54,7 +55,7 @@ def _is_same(path: str, pid: int, here: Mounts, there: Mounts) -> bool:
     except OSError:
         return False
     same = (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino)
-    place = os.fsencode(path)
+    place = places.fsencode(path)
     return same and seen_at(here, place) == seen_at(there, place)
 
 

@@ -11,13 +11,13 @@ see it.
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.errors import RegistryError, StageError, UnsupportedError
 from cloche.images.digests import check_digest
 from cloche.images.store.layout import sync_directory, write_once
 from cloche.images.store.locks import lock
-from cloche.linux import files
+from cloche.linux import files, places
 from cloche.spec.reader import write_json
 from cloche.stage.points import point
 
@@ -36,7 +36,7 @@ def layer_path(layout: Layout, diff_id: str) -> str:
 
 def has_layer(layout: Layout, diff_id: str) -> bool:
     """Whether it is there, which means: whole and checked."""
-    return os.path.exists(layer_path(layout, diff_id))
+    return places.exists(layer_path(layout, diff_id))
 
 
 def unpack_layer(layout: Layout, digest: str, diff_id: str, worker: Worker, powers: Powers) -> None:
@@ -48,16 +48,16 @@ def unpack_layer(layout: Layout, digest: str, diff_id: str, worker: Worker, powe
     made = f"{layout.path}/incoming/{diff_id.replace(':', '-')}.d"
     with lock(f"{made}.lock") as held:
         try:
-            if os.path.exists(place):
+            if places.exists(place):
                 return
             remove_tree(made, worker)  # of one who was killed
-            os.makedirs(f"{made}/fs", mode=0o755)
+            places.makedirs(f"{made}/fs", mode=0o755)
             point("unpack")
             _fill(layout, digest, diff_id, made, worker, powers, held.number)
             point("layer-whole")
             os.rename(made, place)
             point("layer-renamed")
-            sync_directory(os.path.dirname(place))
+            sync_directory(places.dirname(place))
         except BaseException:
             try:
                 remove_tree(made, worker)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import _thread
 import fcntl
-import os
+import posix as os
 from errno import ENOSPC, EROFS
 
 from cloche.errors import ClocheError, ForbiddenError, NotFoundError, UnsupportedError
 from cloche.images.digests import check_digest, sha256
 from cloche.images.store.room import full, is_full
-from cloche.linux import files
+from cloche.linux import files, places
 from cloche.spec.reader import read_json
 from cloche.stage.points import point
 
@@ -35,13 +35,20 @@ def use_store(path: str) -> str:
 
 def store_dir() -> str:
     """Where the store is: this thread's own (`use_store`), CLOCHE_ROOT, /var/lib/cloche, or $XDG_DATA_HOME/cloche."""
-    given: str = getattr(_own, "path", "") or os.environ.get("CLOCHE_ROOT", "")
+    given: str = getattr(_own, "path", "") or places.environment("CLOCHE_ROOT")
     if given:
-        return os.path.abspath(given)
+        return places.abspath(given)
     if os.geteuid() == 0:
         return "/var/lib/cloche"
-    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    return f"{data}/cloche"
+    if data := places.environment("XDG_DATA_HOME"):
+        return f"{data}/cloche"
+    return f"{places.environment('HOME') or _home()}/.local/share/cloche"
+
+
+def _home() -> str:
+    from os.path import expanduser
+
+    return expanduser("~")
 
 
 class Layout:
@@ -53,8 +60,8 @@ class Layout:
     def make(self) -> None:
         """Make the directory and what every layout has. Raises ForbiddenError, UnsupportedError."""
         try:
-            os.makedirs(self.path, mode=0o700, exist_ok=True)
-            if not all(os.path.exists(f"{self.path}/{name}") for name in (*FOLDERS, *FIRST)):
+            places.makedirs(self.path, mode=0o700)
+            if not all(places.exists(f"{self.path}/{name}") for name in (*FOLDERS, *FIRST)):
                 with self.locked():
                     self._furnish()
             for name in ("incoming", "layers"):
@@ -87,17 +94,17 @@ class Layout:
 
     def _furnish(self) -> None:
         for name in FOLDERS:
-            os.makedirs(f"{self.path}/{name}", exist_ok=True)
+            places.makedirs(f"{self.path}/{name}")
         for name in ("blobs", "layers"):
             sync_directory(f"{self.path}/{name}")
         for name, content in FIRST.items():
-            if not os.path.exists(f"{self.path}/{name}"):
+            if not places.exists(f"{self.path}/{name}"):
                 write_once(f"{self.path}/{name}", content, f"{self.path}/incoming")
 
     def keep_spare(self) -> None:
         """Keep room for an index.json with less in it, so that a name can be taken away where the disk is full."""
         wanted = max(SPARE, 2 * os.stat(f"{self.path}/index.json").st_size)
-        if os.path.exists(self.spare) and os.stat(self.spare).st_size >= wanted:
+        if places.exists(self.spare) and os.stat(self.spare).st_size >= wanted:
             return
         try:
             with self.locked():
@@ -125,7 +132,7 @@ class Layout:
 
     def has(self, digest: str) -> bool:
         """Whether a blob is there, which means: whole and checked."""
-        return os.path.exists(self.blob(digest))
+        return places.exists(self.blob(digest))
 
     def read(self, digest: str, limit: int) -> bytes:
         """The content of a blob of at most `limit` bytes. Raises NotFoundError."""
@@ -163,8 +170,8 @@ def write_once(path: str, content: bytes, beside: str = "", *, after: tuple[str,
 
     What is in the directories `after` is on the disk before.
     """
-    folder = os.path.dirname(path)
-    temporary = unique(f"{beside or folder}/{os.path.basename(path)}")
+    folder = places.dirname(path)
+    temporary = unique(f"{beside or folder}/{places.basename(path)}")
     try:
         with create(temporary) as file:
             point("write-begun")
@@ -177,7 +184,7 @@ def write_once(path: str, content: bytes, beside: str = "", *, after: tuple[str,
         os.rename(temporary, path)
         point("write-renamed")
     except OSError:
-        if os.path.exists(temporary):
+        if places.exists(temporary):
             os.unlink(temporary)
         raise
     sync_directory(folder)
@@ -194,7 +201,7 @@ def write_over(spare: str, path: str, content: bytes) -> None:
         os.ftruncate(file.number, len(content))
         os.fsync(file.number)
     os.rename(spare, path)
-    sync_directory(os.path.dirname(path))
+    sync_directory(places.dirname(path))
 
 
 def sync_directory(path: str) -> None:

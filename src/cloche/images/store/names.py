@@ -8,11 +8,10 @@ most; without one it is an image that has lost its name. Where the image was cho
 
 from __future__ import annotations
 
-import os
-
 from cloche.errors import SpecError
 from cloche.images.store import room
 from cloche.images.store.layout import EMPTY, write_once, write_over
+from cloche.linux import places
 from cloche.records import record
 from cloche.spec.image import NAME, Descriptor
 from cloche.spec.reader import read_json, write_json
@@ -135,7 +134,7 @@ def _read(layout: Layout) -> Raw:
         with open(path, "rb") as file:
             content = file.read()
     except FileNotFoundError:
-        if os.path.exists(f"{layout.path}/oci-layout"):
+        if places.exists(f"{layout.path}/oci-layout"):
             raise
         content = EMPTY
     try:
@@ -161,6 +160,6 @@ def _change(layout: Layout, work: Callable[[list[Raw]], list[Raw]], *, less: boo
             try:
                 write_once(path, content, f"{layout.path}/incoming")
             except OSError as error:
-                if not less or not room.is_full(error) or not os.path.exists(layout.spare):
+                if not less or not room.is_full(error) or not places.exists(layout.spare):
                     raise
                 write_over(layout.spare, path, content)

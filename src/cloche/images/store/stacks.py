@@ -10,13 +10,13 @@ whole, before the image has a name.
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.errors import RegistryError
 from cloche.images.store.layers import layer_path, remove_tree
 from cloche.images.store.layout import sync_directory, write_once
 from cloche.images.store.locks import lock
-from cloche.linux import files
+from cloche.linux import files, places
 from cloche.linux.reading import read_bytes
 from cloche.spec.reader import read_json, write_json
 from cloche.stage.points import point
@@ -42,7 +42,7 @@ def stack_path(layout: Layout, image: str) -> str:
 def stack(layout: Layout, image: str, diff_ids: list[str], make_worker: Callable[[], Worker], powers: Powers) -> None:
     """Make what the image with this ID needs, unless it is there. Raises RegistryError, OSError."""
     place = stack_path(layout, image)
-    if os.path.exists(place):
+    if places.exists(place):
         return
     paths = [layer_path(layout, diff_id) for diff_id in diff_ids]
     lowest = max((index for index, path in enumerate(paths) if _hides(path)), default=0)
@@ -51,21 +51,21 @@ def stack(layout: Layout, image: str, diff_ids: list[str], make_worker: Callable
     if not lowest and not any(implied[1:]):
         return
     worker = make_worker()
-    made = f"{layout.path}/incoming/{os.path.basename(place)}.d"
+    made = f"{layout.path}/incoming/{places.basename(place)}.d"
     try:
         with lock(f"{made}.lock"):
             try:
-                if not os.path.exists(place):
+                if not places.exists(place):
                     remove_tree(made, worker)
-                    os.makedirs(f"{made}/fs", mode=0o755)
+                    places.makedirs(f"{made}/fs", mode=0o755)
                     point("stack-begun")
-                    names = [os.path.basename(path) for path in paths]
+                    names = [places.basename(path) for path in paths]
                     count = _fill(layout, image, made, names, implied, worker, powers)
                     facts = {"lowest": lowest, "directories": count}
                     write_once(f"{made}/layer.json", write_json(facts).encode())
                     point("stack-whole")
                     os.rename(made, place)
-                    sync_directory(os.path.dirname(place))
+                    sync_directory(places.dirname(place))
             except RegistryError:
                 remove_tree(made, worker)
                 raise

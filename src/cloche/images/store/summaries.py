@@ -8,7 +8,7 @@ synced to the disk, one that cannot be read counts as empty, and one that cannot
 
 from __future__ import annotations
 
-import os
+import posix as os
 
 from cloche.errors import SpecError
 from cloche.images.store.layout import create, unique

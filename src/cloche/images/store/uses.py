@@ -12,10 +12,10 @@ so under a share of that lock, so that the image is either seen in use or not th
 from __future__ import annotations
 
 import errno
-import os
+import posix as os
 
 from cloche.images.store.locks import is_locked, lock
-from cloche.linux import files
+from cloche.linux import files, places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def undisturbed(layout: Layout, work: Callable[[], T]) -> T:
 def hold(layout: Layout, name: str) -> files.Fd:
     """Use the image with this ID, or FETCHING, until the descriptor is closed everywhere."""
     folder = f"{layout.path}/uses"
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    places.makedirs(folder, mode=0o700)
     if os.stat(folder).st_mode & 0o077:  # of a store that others may enter: who can open one of these can lock it
         os.chmod(folder, 0o700)
     return lock(_path(layout, name), shared=True)
@@ -60,7 +60,7 @@ def keeping(layout: Layout, find: Callable[[], T]) -> tuple[T, files.Fd]:
                 raise
             return found, layout.locked(shared=True)  # whoever can write there waits that long
 
-    if not os.path.exists(layout.path):
+    if not places.exists(layout.path):
         find()  # says what is not there, and makes no store for that
     layout.make()
     return undisturbed(layout, begin)
@@ -83,7 +83,7 @@ def _uses(layout: Layout) -> tuple[set[str], list[str]]:
     """What is held, and the names of the files that nobody holds."""
     held, idle = set(), []
     folder = f"{layout.path}/uses"
-    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+    for name in os.listdir(folder) if places.isdir(folder) else ():
         if _is_held(layout, name):
             held.add(name if name == FETCHING else f"sha256:{name}")
         else:
@@ -98,7 +98,7 @@ def is_used(layout: Layout, name: str) -> bool:
 
 def pin(layout: Layout, owner: str, image: str) -> None:
     """Use the image with this ID until `unpin`; call it while it is held."""
-    os.makedirs(f"{layout.path}/{PINS}", mode=0o700, exist_ok=True)
+    places.makedirs(f"{layout.path}/{PINS}", mode=0o700)
     os.symlink(image, f"{layout.path}/{PINS}/{owner}")  # which has its text with its name, also after a power cut
 
 
@@ -114,7 +114,7 @@ def pinned(layout: Layout) -> dict[str, str]:
     """The IDs of images that are pinned, each with one of those who need it."""
     found: dict[str, str] = {}
     folder = f"{layout.path}/{PINS}"
-    for owner in os.listdir(folder) if os.path.isdir(folder) else ():
+    for owner in os.listdir(folder) if places.isdir(folder) else ():
         try:
             found[os.readlink(f"{folder}/{owner}")] = owner
         except FileNotFoundError:
@@ -125,9 +125,9 @@ def pinned(layout: Layout) -> dict[str, str]:
 def mounted(layout: Layout) -> dict[str, str]:
     """The IDs of images that are mounted, as far as can be seen from here, and where."""
     found: dict[str, str] = {}
-    if not os.path.isdir(f"{layout.path}/mounts"):
+    if not places.isdir(f"{layout.path}/mounts"):
         return found
-    top = os.fsencode(os.path.realpath(layout.path)) + b"/mounts/"
+    top = places.fsencode(places.realpath(layout.path)) + b"/mounts/"
     with open("/proc/self/mountinfo", "rb") as file:
         for line in file:
             place = line.split(b" ")[4]
@@ -137,7 +137,7 @@ def mounted(layout: Layout) -> dict[str, str]:
                 place = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), place)
             if place.startswith(top) and place.endswith(b"/fs"):
                 digits = place[len(top) : -3].decode()
-                found[f"sha256:{digits}"] = os.fsdecode(place)
+                found[f"sha256:{digits}"] = places.fsdecode(place)
     return found
 
 
