@@ -10,8 +10,7 @@ reads the bundle before anything else is imported; cloche.cli.bundling writes it
 source had changed. It is a cache like any .pyc: made by whoever may write there, ignored where it cannot be, never
 needed.
 """
-
-from __future__ import annotations
+# no `from __future__ import annotations`, which is executed as well: it would be the only module that is read apart
 
 import gc
 import sys
@@ -58,7 +57,7 @@ def read(package: str, name: str) -> bool:
 class Finder:
     """Finds and loads the modules of a bundle (importlib.abc.MetaPathFinder and Loader)."""
 
-    def __init__(self, modules: dict[str, Entry]) -> None:
+    def __init__(self, modules: "dict[str, Entry]") -> None:
         self.modules = modules
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
@@ -78,7 +77,7 @@ class Finder:
         """Let Python make the module object."""
         del spec
 
-    def exec_module(self, module: ModuleType) -> None:
+    def exec_module(self, module: "ModuleType") -> None:
         """Run its code, and give it what it had found out by that code alone."""
         *_, code, remembered = self.modules[module.__name__]
         exec(loads(code) if isinstance(code, bytes) else code, vars(module))
@@ -86,7 +85,7 @@ class Finder:
             vars(module)["REMEMBERED"].update(remembered)
 
 
-def use(modules: dict[str, Entry], folder: str) -> bool:
+def use(modules: "dict[str, Entry]", folder: str) -> bool:
     """Import from these modules of a bundle from now on; False when a source has changed since.
 
     Likewise when they were found elsewhere than in `folder`, of which that is then a copy.

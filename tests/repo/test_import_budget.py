@@ -109,6 +109,7 @@ for name in BUNDLES[{verb!r}][0]:
     __import__(name)
 """)
     assert others <= RUN
+    assert verb in {"kept", "start"} or "_ctypes" not in others
 
 
 def test_ps_loads_what_it_may_and_no_more() -> None:

@@ -175,9 +175,6 @@ def _call(name: str, argv: list[str]) -> int:
 
 def _implementation(verb: Verb, parsed: Parsed) -> int:
     if verb.name in {"run", "shell", "container run"}:
-        from cloche import bundle
-
-        bundle.load_all()
         from cloche.cli.run import run
 
         return run(verb, parsed)

@@ -9,6 +9,8 @@ the call. No policy, no retry (except EINTR where Python itself would retry), no
 
 `_ctypes` is used without the `ctypes` package around it, because that package costs 3 ms of
 start-up and we need two of its types. Where `_ctypes` is missing or has changed, `ctypes` serves.
+It is loaded by the first call, as commands that make none do without it; whoever changes its root
+does so by one.
 
 What does not belong here: constants and structs of one subsystem; they live in its own module.
 """
@@ -25,8 +27,31 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def _load() -> tuple[list[Any], Any, Any, Any]:
-    """syscall(2) for 0 to 6 arguments, the byte type that buffers are arrays of, get_errno, addressof."""
+class _Library:
+    """The C library: syscall(2) for 0 to 6 arguments, the byte type that buffers are arrays of, and what else it takes.
+
+    Without `syscalls` it is not loaded yet.
+    """
+
+    def __init__(self) -> None:
+        self.syscalls: list[Any] = []
+        self.byte: Any = None
+        self.get_errno: Any = None
+        self.addressof: Any = None
+
+
+_library = _Library()
+
+
+def _load() -> list[Any]:
+    """Load it, and return `syscalls`."""
+    found = _find()
+    _library.byte, _library.get_errno, _library.addressof = found[1:]
+    _library.syscalls = found[0]
+    return found[0]
+
+
+def _find() -> tuple[list[Any], Any, Any, Any]:
     try:
         import _ctypes as c
     except ImportError:  # pragma: no cover - a Python without the private module
@@ -52,8 +77,6 @@ def _load() -> tuple[list[Any], Any, Any, Any]:
         functions.append(function)
     return functions, byte, c.get_errno, c.addressof
 
-
-_syscalls, _Byte, _get_errno, _addressof = _load()
 
 MACHINE = os.uname().machine
 # personality(2) shows i686 and armv8l to 64-bit programs too
@@ -81,7 +104,7 @@ def call(name: str, nr: int, *args: Any) -> int:
     Arguments are ints, bytes (passed as a pointer to them) or what `buffer()` made.
     Raises OSError with a note `name(2)` when the kernel says no.
     """
-    result: int = _syscalls[len(args)](nr, *args)
+    result: int = (_library.syscalls or _load())[len(args)](nr, *args)
     if result == -1:
         raise _failure(f"{name}(2)")
     return result
@@ -92,7 +115,7 @@ def ioctl(request: str, fd: int, nr: int, argument: Any = 0) -> int:
 
     Raises OSError with a note `ioctl(2) REQUEST`.
     """
-    result: int = _syscalls[3](_IOCTL_NR, fd, nr, argument)
+    result: int = (_library.syscalls or _load())[3](_IOCTL_NR, fd, nr, argument)
     if result == -1:
         raise _failure(f"ioctl(2) {request}")
     return result
@@ -100,7 +123,7 @@ def ioctl(request: str, fd: int, nr: int, argument: Any = 0) -> int:
 
 def _failure(note: str) -> OSError:
     """The error of the call just made, with a note that names it."""
-    code = _get_errno()
+    code = _library.get_errno()
     error = OSError(code, os.strerror(code))
     error.add_note(note)
     return error
@@ -108,12 +131,14 @@ def _failure(note: str) -> OSError:
 
 def buffer(storage: bytearray) -> Any:
     """Let the kernel write into `storage`: pass the result to `call()` where a pointer is due."""
-    return (_Byte * len(storage)).from_buffer(storage)
+    if not _library.syscalls:
+        _load()
+    return (_library.byte * len(storage)).from_buffer(storage)
 
 
 def address(storage: Any) -> int:
     """The address of what `buffer()` returned, for structs that hold pointers."""
-    return int(_addressof(storage))
+    return int(_library.addressof(storage))
 
 
 def path_bytes(path: str | bytes) -> bytes:
