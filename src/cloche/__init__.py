@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from cloche.sandbox.engine_containers import Container, Said
     from cloche.sandbox.engine_values import Finished
     from cloche.sandbox.engine_volumes import Volume
-    from cloche.sandbox.running import Result
+    from cloche.sandbox.results import Result
 
 __all__ = [
     "DEVNULL",

@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    Result = Any  # cloche.sandbox.running.Result, which lies above
+    Result = Any  # cloche.sandbox.results.Result, which lies above
 
 # what a command line is told with that has a bad option or value of one, or a bad verb or operand; docker's
 BAD_OPTION, BAD_WORD = 125, 1

@@ -180,7 +180,8 @@ def container(place: Place) -> Finding:
 def _run() -> tuple[bool, str, str]:
     """(failed, what failed or how many layers are in force, what to do or which are not)."""
     from cloche.sandbox.options import Options
-    from cloche.sandbox.running import conclude, prepare
+    from cloche.sandbox.results import conclude
+    from cloche.sandbox.running import prepare
     from cloche.stage.client import fork_stage
 
     # where root has no directory of leased ranges yet none is made, and there is nobody to share one with

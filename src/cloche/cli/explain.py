@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cloche.cli.front import Relayed
     from cloche.cli.grammar import Parsed
-    from cloche.sandbox.running import Result
+    from cloche.sandbox.results import Result
 
 
 def explain(parsed: Parsed) -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cloche.cli.detaching import Matcher
     from cloche.engine.passing import Passing
-    from cloche.sandbox.running import Result
+    from cloche.sandbox.results import Result
     from cloche.stage.operation import Plan
 
     class Relayed(Protocol):

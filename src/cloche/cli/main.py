@@ -61,7 +61,9 @@ OF_IMAGES = (
     "cloche.engine.name_words",
 )
 OF_RUN = ("cloche.cli.main", "cloche.cli.options_run", "cloche.cli.options_keep", *OF_IMAGES)
-RUN = (*OF_RUN, "cloche.stage.main", "cloche.stage.server", "cloche.stage.client", "cloche.cli.run")
+OF_STAGES = ("cloche.stage.main", "cloche.stage.server", "cloche.stage.client")
+ENDS = ("cloche.cli.front", "cloche.sandbox.results", "cloche.engine.passing")
+RUN = (*OF_RUN, *OF_STAGES, *ENDS, "cloche.images.host", "cloche.cli.run")
 KEPT = (*OF_RUN, "cloche.cli.run", "cloche.cli.containers.run_kept")
 EXEC = ("cloche.cli.main", "cloche.cli.options_exec", "cloche.cli.containers.exec")
 OF_TERMINALS = ("cloche.cli.containers.leaving", "cloche.stage.operations.filesystems")

@@ -13,7 +13,6 @@ from __future__ import annotations
 import posix as os
 import sys
 
-from cloche.cli import front
 from cloche.cli.idfiles import IdFile, check_pidfile
 from cloche.cli.request import options_of
 from cloche.engine import records
@@ -26,7 +25,7 @@ from cloche.linux import terminal
 from cloche.sandbox import values
 from cloche.sandbox.image import to_fetch
 from cloche.sandbox.known import known_of, passing
-from cloche.sandbox.running import Prepared, Result, conclude, prepare, will_need_seal
+from cloche.sandbox.running import Prepared, prepare, will_need_seal
 
 FETCH_FAILED = 125
 LOOKED_AFTER = ("health_cmd", "log_driver", "log_opt", "detach_keys")
@@ -38,10 +37,12 @@ KEPT = (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cloche.cli import front
     from cloche.cli.grammar import Parsed
     from cloche.cli.table import Verb
     from cloche.engine.passing import Passing
     from cloche.sandbox.options import Options
+    from cloche.sandbox.results import Result
 
 
 def run(verb: Verb, parsed: Parsed) -> int:
@@ -78,14 +79,14 @@ def run(verb: Verb, parsed: Parsed) -> int:
     if prepared.sealed:
         _seal()
     try:
+        observer = _observer(parsed, prepared) if watch else None
         check_pidfile(options.pidfile)
         with IdFile(options.cidfile) as file:
             file.write(prepared.id)
-        observer = _observer(parsed, prepared) if watch else front.Observer()
         result = _drive(options, prepared, observer)
     finally:
         prepared.close()
-    if watch:
+    if observer is not None:
         observer.receipt(result)
     elif not parsed.flag("quiet"):
         _report(result)
@@ -134,14 +135,17 @@ def fetch(options: Options, *, quiet: bool) -> int:
     return code if code >= 0 else FETCH_FAILED
 
 
-def _drive(options: Options, prepared: Prepared, observer: front.Observer) -> Result:
+def _drive(options: Options, prepared: Prepared, observer: front.Observer | None) -> Result:
+    from cloche.cli import front
+    from cloche.sandbox.results import conclude
+
     told, ended = passing(options, prepared), None
     try:
         ended = front.drive(
             prepared.plan,
             interactive=options.interactive,
             tty=options.tty,
-            observer=observer,
+            observer=observer or front.Observer(),
             started=lambda pid: _started(options, prepared, told, pid),
             told=told,
             stop_signal=signal_number(prepared.stop_signal),

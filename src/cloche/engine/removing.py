@@ -18,7 +18,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloche.engine.supervisor.client import Session
 
-KILL, NEVER = 9, -1.0
 TRIES = 20
 AT_ONCE = 16  # ends that are waited for
 
@@ -41,7 +40,7 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
                     "stop the container before removing or force remove",
                     hint=f"cloche rm -f {container.name}",
                 )
-            client.ask_surely("stop", container.id, KILL, NEVER)
+            client.ask_surely("end", container.id)
         with making.lock(container):
             if _runs(container):
                 continue  # somebody has started it meanwhile
@@ -112,7 +111,7 @@ def _end(word: str) -> Session | None:
         meant = container.kept and container.status in TRANSIENT and not container.known["keep"].get("auto_remove")
         session = client.reach() if meant else None
         if session is not None:
-            session.send("stop", container.id, KILL, NEVER)
+            session.send("end", container.id)
     except ClocheError:
         return None
     return session

@@ -27,7 +27,8 @@ from cloche.sandbox.image import fetch_image, to_fetch
 from cloche.sandbox.keywords import command_of, options_of
 from cloche.sandbox.known import known_of, passing
 from cloche.sandbox.options import Options
-from cloche.sandbox.running import Prepared, Result, conclude, is_recorded, prepare
+from cloche.sandbox.results import Result, conclude
+from cloche.sandbox.running import Prepared, is_recorded, prepare
 from cloche.sandbox.streams import DEVNULL, PIPE, Streams
 from cloche.stage.client import Stage, spawn_stage
 

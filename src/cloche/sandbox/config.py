@@ -7,7 +7,6 @@ import posix as os
 from cloche.engine.signals import signal_number
 from cloche.engine.sweeping import group_name
 from cloche.errors import ConflictError, ForbiddenError, NotFoundError, SpecError
-from cloche.images.host import HostImage, host_image, python_environment
 from cloche.linux import places
 from cloche.linux.places import normpath
 from cloche.network.names import LOOPBACK, hosts_file, resolver_file
@@ -30,6 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cloche.images.host import HostImage
     from cloche.images.local import Image
     from cloche.runtime.host import Host
     from cloche.runtime.idmaps import IdMaps, Lease
@@ -68,7 +68,7 @@ def build(
             "--group-add needs a range of group ids: an ordinary user's single one leaves groups as they are",
             hint="give the user a range in /etc/subuid and /etc/subgid, and install uidmap",
         )
-    host_files = None if options.rootfs or image is not None else host_image(python_environment())
+    host_files = None if options.rootfs or image is not None else _host_files()
     if image is not None:
         root = image_root(image, read_only=options.read_only)
     else:
@@ -350,6 +350,12 @@ def _root(options: Options) -> Root:
     read_only = options.read_only or mode == "ro"
     tree = Tree(path, "/", layered=mode != "rw" or read_only)
     return Root((tree,), read_only=read_only)
+
+
+def _host_files() -> HostImage:
+    from cloche.images.host import host_image, python_environment
+
+    return host_image(python_environment())
 
 
 def _host_root(options: Options, image: HostImage, host: Host) -> Root:

@@ -11,7 +11,6 @@ from cloche.engine.containers import Container, facts_of, find, folder_of
 from cloche.engine.containers import settled as settled_state
 from cloche.engine.events import volumes_among
 from cloche.engine.keeping import Keep
-from cloche.engine.removing import remove
 from cloche.engine.supervisor import client, whereabouts
 from cloche.errors import ConflictError, ForbiddenError, NotExecutedError, StageError
 from cloche.ids import new_id
@@ -24,7 +23,7 @@ from cloche.sandbox import values
 from cloche.sandbox.image import HOST
 from cloche.sandbox.known import known_of
 from cloche.sandbox.options import Options
-from cloche.sandbox.running import Prepared, prepare, set_up_error
+from cloche.sandbox.running import Prepared, prepare
 from cloche.sandbox.volumes import here
 from cloche.spec.reader import write_json
 from cloche.stage.operation import encode
@@ -94,7 +93,7 @@ def run(
                 return _begin(container, prepared, attach=attach)
         except BaseException:
             if keep.auto_remove:
-                remove(container, force=True, volumes=True)
+                _remove(container, force=True)
             raise
     finally:
         prepared.close()
@@ -111,8 +110,14 @@ def start(container: Container, *, size: tuple[int, int] = (0, 0), attach: bool 
         return _start(container, size, attach=attach)
     except StageError:
         if container.known["keep"]["auto_remove"] and not settled_state(container.read_state()).running:
-            remove(container, volumes=True)
+            _remove(container, force=False)
         raise
+
+
+def _remove(container: Container, *, force: bool) -> None:
+    from cloche.engine.removing import remove
+
+    remove(container, force=force, volumes=True)
 
 
 def _start(container: Container, size: tuple[int, int], *, attach: bool) -> Started | None:
@@ -212,6 +217,8 @@ def _begin(container: Container, prepared: Prepared, *, attach: bool) -> Started
     )
     try:
         if word == "failed":
+            from cloche.sandbox.results import set_up_error
+
             raise set_up_error(prepared.plan, tuple(rest[0]))
         if word == "not executed":
             code, _, text, hint = rest[0]

@@ -6,7 +6,6 @@ from cloche.engine import clock
 from cloche.engine.checks import check_of
 from cloche.engine.events import volumes_among
 from cloche.engine.keeping import STOP_TIMEOUT
-from cloche.engine.passing import Passing
 from cloche.sandbox import values
 from cloche.sandbox.image_config import image_volumes
 from cloche.sandbox.options import Options
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cloche.engine.keeping import Keep
+    from cloche.engine.passing import Passing
     from cloche.images.local import Image
     from cloche.sandbox.running import Prepared
 
@@ -56,6 +56,8 @@ def volumes_of(options: Options, prepared: Prepared) -> list[dict[str, Any]]:
 
 def passing(options: Options, prepared: Prepared) -> Passing:
     """What there is to tell of one that is gone when it ends."""
+    from cloche.engine.passing import Passing
+
     labels = dict(text.partition("=")[::2] for text in prepared.labels)
     about = {**labels, "image": options.image or options.rootfs, "name": options.name}
     return Passing(prepared.id, about, volumes_of(options, prepared))

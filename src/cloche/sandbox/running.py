@@ -1,7 +1,7 @@
-"""A request carried out: prepare, hand it to a stage, and make a result of what came back.
+"""A request made ready to be carried out.
 
 prepare(options) ──▶ Prepared: plan, receipt, what to give back
-stage.run(plan)  ──▶ messages … ended ──▶ conclude(prepared, ended) ──▶ Result
+stage.run(plan)  ──▶ messages … ended ──▶ results.conclude(prepared, ended) ──▶ Result
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ import sys
 
 from cloche.engine import records
 from cloche.engine.names import reserve
-from cloche.engine.reason import Reason, Usage, exit_code_of, oom_kills, reason_of, usage_of
 from cloche.engine.sweeping import kept_group_name, sweep
-from cloche.errors import StageError
 from cloche.ids import check_name, new_id
 from cloche.linux import places
 from cloche.linux.seccomp import FLAG_WAIT_KILLABLE_RECV, refusing
-from cloche.records import record, values
+from cloche.records import values
 from cloche.runtime import idmaps
 from cloche.runtime.host import Host, probe_host
 from cloche.runtime.planning import plan as make_plan
@@ -41,31 +39,6 @@ if TYPE_CHECKING:
     from cloche.runtime.request import Kept, Request
     from cloche.sandbox.attaching import Settled
     from cloche.sandbox.options import Options
-
-
-@record
-class Result:
-    """What came of a command.
-
-    exit_code   its own; 124 timed out, 126 not executable, 127 not found, 128+n killed by signal n
-    stdout      what it wrote, str or bytes as asked; None where it went elsewhere
-    stderr      the same
-    reason      what ended it (Reason)
-    receipt     every layer of isolation, enforced or not, and why (Receipt)
-    usage       processor time, peak memory, wall-clock time (Usage)
-    """
-
-    exit_code: int
-    stdout: Any
-    stderr: Any
-    reason: Reason
-    receipt: Receipt
-    usage: Usage
-
-    @property
-    def ok(self) -> bool:
-        """Whether it exited with 0."""
-        return self.exit_code == 0
 
 
 class Prepared:
@@ -244,44 +217,3 @@ def _find_process(word: str) -> tuple[int, int]:
     from cloche.engine.containers import find_process
 
     return find_process(word)
-
-
-def conclude(prepared: Prepared, ended: dict[str, Any], stdout: Any = None, stderr: Any = None) -> Result:
-    """The result of a container that has ended. Raises StageError when it could not be made."""
-    if "failed" in ended:
-        if oom_kills(ended["counters"]):
-            raise StageError("the memory limit is too small for the container itself", hint="give it more: --memory")
-        raise set_up_error(prepared.plan, ended["failed"])
-    names = refused_names(ended["refused"], prepared.request.machine)
-    receipt = prepared.receipt.with_notes(ended["notes"]).attest(ended.get("attested", {}))
-    reason = reason_of(ended, names, prepared.plan.timeout)
-    return Result(exit_code_of(ended), stdout, stderr, reason, receipt, usage_of(ended))
-
-
-def refused_names(refused: dict[int, int], machine: str) -> tuple[str, ...]:
-    """Names of the calls the filter refused, most often refused first."""
-    if not refused:
-        return ()
-    from cloche.runtime.seccomp.syscalls import name
-
-    order = sorted(refused, key=lambda nr: -refused[nr])
-    return tuple(name(nr, machine) or f"number {nr}" for nr in order)
-
-
-def set_up_error(plan: Plan, failed: tuple[Any, ...]) -> StageError:
-    """A failed step as an error a person can act on."""
-    index, code, text, culprit, notes = failed
-    if index < 0 or index >= len(plan.operations):
-        return StageError(f"the container could not be set up: {text}", errno=code)
-    step = plan.operations[index]
-    name = type(step).__name__
-    what = f" ({', '.join(notes)})" if notes else ""
-    about = f" {culprit}" if culprit else ""
-    message = f"{_words(name)}{about}: {text[:1].lower() + text[1:]}{what}"
-    hint = step.hint(code) or f"the step was: {step.calls()[0]}"
-    return StageError(message, op=name, errno=code, hint=hint)
-
-
-def _words(name: str) -> str:
-    """CreateGroup as "create group"."""
-    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     Ended = dict[str, Any]
 
-KILL = 9
+KILL, NEVER = 9, -1.0
 ENOSPC = 28
 
 
@@ -60,6 +60,7 @@ class Supervised:
         self.holding = Holding(self)
         self.attaching = False  # the starter is to have all it writes, but first it hears that it runs
         self.executed = False
+        self.unwanted = False  # it is removed when it has ended
         self.killed = False  # what is sent to it now makes no difference any more, and is not told
         self.has_volumes = False  # those it is to have are mounted, which has been told
         self.concluding = False
@@ -107,7 +108,7 @@ class Supervised:
             lost=was["lost"],
             timeout=settings["timeout"],
         )
-        self.starter, self.executed, self.killed = starter, False, False
+        self.starter, self.executed, self.killed, self.unwanted = starter, False, False, False
         self.streams.set_up(settings["keep"], f"{self.folder}/log", settings["facts"])
         self.attaching = attach
         try:
@@ -346,6 +347,12 @@ class Supervised:
             self.patience = self.supervisor.loop.after(patience, self._end_now)
         self.holding.let_run()
 
+    def end_for_good(self) -> None:
+        """End it at once for whoever removes it then: how it has ended need not outlive a power cut."""
+        self.give_up()
+        self.unwanted = True
+        self.stop(KILL, NEVER)
+
     def _end_patience(self) -> None:
         if self.patience is not None:
             self.patience.cancel()
@@ -482,7 +489,7 @@ class Supervised:
         if keep["auto_remove"] and self.state["status"] == "exited":
             self.state["status"] = "removing"
         point("end-begun")
-        states.write_state(self.folder, self.state, sync=not keep["auto_remove"])
+        states.write_state(self.folder, self.state, sync=not (keep["auto_remove"] or self.unwanted))
         point("end-written")
         self._remove_place()
         self._tell_end()
