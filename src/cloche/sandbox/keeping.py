@@ -84,19 +84,18 @@ def run(
     """
     options = settled(options)
     container_id = new_id()
-    prepared = prepare(options, size=size, kept=_kept(container_id, sockets.claim()))
-    try:
+    place = sockets.claim()
+    with Early() as early, prepare(options, size=size, kept=_kept(container_id, place)) as prepared:
+        early.ask(prepared)
         container = _make(options, keep, prepared)
         made(container)
         try:
             with making.lock(container):
-                return _begin(container, prepared, attach=attach)
+                return _begin(container, prepared, early, attach=attach)
         except BaseException:
             if keep.auto_remove:
                 _remove(container, force=True)
             raise
-    finally:
-        prepared.close()
 
 
 def start(container: Container, *, size: tuple[int, int] = (0, 0), attach: bool = False) -> Started | None:
@@ -127,11 +126,10 @@ def _start(container: Container, size: tuple[int, int], *, attach: bool) -> Star
         if container.status == "removing":
             raise ConflictError(f"container {container.name} is marked for removal and cannot be started")
         options = options_of(container)
-        prepared = prepare(options, size=size, kept=_kept(container.id, sockets.claim()))
-        try:
-            return _begin(container, prepared, attach=attach)
-        finally:
-            prepared.close()
+        place = sockets.claim()
+        with Early() as early, prepare(options, size=size, kept=_kept(container.id, place)) as prepared:
+            early.ask(prepared)
+            return _begin(container, prepared, early, attach=attach)
 
 
 def restart(container: Container, signal: str | int | None = None, timeout: float | None = None) -> Started | None:
@@ -196,7 +194,45 @@ def _make(options: Options, keep: Keep, prepared: Prepared) -> Container:
         raise
 
 
-def _begin(container: Container, prepared: Prepared, *, attach: bool) -> Started:
+class Early:
+    """Has the supervisor that is there, if one is, look where it is while the container is made."""
+
+    def __init__(self) -> None:
+        self._session = client.knock()
+
+    def ask(self, prepared: Prepared) -> None:
+        """As soon as it is known who would make the container."""
+        if self._session is None:
+            return
+        try:
+            if self._session.is_greeted():
+                self._session.send("where", prepared.sealed)
+                return
+        except client.GoneError:
+            self._session.close()
+        self._session = None
+
+    def session(self, prepared: Prepared) -> Session:
+        """A connection whose answer is on its way: the one that was asked, later another. Raises StageError."""
+        session, self._session = self._session, None
+        if session is None:
+            session = client.connect()
+            try:
+                session.send("where", prepared.sealed)
+            except client.GoneError:
+                session.close()
+                raise
+        return session
+
+    def __enter__(self) -> Early:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._session is not None:
+            self._session.close()
+
+
+def _begin(container: Container, prepared: Prepared, early: Early, *, attach: bool) -> Started:
     known = container.known
     options = options_of(container)
     settings = {
@@ -213,7 +249,11 @@ def _begin(container: Container, prepared: Prepared, *, attach: bool) -> Started
     held = [prepared.lease.fd] if prepared.lease is not None and prepared.lease.fd >= 0 else []
     message = ("start", container.id, container.folder, encode(prepared.plan), settings, attach)
     session, (word, *rest) = _ask_to_start(
-        container, message, held, lambda session: _check_whereabouts(session, prepared, options)
+        container,
+        message,
+        held,
+        lambda: early.session(prepared),
+        lambda session: _check_whereabouts(session, prepared, options),
     )
     try:
         if word == "failed":
@@ -242,7 +282,7 @@ def _begin(container: Container, prepared: Prepared, *, attach: bool) -> Started
 
 def _check_whereabouts(session: Session, prepared: Prepared, options: Options) -> None:
     """Raise ConflictError where this command sees something else at what is to be mounted than who will mount it."""
-    _, theirs, pid = session.ask("where", prepared.sealed)
+    _, theirs, pid = session.receive()
     paths = [mount.source for mount in prepared.request.config.mounts or () if mount.source and mount.source[0] == "/"]
     if options.rootfs:
         path, colon, mode = options.rootfs.rpartition(":")
@@ -253,7 +293,11 @@ def _check_whereabouts(session: Session, prepared: Prepared, options: Options) -
 
 
 def _ask_to_start(
-    container: Container, message: Message, held: list[int], check: Callable[[Session], None]
+    container: Container,
+    message: Message,
+    held: list[int],
+    connect: Callable[[], Session],
+    check: Callable[[Session], None],
 ) -> tuple[Session | None, Message | tuple[str, Any, Any, Any]]:
     """The supervisor's answer, and the connection that hears more of it.
 
@@ -262,7 +306,7 @@ def _ask_to_start(
     before = container.state["started_at"]
 
     def once() -> tuple[Session | None, Message]:
-        session = client.connect()
+        session = connect()
         try:
             check(session)
         except BaseException:

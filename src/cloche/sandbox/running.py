@@ -97,6 +97,12 @@ class Prepared:
         loads = [op for op in self.plan.operations if isinstance(op, LoadSeccomp)]
         return [found for op in loads for found in (refusing(op.program).hex(), op.flags & ~FLAG_WAIT_KILLABLE_RECV)]
 
+    def __enter__(self) -> Prepared:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Give the range of ids back, and take back a record that was written after the stage had removed it."""
         for path in self.plan.unlink:

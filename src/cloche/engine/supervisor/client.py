@@ -51,6 +51,16 @@ class Session:
         """The socket's descriptor, readable when there is news."""
         return self.sock.fileno()
 
+    def is_greeted(self) -> bool:
+        """Wait until it says hello, as it does to whoever comes; one that is just going does not: then it is closed."""
+        try:
+            if wire.receive(self.sock) is not None:
+                return True
+        except OSError:
+            pass
+        self.close()
+        return False
+
     def send(self, *message: Any, fds: tuple[int, ...] | list[int] = ()) -> None:
         """Send a message. Raises GoneError where the supervisor is gone."""
         try:
@@ -133,18 +143,23 @@ def connect() -> Session:
 
 def reach() -> Session | None:
     """A connection to the supervisor that is there; None where there is none."""
+    session = knock()
+    return session if session is not None and session.is_greeted() else None
+
+
+def knock() -> Session | None:
+    """A connection that the supervisor has not answered yet, see `Session.is_greeted`; None where there is none."""
     path = f"{sockets.place()}/{sockets.SUPERVISOR}"
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
         sockets.connect(sock, path)
-        if not wire.is_ours(sock):
-            raise ForbiddenError(f"{path} is somebody else's", hint="give another: --state-dir")
-        if wire.receive(sock) is not None:  # it says hello as soon as it has seen us; one that is going does not
-            return Session(sock)
     except OSError:
-        pass
-    sock.close()
-    return None
+        sock.close()
+        return None
+    if not wire.is_ours(sock):
+        sock.close()
+        raise ForbiddenError(f"{path} is somebody else's", hint="give another: --state-dir")
+    return Session(sock)
 
 
 def revive() -> bool:
