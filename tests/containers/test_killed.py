@@ -250,6 +250,30 @@ def test_who_starts_it_hears_of_a_stage_that_is_killed(ground: Ground) -> None:
     converges(ground, "start")
 
 
+@pytest.mark.parametrize("verb", ["rm -f", "kill"])
+def test_a_signal_that_the_stage_does_not_come_to_is_sent(ground: Ground, verb: str) -> None:
+    """It is asked for one, has not taken that yet, and is killed: what runs goes on without it."""
+    ground.clear()
+    ground.run("one", command=("sh", "-c", "trap 'echo heard' USR1; while :; do sleep 0.02; done"))
+    stage = ground.pid("stage")
+    os.kill(stage, signal.SIGSTOP)
+    if verb == "rm -f":
+        command = ground.begin("rm", "-f", "one")
+        time.sleep(0.3)  # it has asked
+        end(stage)
+        assert command.communicate(timeout=20) == (b"one\n", b"")
+        assert ground.truth() == {}
+        return
+    ground.well("kill", "-s", "USR1", "one")
+    end(stage)
+    deadline = time.monotonic() + 20
+    while not (said := ground.well("logs", "one")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert said == "heard\n"
+    ground.clear()
+
+
 def test_a_place_that_a_supervisor_left_goes_with_its_container(ground: Ground) -> None:
     """It was killed after it had written down the end, and no command has started another one since."""
     ground.clear()

@@ -232,6 +232,8 @@ class Container:
             self._close_input()
         elif got[0][0] == "signal":
             self.signal(got[0][1])
+            if self.plan.keeping:
+                self._say(("signalled",))  # who owns one that outlives us sends what we did not come to
         elif got[0][0] == "stop":
             self.signal(got[0][1])
             patience = time.monotonic() + got[0][2]

@@ -61,6 +61,7 @@ class Supervised:
         self.attaching = False  # the starter is to have all it writes, but first it hears that it runs
         self.executed = False
         self.unwanted = False  # it is removed when it has ended
+        self.unheard: list[int] = []  # signals of which the stage has not said yet that it has sent them
         self.killed = False  # what is sent to it now makes no difference any more, and is not told
         self.has_volumes = False  # those it is to have are mounted, which has been told
         self.concluding = False
@@ -109,6 +110,7 @@ class Supervised:
             timeout=settings["timeout"],
         )
         self.starter, self.executed, self.killed, self.unwanted = starter, False, False, False
+        self.unheard = []
         self.streams.set_up(settings["keep"], f"{self.folder}/log", settings["facts"])
         self.attaching = attach
         try:
@@ -245,6 +247,8 @@ class Supervised:
             self.streams.take_console(fds.pop())
         elif kind == "started":
             self.pidfd = self.run.pidfd
+        elif kind == "signalled":
+            del self.unheard[:1]
         elif kind == "ready":
             self._written_down()
         elif kind == "executed":
@@ -321,19 +325,23 @@ class Supervised:
     def signal(self, number: int) -> None:
         """Send a signal to its first process."""
         if self.run is not None:
+            self.unheard.append(number)
             self.run.send("signal", number)
         elif self.pidfd >= 0:
-            try:
-                process.pidfd_send_signal(self.pidfd, number)
-            except ProcessLookupError:
-                pass  # it has just ended, as we are about to hear
-            if number == KILL:
-                end_groups(orphans.groups_of(self.state))
+            self._signal_orphan(number)
         if self.state["status"] in {"running", "paused"} and not self.killed:
             self.emit("kill", signal=str(number))
         if number == KILL:
             self.killed = True
             self.holding.let_run()  # what cgroup v1 has frozen does not die
+
+    def _signal_orphan(self, number: int) -> None:
+        try:
+            process.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            pass  # it has just ended, as we are about to hear
+        if number == KILL:
+            end_groups(orphans.groups_of(self.state))
 
     def stop(self, number: int, patience: float) -> None:
         """Ask it to end, and end everything inside when it has not within so many seconds; negative: never.
@@ -416,6 +424,11 @@ class Supervised:
             if not self.executed:  # nobody will say whether its command has begun
                 self._tell("failed", (-1, 0, "the stage was killed", "", []))
             self._watch_orphan()
+            if self.forsaken:
+                self.forsake()
+            for number in self.unheard if self.pidfd >= 0 else ():
+                self._signal_orphan(number)
+            self.unheard = []
         else:
             if self.pidfd >= 0:
                 os.close(self.pidfd)
