@@ -80,7 +80,7 @@ OWN: dict[str, tuple[str, ...]] = {
 VERBS = (
     *(f"cloche.cli.images.{room}" for room in ("images", "image_inspect")),
     *(f"cloche.cli.containers.{verb}" for verb in "attaching create restart wait".split()),
-    *(f"cloche.cli.options_{part}" for part in ("containers", "images")),
+    *(f"cloche.cli.options_{part}" for part in ("containers", "create", "images")),
 )
 BUNDLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "run": (RUN, ("cloche.cli.containers.run_kept", "cloche.cli.containers.attaching")),

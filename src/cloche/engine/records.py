@@ -18,7 +18,6 @@ from cloche.errors import ConflictError, ForbiddenError, SpecError
 from cloche.linux import files, places
 from cloche.linux.reading import boot_id, read_bytes
 from cloche.spec.reader import read_json, write_json
-from cloche.stage.cleaning import end_groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -183,6 +182,8 @@ def parse_start(stat_line: bytes) -> int | None:
 def _forget(path: str, record: Record) -> None:
     groups = tuple(str(group) for group in record.get("groups", ()))
     if record.get("boot") == boot_id() and all("/cloche-" in group for group in groups):
+        from cloche.stage.cleaning import end_groups
+
         end_groups(groups)
     try:
         os.unlink(path)

@@ -13,7 +13,6 @@ from cloche.engine.supervisor import client
 from cloche.errors import ConflictError, StageError
 from cloche.linux import places, process
 from cloche.linux.inotify import wait_for
-from cloche.stage.cleaning import end_groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -127,6 +126,8 @@ def _stop_throwaway(container: Container, number: int, patience: float) -> None:
         _send(container, pidfd.number, number)
         if not _await(pidfd.number, patience):
             _send(container, pidfd.number, KILL)
+            from cloche.stage.cleaning import end_groups
+
             end_groups(tuple(container.entry["groups"]))
             _await(pidfd.number, -1.0)
 

@@ -13,7 +13,6 @@ import posix as os
 from cloche.engine import records
 from cloche.engine.records import start_time
 from cloche.runtime.cgroups.sandbox import homes
-from cloche.stage.cleaning import end_groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +48,8 @@ def sweep(groups: Groups) -> None:
 
 def _remove(found: set[str], groups: Groups) -> None:
     # the program may have been in other groups than this one, and so its containers' elsewhere
+    from cloche.stage.cleaning import end_groups
+
     end_groups(tuple(path for path in _below(groups.mounts.values()) if path.rpartition("/")[2] in found))
 
 

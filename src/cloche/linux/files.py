@@ -177,6 +177,22 @@ def write_all(fd: int, content: bytes | memoryview) -> None:
         left = left[os.write(fd, left) :]
 
 
+def write_atomically(path: str, content: bytes) -> None:
+    """Write a file so that whoever is killed meanwhile, there is the old content or the new.
+
+    Not synchronised with the disk: no container outlives a crash of the kernel.
+    """
+    fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        write_all(fd, content)
+    except OSError as error:
+        error.filename = path
+        raise
+    finally:
+        os.close(fd)
+    os.rename(f"{path}.new", path)
+
+
 def mknodat(dirfd: int, name: str, mode: int, device: int = 0) -> None:
     """mknodat(2): make a node; `device` as os.makedev gives it (0 with S_IFCHR is a whiteout)."""
     os.mknod(name, mode, device, dir_fd=dirfd)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posix as os
 
 from cloche.errors import ClocheError, ConflictError, NotFoundError, SpecError, StageError
+from cloche.linux import files
 from cloche.runtime.containers import START, own_groups, point, unlink
 
 TYPE_CHECKING = False
@@ -213,7 +214,7 @@ def update(container: Container, asked: Resources, schemata: tuple[str, ...] = (
     `schemata` are lines for its group in resctrl. Raises ConflictError for one that is stopped.
     """
     from cloche.runtime.cgroups.update import merged, update_limits
-    from cloche.runtime.containers import RECEIPT, write_atomically
+    from cloche.runtime.containers import RECEIPT
     from cloche.runtime.receipt import Receipt
     from cloche.spec.reader import read_json, write_json
     from cloche.spec.resources import Resources
@@ -239,8 +240,8 @@ def update(container: Container, asked: Resources, schemata: tuple[str, ...] = (
     receipt = Receipt.of(kept)
     notes = update_limits(whole, container.groups, receipt)
     linux["resources"] = whole.to_dict()
-    write_atomically(f"{container.folder}/config.json", write_json(config).encode())
-    write_atomically(f"{container.folder}/{RECEIPT}", write_json(receipt.to_dict()).encode())
+    files.write_atomically(f"{container.folder}/config.json", write_json(config).encode())
+    files.write_atomically(f"{container.folder}/{RECEIPT}", write_json(receipt.to_dict()).encode())
     return notes
 
 

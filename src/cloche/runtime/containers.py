@@ -17,6 +17,7 @@ import posix as os  # `os` itself costs more than all the rest of `state`
 
 from cloche.errors import ConflictError, ForbiddenError, NotFoundError, SpecError
 from cloche.ids import check_id
+from cloche.linux import files
 from cloche.linux.places import makedirs
 from cloche.linux.reading import boot_id, read_bytes
 from cloche.spec.reader import read_json, write_json
@@ -174,7 +175,7 @@ class Container:
     def update(self, **news: Any) -> None:
         """Write state.json anew with these members changed, so that a reader sees the old or the new one."""
         self.known.update(news)
-        write_atomically(f"{self.folder}/state.json", write_json(self.known).encode())
+        files.write_atomically(f"{self.folder}/state.json", write_json(self.known).encode())
 
     def config_text(self) -> bytes:
         """config.json as it was at `create`."""
@@ -305,23 +306,6 @@ def own_groups(container: Container, groups: tuple[str, ...]) -> tuple[tuple[str
     used = {place: other.id for other in others if other.alive() for place in other.directories}
     shared = {group: used[place] for group in groups for place in used if f"{place}/".startswith(f"{group}/")}
     return tuple(group for group in groups if group not in shared), sorted(set(shared.values()))
-
-
-def write_atomically(path: str, content: bytes) -> None:
-    """Write a file so that whoever is killed meanwhile, there is the old content or the new.
-
-    Not synchronised with the disk: no container outlives a crash of the kernel.
-    """
-    fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        while content:
-            content = content[os.write(fd, content) :]
-    except OSError as error:
-        error.filename = path
-        raise
-    finally:
-        os.close(fd)
-    os.rename(f"{path}.new", path)
 
 
 def point(name: str) -> None:

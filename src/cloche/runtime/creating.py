@@ -7,6 +7,7 @@ import time
 
 from cloche import ids
 from cloche.errors import UnsupportedError
+from cloche.linux import files
 from cloche.linux.places import environment, join, normpath
 from cloche.linux.reading import boot_id, read
 from cloche.records import record
@@ -88,7 +89,7 @@ class _Callbacks(Callbacks):
     def write_receipt(self, notes: list[tuple[str, str]]) -> None:
         """Write down what is enforced, as decided but for `notes`: what came out weaker, and why."""
         text = write_json(self.receipt.with_notes(notes).to_dict())
-        containers.write_atomically(f"{self.container.folder}/{containers.RECEIPT}", text.encode())
+        files.write_atomically(f"{self.container.folder}/{containers.RECEIPT}", text.encode())
 
     def hooks(self, pid: int) -> None:
         self.hooked = True
@@ -184,7 +185,7 @@ def create(asked: Creation, config: Config, text: bytes) -> tuple[Container, Mad
     callbacks = _Callbacks(container, asked, config)
     try:
         containers.point("recorded")
-        containers.write_atomically(f"{container.folder}/config.json", text)  # has the hooks for who finds it killed
+        files.write_atomically(f"{container.folder}/config.json", text)  # has the hooks for who finds it killed
         decided = decide(asked, config, container, host)
         plan, groups, callbacks.receipt = decided.plan, decided.groups, decided.receipt
         resctrl = attributes.resctrl_directories(config, asked.container_id)

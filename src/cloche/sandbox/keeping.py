@@ -15,9 +15,8 @@ from cloche.engine.supervisor import client, whereabouts
 from cloche.errors import ConflictError, ForbiddenError, NotExecutedError, StageError
 from cloche.ids import new_id
 from cloche.images.store.layout import store_dir
-from cloche.linux import places
+from cloche.linux import files, places
 from cloche.records import record
-from cloche.runtime.containers import write_atomically
 from cloche.runtime.request import Kept
 from cloche.sandbox import values
 from cloche.sandbox.image import HOST
@@ -330,7 +329,7 @@ def _write_receipt(
     container: Container, prepared: Prepared, attested: dict[str, str], notes: list[tuple[str, str]]
 ) -> None:
     receipt = prepared.receipt.with_notes(notes).attest(attested)
-    write_atomically(f"{container.folder}/receipt.json", write_json(receipt.to_dict()).encode())
+    files.write_atomically(f"{container.folder}/receipt.json", write_json(receipt.to_dict()).encode())
 
 
 def _write_pid(path: str, pid: int) -> None:

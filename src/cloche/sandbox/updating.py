@@ -14,9 +14,9 @@ from cloche.engine.containers import ALIVE, Container
 from cloche.engine.events import tell
 from cloche.engine.supervisor import client
 from cloche.errors import ClocheError, ConflictError, SpecError, UnsupportedError
+from cloche.linux import files
 from cloche.linux.reading import read_bytes
 from cloche.runtime.cgroups.update import update_limits
-from cloche.runtime.containers import write_atomically
 from cloche.runtime.receipt import Receipt
 from cloche.sandbox.keeping import options_of
 from cloche.sandbox.limits import resources
@@ -128,7 +128,7 @@ def _enforce(container: Container, before: Options, after: Options, asked: set[s
     except (ClocheError, OSError) as error:
         _take_back(before, paths)
         raise _refused(container, error) from None
-    write_atomically(f"{container.folder}/receipt.json", write_json(receipt.to_dict()).encode())
+    files.write_atomically(f"{container.folder}/receipt.json", write_json(receipt.to_dict()).encode())
 
 
 def _limits(options: Options) -> Resources:
