@@ -73,7 +73,7 @@ _HOMES = {
     "cloche.sandbox.engine_containers": ("Container", "Said"),
     "cloche.sandbox.engine_values": ("Finished",),
     "cloche.sandbox.engine_volumes": ("Volume",),
-    "cloche.sandbox.running": ("Result",),
+    "cloche.sandbox.results": ("Result",),
     "cloche.engine.reason": ("Reason", "Usage"),
     "cloche.runtime.receipt": ("Receipt",),
 }

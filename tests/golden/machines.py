@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cloche.images import host
 from cloche.images.host import EMPTY, HostImage
 from cloche.runtime import idmaps
 from cloche.runtime.host import Groups, Host
@@ -76,7 +77,7 @@ def settle(monkeypatch: pytest.MonkeyPatch, caller: str) -> None:
     monkeypatch.setattr(idmaps, "_helper", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(idmaps, "own_name", lambda _: "ann")
     monkeypatch.setenv("CLOCHE_ROOT", "/golden/store")
-    monkeypatch.setattr(config, "host_image", lambda _: IMAGE)
+    monkeypatch.setattr(host, "host_image", lambda _: IMAGE)
     monkeypatch.setattr(config, "mount_points", lambda: ["/", "/proc", "/sys", "/dev", "/var/data"])
     monkeypatch.setattr(config, "shared_memory", lambda: ["/dev/shm"])
     for name in ("LANG", "LC_ALL", "TZ", "CLOCHE_FAILPOINT"):
