@@ -19,6 +19,7 @@ NIL = {
     "{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}": "none",
     "{{json .State.Health}} {{json .Config.ExposedPorts}} {{json .HostConfig.Mounts}}": "null null null",
     "{{.Config.StopSignal}}{{.Config.MacAddress}}|{{.Config.NetworkDisabled}}": "|false",
+    "{{with .Config.Healthcheck}}{{.Interval}} {{json .Interval}} {{.Timeout}} {{.Retries}}{{end}}": "",
     "{{.Config.StopTimeout}} {{.HostConfig.Init}} {{.SizeRw}} {{.SizeRootFs}}": "<nil> <nil> <nil> <nil>",
     "{{.Config.Shell}} {{.HostConfig.Binds}} {{.HostConfig.Tmpfs}} {{len .HostConfig.Binds}}": "[] [] map[] 0",
     '{{join .Config.Entrypoint " "}}|{{range .HostConfig.Mounts}}x{{else}}none{{end}}': "|none",

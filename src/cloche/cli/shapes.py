@@ -5,14 +5,14 @@ A shape names the members that need it; what it does not name is as the document
     {"A": shape}        an object, or nil; a member that the document leaves out is the zero of its shape
     {EACH: shape}       a map, which can be asked for any name
     [shape]             a list
-    "", 0, False, None  itself, where it is left out
+    "", 0, False, None  itself, where it is left out; of a Duration also the kind of what is there
 
 The source is docker's API 1.50 (moby's api/types), whose members of these names are `omitempty`. Pure.
 """
 
 from __future__ import annotations
 
-from cloche.cli.template_data import Map, Members, NilList, NilMap
+from cloche.cli.template_data import Duration, Map, Members, NilList, NilMap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ FIELDS = {
 }
 HEALTHCHECK: Shape = {
     "Test": LIST,
-    "Interval": 0,
-    "Timeout": 0,
-    "StartPeriod": 0,
-    "StartInterval": 0,
+    "Interval": Duration(0),
+    "Timeout": Duration(0),
+    "StartPeriod": Duration(0),
+    "StartInterval": Duration(0),
     "Retries": 0,
 }
 # of a container and of an image alike
@@ -164,6 +164,8 @@ def shaped(value: Any, shape: Shape) -> Any:
         return [shaped(item, shape[0]) for item in value] if isinstance(value, list) else value
     if isinstance(shape, dict) and EACH in shape and value is None:
         return NilMap()
+    if isinstance(shape, Duration) and isinstance(value, int):
+        return Duration(value)
     if not isinstance(shape, dict) or not isinstance(value, dict):
         return value
     if EACH in shape:

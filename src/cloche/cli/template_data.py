@@ -3,6 +3,7 @@
     Members     an object: what it lacks is an error, but some of what it has is not printed with the whole
     Map         any name can be asked for; one that is not there is NOTHING, and so is all that is asked of NOTHING
     NilMap, NilList     empty, and null in JSON
+    Duration    nanoseconds, a number in JSON, printed as 1m30s
 
 Pure. What docker's objects have is in `shapes`.
 """
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     List = list[Any]
 else:
     Object, List = dict, list
+
+
+SECOND = 1_000_000_000
 
 
 class _Nothing:
@@ -59,6 +63,26 @@ class NilMap(Map):
 
 class NilList(List):
     """A list that nobody has made."""
+
+
+class Duration(int):
+    """Nanoseconds (Go's time.Duration)."""
+
+    def __str__(self) -> str:
+        sign, left = "-" if self < 0 else "", abs(int(self))
+        for unit, name in ((1, "ns"), (1000, "µs"), (1_000_000, "ms")):
+            if left < 1000 * unit:
+                return f"{sign}{_decimal(left, unit)}{name}" if left else "0s"
+        minutes, seconds = divmod(left, 60 * SECOND)
+        hours, minutes = divmod(minutes, 60)
+        above = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+        return f"{sign}{above}{_decimal(seconds, SECOND)}s"
+
+
+def _decimal(value: int, unit: int) -> str:
+    whole, rest = divmod(value, unit)
+    digits = str(rest).zfill(len(str(unit)) - 1).rstrip("0")
+    return f"{whole}.{digits}" if digits else str(whole)
 
 
 def said(value: Any) -> Any:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cloche.cli.format import render
 from cloche.cli.shapes import CONTAINER, shaped
 from cloche.cli.template import compile_template
-from cloche.cli.template_data import Map, Members, NilList, NilMap
+from cloche.cli.template_data import Duration, Map, Members, NilList, NilMap
 from cloche.errors import SpecError
 
 LABELS = Map({"a": "1"})
@@ -91,6 +91,25 @@ NIL = Members({"Map": LABELS, "NilMap": NilMap(), "List": NilList(), "Null": Non
 )
 def test_what_is_nil(template: str, text: str) -> None:
     assert compile_template(template)(NIL) == text
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "text"),
+    [
+        *(
+            (0, "0s"),
+            (1, "1ns"),
+            (1500, "1.5µs"),
+            (100_000_000, "100ms"),
+            (1_000_000_000, "1s"),
+            (90_000_000_000, "1m30s"),
+        ),
+        *((3_600_000_000_000, "1h0m0s"), (3_661_500_000_000, "1h1m1.5s"), (-1_500_000_000, "-1.5s")),
+    ],
+)
+def test_a_duration_is_printed_as_go_does(nanoseconds: int, text: str) -> None:
+    made = compile_template("{{.D}} {{json .D}} {{print .D}} {{if .D}}x{{end}}")({"D": Duration(nanoseconds)})
+    assert made == f"{text} {nanoseconds} {text} {'x' if nanoseconds else ''}"
 
 
 JSON = st.recursive(
