@@ -16,6 +16,7 @@ import posix as os
 from cloche.engine import records
 from cloche.errors import ConflictError, SpecError, StageError
 from cloche.images.store.layout import store_dir
+from cloche.linux import places
 from cloche.linux.files import Fd
 from cloche.linux.reading import read_bytes
 from cloche.spec.reader import read_json
@@ -134,9 +135,7 @@ def _symlink(text: str, link: str) -> None:
 
 
 def _make_folder() -> None:
-    from os import makedirs
-
-    makedirs(folder(), mode=0o700, exist_ok=True)
+    places.makedirs(folder(), 0o700)
 
 
 def _locked() -> Fd:

@@ -74,14 +74,14 @@ def realpath(path: str) -> str:
     """Where that is without a link on the way, seen from the root; of what is not there as far as it can be said."""
     try:
         fd = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
+        try:
+            return posix.readlink(f"/proc/self/fd/{fd}")
+        finally:
+            posix.close(fd)
     except OSError:
         from os.path import realpath as as_far_as_it_is_there
 
         return as_far_as_it_is_there(path)
-    try:
-        return posix.readlink(f"/proc/self/fd/{fd}")
-    finally:
-        posix.close(fd)
 
 
 def dirname(path: str) -> str:
@@ -108,7 +108,7 @@ def abspath(path: str) -> str:
 
 
 def makedirs(path: str, mode: int = 0o777) -> None:
-    """Make a directory of this mode unless it is there, and what is missing above it, of this mode, too."""
+    """Make a directory of this mode unless it is there, and what is missing above it, writable for its owner alone."""
     try:
         posix.mkdir(path, mode)
     except FileExistsError:
@@ -118,7 +118,7 @@ def makedirs(path: str, mode: int = 0o777) -> None:
         above = dirname(path)
         if not above or isdir(above):
             raise
-        makedirs(above, mode)
+        makedirs(above, 0o755)
         makedirs(path, mode)
 
 
