@@ -56,6 +56,15 @@ def test_what_is_there(tmp_path: Path) -> None:
         places.samefile(f"{tmp_path}/link", str(tmp_path))
 
 
+def test_where_the_working_directory_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert places.abspath("/a/../b") == "/b"
+    with pytest.raises(FileNotFoundError):
+        places.abspath("a")
+
+
 def test_open_files(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with open(tmp_path / "file") as one, open(tmp_path / "file") as other, open("/dev/null") as third:

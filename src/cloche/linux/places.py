@@ -104,7 +104,7 @@ def join(above: str, below: str) -> str:
 
 def abspath(path: str) -> str:
     """Where that is, seen from the root."""
-    return normpath(join(posix.getcwd(), path))
+    return normpath(path if path.startswith("/") else join(posix.getcwd(), path))
 
 
 def makedirs(path: str, mode: int = 0o777) -> None:
