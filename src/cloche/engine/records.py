@@ -15,6 +15,7 @@ import fcntl
 import posix as os
 
 from cloche.errors import ConflictError, ForbiddenError, SpecError
+from cloche.images.store.layout import store_dir, unique
 from cloche.linux import files, places
 from cloche.linux.reading import boot_id, read_bytes
 from cloche.spec.reader import read_json, write_json
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     Record = dict[str, Any]
 
 UNFINISHED = ".new"
+STATE = "state"  # in the store, a link to the directory
 OTHERS_WRITE = 0o022  # they could put records and sockets of their own in the place of ours
 
 
@@ -40,14 +42,53 @@ def use_state(path: str) -> str:
 
 
 def state_dir() -> str:
-    """Where run-time state lives: this thread's own, CLOCHE_STATE, /run/cloche, or $XDG_RUNTIME_DIR/cloche."""
+    """Where run-time state lives: this thread's own, CLOCHE_STATE, /run/cloche, or $XDG_RUNTIME_DIR/cloche.
+
+    Where nothing is given, and the store has its supervisor elsewhere, there: a job of cron has other variables.
+    """
     given: str = getattr(_own, "path", "") or places.environment("CLOCHE_STATE")
     if given:
         return places.abspath(given)
-    if os.geteuid() == 0:
-        return "/run/cloche"
     runtime = places.environment("XDG_RUNTIME_DIR")
-    return f"{runtime}/cloche" if runtime else f"/tmp/cloche-{os.geteuid()}"
+    usual = f"{runtime}/cloche" if runtime else f"/tmp/cloche-{os.geteuid()}"
+    if os.geteuid() == 0:
+        usual = "/run/cloche"
+    known = state_of_store()
+    if known in {"", usual}:
+        return usual
+    from cloche.engine.sockets import has_supervisor
+
+    return known if is_surely_ours(known) and has_supervisor(known) else usual
+
+
+def state_of_store() -> str:
+    """The state directory in which the store has had its supervisor last, "" for none yet."""
+    try:
+        return os.readlink(f"{store_dir()}/{STATE}")
+    except OSError:
+        return ""
+
+
+def keep_state(top: str) -> None:
+    """Have the store know it; one that cannot be written has no containers either, which is said when one is made."""
+    link = f"{store_dir()}/{STATE}"
+    made = unique(link)
+    try:
+        places.makedirs(store_dir(), 0o700)
+        os.symlink(top, made)
+        os.rename(made, link)
+    except OSError:
+        pass
+
+
+def is_surely_ours(folder: str) -> bool:
+    """Whether a directory is there, and nobody else's to put things into."""
+    try:
+        status = os.lstat(folder)
+    except OSError:
+        return False
+    mine = status.st_uid == os.geteuid() and stat.S_ISDIR(status.st_mode)
+    return mine and not status.st_mode & OTHERS_WRITE
 
 
 def containers_dir() -> str:

@@ -4,6 +4,8 @@
     STATE/supervisors/HASH/     where that of any other store is, by its path
         supervisor.sock, supervisor.lock, supervisor.log, stage.sock, run/
 
+    STORE/state                 a link to STATE: a store has its supervisor in one of them at a time
+
 What else there is in STATE is everybody's: ranges of ids are leased there, whatever the store.
 """
 
@@ -12,26 +14,37 @@ from __future__ import annotations
 import _socket
 import posix as os
 
-from cloche.engine.records import containers_dir, state_dir, unusable
+from cloche.engine.records import containers_dir, is_surely_ours, keep_state, state_dir, state_of_store, unusable
+from cloche.errors import ConflictError
 from cloche.images.store.layout import store_dir
 from cloche.linux import places
 
-SUPERVISOR = "supervisor.sock"
+SUPERVISOR, STAGES = "supervisor.sock", ("stage.sock", "stage-sealed.sock")
 OWNER, OTHERS = "supervisor.store", "supervisors"
 LONGEST_ADDRESS = 107  # of sun_path
 
 
 def place() -> str:
     """The directory of this store's supervisor, whether it is there or not; two stores never have the same."""
-    top, store = state_dir(), places.realpath(store_dir())
+    return _place_in(state_dir())
+
+
+def _place_in(top: str) -> str:
+    store = places.realpath(store_dir())
     is_ours = _is_of(top, store)
     return top if is_ours or (is_ours is None and _is_free(top)) else f"{top}/{OTHERS}/{_hash(store)}"
+
+
+def has_supervisor(top: str) -> bool:
+    """Whether this store has a supervisor in a state directory, or had one that was killed."""
+    return any(places.exists(f"{_place_in(top)}/{name}") for name in (SUPERVISOR, *STAGES))
 
 
 def claim() -> str:
     """The same, which is there and this store's from now on. Raises ForbiddenError."""
     containers_dir()  # surely ours
     top, store = state_dir(), places.realpath(store_dir())
+    _settle_in(top)
     try:
         if _is_of(top, store) is None and _is_free(top):
             try:
@@ -45,6 +58,19 @@ def claim() -> str:
     except OSError as error:
         raise unusable(top, error) from None
     return found
+
+
+def _settle_in(top: str) -> None:
+    """Have the store know that its supervisor is in this state directory. Raises ConflictError if it is elsewhere."""
+    known = state_of_store()
+    if known == top:
+        return
+    if is_surely_ours(known) and any(is_listening(f"{_place_in(known)}/{name}") for name in (SUPERVISOR, *STAGES)):
+        raise ConflictError(
+            f"the store {store_dir()} has containers that run in another state directory, {known}",
+            hint=f"--state-dir {known}, or another store: --root",
+        )
+    keep_state(top)
 
 
 def _is_of(top: str, store: str) -> bool | None:

@@ -274,7 +274,7 @@ class Supervisor:
         self.listener.close()
         if self.unread or any(item.busy for item in self.items.values()):
             return  # we were asked to go: the next one finds the stages, and what runs in them
-        for path in ("stage.sock", "stage-sealed.sock") if is_there else ():
+        for path in sockets.STAGES if is_there else ():
             self._unlink(path)
         for stage in self.stages.values():
             stage.close()
