@@ -274,6 +274,21 @@ def test_a_signal_that_the_stage_does_not_come_to_is_sent(ground: Ground, verb: 
     ground.clear()
 
 
+def test_a_signal_that_has_no_handler_is_its_end_without_the_stage(ground: Ground) -> None:
+    ground.clear()
+    for is_asked_first in (True, False):
+        ground.run("one", command=("sleep", "1000"))
+        stage = ground.pid("stage")
+        os.kill(stage, signal.SIGSTOP)
+        if is_asked_first:
+            ground.well("kill", "-s", "TERM", "one")
+        end(stage)
+        if not is_asked_first:
+            ground.well("kill", "-s", "TERM", "one")
+        ground.until("one", "exited")
+        ground.well("rm", "one")
+
+
 def test_a_place_that_a_supervisor_left_goes_with_its_container(ground: Ground) -> None:
     """It was killed after it had written down the end, and no command has started another one since."""
     ground.clear()

@@ -68,6 +68,34 @@ def until_gone(alive: Alive) -> None:
         assert time.monotonic() < deadline
 
 
+@pytest.mark.parametrize("words", [("run", "--rm"), ("run", "-d", "--rm")], ids=["front", "kept"])
+def test_it_is_removed_by_force(alive: Alive, words: tuple[str, ...]) -> None:
+    with alive.cli.popen(*words, "--name", "web", "host", "sleep", "1000", env=alive.env, stdout=-1) as ours:
+        alive.until_there("web")
+        assert "container is running" in alive("rm", "web", code=1)
+        assert alive("rm", "-f", "web") == "web\n"
+        assert ours.wait(20) == (0 if "-d" in words else 137)
+    until_gone(alive)
+
+
+def test_it_is_started_again(alive: Alive) -> None:
+    """One that is to go with its end stays for that; one that is in the foreground of its command goes on."""
+    alive("run", "-d", "--rm", "--name", "web", "host", "sh", "-c", "echo up; exec sleep 1000")
+    before = alive.document("web")["State"]["Pid"]
+    alive("restart", "-t", "0", "web")
+    state = alive.document("web")["State"]
+    assert state["Running"]
+    assert state["Pid"] != before
+    assert alive("logs", "web") == "up\nup\n"
+    alive("stop", "-t", "0", "web")
+    until_gone(alive)
+    with alive.cli.popen("run", "--name", "web", "host", "sleep", "1000", env=alive.env) as ours:
+        alive.until_there("web")
+        assert "cannot be restarted" in alive("restart", "web", code=1)
+        assert ours.poll() is None
+        alive("kill", "web")
+
+
 def test_what_cannot_be_enforced_is_said(user: Cli) -> None:
     """Of each that is made or started, by the command that does it; of none without that option."""
     words = ("-m", "64m", "--allow-unenforced")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -15,6 +16,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cloche.engine.records import use_state
+from cloche.engine.supervisor import client
+from cloche.images.store.layout import use_store
 from tests.containers.ground import ROUNDS, Ground, laid_out, patience
 
 if TYPE_CHECKING:
@@ -113,6 +117,31 @@ def memory(pid: int) -> tuple[int, int]:
 
 
 @pytest.mark.timeout(7200 if ROUNDS else 180)
+def test_more_signals_than_sockets_hold(ground: Ground) -> None:
+    """Supervisor and stage tell each other of each, and neither waits for room while the other does."""
+    count = 2000
+    container_id = ground.run("one", command=("sh", "-c", "trap : USR1; while :; do sleep 0.05; done"))
+    before = use_store(str(ground.store)), use_state(str(ground.state))
+    try:
+        session = client.connect()
+    finally:
+        use_store(before[0])
+        use_state(before[1])
+    session.sock.settimeout(60)
+
+    def ask() -> None:
+        for _ in range(count):
+            session.send("signal", container_id, int(signal.SIGUSR1), False)
+
+    sender = threading.Thread(target=ask)
+    sender.start()
+    assert [session.receive() for _ in range(count)] == [("ok",)] * count
+    sender.join()
+    session.close()
+    assert ground.well("exec", "one", "echo", "there") == "there\n"
+    ground.well("rm", "-f", "one")
+
+
 def test_many(ground: Ground, beside: Ground) -> None:
     """Containers that do nothing cost little: descriptors, memory, and time to start one more, or to end."""
     ground.run("first")

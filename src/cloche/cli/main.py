@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cloche.cli.grammar import Parsed
     from cloche.cli.table import Verb
 
-FAILED = 125
+FAILED, INT = 125, 2
 # verb -> the module below cloche.cli, whose last word is the name of the function that carries it out
 IMAGES = "pull push images rmi tag save load login logout history search".split()
 ROOMS = {verb: f"images.{verb}" for verb in IMAGES}
@@ -231,10 +231,14 @@ def _interrupt_again(lost: sys.UnraisableHookArgs) -> None:
     if lost.exc_type is not KeyboardInterrupt:
         sys.__unraisablehook__(lost)
         return
-    import signal
+    from _thread import start_new_thread
+    from time import sleep
 
-    signal.signal(signal.SIGALRM, signal.default_int_handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.001)
+    def again() -> None:
+        sleep(0.001)
+        os.kill(os.getpid(), INT)
+
+    start_new_thread(again, ())
 
 
 def entry(bundle: str = "", package: str = "") -> None:

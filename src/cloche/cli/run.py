@@ -124,15 +124,26 @@ def fetch(options: Options, *, quiet: bool) -> int:
 
             code = fetch_for_run(options, quiet=quiet)
         except ModuleNotFoundError as error:
-            from cloche.cli.output import print_error
-            from cloche.errors import UnsupportedError
-
-            needs = f"the Python library {error.name} is not installed"
-            print_error(UnsupportedError("fetching images", needs=needs, hint=f"pip install {error.name}"))
+            _report_lacking(options.image, str(error.name))
         finally:
             os._exit(code)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return code if code >= 0 else FETCH_FAILED
+
+
+def _report_lacking(image: str, library: str) -> None:
+    """What is here can do without the library, but not fetch what is not; a name that is none is told first."""
+    from cloche.cli.output import print_error
+    from cloche.errors import SpecError, UnsupportedError
+    from cloche.images.references import parse_reference
+
+    try:
+        familiar = parse_reference(image).familiar
+    except SpecError as error:
+        print_error(error)
+        return
+    what, needs = f"{familiar} is not in the store; to fetch it", f"the Python library {library} is not installed"
+    print_error(UnsupportedError(what, needs=needs, hint=f"pip install {library}, for {sys.executable}"))
 
 
 def _drive(options: Options, prepared: Prepared, observer: front.Observer | None) -> Result:

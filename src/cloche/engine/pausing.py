@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cloche.engine.supervisor.client import Message, Session
 
-WHY = "a cgroup that can be frozen: as an ordinary user a delegated one of cgroup v2"
+WHY = "it takes a cgroup that can be frozen: as an ordinary user a delegated one of cgroup v2"
 
 
 def pause(container: Container) -> None:
@@ -77,7 +77,7 @@ def _check(container: Container, word: str) -> None:
     if not container.running:
         raise ConflictError(f"Container {container.id} is not running")
     if not container.kept or not container.entry.get("paths"):
-        raise UnsupportedError(f"cloche {word}", needs=WHY if container.kept else "a container that is kept")
+        raise UnsupportedError(f"cloche {word}", needs=WHY if container.kept else "it takes a container that is kept")
 
 
 def _judge(container: Container, told: Message) -> None:

@@ -251,8 +251,10 @@ def place_archive(archive: Archive, placer: Placer) -> None:
 
 
 def copy_file(source: int, target: int, size: int) -> None:
-    """Copy the first `size` bytes of a file into a new one, holes as holes; less where it has become shorter."""
-    os.ftruncate(target, size)
+    """Copy the first `size` bytes of a file into a new one, holes as holes; less where it has become shorter.
+
+    Of what is interrupted there is no more than what was copied.
+    """
     at = 0
     while at < size:
         try:
@@ -267,9 +269,7 @@ def copy_file(source: int, target: int, size: int) -> None:
         if start >= size or not _copy_part(source, target, start, end):
             break
         at = end
-    found = os.fstat(source).st_size
-    if found < size:
-        os.ftruncate(target, found)
+    os.ftruncate(target, min(size, os.fstat(source).st_size))
 
 
 def _copy_part(source: int, target: int, start: int, end: int) -> bool:

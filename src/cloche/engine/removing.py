@@ -28,10 +28,8 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
     Raises ConflictError for one that runs, and NotFoundError for one that somebody else has removed.
     """
     if not container.kept:
-        raise ConflictError(
-            f'cannot remove container "/{container.name}": container is running: it removes itself when it ends',
-            hint=f"cloche stop {container.name or container.id[:12]}",
-        )
+        _remove_throwaway(container, force=force)
+        return
     for _ in range(TRIES):
         if _runs(container):
             if not force:
@@ -54,6 +52,19 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
         _remove_volumes(container.known["volumes"])
     tell(container, "destroy")
     _remove_places()
+
+
+def _remove_throwaway(container: Container, *, force: bool) -> None:
+    """One that is in the foreground of its command, which sees to all else when it ends."""
+    if not force:
+        raise ConflictError(
+            f'cannot remove container "/{container.name}": container is running: it removes itself when it ends',
+            hint=f"cloche rm -f {container.name or container.id[:12]}",
+        )
+    from cloche.engine.stopping import KILL, kill, wait
+
+    kill(container, KILL)
+    wait(container)
 
 
 def _remove_places() -> None:

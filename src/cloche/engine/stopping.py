@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 KILL = 9
 
 
-def stop(container: Container, signal: str | int | None, timeout: float | None) -> None:
+def stop(container: Container, signal: str | int | None, timeout: float | None, *, again: bool = False) -> None:
     """Have it end: its stop signal, or that given; after so many seconds everything inside is killed, negative: never.
 
-    Nothing for one that does not run.
+    Nothing for one that does not run. One that is to run `again` is not removed, whatever else is done at its end.
     """
     known = container.known
     number = signal_number(known.get("stop_signal", "SIGTERM") if signal is None else signal)
@@ -35,7 +35,7 @@ def stop(container: Container, signal: str | int | None, timeout: float | None) 
     if not container.kept:
         _stop_throwaway(container, number, patience)
     else:
-        _ask_to_stop(container.id, number, patience)
+        _ask_to_stop("halt" if again else "stop", container.id, number, patience)
     tell(container, "stop")
 
 
@@ -52,13 +52,13 @@ def _is_busy(container: Container) -> bool:
     return container.status in ALIVE
 
 
-def _ask_to_stop(container_id: str, number: int, patience: float) -> None:
+def _ask_to_stop(word: str, container_id: str, number: int, patience: float) -> None:
     """A supervisor that is killed does not know any more who was asked to end, and until when: the next one is told."""
     deadline = time.monotonic() + patience
 
     def once() -> Message:
         left = patience if patience < 0 else max(0.0, deadline - time.monotonic())
-        return client.ask("stop", container_id, number, left)
+        return client.ask(word, container_id, number, left)
 
     client.surely(once)
 

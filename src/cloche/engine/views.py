@@ -95,12 +95,12 @@ def _image_of(container: Container) -> local.Image:
     called = container.name or container.id[:12]
     if not container.folder:
         raise UnsupportedError(
-            f"looking at the layer of {called}", needs="a container that is kept", hint="start it without --rm"
+            f"looking at the layer of {called}", needs="it takes a container that is kept", hint="start it without --rm"
         )
     if not is_image(container):
         raise UnsupportedError(
             f"looking at the files of {called}",
-            needs="a container of an image",
+            needs="it takes a container of an image",
             hint="of the host's own files and of a --rootfs, cp and export take what it sees, while it runs",
         )
     try:

@@ -75,13 +75,16 @@ def realpath(path: str) -> str:
     try:
         fd = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
         try:
-            return posix.readlink(f"/proc/self/fd/{fd}")
+            found = posix.readlink(f"/proc/self/fd/{fd}")
         finally:
             posix.close(fd)
     except OSError:
-        from os.path import realpath as as_far_as_it_is_there
+        found = ""
+    if lexists(found):  # else it is not there, or has a name no more
+        return found
+    from os.path import realpath as as_far_as_it_is_there
 
-        return as_far_as_it_is_there(path)
+    return as_far_as_it_is_there(path)
 
 
 def dirname(path: str) -> str:

@@ -90,11 +90,26 @@ def older(options: Options) -> Image | None:
         return None
 
 
+def with_libraries(name: str) -> None:
+    """Have the libraries there that it takes to fetch an image. Raises UnsupportedError where one is not installed."""
+    from cloche.linux.libraries import reach
+
+    reach()
+    try:
+        import cloche.images.fetching  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("cloche"):
+            raise
+        needs = f"the Python library {error.name} is not installed"
+        raise UnsupportedError(f"fetching {name}", needs=needs, hint=f"pip install {error.name}") from None
+
+
 def fetch_image(options: Options, progress: Progress | None = None) -> Fetched | ClocheError:
     """Fetch it; returns what came of it, or why the older one has to do (--pull newer).
 
     Raises ClocheError where none will do: of --pull always, too, which names the older one.
     """
+    with_libraries(options.image)
     from cloche.images.fetching import Access, fetch
     from cloche.images.platforms import parse_platform
     from cloche.images.pulling import Progress

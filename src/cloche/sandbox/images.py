@@ -34,8 +34,7 @@ from cloche.images.store.stacks import stack
 from cloche.images.tagging import new_name
 from cloche.images.telling import tell_of_registry, tell_of_saving
 from cloche.images.unpack.worker import Worker
-from cloche.linux.libraries import reach
-from cloche.sandbox.image import unpacking
+from cloche.sandbox.image import unpacking, with_libraries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def pull(
     """
     transport, rest = split_transport(name)
     if transport in {"", REGISTRY}:
-        reach()
+        with_libraries(rest)
         from cloche.images.fetching import fetch
         from cloche.images.pulling import Progress
 
@@ -200,7 +199,7 @@ def _incoming() -> str:
 
 
 def _access(tls_verify: bool | None, login: Login | None) -> Access:
-    reach()
+    with_libraries("images")
     from cloche.images.fetching import Access
     from cloche.images.registry.auth import Login
 

@@ -136,7 +136,12 @@ def restart(container: Container, signal: str | int | None = None, timeout: floa
     from cloche.engine.events import tell
     from cloche.engine.stopping import stop
 
-    stop(container, signal, timeout)
+    if not container.kept:
+        raise ConflictError(
+            f"container {container.name} cannot be restarted: it is gone when it ends, and its command with it",
+            hint="start it without --rm, or with -d",
+        )
+    stop(container, signal, timeout, again=True)
     started = start(find(container.id))
     tell(container, "restart")
     return started

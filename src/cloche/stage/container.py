@@ -61,6 +61,7 @@ class Container:
         self.started = time.monotonic_ns()
         self.deadline = 0.0
         self.ended_by = 0  # a signal that process 1 would not have noticed
+        self.signalled = 0  # so many signals were sent since the caller was told of some
         self.taken = False  # who was told of its end has all that it wrote
         self.stopping = False  # it was asked to end, and is killed at the deadline
         self.listener = -1
@@ -232,8 +233,11 @@ class Container:
             self._close_input()
         elif got[0][0] == "signal":
             self.signal(got[0][1])
-            if self.plan.keeping:
-                self._say(("signalled",))  # who owns one that outlives us sends what we did not come to
+            if self.plan.keeping:  # who owns one that outlives us sends what we did not come to
+                self.signalled += 1
+                # not waiting: who owns us may be waiting for room to ask for more
+                if wire.send_if_room(self.caller, ("signalled", self.signalled)):
+                    self.signalled = 0
         elif got[0][0] == "stop":
             self.signal(got[0][1])
             patience = time.monotonic() + got[0][2]

@@ -21,7 +21,7 @@ SCM_RIGHTS = 1
 SOL_SOCKET = 1
 SO_PEERCRED = 17
 MSG_CMSG_CLOEXEC = 0x40000000
-MSG_NOSIGNAL = 0x4000
+MSG_NOSIGNAL, MSG_DONTWAIT = 0x4000, 0x40
 MAX_FDS = 240  # the kernel's SCM_MAX_FD is 253
 
 
@@ -47,8 +47,7 @@ def send(sock: _socket.socket, message: Any, fds: tuple[int, ...] | list[int] = 
 
     Raises BrokenPipeError when the other end is gone.
     """
-    body = marshal.dumps(message)
-    frame = len(body).to_bytes(4, "little") + body
+    frame = _framed(message)
     ancillary = []
     if fds:
         packed = b"".join(fd.to_bytes(4, "little") for fd in fds)
@@ -56,6 +55,23 @@ def send(sock: _socket.socket, message: Any, fds: tuple[int, ...] | list[int] = 
     sent = sock.sendmsg([frame], ancillary, MSG_NOSIGNAL)
     while sent < len(frame):
         sent += sock.send(memoryview(frame)[sent:], MSG_NOSIGNAL)
+
+
+def send_if_room(sock: _socket.socket, message: Any) -> bool:
+    """Send one small message where the kernel takes it at once; whether it has."""
+    frame = _framed(message)
+    try:
+        sent = sock.send(frame, MSG_NOSIGNAL | MSG_DONTWAIT)
+    except OSError:
+        return False
+    while sent < len(frame):
+        sent += sock.send(memoryview(frame)[sent:], MSG_NOSIGNAL)
+    return True
+
+
+def _framed(message: Any) -> bytes:
+    body = marshal.dumps(message)
+    return len(body).to_bytes(4, "little") + body
 
 
 def receive(sock: _socket.socket) -> tuple[Any, list[int]] | None:

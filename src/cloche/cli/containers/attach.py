@@ -29,7 +29,8 @@ def attach(parsed: Parsed) -> int:
     if container.status == "paused":
         raise ConflictError("You cannot attach to a paused container, unpause it first")
     if not container.kept:
-        raise UnsupportedError("attach", needs="a container that is kept: the streams of this one are its caller's")
+        needs = "it takes a container that is kept: the streams of this one are its caller's"
+        raise UnsupportedError("attach", needs=needs, hint="start it without --rm, or with -d")
     options = container.known["options"]
     if options["tty"] and options["interactive"] and not parsed.flag("no_stdin") and not os.isatty(0):
         raise ConflictError("the input device is not a TTY", hint="--no-stdin only listens")

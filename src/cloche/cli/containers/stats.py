@@ -67,7 +67,7 @@ class Watch:
     def __init__(self, words: list[str], *, everything: bool, full: bool) -> None:
         self.words, self.everything, self.full = words, everything, full
         self.before: dict[str, Sample] = {}
-        self.lacking: dict[str, list[str]] = {}  # by name
+        self.lacking: dict[str, tuple[str, ...]] = {}  # by name
         self.known = [(word, containers.find(word).id) for word in words]
 
     def look(self) -> list[Row]:
@@ -81,7 +81,7 @@ class Watch:
             shown_id = container.id if self.full else container.id[:SHORT]
             rows.append(shown(name, shown_id, word or shown_id, taken, percent))
             if lacking := uncounted(taken):
-                self.lacking[name] = lacking
+                self.lacking[name] = tuple(lacking)
         self.before = now
         return rows
 
@@ -97,10 +97,11 @@ class Watch:
 
     def complain(self) -> None:
         """Say what cannot be counted."""
-        for name, lacking in self.lacking.items():
-            what = " and ".join(lacking)
-            text = f"cloche: {plain(name)} has no control group that counts {what}, which is shown as {NOTHING}\n"
-            sys.stderr.write(text)
+        for lacking in dict.fromkeys(self.lacking.values()):
+            names = [plain(name) for name, its in self.lacking.items() if its == lacking]
+            have = "has" if len(names) == 1 else "have"
+            what = f"no control group that counts {' and '.join(lacking)}, which is shown as {NOTHING}"
+            sys.stderr.write(f"cloche: {', '.join(names)} {have} {what}\n")
 
 
 class _Plain:

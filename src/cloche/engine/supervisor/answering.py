@@ -8,6 +8,7 @@ keyboard                               an attached command, whose stdin is to be
 in BYTES | eof | resize ROWS COLUMNS   `in` is answered by: taken COUNT…; eof, or its going, may be the stdin's end
 signal ID NUMBER USER                  ─▶ ok; USER: somebody wants its end, and it is not to be started again
 stop ID NUMBER SECONDS                 ─▶ ended CODE REASON
+halt ID NUMBER SECONDS                 ─▶ the same; it is about to be started again: it stays, also with --rm
 end ID                                 ─▶ ended CODE REASON; at once, for whoever is about to remove it
 pause ID | unpause ID                  ─▶ ok | failed TEXT
 hold ID                                ─▶ ok | failed TEXT; it stands still until all have released it, or are gone
@@ -45,6 +46,7 @@ SHAPES: dict[str, tuple[Any, ...]] = {
     "resize": (int, int),
     "signal": (str, int, bool),
     "stop": (str, int, (int, float)),
+    "halt": (str, int, (int, float)),
     "end": (str,),
     "pause": (str,),
     "unpause": (str,),
@@ -152,6 +154,11 @@ def _stop(item: Supervised, conn: Connection, number: int, patience: float) -> N
     item.stop(number, patience)
 
 
+def _halt(item: Supervised, conn: Connection, number: int, patience: float) -> None:
+    item.stays = True
+    _stop(item, conn, number, patience)
+
+
 def _end(item: Supervised, conn: Connection) -> None:
     item.waiting.append(conn)
     item.end_for_good()
@@ -191,6 +198,7 @@ WORDS: dict[str, Callable[..., None]] = {
     "wait": _wait,
     "signal": _signal,
     "stop": _stop,
+    "halt": _halt,
     "end": _end,
     "pause": _pause,
     "unpause": _unpause,

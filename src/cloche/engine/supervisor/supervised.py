@@ -61,6 +61,7 @@ class Supervised:
         self.attaching = False  # the starter is to have all it writes, but first it hears that it runs
         self.executed = False
         self.unwanted = False  # it is removed when it has ended
+        self.stays = False  # it is about to be started again, and not removed with its end
         self.unheard: list[int] = []  # signals of which the stage has not said yet that it has sent them
         self.killed = False  # what is sent to it now makes no difference any more, and is not told
         self.has_volumes = False  # those it is to have are mounted, which has been told
@@ -110,7 +111,7 @@ class Supervised:
             timeout=settings["timeout"],
         )
         self.starter, self.executed, self.killed, self.unwanted = starter, False, False, False
-        self.unheard = []
+        self.unheard, self.stays = [], False
         self.streams.set_up(settings["keep"], f"{self.folder}/log", settings["facts"])
         self.attaching = attach
         try:
@@ -248,7 +249,7 @@ class Supervised:
         elif kind == "started":
             self.pidfd = self.run.pidfd
         elif kind == "signalled":
-            del self.unheard[:1]
+            del self.unheard[: message[1]]
         elif kind == "ready":
             self._written_down()
         elif kind == "executed":
@@ -336,6 +337,9 @@ class Supervised:
             self.holding.let_run()  # what cgroup v1 has frozen does not die
 
     def _signal_orphan(self, number: int) -> None:
+        """As the stage does: what the first process has no handler for is its end."""
+        if process.would_be_lost(self.state["pid"], number):
+            number = KILL
         try:
             process.pidfd_send_signal(self.pidfd, number)
         except ProcessLookupError:
@@ -377,9 +381,11 @@ class Supervised:
         self.forsaken = True
         if self.run is not None:
             self.run.send("kill")
-        else:
-            end_groups(orphans.groups_of(self.state))
-            self._remove_place()
+            return
+        if self.pidfd >= 0:
+            self._signal_orphan(KILL)
+        end_groups(orphans.groups_of(self.state))
+        self._remove_place()
 
     def _has_lost(self, count: int, why: str) -> None:
         """So many bytes of what it said have found no place in its log: the log itself may have none for that word."""
@@ -499,7 +505,7 @@ class Supervised:
         if again:
             self.state.update(status="restarting", restarts=self.state["restarts"] + 1)
         keep = self.settings["keep"]
-        if keep["auto_remove"] and self.state["status"] == "exited":
+        if keep["auto_remove"] and self.state["status"] == "exited" and not self.stays:
             self.state["status"] = "removing"
         point("end-begun")
         states.write_state(self.folder, self.state, sync=not (keep["auto_remove"] or self.unwanted))

@@ -42,7 +42,8 @@ def store_dir() -> str:
         return "/var/lib/cloche"
     if data := places.environment("XDG_DATA_HOME"):
         return f"{data}/cloche"
-    return f"{places.environment('HOME') or _home()}/.local/share/cloche"
+    home = places.environment("HOME") or _home()
+    return f"{home.rstrip('/')}/.local/share/cloche"
 
 
 def _home() -> str:
