@@ -40,10 +40,7 @@ KEPT = frozenset((*LENGTHS, *KINDS))
 
 def command_of(args: Sequence[str] | str) -> tuple[str, ...]:
     """The words of a command; a str is one for `sh -c`. Raises SpecError."""
-    try:
-        command = (*SHELL, args) if isinstance(args, str) else tuple(os.fspath(word) for word in args)
-    except TypeError:
-        raise SpecError("the command has to be a str, or several in a list") from None
+    command = (*SHELL, args) if isinstance(args, str) else tuple(os.fspath(word) for word in args)
     if not all(isinstance(word, str) for word in command):
         raise SpecError("every argument of the command has to be a str")
     if any("\0" in word for word in command):
