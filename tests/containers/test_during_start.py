@@ -80,6 +80,19 @@ def test_whoever_started_it_was_killed(ground: Ground, verb: str) -> None:
     assert ground.truth()["one"][0] in {"created", "exited"}
 
 
+def test_another_start_of_it_waits(ground: Ground) -> None:
+    """Whether who has asked first is there or was killed."""
+    for is_killed in (True, False):
+        ground.create("one")
+        with begin(ground, "one") as starting:
+            if is_killed:
+                starting.send_signal(signal.SIGKILL)
+                starting.wait()
+            assert ground.well("start", "one") == "one\n"
+        assert ground.truth()["one"][0] == "running"
+        ground.well("rm", "-f", "one")
+
+
 def test_whoever_goes_meanwhile_takes_nothing_from_who_is_to_have_all_of_it(ground: Ground) -> None:
     """It speaks before the supervisor hears that it is the command."""
     ground.create("one", command=("sh", "-c", "echo said; exec sleep 1000"))

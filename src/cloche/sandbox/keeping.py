@@ -6,6 +6,8 @@ start    options read back ─▶ plan ─▶ supervisor ─▶ stage ─▶ the
 
 from __future__ import annotations
 
+import time
+
 from cloche.engine import making, sockets
 from cloche.engine.containers import Container, facts_of, find, folder_of
 from cloche.engine.containers import settled as settled_state
@@ -34,6 +36,13 @@ if TYPE_CHECKING:
 
     from cloche.engine.supervisor.client import Message, Session
     from cloche.runtime.receipt import Layer
+
+
+TRIES, SHORTLY = 200, 0.02  # how often somebody else's start is looked after, every so many seconds
+
+
+class BeingStartedError(ConflictError):
+    """Its command was killed, or has begun a moment ago; the supervisor goes on with it."""
 
 
 @record
@@ -98,13 +107,18 @@ def run(
 
 
 def start(container: Container, *, size: tuple[int, int] = (0, 0), attach: bool = False) -> Started | None:
-    """Start one that does not run; None for one that does.
+    """Start one that does not run; None for one that does, or that somebody else is just starting, who is waited for.
 
     One that is to be removed with its end is so where it could not be started.
     """
     if not container.kept:
         return None
     try:
+        for _ in range(TRIES):
+            try:
+                return _start(container, size, attach=attach)
+            except BeingStartedError:
+                time.sleep(SHORTLY)
         return _start(container, size, attach=attach)
     except StageError:
         if container.known["keep"]["auto_remove"] and not settled_state(container.read_state()).running:
@@ -268,7 +282,7 @@ def _begin(container: Container, prepared: Prepared, early: Early, *, attach: bo
             code, _, text, hint = rest[0]
             raise NotExecutedError(text, code, hint=hint)
         if word == "running":
-            raise ConflictError(f"container {container.name} is being started by somebody else")
+            raise BeingStartedError(f"container {container.name} is being started by somebody else")
         if word != "started":
             raise StageError(f"the supervisor answered {word}")
         _write_receipt(container, prepared, rest[1], rest[2])
