@@ -244,7 +244,10 @@ def laid_out(shared_dir: Path) -> Iterator[Ground]:
 
 def end(pid: int) -> None:
     """SIGKILL, and until it is gone."""
-    fd = os.pidfd_open(pid)
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return  # by itself, just now
     try:
         signal.pidfd_send_signal(fd, signal.SIGKILL)
         deadline = time.monotonic() + 5
