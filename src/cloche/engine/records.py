@@ -15,7 +15,7 @@ import fcntl
 import posix as os
 
 from cloche.errors import ConflictError, ForbiddenError, SpecError
-from cloche.images.store.layout import store_dir, unique
+from cloche.images.store.layout import store_dir
 from cloche.linux import files, places
 from cloche.linux.reading import boot_id, read_bytes
 from cloche.spec.reader import read_json, write_json
@@ -72,10 +72,14 @@ def state_of_store() -> str:
 def keep_state(top: str) -> None:
     """Have the store know it; one that cannot be written has no containers either, which is said when one is made."""
     link = f"{store_dir()}/{STATE}"
-    made = unique(link)
+    made = f"{link}{UNFINISHED}"
     try:
         places.makedirs(store_dir(), 0o700)
-        os.symlink(top, made)
+        try:
+            os.symlink(top, made)
+        except FileExistsError:  # of one that was killed
+            os.unlink(made)
+            os.symlink(top, made)
         os.rename(made, link)
     except OSError:
         pass
