@@ -51,7 +51,8 @@ def test_the_supervisor_has_nothing_that_its_starter_had_open(ground: Ground) ->
 
 def test_the_directory_of_the_state_is_for_its_owner(ground: Ground) -> None:
     state = ground.top / "made/state"
-    ground.well("run", "--rm=false", "box", "true", CLOCHE_STATE=str(state))
+    own = {"CLOCHE_STATE": str(state), "CLOCHE_ROOT": str(ground.top / "made/store")}
+    ground.well("run", "--rm=false", "host", "true", **own)
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
 
 
@@ -64,7 +65,7 @@ def test_what_listens_for_somebody_else_is_not_heard(ground: Ground) -> None:
         assert listener.stdout is not None
         assert listener.stdout.readline() == b"listens\n"
         state.chmod(0o755)  # which hides that somebody was first
-        done = ground("run", "-d", "box", "true", env={"CLOCHE_STATE": str(state)})
+        done = ground("run", "-d", "host", "true", env={"CLOCHE_STATE": str(state), "CLOCHE_ROOT": f"{state}/store"})
         assert listener.communicate(timeout=30)[0] == b"b''\n", "it was told something"
     assert done.returncode == 125
     assert f"{state}/supervisor.sock is somebody else's" in done.stderr

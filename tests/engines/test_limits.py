@@ -136,10 +136,9 @@ def test_statistics_are_of_what_it_uses(rootful: Engine, name: str) -> None:
     deadline = time.monotonic() + 20
     while True:
         memory, processor, processes = succeed(rootful("stats", "--no-stream", "--format", wanted, name)).split()
-        if float(memory.strip("%")) > 30 and float(processor.strip("%")) > 10:
+        if float(memory.strip("%")) > 30 and 10 < float(processor.strip("%")) < 80:
             break
         assert time.monotonic() < deadline, (memory, processor)
-    assert float(processor.strip("%")) < 80
     assert int(processes) >= 3  # two shells and tail; one of them may have become sleep
     succeed(rootful("kill", name))
 

@@ -143,7 +143,7 @@ def _report_lacking(image: str, library: str) -> None:
         print_error(error)
         return
     what, needs = f"{familiar} is not in the store; to fetch it", f"the Python library {library} is not installed"
-    print_error(UnsupportedError(what, needs=needs, hint=f"pip install {library}, for {sys.executable}"))
+    print_error(UnsupportedError(what, needs=needs, hint=f"pip install {library}"))
 
 
 def _drive(options: Options, prepared: Prepared, observer: front.Observer | None) -> Result:
