@@ -241,6 +241,7 @@ def test_killed_in_the_middle_of_setting_up(anyone: Cli, rootfs: Path, point: st
         time.sleep(0.05)  # it sleeps at the point for longer than it takes to get there
     assert trial.sleepers() == []
     strike(front, victim)
+    until(lambda: not trial.processes(), "all of it has died", 6)  # what still dies the next command would leave
     works(anyone, ("--rootfs", str(rootfs)))
     trial.gone()
 
