@@ -258,8 +258,13 @@ def test_a_signal_that_the_stage_does_not_come_to_is_sent(ground: Ground, verb: 
     stage = ground.pid("stage")
     os.kill(stage, signal.SIGSTOP)
     if verb == "rm -f":
+        log, told = ground.store / "events.log", '"Action":"kill"'
+        before = log.read_text().count(told)
         command = ground.begin("rm", "-f", "one")
-        time.sleep(0.3)  # it has asked
+        deadline = time.monotonic() + 20
+        while log.read_text().count(told) == before:  # it has asked
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         end(stage)
         assert command.communicate(timeout=20) == (b"one\n", b"")
         assert ground.truth() == {}
