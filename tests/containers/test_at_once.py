@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloche.engine import making
+from cloche.engine.names import MARKS
 from cloche.images.store import locks
 from tests.containers.ground import ROUNDS, Ground
 
@@ -91,9 +92,22 @@ def test_on_few_names(ground: Ground) -> None:
 def wait_for_removals(ground: Ground) -> None:
     """Of those that go with their end: whoever has ended them was answered before."""
     deadline = time.monotonic() + 30
-    while "removing" in ground.well("ps", "-a", "--format", "{{.State}}") or os.listdir(ground.store / making.MARKS):
+    while "removing" in ground.well("ps", "-a", "--format", "{{.State}}") or os.listdir(ground.store / MARKS):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_name_is_free_when_nobody_sees_who_had_it(ground: Ground) -> None:
+    """Its removal goes on, and takes away the name of no other."""
+    ground.well("create", "--name", "one", "host", "true")
+    first = ground.begin("rm", "one", CLOCHE_FAILPOINT="removed-known:sleep")
+    while ground.well("ps", "-aq"):
+        assert first.poll() is None
+    made = ground.well("create", "--name", "one", "host", "true").strip()
+    assert first.poll() is None
+    assert first.communicate(timeout=60) == (b"one\n", b"")
+    assert ground.well("inspect", "-f", "{{.Id}}", "one").strip() == made
+    ground.clear()
 
 
 def test_one_name_is_for_one(ground: Ground) -> None:
@@ -138,8 +152,8 @@ def test_a_rest_that_is_somebody_elses_by_now(ground: Ground) -> None:
 def test_who_sweeps_leaves_what_is_made_meanwhile(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has opened the lock of a rest that is removed, and made again by another, before it has the lock."""
     folder = store.make("one")
-    (store.root / making.MARKS).mkdir()
-    (folder / "container.json").rename(store.root / making.MARKS / folder.name)
+    (store.root / MARKS).mkdir()
+    (folder / "container.json").rename(store.root / MARKS / folder.name)
     lock = fcntl.flock
 
     def late(fd: int, how: int) -> None:
@@ -161,7 +175,7 @@ def test_what_a_killed_command_was_about_to_do(store: Store, monkeypatch: pytest
     """Before it had made anything, or after it had made all; one that still lives is left alone."""
     monkeypatch.setenv("CLOCHE_ROOT", store.env["CLOCHE_ROOT"])
     folder = store.make("one")
-    marks = store.root / making.MARKS
+    marks = store.root / MARKS
     marks.mkdir()
     (marks / folder.name).touch()
     os.symlink(folder.name, store.root / "names/other")  # a change of names, or its beginning

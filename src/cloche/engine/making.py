@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from cloche.engine.containers import Known
 
 LAYER = "layer"
-MARKS = "unfinished"
 
 
 def make(known: Known) -> Container:
@@ -162,7 +161,7 @@ def take_apart(container: Container) -> None:
     point("removing")
     was_left = places.exists(_mark_of(container.id))  # by a command that was killed: another name may be its own, too
     if _hide(container):
-        sync_directory(f"{store_dir()}/{MARKS}")  # else nobody would know what to sweep
+        sync_directory(f"{store_dir()}/{names.MARKS}")  # else nobody would know what to sweep
     sync_directory(container.folder)
     point("removed-known")
     _take_apart(Layout(store_dir()), container, names.names_of(container.id) if was_left else [container.name])
@@ -180,14 +179,14 @@ def _hide(container: Container) -> bool:
 
 
 def _mark_of(container_id: str) -> str:
-    folder = f"{store_dir()}/{MARKS}"
+    folder = f"{store_dir()}/{names.MARKS}"
     places.makedirs(folder, mode=0o700)
     return f"{folder}/{container_id}"
 
 
 def _unmark(container_id: str) -> None:
     try:
-        os.unlink(f"{store_dir()}/{MARKS}/{container_id}")
+        os.unlink(f"{store_dir()}/{names.MARKS}/{container_id}")
     except FileNotFoundError:
         pass
 
@@ -234,7 +233,7 @@ def _remove_log(folder: str, place: files.Fd) -> None:
 def sweep() -> None:
     """Remove what commands left that were killed while they made or removed a container."""
     try:
-        found = os.listdir(f"{store_dir()}/{MARKS}")
+        found = os.listdir(f"{store_dir()}/{names.MARKS}")
     except FileNotFoundError:
         return
     for name in found:

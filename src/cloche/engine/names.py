@@ -5,7 +5,8 @@
 
 symlink(2) gives a name to one of all who ask at the same time. Whoever takes one holds the `lock` of its own folder
 until its container.json is there: a link that leads to a container without either is of a command that was killed,
-and one to a container that calls itself something else of a change of names that was; both are taken over.
+one to a container that calls itself something else of a change of names that was, and one to a container whose mark
+says what it was of a removal that goes on, or was killed; all of them are taken over.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from cloche.linux.reading import read_bytes
 from cloche.spec.reader import read_json
 
 HEX = frozenset("0123456789abcdef")
+MARKS = "unfinished"  # in the store, of containers that are made or removed, see `making`
 NEW = ".new-"
 TRIES = 16
 
@@ -156,13 +158,21 @@ def _holds(holder: str, name: str) -> bool:
         return False
     place = f"{store_dir()}/containers/{holder}"
     if _is_locked(f"{place}/lock"):
-        return True
+        return not _is_removed(holder)
     text = read_bytes(f"{place}/container.json")
     try:
         known = read_json(text) if text else None
     except SpecError:
         return True  # damaged, and all the same there
     return isinstance(known, dict) and known.get("name") == name
+
+
+def _is_removed(container_id: str) -> bool:
+    """Whether its removal has come so far that nobody sees it any more: its container.json has become its mark."""
+    try:
+        return os.stat(f"{store_dir()}/{MARKS}/{container_id}").st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _is_locked(path: str) -> bool:
