@@ -180,6 +180,7 @@ def test_prune(stocked: Cli, images: Images, tmp_path: Path) -> None:
     assert stocked("images", "-q", env=env).stdout
     done = stocked("image", "prune", "-af", "--filter", "label!=tier=db", env=env)
     assert "untagged: x.example/labelled:1" in done.stdout
+    assert done.stdout.count("deleted: ") == 1  # of two names
     assert stocked("images", "-q", env=env).stdout == ""
     assert not list((tmp_path / "store/layers/sha256").iterdir())
     assert stocked("image", "prune", "--filter", "nope=1", env=env).returncode == 1

@@ -37,7 +37,8 @@ def test_not_while_a_container_runs(fresh: Cli, filled: Registry) -> None:
     child = fresh.popen("run", "--rm", name, "sh", "-c", "echo up; sleep 60; cat /etc/passwd", stdout=-1)
     assert child.stdout
     assert child.stdout.readline() == b"up\n"
-    for words in ((name,), ("-f", name)):
+    image = fresh("images", "-q", "--no-trunc").stdout.strip()
+    for words in ((name,), (image,), ("-f", image)):
         done = fresh("rmi", *words)
         assert done.returncode == 1
         assert "is in use by a running container" in done.stderr
@@ -50,6 +51,43 @@ def test_not_while_a_container_runs(fresh: Cli, filled: Registry) -> None:
     while (done := fresh("rmi", "other:1")).returncode and time.monotonic() < deadline:
         time.sleep(0.1)
     assert done.returncode == 0, done.stderr
+    assert layers(fresh) == blobs(fresh) == []
+
+
+@pytest.mark.parametrize("by", ["name", "ID"])
+def test_by_force_of_a_container_that_stays(fresh: Cli, filled: Registry, by: str) -> None:
+    """It loses its name, and all its content stays for that container."""
+    name = f"{filled.host}/box:1"
+    assert fresh("pull", "-q", name).returncode == 0
+    image = fresh("images", "-q", "--no-trunc").stdout.strip()
+    made = fresh("create", name, "grep", "-c", "root", "/etc/passwd").stdout.strip()
+    text = {"name": name, "ID": image}[by]
+    done = fresh("rmi", text)
+    assert done.returncode == 1
+    assert f"is in use by container {made[:12]}" in done.stderr
+    done = fresh("rmi", "-f", text)
+    assert (done.returncode, done.stdout) == (0, f"Untagged: {name}\n"), done.stderr
+    assert fresh("images", "--format", "{{.Tag}} {{.ID}}").stdout == f"<none> {image[7:19]}\n"
+    assert fresh("rmi", "-f", image).returncode == 1
+    assert fresh("start", "-a", made).stdout == "1\n"
+    assert fresh("commit", made, "saved").stdout
+    assert fresh("run", "--rm", "saved", "true").returncode == 0
+    assert fresh("rm", made).returncode == 0
+    assert f"deleted: {image}" in fresh("image", "prune", "-f").stdout
+    assert fresh("rmi", "saved").returncode == 0
+    assert layers(fresh) == blobs(fresh) == []
+
+
+def test_by_force_of_one_that_runs(fresh: Cli, filled: Registry) -> None:
+    """As docker has it: its name is taken away, and only that."""
+    name = f"{filled.host}/box:1"
+    assert fresh("pull", "-q", name).returncode == 0
+    made = fresh("run", "-d", name, "sleep", "1000").stdout.strip()
+    done = fresh("rmi", "-f", name)
+    assert (done.returncode, done.stdout) == (0, f"Untagged: {name}\n"), done.stderr
+    assert fresh("exec", made, "cat", "/etc/passwd").stdout
+    assert fresh("rm", "-f", made).returncode == 0
+    assert fresh("image", "prune", "-f").returncode == 0
     assert layers(fresh) == blobs(fresh) == []
 
 

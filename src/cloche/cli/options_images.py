@@ -237,7 +237,13 @@ RMI = Verb(
     ("cloche rmi [OPTIONS] IMAGE...",),
     ("Takes the name away, and removes what no other name and no container needs.",),
     (
-        Option(("-f", "--force"), FLAG, OPTIONS, "", "also with several names, and no error where it is not there"),
+        Option(
+            ("-f", "--force"),
+            FLAG,
+            OPTIONS,
+            "",
+            "also one with several names, that containers have, or that is not there",
+        ),
         Option(("--no-prune",), FLAG, OPTIONS, "", "keep parents without a name: no image has one here"),
     ),
     operands=(Operand("IMAGE", "by name or ID", required=True, many=True, complete="<image>"),),

@@ -47,28 +47,23 @@ class Taken:
 def take_out(layout: Layout, text: str, *, force: bool = False) -> Taken:
     """Take a name out of the index, or an image by its ID, with `force` if it has several names.
 
+    With `force` one that a container uses stays without a name, unless it is meant by its ID and the container runs.
     Raises NotFoundError, and ConflictError for an image that a container uses, and for several names.
     """
     taken: list[Taken] = []
 
-    def choose(entries: list[names.Entry]) -> set[int]:
+    def choose(entries: list[names.Entry]) -> tuple[set[int], bool]:
         meant = local.find_entry(layout, text)
         image = local.id_or_digest(layout, meant)
         by_name = bool(meant.name) and meant.name == _full(text)
         same = {index: entry.name for index, entry in enumerate(entries) if local.id_or_digest(layout, entry) == image}
         if not by_name and len(set(same.values())) > 1 and not force:
             raise ConflictError(f"{text} has {len(same)} names", hint="name one of them, or --force for all")
-        if image in uses.mounted(layout) and (not by_name or len(same) == 1):
-            raise ConflictError(f"{text} is mounted", hint=f"cloche image unmount {text}, or --force")
-        if uses.is_used(layout, image) and (not by_name or len(same) == 1):
-            owner = uses.pinned(layout).get(image, "")
-            if owner:
-                raise ConflictError(f"{text} is in use by container {owner[:12]}", hint=f"cloche rm {owner[:12]} first")
-            raise ConflictError(f"{text} is in use by a running container", hint="end it first")
         gone = {index for index, name in same.items() if not by_name or name == meant.name}
         found = tuple(same[index] for index in sorted(gone) if same[index])
-        taken.append(Taken(image, found, (image,) if len(gone) == len(same) else ()))
-        return gone
+        stays = len(gone) == len(same) and _is_in_use(layout, text, image, untag=force and bool(found), running=by_name)
+        taken.append(Taken(image, found, (image,) if len(gone) == len(same) and not stays else ()))
+        return gone, stays
 
     names.drop(layout, choose)
     for _ in taken[0].names:
@@ -76,6 +71,23 @@ def take_out(layout: Layout, text: str, *, force: bool = False) -> Taken:
     for image in taken[0].images:
         tell(layout, "delete", image)
     return taken[0]
+
+
+def _is_in_use(layout: Layout, text: str, image: str, *, untag: bool, running: bool) -> bool:
+    """Whether a container needs the image; `untag` if it may lose its name then, `running` also of one that runs.
+
+    Raises ConflictError where it may not.
+    """
+    if image in uses.mounted(layout):
+        raise ConflictError(f"{text} is mounted", hint=f"cloche image unmount {text}, or --force")
+    runs = uses.is_held(layout, image)
+    owner = uses.pinned(layout).get(image, "")[:12]
+    if runs and not (untag and running):
+        hint = f"end what cloche ps --filter ancestor={text} shows"
+        raise ConflictError(f"{text} is in use by a running container", hint=hint)
+    if owner and not untag:
+        raise ConflictError(f"{text} is in use by container {owner}", hint=f"cloche rm {owner} first")
+    return runs or bool(owner)
 
 
 def _full(text: str) -> str:

@@ -62,13 +62,14 @@ def _remove(layout: Layout, row: Row) -> list[str]:
     with layout.locked():
         if uses.is_used(layout, row.id):
             return []
-    lines = [f"deleted: {row.id}"]
+    lines = []
     if row.name:
         names.take(layout, row.name)
         tell(layout, "untag", row.id)
-        lines.insert(0, f"untagged: {parse_reference(row.name).familiar}")
+        lines.append(f"untagged: {parse_reference(row.name).familiar}")
     else:
         names.forget(layout, row.manifest)
     if all(entry.manifest.digest != row.manifest for entry in names.entries(layout)):
         tell(layout, "delete", row.id)
+        lines.append(f"deleted: {row.id}")
     return lines

@@ -76,12 +76,17 @@ def take(layout: Layout, name: str) -> None:
     _change(layout, lambda known: [raw for raw in known if _name_of(raw) != name], less=True)
 
 
-def drop(layout: Layout, choose: Callable[[list[Entry]], set[int]]) -> None:
-    """Remove the entries at the positions that `choose` gives; while it is asked nothing else changes."""
+def drop(layout: Layout, choose: Callable[[list[Entry]], tuple[set[int], bool]]) -> None:
+    """Remove the entries at the positions that `choose` gives, or, if it says so, only their names.
+
+    While it is asked nothing else changes.
+    """
 
     def without(known: list[Raw]) -> list[Raw]:
-        gone = choose([_entry(raw, index) for index, raw in enumerate(known)])
-        return [raw for index, raw in enumerate(known) if index not in gone]
+        gone, stays = choose([_entry(raw, index) for index, raw in enumerate(known)])
+        rest = [raw for index, raw in enumerate(known) if index not in gone]
+        once = {known[index].get("digest"): known[index] for index in gone} if stays else {}
+        return rest + [_unnamed(raw) for raw in once.values()]
 
     _change(layout, without, less=True)
 

@@ -84,7 +84,7 @@ def _uses(layout: Layout) -> tuple[set[str], list[str]]:
     held, idle = set(), []
     folder = f"{layout.path}/uses"
     for name in os.listdir(folder) if places.isdir(folder) else ():
-        if _is_held(layout, name):
+        if is_held(layout, name):
             held.add(name if name == FETCHING else f"sha256:{name}")
         else:
             idle.append(name)
@@ -93,7 +93,7 @@ def _uses(layout: Layout) -> tuple[set[str], list[str]]:
 
 def is_used(layout: Layout, name: str) -> bool:
     """Whether somebody holds it now, or has it mounted; call it with the lock of the store."""
-    return _is_held(layout, name) or name in mounted(layout) or name in pinned(layout)
+    return is_held(layout, name) or name in mounted(layout) or name in pinned(layout)
 
 
 def pin(layout: Layout, owner: str, image: str) -> None:
@@ -141,7 +141,8 @@ def mounted(layout: Layout) -> dict[str, str]:
     return found
 
 
-def _is_held(layout: Layout, name: str) -> bool:
+def is_held(layout: Layout, name: str) -> bool:
+    """Whether somebody holds it now."""
     return is_locked(_path(layout, name))
 
 
