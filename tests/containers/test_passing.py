@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloche.engine import stopping
+from cloche.engine import removing, stopping
+from cloche.engine.containers import find
+from cloche.errors import ConflictError
 from cloche.stage import early
 
 if TYPE_CHECKING:
@@ -76,6 +78,22 @@ def test_it_is_removed_by_force(alive: Alive, words: tuple[str, ...]) -> None:
         assert alive("rm", "-f", "web") == "web\n"
         assert ours.wait(20) == (0 if "-d" in words else 137)
     until_gone(alive)
+
+
+def test_it_ends_just_when_it_is_asked_to(alive: Alive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has found it still there is not told that it is gone, which was the wish."""
+    for name, value in alive.env.items():
+        monkeypatch.setenv(name, value)
+    with alive.cli.popen("run", "--rm", "--name", "web", "host", "sleep", "1000", env=alive.env) as ours:
+        alive.until_there("web")
+        found = find("web")
+        alive("kill", "web")
+        ours.wait(20)
+    removing.remove(found, force=True)
+    stopping.stop(found, None, None)
+    assert stopping.wait(found) is None
+    with pytest.raises(ConflictError, match="is not running"):
+        stopping.kill(found, signal.SIGTERM)
 
 
 def test_it_is_started_again(alive: Alive) -> None:

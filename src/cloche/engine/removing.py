@@ -63,7 +63,10 @@ def _remove_throwaway(container: Container, *, force: bool) -> None:
         )
     from cloche.engine.stopping import KILL, kill, wait
 
-    kill(container, KILL)
+    try:
+        kill(container, KILL)
+    except ConflictError:
+        return  # it has ended by itself meanwhile
     wait(container)
 
 

@@ -73,9 +73,8 @@ def kill(container: Container, number: int) -> None:
         raise ConflictError(why)
     final = number in {KILL, signal_number(_stop_signal(container))}
     if not container.kept:
-        with _pidfd(container) as pidfd:
-            if not _send(container, pidfd.number, number):
-                raise ConflictError(why)
+        if not _kill_throwaway(container, number):
+            raise ConflictError(why)
     elif (client.ask_surely if final else client.ask)("signal", container.id, number, final)[0] != "ok":
         raise ConflictError(why)
 
@@ -87,8 +86,10 @@ def wait(container: Container, *, leave: int = -1) -> int | None:
     when the descriptor `leave` can be read.
     """
     if not container.kept:
-        with _pidfd(container) as pidfd:
-            wait_for([pidfd.number, leave])
+        pidfd = _pidfd(container)
+        if pidfd is not None:
+            with pidfd:
+                wait_for([pidfd.number, leave])
         return None
     while container.read_state().status in ALIVE:
         answer = _ask_for_end(container.id, leave)
@@ -122,7 +123,10 @@ def _stop_signal(container: Container) -> str | int:
 
 
 def _stop_throwaway(container: Container, number: int, patience: float) -> None:
-    with _pidfd(container) as pidfd:
+    pidfd = _pidfd(container)
+    if pidfd is None:
+        return
+    with pidfd:
         _send(container, pidfd.number, number)
         if not _await(pidfd.number, patience):
             _send(container, pidfd.number, KILL)
@@ -130,6 +134,14 @@ def _stop_throwaway(container: Container, number: int, patience: float) -> None:
 
             end_groups(tuple(container.entry["groups"]))
             _await(pidfd.number, -1.0)
+
+
+def _kill_throwaway(container: Container, number: int) -> bool:
+    pidfd = _pidfd(container)
+    if pidfd is None:
+        return False
+    with pidfd:
+        return _send(container, pidfd.number, number)
 
 
 def _send(container: Container, pidfd: int, number: int) -> bool:
@@ -146,18 +158,18 @@ def _send(container: Container, pidfd: int, number: int) -> bool:
     return True
 
 
-def _pidfd(container: Container) -> Fd:
-    """Its first process, surely. Raises ConflictError where it has ended."""
+def _pidfd(container: Container) -> Fd | None:
+    """Its first process, surely; None where it has ended."""
     from cloche.engine.containers import is_alive
     from cloche.linux.files import Fd
 
     try:
         found = Fd(process.pidfd_open(container.pid))
     except ProcessLookupError:
-        raise ConflictError(f"container {container.id} is not running") from None
+        return None
     if not is_alive(container.state):
         found.close()
-        raise ConflictError(f"container {container.id} is not running")
+        return None
     return found
 
 
