@@ -20,7 +20,7 @@ mkdir -p d/sub e/f opq mode ren/in gone k dirtofile leaf old/er/still
 echo 1 >d/a; echo 2 >d/sub/b; echo x >opq/old; echo y >opq/old2; echo z >ren/in/z; echo q >gone/q; echo h >h1
 ln h1 h2; echo m >m; echo t >touch; echo s >same; echo fd >filetodir; echo r >remade; echo k >k/k; echo w >rewritten
 echo l >leaf/l; ln -s a link; ln -s b relink; echo 1 >xattr; echo 2 >swapped; echo 3 >old/er/still/there
-echo u >untouched
+echo u >untouched; find . -exec touch -h -d 2020-01-01 {} +  # docker takes what is made in the same second for the same
 """
 CHANGES = """
 echo new >d/new; echo more >>d/sub/b; rm -r opq; mkdir opq; echo n >opq/n; chmod 700 mode; mv ren ren2; rm -r gone
