@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.alive import WAIT, alive, group_of, until
+from tests.integration.grouped import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -231,12 +233,15 @@ def test_a_group_below_another_parent_goes_after_both_were_killed(root: Cli, roo
         words = ("--cgroup-parent", name, "--rootfs", str(rootfs))
         front = root.popen("run", *words, "sleep", "600", stdin=subprocess.DEVNULL)
         until(lambda: list(Path(root.state).glob("containers/*.json")), "it runs")
+        (record,) = Path(root.state).glob("containers/*.json")
+        first = json.loads(record.read_text())["pid"]
         stage = int(Path(f"/proc/{front.pid}/task/{front.pid}/children").read_text())
         for pid in (front.pid, stage):
             os.kill(pid, signal.SIGSTOP)
         for pid in (front.pid, stage):
             os.kill(pid, signal.SIGKILL)
         front.wait()
+        until(lambda: not running([first]), "it ends with its stage")
         assert all(list(path.glob("cloche-*")) for path in paths)
         assert root("run", "--rootfs", str(rootfs), "true").returncode == 0
         assert not any(list(path.glob("cloche-*")) for path in paths)

@@ -143,6 +143,7 @@ def test_ctrl_c_interrupts_what_runs_and_not_cloche(person: Cli, rootfs: Path) -
         window.until("/ # ")
         window.type("echo $((40 + 2))\r")
         window.until("\r\n42\r\n")
+        window.until("/ # ")
         assert not living("46000019")
         window.type("\x04")
         assert window.ended() == 0
