@@ -150,6 +150,6 @@ def test_a_signal_that_comes_too_late() -> None:
     child = subprocess.Popen(["true"])
     pidfd = os.pidfd_open(child.pid)
     child.wait()
-    gone: Any = SimpleNamespace(pid=child.pid)
+    gone: Any = SimpleNamespace(state={"pid": child.pid})
     assert not stopping._send(gone, pidfd, signal.SIGTERM)
     os.close(pidfd)

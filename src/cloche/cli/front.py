@@ -339,14 +339,14 @@ def drive(
     tty: bool,
     told: Passing,
     observer: Observer | None = None,
-    started: Callable[[int], None] = lambda _pid: None,
+    started: Callable[[int, int], None],
     stop_signal: int = TERM,
     patience: float | None = None,
 ) -> dict[str, Any]:
     """Have a plan carried out by a stage forked from here, between our streams; returns the stage's report.
 
-    `started` is called with the pid of the first process, `told` hears what becomes of it then, and its end if we are
-    killed; the rest as for `passing_signals`.
+    `started` is called with the pids of the first process and of the stage, `told` hears what becomes of it then, and
+    its end if we are killed; the rest as for `passing_signals`.
     """
     from cloche.stage.client import fork_stage
 
@@ -357,7 +357,7 @@ def drive(
         run = stage.run(plan, streams.theirs)
         streams.handed_over()
         with passing_signals(run, streams, tty=tty, stop_signal=stop_signal, patience=patience):
-            return streams.relay(run, observer or Observer(), started, told.executed)
+            return streams.relay(run, observer or Observer(), lambda pid: started(pid, stage.pid), told.executed)
     finally:
         stage.close()
 

@@ -77,7 +77,7 @@ def run(verb: Verb, parsed: Parsed) -> int:
 
         print_lacking(prepared.lacking)
     if prepared.sealed:
-        _seal()
+        _seal(prepared)
     try:
         observer = _observer(parsed, prepared) if watch else None
         check_pidfile(options.pidfile)
@@ -93,9 +93,11 @@ def run(verb: Verb, parsed: Parsed) -> int:
     return result.exit_code
 
 
-def _seal() -> None:
-    from cloche.stage.seal import restart_sealed
+def _seal(prepared: Prepared | None = None) -> None:
+    from cloche.stage.seal import is_sealed, restart_sealed
 
+    if prepared is not None and not is_sealed():
+        prepared.close()  # it is made anew, and may have its name then
     restart_sealed()
 
 
@@ -157,7 +159,7 @@ def _drive(options: Options, prepared: Prepared, observer: front.Observer | None
             interactive=options.interactive,
             tty=options.tty,
             observer=observer or front.Observer(),
-            started=lambda pid: _started(options, prepared, told, pid),
+            started=lambda pid, stage: _started(options, prepared, told, pid, stage),
             told=told,
             stop_signal=signal_number(prepared.stop_signal),
             patience=None if options.stop_timeout is None else values.duration(options.stop_timeout, "--stop-timeout"),
@@ -167,14 +169,14 @@ def _drive(options: Options, prepared: Prepared, observer: front.Observer | None
     return conclude(prepared, ended)
 
 
-def _started(options: Options, prepared: Prepared, told: Passing, pid: int) -> None:
+def _started(options: Options, prepared: Prepared, told: Passing, pid: int, stage: int) -> None:
     """The command's process is there: leave word of it, also where that was asked for."""
     if options.pidfile:
         _write_file(options.pidfile, str(pid))
     ours = STREAMS if options.interactive else STREAMS[1:]
     keep = Keep(auto_remove=True, attached=ours, stdin_once=options.interactive)
     known = known_of(options, keep, prepared)
-    records.add({**prepared.record(options, pid), "known": known})
+    records.add({**prepared.record(options, pid), "known": known}, stage)
     told.made()
 
 

@@ -24,6 +24,7 @@ from cloche.images.store.layout import store_dir
 from cloche.linux import places
 from cloche.linux.reading import boot_id, read_bytes
 from cloche.spec.reader import read_own_json
+from cloche.stage.early import is_setting_up
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     Known = dict[str, Any]
 
 HEX = frozenset("0123456789abcdef")
-TRIES = 20  # a hundredth of a second each
+TRIES = 200  # a hundredth of a second each
 LOOK_AGAIN = 0.1  # seconds
 ALIVE = {"running", "paused", "restarting"}
 TRANSIENT = {*ALIVE, "removing"}  # what somebody has to watch
@@ -197,10 +198,16 @@ def running(word: str) -> Container:
             hint=f"cloche why {container.name} says why it ended",
         )
     if not container.running:
-        raise ConflictError(
-            f"container {container.id} is not running", hint=f"cloche start {container.name or container.id[:12]}"
-        )
+        raise not_running(container)
     return container
+
+
+def not_running(container: Container) -> ConflictError:
+    """docker's sentence for what only one that runs can do."""
+    how = f"cloche start {container.name or container.id[:12]}"
+    if not container.kept:
+        how = "it is just being started, or has just ended"
+    return ConflictError(f"container {container.id} is not running", hint=how)
 
 
 def find_process(word: str) -> tuple[int, int]:
@@ -351,12 +358,15 @@ def _sound(raw: Known, usual: Known) -> Known:
 
 
 def _throwaways() -> list[Container]:
-    return [_throwaway(record) for record in records.every()] if records.any_there() else []
+    found = records.every() if records.any_there() else []
+    return [_throwaway(record) for record in found if not record.get(records.RESERVED)]
 
 
 def _throwaway(record: records.Record) -> Container:
     known = record.get("known") or {}
     known = _sound({**known, "id": record["id"], "name": record.get("name", "")}, ASKED)
-    state = {**CREATED, "status": "running", "started_at": known["created"], "entry": record}
+    state = {**CREATED, "entry": record}
+    if not is_setting_up(int(record["pid"])):  # until then it is not where its files are
+        state |= {"status": "running", "started_at": known["created"]}
     state.update({name: record[name] for name in ("pid", "start", "boot")})
     return Container("", known, state)

@@ -19,9 +19,10 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 from cloche.engine import fileworker, layers, making, views
+from cloche.engine.containers import not_running, settled
 from cloche.engine.events import tell
 from cloche.engine.fileworker import DIRECTORY, LINK, NOTHING, FileWorker
 from cloche.engine.placing import Giving, Placer
@@ -178,16 +179,39 @@ def stream_in(container: Container, source: int, target: str, unpacking: Unpacki
 @contextmanager
 def _seen(container: Container, unpacking: Unpacking) -> Iterator[FileWorker]:
     """A worker that sees its files. One that does not run is not started or removed meanwhile, as with docker."""
-    with making.lock(container) if container.kept and not container.running else nullcontext():
-        chosen = unpacking.users and layers.users(container.known.get("options"))  # as it sees itself while it runs
-        worker = FileWorker(chosen, views.view_of(container))
+    held, worker = _look_into(container, unpacking)
+    try:
+        yield worker
+    except BaseException:
+        worker.kill()  # it may wait for something of the container's, which need not end
+        raise
+    finally:
+        worker.close()
+        if held is not None:
+            held.close()
+
+
+def _look_into(container: Container, unpacking: Unpacking) -> tuple[files.Fd | None, FileWorker]:
+    """A worker, and what keeps the container as it is; of one that ends just now, as it is then."""
+    if settled(container).running:
         try:
-            yield worker
-        except BaseException:
-            worker.kill()  # it may wait for something of the container's, which need not end
-            raise
-        finally:
-            worker.close()
+            return None, _worker(container, unpacking)
+        except (OSError, ConflictError):
+            if settled(container).running:
+                raise
+    if not container.kept:
+        raise not_running(container)
+    held = making.lock(container)
+    try:
+        return held, _worker(container, unpacking)
+    except BaseException:
+        held.close()
+        raise
+
+
+def _worker(container: Container, unpacking: Unpacking) -> FileWorker:
+    chosen = unpacking.users and layers.users(container.known.get("options"))  # as it sees itself while it runs
+    return FileWorker(chosen, views.view_of(container))
 
 
 def _tell(container: Container, action: str) -> None:

@@ -7,9 +7,11 @@ and of one that has other trees below it, only what it sees itself can be read, 
 from __future__ import annotations
 
 from cloche.engine import views
+from cloche.engine.containers import not_running, settled
 from cloche.engine.events import tell
 from cloche.engine.fileworker import FileWorker
 from cloche.engine.walking import Scope
+from cloche.errors import ConflictError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +25,13 @@ def export(container: Container, unpacking: Unpacking, out: int) -> dict[str, in
     Raises UnsupportedError, NotFoundError, OSError.
     """
     layered = views.is_image(container) and container.kept
-    live = container.running and not layered
-    worker = FileWorker(unpacking.users, views.live_view(container) if live else views.layers_view(container))
+    live = not layered and settled(container).running
+    try:
+        worker = FileWorker(unpacking.users, views.live_view(container) if live else views.layers_view(container))
+    except (OSError, ConflictError):
+        if live and not settled(container).running:
+            raise not_running(container) from None
+        raise
     try:
         worker.aim(b"/", follow=True)
         mounts = "none" if views.is_image(container) else "overlays"

@@ -162,6 +162,7 @@ def take_apart(container: Container) -> None:
     was_left = places.exists(_mark_of(container.id))  # by a command that was killed: another name may be its own, too
     if _hide(container):
         sync_directory(f"{store_dir()}/{names.MARKS}")  # else nobody would know what to sweep
+        uses.unpin(Layout(store_dir()), container.id)  # now: whoever does not see it does not see why an image is kept
     sync_directory(container.folder)
     point("removed-known")
     _take_apart(Layout(store_dir()), container, names.names_of(container.id) if was_left else [container.name])

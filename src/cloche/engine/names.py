@@ -54,8 +54,15 @@ def take(name: str, container_id: str) -> None:
 
     It has passed `check_name`. A container that has it already keeps it.
     """
-    if records.any_there():
-        _check_throwaways(name, container_id)
+    if not records.place_exists():  # nobody has reserved one
+        _take(name, container_id)
+        return
+    with records.locked():
+        _check_throwaways(name)
+        _take(name, container_id)
+
+
+def _take(name: str, container_id: str) -> None:
     link = _link(name)
     try:
         _symlink(container_id, link)
@@ -103,11 +110,13 @@ def _take_over(name: str, link: str, container_id: str) -> None:
     os.rename(fresh, link)
 
 
-def reserve(name: str) -> None:
-    """Make sure that a name is free for a container that ends with its caller. Raises ConflictError."""
-    _check_throwaways(name, "")
-    if holder := owner(name):
-        raise conflict(name, holder)
+def reserve(name: str, container_id: str) -> None:
+    """Have a name stand for a container that ends with its caller, until its record goes. Raises ConflictError."""
+    with records.locked():
+        _check_throwaways(name)
+        if holder := owner(name):
+            raise conflict(name, holder)
+        records.reserve(container_id, name)
 
 
 def conflict(name: str, holder: str) -> ConflictError:
@@ -146,9 +155,9 @@ def _locked() -> Fd:
     return held
 
 
-def _check_throwaways(name: str, container_id: str) -> None:
+def _check_throwaways(name: str) -> None:
     for record in records.every():
-        if record.get("name") == name and record["id"] != container_id:
+        if record.get("name") == name:
             raise conflict(name, str(record["id"]))
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import time
 
+from cloche.engine.containers import not_running
 from cloche.linux.capabilities import NAMES, names
 from cloche.linux.reading import read, read_bytes
 from cloche.records import record
@@ -71,7 +72,11 @@ class Process:
 
 
 def machine(container: Container) -> Machine:
-    """This machine, now, and the users of a container."""
+    """This machine, now, and the users of a container. Raises ConflictError where that has ended."""
+    try:
+        inside = joined(container.pid)
+    except OSError:
+        raise not_running(container) from None
     memory = next((line.split()[1] for line in read("/proc/meminfo").splitlines() if line.startswith("MemTotal:")), "0")
     return Machine(
         now=time.time(),
@@ -81,7 +86,7 @@ def machine(container: Container) -> Machine:
         memory=int(memory),
         users={fields[2]: fields[0] for fields in reversed(passwd.parse(read("/etc/passwd")))},
         groups={fields[2]: fields[0] for fields in reversed(passwd.parse(read("/etc/group")))},
-        inside=joined(container.pid),
+        inside=inside,
     )
 
 

@@ -1,10 +1,12 @@
 """Records of running containers: found by name, id or pid; stale ones are cleaned up by whoever looks.
 
-    STATE/containers/<id>.json   {"id", "name", "pid", "start", "boot", "groups", "says", …}
+    STATE/containers/<id>.json   {"id", "name", "pid", "start", "boot", "stage", "stage_start", "groups", …}
+    STATE/containers/.lock       flock'd by who writes one, or takes a name
 
 A record is true while the process it names is the same one: pid, start time and boot id agree. It is
 written when the container has started and removed by the stage at its end; when both stage and caller
-were killed, the next command removes it, and the groups it names.
+were killed, the next command removes it, and the groups it names. Before the start there is a record of
+the caller's own process, with RESERVED: the name is not free any more.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import _thread
 import fcntl
 import posix as os
 
-from cloche.errors import ConflictError, ForbiddenError, SpecError
+from cloche.errors import ForbiddenError, SpecError
 from cloche.images.store.layout import store_dir
 from cloche.linux import files, places
 from cloche.linux.reading import boot_id, read_bytes
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
-UNFINISHED = ".new"
+UNFINISHED, RESERVED = ".new", "reserved"
 STATE = "state"  # in the store, a link to the directory
 OTHERS_WRITE = 0o022  # they could put records and sockets of their own in the place of ours
 
@@ -123,27 +125,38 @@ def path_of(container_id: str) -> str:
     return f"{state_dir()}/containers/{container_id}.json"
 
 
-def reserve(name: str) -> None:
-    """Make sure a name is free. Raises ConflictError when a running container has it."""
-    for record in every():
-        if record.get("name") == name:
-            raise ConflictError(
-                f"the name {name!r} is in use by container {record['id'][:12]}", hint="end it first, or take another"
-            )
+def locked() -> files.Fd:
+    """Hold the lock of the records until the descriptor is closed: who writes one has looked at the others."""
+    lock = files.Fd(os.open(f"{containers_dir()}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    fcntl.flock(lock.number, fcntl.LOCK_EX)
+    return lock
 
 
-def add(record: Record) -> None:
-    """Write a record, whole or not at all; names are unique among running containers."""
-    folder = containers_dir()
-    with files.Fd(os.open(f"{folder}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
-        fcntl.flock(lock.number, fcntl.LOCK_EX)
-        if record.get("name"):
-            reserve(record["name"])
-        record["start"], record["boot"] = start_time(record["pid"]), boot_id()
-        path = path_of(record["id"])
-        with open(f"{path}{UNFINISHED}", "w", encoding="utf-8") as file:
-            file.write(write_json(record))
-        os.rename(f"{path}{UNFINISHED}", path)
+def reserve(container_id: str, name: str) -> None:
+    """Have a name stand for a container that this process is about to start; call it with the lock."""
+    _write({"id": container_id, "name": name, "pid": os.getpid(), "groups": [], RESERVED: True})
+
+
+def add(record: Record, stage: int) -> None:
+    """Write a record, whole or not at all, of a container of a stage; in the place of what has reserved its name."""
+    with locked():
+        _write({**record, "stage": stage, "stage_start": start_time(stage)})
+
+
+def remove(container_id: str) -> None:
+    """Take a record away, or what has reserved a name."""
+    try:
+        os.unlink(path_of(container_id))
+    except FileNotFoundError:
+        pass
+
+
+def _write(record: Record) -> None:
+    path = path_of(record["id"])
+    known = {**record, "start": start_time(record["pid"]), "boot": boot_id()}
+    with open(f"{path}{UNFINISHED}", "w", encoding="utf-8") as file:
+        file.write(write_json(known))
+    os.rename(f"{path}{UNFINISHED}", path)
 
 
 def every() -> list[Record]:
@@ -165,7 +178,7 @@ def every() -> list[Record]:
         if isinstance(record, dict):
             if alive(record):
                 found.append(record)
-            else:
+            elif not _is_ending(record):
                 _forget(path, record)
     return found
 
@@ -190,6 +203,11 @@ def any_there() -> bool:
         return False
 
 
+def place_exists() -> bool:
+    """Whether there is a directory for them: there has been a container in this state directory."""
+    return places.isdir(f"{state_dir()}/containers")
+
+
 def within_reach(pid: int) -> int:
     """A process whose namespaces this user may join: `pid`, a container's first, or the child of an init of ours.
 
@@ -211,6 +229,12 @@ def alive(record: Record) -> bool:
         return False
     start = start_time(int(record.get("pid", -1)))
     return start is not None and start == record.get("start")
+
+
+def _is_ending(record: Record) -> bool:
+    """Whether a stage is there which has seen the end, and looks into the groups before it removes them."""
+    start = record.get("stage_start")
+    return start is not None and record.get("boot") == boot_id() and start_time(int(record["stage"])) == start
 
 
 def start_time(pid: int) -> int | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 
 from cloche.engine import sockets
-from cloche.engine.containers import ALIVE, Container
+from cloche.engine.containers import ALIVE, Container, load
 from cloche.engine.events import tell
 from cloche.engine.keeping import STOP_TIMEOUT
 from cloche.engine.signals import signal_number
 from cloche.engine.supervisor import client
-from cloche.errors import ConflictError, StageError
+from cloche.errors import ConflictError, NotFoundError, StageError
 from cloche.linux import places, process
 from cloche.linux.inotify import wait_for
+from cloche.stage.early import is_setting_up
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cloche.linux.files import Fd
 
 KILL = 9
+SHORTLY, REMOVAL = 0.01, 1.0  # seconds
 
 
 def stop(container: Container, signal: str | int | None, timeout: float | None, *, again: bool = False) -> None:
@@ -36,6 +38,8 @@ def stop(container: Container, signal: str | int | None, timeout: float | None, 
         _stop_throwaway(container, number, patience)
     else:
         _ask_to_stop("halt" if again else "stop", container.id, number, patience)
+        if not again:
+            await_removal(container)
     tell(container, "stop")
 
 
@@ -44,12 +48,15 @@ def _is_busy(container: Container) -> bool:
 
     Where that was killed, it may be on its way still: the supervisor has a place for it.
     """
-    if container.status not in ALIVE and container.kept:
-        from cloche.engine import making
+    if container.status in ALIVE or not container.kept:
+        return True
+    from cloche.engine import making
 
+    try:
         making.lock(container).close()
-        return container.status in ALIVE or places.exists(f"{sockets.place()}/run/{container.id}")
-    return container.status in ALIVE
+    except NotFoundError:
+        return False  # it is removed at its end
+    return container.status in ALIVE or places.exists(f"{sockets.place()}/run/{container.id}")
 
 
 def _ask_to_stop(word: str, container_id: str, number: int, patience: float) -> None:
@@ -69,9 +76,10 @@ def kill(container: Container, number: int) -> None:
     One that is no wish for its end is sent once at most: GoneError where the supervisor was killed meanwhile.
     """
     why = f"cannot kill container: {container.name}: container {container.id} is not running"
-    if not _is_busy(container) or (container.status == "restarting" and not container.running):
-        raise ConflictError(why)
     final = number in {KILL, signal_number(_stop_signal(container))}
+    waits = container.status == "restarting" and not container.running  # for its next start, which may be called off
+    if not _is_busy(container) or (waits and not final):
+        raise ConflictError(why)
     if not container.kept:
         if not _kill_throwaway(container, number):
             raise ConflictError(why)
@@ -96,10 +104,21 @@ def wait(container: Container, *, leave: int = -1) -> int | None:
         if answer is None:
             continue
         if answer[0] == "ended":
-            return None if answer[1] is None else int(answer[1])
+            if answer[1] is None:
+                return None
+            await_removal(container)
+            return int(answer[1])
         if container.read_state().status in ALIVE:
             return None  # it is gone, with all that was known of its end
     return container.state["exit_code"]  # type: ignore[no-any-return]
+
+
+def await_removal(container: Container) -> None:
+    """Of one that is removed at its end wait for that, too, as its name is free only then: for a second at most."""
+    if container.known["keep"].get("auto_remove"):
+        deadline = time.monotonic() + REMOVAL
+        while load(container.id) is not None and time.monotonic() < deadline:
+            time.sleep(SHORTLY)
 
 
 def _ask_for_end(container_id: str, leave: int) -> Message | None:
@@ -126,7 +145,11 @@ def _stop_throwaway(container: Container, number: int, patience: float) -> None:
     pidfd = _pidfd(container)
     if pidfd is None:
         return
+    deadline = time.monotonic() + patience
     with pidfd:
+        while is_setting_up(_first(container)) and (patience < 0 or time.monotonic() < deadline):
+            if _await(pidfd.number, SHORTLY):
+                return
         _send(container, pidfd.number, number)
         if not _await(pidfd.number, patience):
             _send(container, pidfd.number, KILL)
@@ -137,11 +160,12 @@ def _stop_throwaway(container: Container, number: int, patience: float) -> None:
 
 
 def _kill_throwaway(container: Container, number: int) -> bool:
+    """False for one that has ended, and for one that is not the command yet, unless it is to be killed."""
     pidfd = _pidfd(container)
     if pidfd is None:
         return False
     with pidfd:
-        return _send(container, pidfd.number, number)
+        return (number == KILL or not is_setting_up(_first(container))) and _send(container, pidfd.number, number)
 
 
 def _send(container: Container, pidfd: int, number: int) -> bool:
@@ -149,7 +173,7 @@ def _send(container: Container, pidfd: int, number: int) -> bool:
 
     False where it has ended meanwhile.
     """
-    lost = process.would_be_lost(container.pid, number)
+    lost = process.would_be_lost(_first(container), number)
     try:
         process.pidfd_send_signal(pidfd, KILL if lost else number)
     except ProcessLookupError:
@@ -164,13 +188,18 @@ def _pidfd(container: Container) -> Fd | None:
     from cloche.linux.files import Fd
 
     try:
-        found = Fd(process.pidfd_open(container.pid))
+        found = Fd(process.pidfd_open(_first(container)))
     except ProcessLookupError:
         return None
     if not is_alive(container.state):
         found.close()
         return None
     return found
+
+
+def _first(container: Container) -> int:
+    """The first process of a throwaway, which may not be the command yet."""
+    return int(container.state["pid"])
 
 
 def _await(pidfd: int, patience: float) -> bool:

@@ -207,7 +207,7 @@ class _Session:
         """News from the stage before the end."""
         if message[0] == "started" and is_recorded(self.options):
             known = known_of(self.options, Keep(auto_remove=True), self.prepared)
-            records.add({**self.prepared.record(self.options, message[1]), "known": known})
+            records.add({**self.prepared.record(self.options, message[1]), "known": known}, self.run.stage)
             if self.options.name:
                 self.told = passing(self.options, self.prepared)
                 self.told.made()

@@ -131,18 +131,19 @@ def prepare(
     host = host or probe_host()
     if not dry:
         _sweep_once(host)
+    container_id = new_id() if kept is None else kept[0]
     if options.name:
         check_name(options.name)
-        if not dry and kept is None:
-            reserve(options.name)
     image, use = (image_of(options), None) if dry else use_image(options)
     asked = options
-    container_id = new_id() if kept is None else kept[0]
+    reserved = bool(options.name) and not dry and kept is None
     if not dry:
         records.containers_dir()  # surely ours, before anything is opened below it
     lease = None if dry else idmaps.Lease(f"{records.state_dir()}/ranges")
     settled = None
     try:
+        if reserved:
+            reserve(options.name, container_id)
         if image is not None:
             options = with_image(options, image)
         if asks_for_volumes(options, image, kept=kept is not None):
@@ -166,6 +167,8 @@ def prepare(
         if image is not None:
             describe_image(image, asked, options, receipt)
     except BaseException:
+        if reserved:
+            records.remove(container_id)
         for held in (lease, use, settled):
             if held is not None:
                 held.close()

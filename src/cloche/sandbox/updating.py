@@ -10,7 +10,7 @@ from __future__ import annotations
 from errno import EBUSY, EINVAL
 
 from cloche.engine import making
-from cloche.engine.containers import ALIVE, Container
+from cloche.engine.containers import ALIVE, Container, settled
 from cloche.engine.events import tell
 from cloche.engine.supervisor import client
 from cloche.errors import ClocheError, ConflictError, SpecError, UnsupportedError
@@ -68,6 +68,7 @@ def update(container: Container, limits: dict[str, str], restart: tuple[str, int
             hint="cloche run without --rm makes one that is",
         )
     with making.lock(container):
+        settled(container)
         if restart is not None and container.known["keep"].get("auto_remove"):
             raise ConflictError(
                 f"Cannot update container {container.id}: Restart policy cannot be updated because AutoRemove is"

@@ -41,7 +41,9 @@ class Stage:
 
     def run(self, plan: Plan, stdio: list[int]) -> Run:
         """Have a plan carried out with these descriptors as stdin, stdout and stderr."""
-        return Run(self._hand_over(encode(plan), stdio, {}), plan)
+        run = Run(self._hand_over(encode(plan), stdio, {}), plan)
+        run.stage = self.pid
+        return run
 
     def pass_on(self, encoded: Any, keeping: str, stdio: list[int], held: dict[str, int]) -> Run:
         """Have a plan carried out that somebody else has made and encoded, of a container that is kept.
@@ -108,6 +110,7 @@ class Run:
         self.sock, self.plan = sock, plan
         self.pidfd = -1
         self.pid = 0
+        self.stage = 0  # its process, 0 where others have started it
         self.mounts = -1
 
     def fileno(self) -> int:

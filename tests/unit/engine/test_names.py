@@ -163,7 +163,7 @@ def test_another_name(store: Path) -> None:
 
 
 def test_a_container_of_the_moment_has_its_name_too() -> None:
-    records.add({"id": THIRD, "name": "web", "pid": os.getpid(), "groups": []})
+    records.add({"id": THIRD, "name": "web", "pid": os.getpid(), "groups": []}, 0)
     with pytest.raises(ConflictError, match=THIRD):
         names.take("web", ONE)
     names.take("site", ONE)

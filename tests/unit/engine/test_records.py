@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cloche.engine import containers, records
+from cloche.engine import containers, names, records
 from cloche.errors import ConflictError, ForbiddenError, NotFoundError
 from cloche.linux.reading import boot_id
 
@@ -39,8 +39,8 @@ def record(container_id: str, name: str, pid: int) -> dict[str, object]:
 
 
 def test_found_by_name_by_id_and_by_its_beginning() -> None:
-    records.add(record(ONE, "one", os.getpid()))
-    records.add(record(OTHER, "other", os.getpid()))
+    records.add(record(ONE, "one", os.getpid()), 0)
+    records.add(record(OTHER, "other", os.getpid()), 0)
     assert [containers.find(word).id for word in ("one", ONE, "ab", OTHER[:10])] == [ONE, ONE, ONE, OTHER]
     with pytest.raises(ConflictError, match="Multiple IDs found"):
         containers.find("a")
@@ -48,15 +48,21 @@ def test_found_by_name_by_id_and_by_its_beginning() -> None:
         containers.find("nobody")
 
 
-def test_a_name_is_taken_once() -> None:
-    records.add(record(ONE, "one", os.getpid()))
-    with pytest.raises(ConflictError, match="'one' is in use"):
-        records.add(record(OTHER, "one", os.getpid()))
-    assert [found["id"] for found in records.every()] == [ONE]
+def test_a_name_that_is_reserved_is_no_container_yet() -> None:
+    names.reserve("one", ONE)
+    for take in (names.reserve, names.take):
+        with pytest.raises(ConflictError, match=f'"/one" is already in use by container "{ONE}"'):
+            take("one", OTHER)
+    with pytest.raises(NotFoundError):
+        containers.find("one")
+    records.add(record(ONE, "one", os.getpid()), 0)
+    assert containers.find("one").id == ONE
+    records.remove(ONE)
+    names.take("one", OTHER)
 
 
 def test_what_a_killed_writer_left_goes_but_not_what_is_being_written(state: Path) -> None:
-    records.add(record(ONE, "one", os.getpid()))
+    records.add(record(ONE, "one", os.getpid()), 0)
     unfinished = state / "containers" / f"{OTHER}.json{records.UNFINISHED}"
     unfinished.write_text("{")
     with open(state / "containers/.lock") as lock:
@@ -68,10 +74,16 @@ def test_what_a_killed_writer_left_goes_but_not_what_is_being_written(state: Pat
 
 
 def test_a_record_goes_with_its_process(sleeper: subprocess.Popen[bytes], state: Path) -> None:
-    records.add(record(ONE, "one", sleeper.pid))
+    """Unless a stage sees to its end, which wants to know first what its groups say."""
+    stage = subprocess.Popen(["sleep", "1000"])
+    records.add(record(ONE, "one", sleeper.pid), stage.pid)
     assert containers.find("one").pid == sleeper.pid
     sleeper.kill()
     sleeper.wait()
+    assert records.every() == []
+    assert len(list((state / "containers").glob("*.json"))) == 1
+    stage.kill()
+    stage.wait()
     assert records.every() == []
     assert list((state / "containers").glob("*.json")) == []
 
@@ -94,7 +106,7 @@ def test_another_process_with_the_same_number_is_another(change: dict[str, objec
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"{}", b"null"])
 def test_a_file_that_is_no_record_is_passed_over(content: bytes, state: Path) -> None:
-    records.add(record(ONE, "one", os.getpid()))
+    records.add(record(ONE, "one", os.getpid()), 0)
     (state / "containers/x.json").write_bytes(content)
     assert [found["id"] for found in records.every()] == [ONE]
 
@@ -124,5 +136,5 @@ def test_only_its_user_may_look() -> None:
 
 def test_any_process_by_its_number() -> None:
     assert containers.find_process(str(os.getpid())) == (os.getpid(), records.start_time(os.getpid()))
-    records.add(record(ONE, "one", os.getpid()))
+    records.add(record(ONE, "one", os.getpid()), 0)
     assert containers.find_process("one")[0] == os.getpid()

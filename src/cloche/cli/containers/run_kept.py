@@ -9,6 +9,7 @@ from cloche.cli.keeping import keep_of
 from cloche.cli.run import check_terminal, fetch_wanted
 from cloche.engine.events import tell
 from cloche.engine.keeping import STREAMS
+from cloche.engine.stopping import await_removal
 from cloche.errors import ConflictError, NotExecutedError
 from cloche.linux import terminal
 from cloche.sandbox import keeping
@@ -67,6 +68,8 @@ def run_kept(parsed: Parsed, options: Options, *, auto_remove: bool) -> int:
         shown=tuple(number for number in (1, 2) if STREAMS[number] in keep.attached),
     )
     left = attached.run() is None
+    if not left:
+        await_removal(started.container)
     _report(attached.reason, quiet=parsed.flag("quiet"))
     return 0 if left else attached.code or 0
 
