@@ -140,6 +140,7 @@ def test_names_that_are_nobodys(cli: Cli, store: Store) -> None:
     store.run("web")
     for words, says in (
         (("inspect", "nope"), "No such object: nope"),
+        (("inspect", "-s", "nope"), "No such object: nope"),
         (("inspect", "--type", "container", "nope"), "No such container: nope"),
         (("container", "inspect", "nope"), "No such container: nope"),
         (("inspect", "--type", "image", "nope"), "no such image: nope"),

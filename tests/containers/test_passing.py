@@ -110,6 +110,8 @@ def test_it_is_started_again(alive: Alive) -> None:
     with alive.cli.popen("run", "--name", "web", "host", "sleep", "1000", env=alive.env) as ours:
         alive.until_there("web")
         assert "cannot be restarted" in alive("restart", "web", code=1)
+        for words in (("attach", "--no-stdin"), ("start", "-a")):
+            assert "it takes a container that is kept" in alive(*words, "web", code=1)
         assert ours.poll() is None
         alive("kill", "web")
 

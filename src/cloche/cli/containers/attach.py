@@ -28,9 +28,6 @@ def attach(parsed: Parsed) -> int:
         )
     if container.status == "paused":
         raise ConflictError("You cannot attach to a paused container, unpause it first")
-    if not container.kept:
-        needs = "it takes a container that is kept: the streams of this one are its caller's"
-        raise UnsupportedError("attach", needs=needs, hint="start it without --rm, or with -d")
     options = container.known["options"]
     if options["tty"] and options["interactive"] and not parsed.flag("no_stdin") and not os.isatty(0):
         raise ConflictError("the input device is not a TTY", hint="--no-stdin only listens")
@@ -43,6 +40,9 @@ def attach_to(container: Container, *, interactive: bool, proxy: bool, keys: str
     """Be attached until it ends, or is left; returns its exit code, 0 for one that was left."""
     from cloche.cli.containers.attaching import Attached
 
+    if not container.kept:
+        needs = "it takes a container that is kept: the streams of this one are its caller's"
+        raise UnsupportedError("attach", needs=needs, hint="start it without --rm, or with -d")
     session = client.attach(container.id)
     if session is None:
         raise ConflictError(f"container {container.id} is not running")

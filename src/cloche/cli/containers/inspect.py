@@ -65,16 +65,18 @@ def _container(name: str, sizes: bool) -> Document:
 
 
 def _image(name: str, sizes: bool) -> Document:
+    layout = Layout(store_dir())
+    found = local.find_entry(layout, name)
     if sizes:
         sys.stderr.write("WARNING: --size ignored for image\n")
-    layout = Layout(store_dir())
-    return describe_image(layout, local.find_entry(layout, name))
+    return describe_image(layout, found)
 
 
 def _volume(name: str, sizes: bool) -> Document:
+    found = volumes.find(name)
     if sizes:
         sys.stderr.write("WARNING: --size ignored for volume\n")
-    return volumes.describe(volumes.find(name))
+    return volumes.describe(found)
 
 
 _LOOK = {"container": _container, "image": _image, "volume": _volume}
