@@ -25,7 +25,7 @@ def beginning(ground: Ground, point: str) -> Iterator[subprocess.Popen[bytes]]:
     words = ("run", "--rm", "--name", "one", "-e", ground.mark, "box", "sleep", "1000")
     with ground.begin(*words, CLOCHE_FAILPOINT=f"{point}:sleep") as front:
         try:
-            until(lambda: list(ground.state.glob("containers/*.json")))
+            until(lambda: list(ground.state.glob("containers/*.reserved")))
             yield front
         finally:
             front.kill()

@@ -190,7 +190,7 @@ def test_a_record_of_another_process_with_the_same_number_is_not_believed(root: 
     with running(root, "--rootfs", str(rootfs)) as inside:
         folder = Path(root.state, "containers")
         records = (json.loads(path.read_text()) for path in folder.glob("*.json"))
-        record = next(r for r in records if r["name"] == inside.name) | {"groups": []}
+        record = next(r for r in records if r["name"] == inside.name) | {"groups": [], "stage_start": None}
         for wrong in ({}, {"start": record["start"] - 1}, {"boot": "another"}):
             ghost = record | {"id": "f" * len(record["id"]), "name": "ghost"} | wrong
             path = folder / f"{ghost['id']}.json"

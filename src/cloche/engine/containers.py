@@ -358,8 +358,7 @@ def _sound(raw: Known, usual: Known) -> Known:
 
 
 def _throwaways() -> list[Container]:
-    found = records.every() if records.any_there() else []
-    return [_throwaway(record) for record in found if not record.get(records.RESERVED)]
+    return [_throwaway(record) for record in records.every()] if records.any_there() else []
 
 
 def _throwaway(record: records.Record) -> Container:

@@ -156,6 +156,8 @@ def _locked() -> Fd:
 
 
 def _check_throwaways(name: str) -> None:
+    if holder := records.reserved(name):
+        raise conflict(name, holder)
     for record in records.every():
         if record.get("name") == name:
             raise conflict(name, str(record["id"]))

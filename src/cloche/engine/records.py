@@ -1,12 +1,13 @@
 """Records of running containers: found by name, id or pid; stale ones are cleaned up by whoever looks.
 
     STATE/containers/<id>.json   {"id", "name", "pid", "start", "boot", "stage", "stage_start", "groups", …}
+    STATE/containers/<id>.reserved   a link whose text is a process, its start, the boot and a name
     STATE/containers/.lock       flock'd by who writes one, or takes a name
 
 A record is true while the process it names is the same one: pid, start time and boot id agree. It is
 written when the container has started and removed by the stage at its end; when both stage and caller
-were killed, the next command removes it, and the groups it names. Before the start there is a record of
-the caller's own process, with RESERVED: the name is not free any more.
+were killed, the next command removes it, and the groups it names. Before the start its name is reserved,
+as long as the caller is there.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
-UNFINISHED, RESERVED = ".new", "reserved"
+UNFINISHED, RESERVED = ".new", ".reserved"
 STATE = "state"  # in the store, a link to the directory
 OTHERS_WRITE = 0o022  # they could put records and sockets of their own in the place of ours
 
@@ -134,29 +135,59 @@ def locked() -> files.Fd:
 
 def reserve(container_id: str, name: str) -> None:
     """Have a name stand for a container that this process is about to start; call it with the lock."""
-    _write({"id": container_id, "name": name, "pid": os.getpid(), "groups": [], RESERVED: True})
+    pid = os.getpid()
+    os.symlink(f"{pid} {start_time(pid)} {boot_id()} {name}", f"{state_dir()}/containers/{container_id}{RESERVED}")
+
+
+def reserved(name: str) -> str:
+    """The id of the container for which a name is reserved, "" for none."""
+    folder = f"{state_dir()}/containers"
+    links = (found for found in os.listdir(folder) if found.endswith(RESERVED))
+    return next((found.removesuffix(RESERVED) for found in links if _reservation(f"{folder}/{found}") == name), "")
+
+
+def _reservation(path: str) -> str:
+    """The name that is reserved; "", and the link is removed, where that was by a process that is gone."""
+    try:
+        pid, start, boot, name = os.readlink(path).split(" ", 3)
+        if alive({"pid": pid, "start": int(start), "boot": boot}):
+            return name
+    except FileNotFoundError:
+        return ""
+    except ValueError:
+        pass  # none of ours
+    _unlink(path)
+    return ""
+
+
+def paths_of(container_id: str) -> tuple[str, str]:
+    """All there may be of a record."""
+    return path_of(container_id), f"{state_dir()}/containers/{container_id}{RESERVED}"
 
 
 def add(record: Record, stage: int) -> None:
-    """Write a record, whole or not at all, of a container of a stage; in the place of what has reserved its name."""
+    """Write a record, whole or not at all, of a container of a stage; its name need not be reserved any more."""
+    path, reservation = paths_of(record["id"])
+    known = {**record, "start": start_time(record["pid"]), "boot": boot_id()}
+    known |= {"stage": stage, "stage_start": start_time(stage)}
     with locked():
-        _write({**record, "stage": stage, "stage_start": start_time(stage)})
+        with open(f"{path}{UNFINISHED}", "w", encoding="utf-8") as file:
+            file.write(write_json(known))
+        os.rename(f"{path}{UNFINISHED}", path)
+        _unlink(reservation)
 
 
 def remove(container_id: str) -> None:
-    """Take a record away, or what has reserved a name."""
+    """Take a record away, and what has reserved a name."""
+    for path in paths_of(container_id):
+        _unlink(path)
+
+
+def _unlink(path: str) -> None:
     try:
-        os.unlink(path_of(container_id))
+        os.unlink(path)
     except FileNotFoundError:
         pass
-
-
-def _write(record: Record) -> None:
-    path = path_of(record["id"])
-    known = {**record, "start": start_time(record["pid"]), "boot": boot_id()}
-    with open(f"{path}{UNFINISHED}", "w", encoding="utf-8") as file:
-        file.write(write_json(known))
-    os.rename(f"{path}{UNFINISHED}", path)
 
 
 def every() -> list[Record]:
@@ -167,6 +198,8 @@ def every() -> list[Record]:
     if any(name.endswith(UNFINISHED) for name in names):
         _remove_unfinished(folder)
     for name in names:
+        if name.endswith(RESERVED):
+            _reservation(f"{folder}/{name}")
         if not name.endswith(".json"):
             continue
         path = f"{folder}/{name}"
@@ -198,7 +231,7 @@ def _remove_unfinished(folder: str) -> None:
 def any_there() -> bool:
     """Whether there are records at all, true or stale; makes nothing."""
     try:
-        return any(name.endswith((".json", UNFINISHED)) for name in os.listdir(f"{state_dir()}/containers"))
+        return any(name.endswith((".json", UNFINISHED, RESERVED)) for name in os.listdir(f"{state_dir()}/containers"))
     except OSError:
         return False
 
@@ -254,7 +287,4 @@ def _forget(path: str, record: Record) -> None:
         from cloche.stage.cleaning import end_groups
 
         end_groups(groups)
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
+    _unlink(path)

@@ -157,7 +157,7 @@ def prepare(
             "stage_says": "runs from a sealed copy of the interpreter"
             if sealed
             else "the interpreter belongs to a user the container cannot become",
-            "unlink": (records.path_of(container_id),) if is_recorded(options) else (),
+            "unlink": records.paths_of(container_id) if is_recorded(options) else (),
             "failpoint": from_environment(places.environment("CLOCHE_FAILPOINT")),
         }
         if kept is not None:
