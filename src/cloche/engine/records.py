@@ -121,16 +121,15 @@ def unusable(top: str, error: OSError) -> ForbiddenError:
     return ForbiddenError(text, hint="give another: --state-dir")
 
 
-def path_of(container_id: str) -> str:
-    """The record's file, whether it is there or not."""
-    return f"{state_dir()}/containers/{container_id}.json"
-
-
 def locked() -> files.Fd:
     """Hold the lock of the records until the descriptor is closed: who writes one has looked at the others."""
-    lock = files.Fd(os.open(f"{containers_dir()}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    lock = _open_lock(containers_dir())
     fcntl.flock(lock.number, fcntl.LOCK_EX)
     return lock
+
+
+def _open_lock(folder: str) -> files.Fd:
+    return files.Fd(os.open(f"{folder}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def reserve(container_id: str, name: str) -> None:
@@ -161,8 +160,9 @@ def _reservation(path: str) -> str:
 
 
 def paths_of(container_id: str) -> tuple[str, str]:
-    """All there may be of a record."""
-    return path_of(container_id), f"{state_dir()}/containers/{container_id}{RESERVED}"
+    """The record's file, and what reserves a name for it before, whether they are there or not."""
+    place = f"{state_dir()}/containers/{container_id}"
+    return f"{place}.json", f"{place}{RESERVED}"
 
 
 def add(record: Record, stage: int) -> None:
@@ -218,7 +218,7 @@ def every() -> list[Record]:
 
 def _remove_unfinished(folder: str) -> None:
     """Remove what a command left that was killed while it wrote; who writes holds the lock."""
-    with files.Fd(os.open(f"{folder}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
+    with _open_lock(folder) as lock:
         try:
             fcntl.flock(lock.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

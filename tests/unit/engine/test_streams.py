@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 from pathlib import Path
@@ -136,6 +137,7 @@ def test_pipes_for_which_there_is_no_room_are_opened_later(tmp_path: Path) -> No
     loop = Loop()
     streams = Streams(loop, str(tmp_path), lambda: None, lambda *_: None)
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    gc.collect()  # now, and not when it makes room for another one
     spare = os.dup(0)
     os.close(spare)
     resource.setrlimit(resource.RLIMIT_NOFILE, (spare + 1, before[1]))  # one of the two finds room

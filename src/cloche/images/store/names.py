@@ -86,7 +86,7 @@ def drop(layout: Layout, choose: Callable[[list[Entry]], tuple[set[int], bool]])
         gone, stays = choose([_entry(raw, index) for index, raw in enumerate(known)])
         rest = [raw for index, raw in enumerate(known) if index not in gone]
         once = {known[index].get("digest"): known[index] for index in gone} if stays else {}
-        return rest + [_unnamed(raw) for raw in once.values()]
+        return rest + [_unnamed(raw) if _name_of(raw) else raw for raw in once.values()]
 
     _change(layout, without, less=True)
 
