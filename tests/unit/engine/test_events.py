@@ -221,7 +221,7 @@ for number in range(200):
 
 def test_following_many_over_rotation() -> None:
     """Eight files' worth, and the reader keeps up."""
-    follower = Follower(6 * 200)
+    follower = Follower(6 * 200, since_ns=1)  # whenever its thread begins
     environment = {"PYTHONPATH": os.pathsep.join(sys.path), **os.environ}
     for turn in range(3):
         writers = [
@@ -229,6 +229,9 @@ def test_following_many_over_rotation() -> None:
             for number in (1, 2)
         ]
         assert [writer.wait(60) for writer in writers] == [0, 0]
+        deadline = time.monotonic() + 10
+        while len(follower.found) < 400 * (turn + 1) and time.monotonic() < deadline:
+            time.sleep(0.01)
     found = follower.result()
     assert sorted(found) == sorted(1000 * name + number for name in range(1, 7) for number in range(200))
 
