@@ -126,9 +126,9 @@ def test_what_cannot_be_enforced_is_said(user: Cli) -> None:
         user("run", "-d", *words, "--name", "now", "host", "true"),
         user("run", *words, "-a", "stderr", "host", "true"),
         user("start", "later"),
-        user("start", "-a", "later"),
-        user("restart", "later"),
     ]
+    user("wait", "later")  # one that runs is only attached to
+    others += [user("start", "-a", "later"), user("restart", "later")]
     try:
         assert [done.stderr.startswith(lacks) for done in (made, *others)] == [True] * 7
         assert user("run", "-d", "-q", *words, "--rm", "host", "true").stderr == ""
